@@ -1,0 +1,31 @@
+# make demo    build smelt and let the storyteller example tell a story
+# make test    every check: format, vet, staticcheck, race detector, tests
+# make build   bin/smelt
+# make fuzz    each fuzz target for FUZZTIME
+# make bench   all benchmarks, or those matching BENCH
+#
+# Go is found, or installed where that is possible, by .ci/need.
+
+FUZZTIME ?= 5m
+BENCH ?= .
+
+# An older Go fetches the version go.mod asks for, unless told to stay local.
+export GOTOOLCHAIN := $(or $(filter-out local,$(GOTOOLCHAIN)),auto)
+export FUZZTIME
+
+.PHONY: demo test build fuzz bench
+
+demo: build
+	bin/smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --max-tokens 200
+
+build:
+	@go=$$(.ci/need go) && echo "building bin/smelt" && CGO_ENABLED=0 "$$go" build -o bin/smelt ./cmd/smelt
+
+test:
+	@.ci/test
+
+fuzz:
+	@.ci/fuzz
+
+bench:
+	@go=$$(.ci/need go) && CGO_ENABLED=0 "$$go" test -run '^$$' -bench '$(BENCH)' -benchmem ./...

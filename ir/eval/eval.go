@@ -1,0 +1,339 @@
+// Package eval runs a module on the operations' reference functions: the
+// meaning of the IR, in plain Go. A machine holds the states of its slots; a
+// step takes rows of any slots and returns the module's results.
+package eval
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"smelt/ir"
+	"smelt/ir/tensor"
+)
+
+// Row is one row of a step.
+type Row struct {
+	Token    int32
+	Position int32
+	Slot     int32
+}
+
+// Weights gives a parameter's values by name; nil if there is none of that name.
+type Weights func(name string) tensor.Source
+
+// Machine evaluates one module in precision F. It is not safe for concurrent
+// use; inside a step it uses all processors.
+type Machine[F tensor.Float] struct {
+	module  *ir.Module
+	params  map[string]tensor.Source
+	states  map[string]*tensor.Log[F]
+	next    map[int32]int32   // per slot, the position of its next row
+	lastUse map[*ir.Value]int // index of the node after which a value can be dropped
+	// Observe, if set, sees every named value of a step as it is computed.
+	Observe func(name string, v tensor.Value[F])
+	// Replace, if set, may put another value in a named value's place: tests
+	// force the reference's choices with it. It must keep the shape.
+	Replace func(name string, v tensor.Value[F]) tensor.Value[F]
+}
+
+// New prepares a machine. It fails when the module's inputs are not a step's
+// or when a parameter has no values or the wrong number of them.
+func New[F tensor.Float](m *ir.Module, w Weights) (*Machine[F], error) {
+	if err := ir.Verify(m); err != nil {
+		return nil, err
+	}
+	if err := checkInputs(m); err != nil {
+		return nil, fmt.Errorf("module @%s: %w", m.Name, err)
+	}
+	ma := &Machine[F]{module: m, params: map[string]tensor.Source{}, states: map[string]*tensor.Log[F]{}, next: map[int32]int32{}, lastUse: lastUses(m)}
+	for _, p := range m.Params {
+		s := w(p.Name)
+		if s == nil {
+			return nil, fmt.Errorf("parameter @%s has no values", p.Name)
+		}
+		shape := constants(p.Type.Shape)
+		if cols := shape[len(shape)-1]; s.Cols() != cols || s.Rows() != tensor.Len(shape)/cols {
+			return nil, fmt.Errorf("parameter @%s: declared as %s, bound to %d x %d values", p.Name, p.Type, s.Rows(), s.Cols())
+		}
+		ma.params[p.Name] = s
+	}
+	for _, s := range m.States {
+		ma.states[s.Name] = tensor.NewLog[F](tensor.Len(constants(s.Row.Shape)))
+	}
+	return ma, nil
+}
+
+// inputOrder is what a step feeds a module's inputs, by name.
+var inputOrder = [...]string{"token", "position", "slot", "wanted"}
+
+func checkInputs(m *ir.Module) error {
+	for _, in := range m.Inputs {
+		known := false
+		for _, name := range inputOrder {
+			known = known || in.Name == name
+		}
+		if !known || in.Type.Elem != ir.I32 || in.Type.Rank() != 1 {
+			return fmt.Errorf("input %s: %s: a step feeds %v, each a tensor of i32 with one dimension", in.Ref(), in.Type, inputOrder)
+		}
+	}
+	return nil
+}
+
+// constants evaluates a shape the verifier knows to be symbol-free.
+func constants(shape []ir.Expr) []int {
+	out := make([]int, len(shape))
+	for i, d := range shape {
+		n, _ := d.Value()
+		out[i] = int(n)
+	}
+	return out
+}
+
+func lastUses(m *ir.Module) map[*ir.Value]int {
+	last := map[*ir.Value]int{}
+	for i, n := range m.Nodes {
+		for _, a := range n.Args {
+			last[a] = i
+		}
+		if _, used := last[n.Result]; !used {
+			last[n.Result] = i
+		}
+	}
+	for _, r := range m.Results {
+		last[r] = len(m.Nodes)
+	}
+	return last
+}
+
+// check refuses rows that do not go on where their slot is.
+func (ma *Machine[F]) check(rows []Row, wanted []int) error {
+	if len(rows) == 0 {
+		return fmt.Errorf("a step needs at least one row")
+	}
+	next := map[int32]int32{}
+	for i, r := range rows {
+		if r.Position < 0 || r.Slot < 0 {
+			return fmt.Errorf("row %d: position %d and slot %d must be 0 or more", i, r.Position, r.Slot)
+		}
+		want, seen := next[r.Slot]
+		if !seen {
+			want = ma.next[r.Slot]
+		}
+		if r.Position != want {
+			return fmt.Errorf("row %d: slot %d goes on at position %d, not %d", i, r.Slot, want, r.Position)
+		}
+		next[r.Slot] = r.Position + 1
+	}
+	for _, w := range wanted {
+		if w < 0 || w >= len(rows) {
+			return fmt.Errorf("wanted row %d is outside %d rows", w, len(rows))
+		}
+	}
+	return nil
+}
+
+// Step runs the module over rows. Rows of one slot must have consecutive
+// positions that follow what the slot has seen. wanted lists the rows whose
+// results are asked for (the module's @wanted input). On an error no state changes.
+func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) {
+	if err := ma.check(rows, wanted); err != nil {
+		return nil, err
+	}
+	st := newStep(ma, rows, wanted)
+	for i, n := range ma.module.Nodes {
+		if err := st.run(n); err != nil {
+			st.rollback()
+			return nil, fmt.Errorf("%s = %s: %w", n.Result.Ref(), n.Op.Name, err)
+		}
+		for _, a := range n.Args {
+			if ma.lastUse[a] == i {
+				delete(st.values, a)
+			}
+		}
+	}
+	if err := st.commit(); err != nil {
+		return nil, err
+	}
+	results := make([]tensor.Value[F], len(ma.module.Results))
+	for i, r := range ma.module.Results {
+		results[i] = st.values[r]
+	}
+	return results, nil
+}
+
+// Reset forgets a slot, which may then begin again at position 0.
+func (ma *Machine[F]) Reset(slot int32) {
+	delete(ma.next, slot)
+	for _, s := range ma.states {
+		s.Reset(slot)
+	}
+}
+
+// step is one execution of the module.
+type step[F tensor.Float] struct {
+	ma     *Machine[F]
+	rows   []Row
+	env    ir.Env
+	values map[*ir.Value]tensor.Value[F]
+}
+
+func newStep[F tensor.Float](ma *Machine[F], rows []Row, wanted []int) *step[F] {
+	st := &step[F]{ma: ma, rows: rows, values: map[*ir.Value]tensor.Value[F]{}}
+	symbols := map[string]int64{}
+	for _, s := range ma.module.Symbols {
+		symbols[s.Name] = symbolValue(s, rows, wanted)
+	}
+	st.env = func(name string) (int64, bool) { n, ok := symbols[name]; return n, ok }
+	for _, in := range ma.module.Inputs {
+		st.values[in] = inputValue[F](in.Name, rows, wanted)
+	}
+	return st
+}
+
+func symbolValue(s ir.Symbol, rows []Row, wanted []int) (n int64) {
+	switch s.Def {
+	case ir.Rows:
+		return int64(len(rows))
+	case ir.Wanted:
+		return int64(len(wanted))
+	case ir.Reach:
+		for _, r := range rows {
+			n = max(n, int64(r.Position)+1)
+		}
+	case ir.Closing:
+		for _, r := range rows {
+			if (int64(r.Position)+1)%s.Arg == 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func inputValue[F tensor.Float](name string, rows []Row, wanted []int) tensor.Value[F] {
+	var data []int32
+	for _, r := range rows {
+		switch name {
+		case "token":
+			data = append(data, r.Token)
+		case "position":
+			data = append(data, r.Position)
+		case "slot":
+			data = append(data, r.Slot)
+		}
+	}
+	if name == "wanted" {
+		for _, w := range wanted {
+			data = append(data, int32(w))
+		}
+	}
+	return tensor.Value[F]{Shape: []int{len(data)}, I: data}
+}
+
+// maxElements bounds one intermediate, so that a wrong size is an error and
+// not an out-of-memory kill.
+const maxElements = 1 << 33
+
+func (st *step[F]) run(n *ir.Node) error {
+	c := &ir.Call[F]{Node: n, Env: st.env, Parallel: parallel}
+	elements := int64(1)
+	for _, d := range n.Result.Type.Shape {
+		size, err := d.Eval(st.env)
+		if err != nil {
+			return err
+		}
+		if size < 0 || size > maxElements || elements*max(size, 1) > maxElements {
+			return fmt.Errorf("result %s has size %d in dimension %s: too large for the evaluator", n.Result.Type, size, d)
+		}
+		elements *= max(size, 1)
+		c.Shape = append(c.Shape, int(size))
+	}
+	for _, a := range n.Args {
+		c.Args = append(c.Args, st.values[a])
+	}
+	switch n.Op.Refers {
+	case ir.RefersToParam:
+		c.Param = st.ma.params[n.Symbol]
+	case ir.RefersToState:
+		c.State = st.ma.states[n.Symbol]
+	}
+	if err := execute(n.Op.Execute, c); err != nil {
+		return err
+	}
+	if name := n.Result.Name; name != "" {
+		if st.ma.Observe != nil {
+			st.ma.Observe(name, c.Out)
+		}
+		if st.ma.Replace != nil {
+			c.Out = st.ma.Replace(name, c.Out)
+		}
+	}
+	st.values[n.Result] = c.Out
+	return nil
+}
+
+// execute picks the reference of the evaluator's precision.
+func execute[F tensor.Float](r ir.Reference, c *ir.Call[F]) error {
+	switch c := any(c).(type) {
+	case *ir.Call[float32]:
+		return r.F32(c)
+	case *ir.Call[float64]:
+		return r.F64(c)
+	}
+	panic("eval: a precision without reference functions")
+}
+
+func (st *step[F]) rollback() {
+	st.eachLog(func(l *tensor.Log[F], slot int32, _ int) { l.Rollback(slot) })
+}
+
+func (st *step[F]) commit() error {
+	for _, s := range st.ma.module.States {
+		if _, err := s.Keep.Eval(st.env); err != nil {
+			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
+		}
+	}
+	st.eachLog(func(l *tensor.Log[F], slot int32, keep int) { l.Commit(slot, keep) })
+	for _, r := range st.rows {
+		st.ma.next[r.Slot] = r.Position + 1
+	}
+	return nil
+}
+
+// eachLog visits every state's log for every slot of the step once.
+func (st *step[F]) eachLog(f func(l *tensor.Log[F], slot int32, keep int)) {
+	seen := map[int32]bool{}
+	for _, r := range st.rows {
+		if seen[r.Slot] {
+			continue
+		}
+		seen[r.Slot] = true
+		for _, s := range st.ma.module.States {
+			keep, _ := s.Keep.Eval(st.env)
+			f(st.ma.states[s.Name], r.Slot, int(keep))
+		}
+	}
+}
+
+// parallel splits [0,n) over the processors. Ranges are disjoint and every
+// result depends on its own index only, so the split does not show in results.
+func parallel(n int, body func(lo, hi int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers <= 1 || n < 16 {
+		if n > 0 {
+			body(0, n)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	for w := range workers {
+		lo, hi := w*n/workers, (w+1)*n/workers
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			body(lo, hi)
+		}()
+	}
+	wg.Wait()
+}

@@ -1,0 +1,145 @@
+package ops
+
+import (
+	"fmt"
+
+	"smelt/ir"
+	"smelt/ir/tensor"
+)
+
+// TakeRows picks rows of data [N, ...] by index [...]: the embedding look-up,
+// the hash table of experts, the rows that close a window.
+var TakeRows = &ir.Op{
+	Name: "take_rows", Doc: "rows of the first operand's leading axis, by index",
+	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+	Types: func(s *ir.Signature) (ir.Type, error) {
+		data := s.Args[0]
+		index, err := integer(s, 1)
+		if err != nil {
+			return index, err
+		}
+		if data.State || data.Rank() == 0 {
+			return data, fmt.Errorf("operand 0 must be a tensor of rows")
+		}
+		return ir.Tensor(data.Elem, append(append([]ir.Expr(nil), index.Shape...), data.Shape[1:]...)...), nil
+	},
+	Execute: ir.Both(takeRows[float32], takeRows[float64]),
+}
+
+func takeRows[F tensor.Float](c *ir.Call[F]) error {
+	data, index := c.Args[0], c.Args[1].I
+	n, width := data.Shape[0], tensor.Len(data.Shape[1:])
+	for _, r := range index {
+		if r < 0 || int(r) >= n {
+			return fmt.Errorf("index %d is outside %d rows", r, n)
+		}
+	}
+	if c.Node.Result.Type.Elem == ir.I32 {
+		return takeInts(newInts(c), data, index, width)
+	}
+	out := newReal(c)
+	for i, r := range index {
+		dst := out[i*width : (i+1)*width]
+		if data.Rows == nil {
+			copy(dst, data.F[int(r)*width:])
+			continue
+		}
+		decodeRows(data.Rows, dst, int(r)*(width/data.Rows.Cols()))
+	}
+	return nil
+}
+
+// decodeRows fills dst with consecutive rows of a parameter from row r on.
+func decodeRows[F tensor.Float](s tensor.Source, dst []F, r int) {
+	for cols := s.Cols(); len(dst) > 0; r++ {
+		tensor.DecodeRow(s, dst[:cols], r)
+		dst = dst[cols:]
+	}
+}
+
+func takeInts[F tensor.Float](out []int32, data tensor.Value[F], index []int32, width int) error {
+	for i, r := range index {
+		dst := out[i*width : (i+1)*width]
+		if data.Rows == nil {
+			copy(dst, data.I[int(r)*width:])
+		} else if err := data.Rows.Ints(dst, int(r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TakeAlong picks from each row of x [T, N] the elements that index [T, K] names.
+var TakeAlong = &ir.Op{
+	Name: "take_along", Doc: "per row, the elements of the last axis that the index names",
+	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+	Types: func(s *ir.Signature) (ir.Type, error) {
+		x, err := real(s, 0)
+		if err != nil {
+			return x, err
+		}
+		index, err := integer(s, 1)
+		if err != nil {
+			return index, err
+		}
+		if x.Rank() != 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) {
+			return x, fmt.Errorf("takes x [rows, n] and an index [rows, k]")
+		}
+		return ir.Tensor(ir.F32, index.Shape...), nil
+	},
+	Execute: ir.Both(takeAlong[float32], takeAlong[float64]),
+}
+
+func takeAlong[F tensor.Float](c *ir.Call[F]) error {
+	x, n, k := c.Args[0].Dense(), c.Args[0].Shape[1], c.Shape[1]
+	out := newReal(c)
+	for i, j := range c.Args[1].I {
+		if j < 0 || int(j) >= n {
+			return fmt.Errorf("index %d is outside %d elements", j, n)
+		}
+		out[i] = x[i/k*n+int(j)]
+	}
+	return nil
+}
+
+// MaskAttr holds the value of masked elements.
+type MaskAttr struct{ Fill float64 }
+
+// Mask puts Fill where an index list [T, K] says "none" (-1), in a tensor
+// [T, ..., K].
+var Mask = &ir.Op{
+	Name: "mask", Doc: "the first operand, with fill where the index is -1",
+	Arity: ir.Arity{Min: 2, Max: 2}, Attr: MaskAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+	Types: func(s *ir.Signature) (ir.Type, error) {
+		x, err := real(s, 0)
+		if err != nil {
+			return x, err
+		}
+		index, err := integer(s, 1)
+		if err != nil {
+			return index, err
+		}
+		if x.Rank() < 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) || !x.Shape[x.Rank()-1].Equal(index.Shape[1]) {
+			return x, fmt.Errorf("takes x [rows, ..., k] and an index [rows, k]")
+		}
+		return x, nil
+	},
+	Execute: ir.Both(mask[float32], mask[float64]),
+}
+
+func mask[F tensor.Float](c *ir.Call[F]) error {
+	x, index, fill := c.Args[0].Dense(), c.Args[1].I, F(c.Node.Attr.(MaskAttr).Fill)
+	rows, k := c.Shape[0], c.Shape[len(c.Shape)-1]
+	out := newReal(c)
+	copy(out, x)
+	if rows == 0 || k == 0 {
+		return nil
+	}
+	per := len(x) / rows
+	for i := range out {
+		if index[i/per*k+i%k] < 0 {
+			out[i] = fill
+		}
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+// Package tensor holds what the reference evaluator computes with: dense
+// arrays, parameters that are decoded row by row where they lie, and the logs
+// of per-sequence states. It knows no operation and no file format.
+package tensor
+
+import "fmt"
+
+// Float is the precision an evaluation runs in.
+type Float interface{ float32 | float64 }
+
+// Value is one operand or result. Exactly one of F, I, Rows and Log is used:
+// a dense real tensor, a dense integer tensor, a parameter, or a state.
+// A tensor without elements has all of them nil.
+type Value[F Float] struct {
+	Shape []int
+	F     []F
+	I     []int32
+	Rows  Source
+	Log   *Log[F]
+}
+
+// Source is a stored parameter seen as a matrix: all dimensions but the last
+// are rows, the last is columns. Rows are decoded on demand, so a parameter
+// costs no memory beyond the mapped file. Safe for concurrent use.
+type Source interface {
+	Rows() int
+	Cols() int
+	// Row32 and Row64 decode row r into dst, which has Cols() elements. Row64
+	// is exact; Row32 is rounded once.
+	Row32(dst []float32, r int)
+	Row64(dst []float64, r int)
+	// Ints decodes row r of an integer parameter. It fails on a parameter of
+	// real numbers and on a value outside int32.
+	Ints(dst []int32, r int) error
+}
+
+// DecodeRow decodes row r of s in precision F.
+func DecodeRow[F Float](s Source, dst []F, r int) {
+	switch d := any(dst).(type) {
+	case []float32:
+		s.Row32(d, r)
+	case []float64:
+		s.Row64(d, r)
+	}
+}
+
+// Len is the number of elements of a shape.
+func Len(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// Dense returns the elements of a real value, decoding a parameter in full.
+func (v Value[F]) Dense() []F {
+	if v.Rows == nil {
+		return v.F
+	}
+	rows, cols := v.Rows.Rows(), v.Rows.Cols()
+	out := make([]F, rows*cols)
+	for r := range rows {
+		DecodeRow(v.Rows, out[r*cols:(r+1)*cols], r)
+	}
+	return out
+}
+
+// Log is the memory of one state: for each slot, rows numbered from 0 that
+// are only ever added at the end. Old rows may be dropped once no reader can
+// look back at them.
+type Log[F Float] struct {
+	width int
+	slots map[int32]*history[F]
+}
+
+type history[F Float] struct {
+	first int // index of data's first row
+	data  []F
+	mark  int // rows at the last Commit, for Rollback
+}
+
+// NewLog returns an empty log with rows of width elements.
+func NewLog[F Float](width int) *Log[F] {
+	return &Log[F]{width: width, slots: map[int32]*history[F]{}}
+}
+
+// Width is the number of elements of a row.
+func (l *Log[F]) Width() int { return l.width }
+
+// Next is the index the slot's next appended row gets.
+func (l *Log[F]) Next(slot int32) int {
+	h := l.slots[slot]
+	if h == nil {
+		return 0
+	}
+	return h.first + len(h.data)/l.width
+}
+
+// Append adds one row to a slot. index must be Next(slot).
+func (l *Log[F]) Append(slot int32, index int, row []F) error {
+	if n := l.Next(slot); index != n {
+		return fmt.Errorf("slot %d: appends row %d where row %d is next", slot, index, n)
+	}
+	h := l.slots[slot]
+	if h == nil {
+		h = &history[F]{}
+		l.slots[slot] = h
+	}
+	h.data = append(h.data, row...)
+	return nil
+}
+
+// Row returns row index of a slot; the caller must not change it.
+func (l *Log[F]) Row(slot int32, index int) ([]F, error) {
+	h := l.slots[slot]
+	if h == nil || index < h.first || index >= l.Next(slot) {
+		return nil, fmt.Errorf("slot %d: row %d is not kept (next is %d)", slot, index, l.Next(slot))
+	}
+	at := (index - h.first) * l.width
+	return h.data[at : at+l.width : at+l.width], nil
+}
+
+// Commit ends a step: rows appended so far stay, and rows further back than
+// keep from the end may be dropped.
+func (l *Log[F]) Commit(slot int32, keep int) {
+	h := l.slots[slot]
+	if h == nil {
+		return
+	}
+	if rows := len(h.data) / l.width; rows > 2*keep+64 { // amortises the copy
+		drop := rows - keep
+		h.data = append(h.data[:0], h.data[drop*l.width:]...)
+		h.first += drop
+	}
+	h.mark = l.Next(slot)
+}
+
+// Rollback drops what a slot was given since its last Commit.
+func (l *Log[F]) Rollback(slot int32) {
+	if h := l.slots[slot]; h != nil {
+		h.data = h.data[:(h.mark-h.first)*l.width]
+	}
+}
+
+// Reset forgets a slot.
+func (l *Log[F]) Reset(slot int32) { delete(l.slots, slot) }

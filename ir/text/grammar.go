@@ -1,0 +1,135 @@
+package text
+
+import (
+	"github.com/alecthomas/participle/v2"
+	"github.com/alecthomas/participle/v2/lexer"
+)
+
+// The grammar, from the top. A shape's last item is its element; the grammar
+// reads it as an expression and the builder tells them apart.
+
+type moduleAST struct {
+	Name    globalAST    `parser:"'module' @Global"`
+	Symbols []*symbolAST `parser:"@@*"`
+	Inputs  []*inputAST  `parser:"@@*"`
+	Params  []*paramAST  `parser:"@@*"`
+	States  []*stateAST  `parser:"@@*"`
+	Nodes   []*nodeAST   `parser:"@@*"`
+	Results []*refAST    `parser:"'return' @@ (',' @@)*"`
+}
+
+type globalAST string
+
+type symbolAST struct {
+	Pos  lexer.Position
+	Name string `parser:"'symbol' @Ident '='"`
+	Def  string `parser:"@Ident"`
+	Arg  string `parser:"('(' @Int ')')?"`
+}
+
+type inputAST struct {
+	Pos  lexer.Position
+	Name string   `parser:"'input' @Value ':'"`
+	Type *typeAST `parser:"@@"`
+}
+
+type paramAST struct {
+	Pos    lexer.Position
+	Name   globalAST `parser:"'param' @Global ':'"`
+	Type   *typeAST  `parser:"@@"`
+	Stored string    `parser:"('stored' @Ident)?"`
+}
+
+type stateAST struct {
+	Pos  lexer.Position
+	Name globalAST `parser:"'state' @Global ':'"`
+	Row  *typeAST  `parser:"@@"`
+	Keep *exprAST  `parser:"'keep' @@"`
+}
+
+type nodeAST struct {
+	Pos    lexer.Position
+	Result string      `parser:"@Value '='"`
+	Op     string      `parser:"@Ident"`
+	Symbol globalAST   `parser:"@Global?"`
+	Args   []*refAST   `parser:"('(' @@ (',' @@)* ')')?"`
+	Attr   []*fieldAST `parser:"('{' @@ (',' @@)* '}')?"`
+	Type   *typeAST    `parser:"':' @@"`
+}
+
+type refAST struct {
+	Pos  lexer.Position
+	Name string `parser:"@Value"`
+}
+
+type fieldAST struct {
+	Pos   lexer.Position
+	Name  string    `parser:"@Ident '='"`
+	Value *valueAST `parser:"@@"`
+}
+
+type valueAST struct {
+	Text  *string   `parser:"  @String"`
+	Shape *shapeAST `parser:"| @@"`
+	Float *string   `parser:"| @Float"`
+	Expr  *exprAST  `parser:"| @@"`
+}
+
+type shapeAST struct {
+	Dims []*exprAST `parser:"'[' (@@ (',' @@)*)? ']'"`
+}
+
+type typeAST struct {
+	Pos  lexer.Position
+	Kind string     `parser:"@('tensor' | 'state')"`
+	Body []*exprAST `parser:"'<' @@ ('x' @@)* '>'"`
+}
+
+type exprAST struct {
+	Pos   lexer.Position
+	Minus bool       `parser:"@'-'?"`
+	First *termAST   `parser:"@@"`
+	Rest  []*moreAST `parser:"@@*"`
+}
+
+type moreAST struct {
+	Sign string   `parser:"@('+' | '-')"`
+	Term *termAST `parser:"@@"`
+}
+
+type termAST struct {
+	Factors []*factorAST `parser:"@@ ('*' @@)*"`
+}
+
+type factorAST struct {
+	Pos    lexer.Position
+	Int    string    `parser:"  @Int"`
+	Floor  *floorAST `parser:"| @@"`
+	Symbol string    `parser:"| @Ident"`
+	Group  *exprAST  `parser:"| '(' @@ ')'"`
+}
+
+type floorAST struct {
+	Num *exprAST `parser:"'floor' '(' @@"`
+	Div string   `parser:"'/' @Int ')'"`
+}
+
+// newParser builds the parser; it costs about a millisecond, so each Parse
+// makes its own and the package keeps no state.
+func newParser() (*participle.Parser[moduleAST], error) {
+	rules, err := lexer.NewSimple([]lexer.SimpleRule{
+		{Name: "comment", Pattern: `#[^\n]*`},
+		{Name: "space", Pattern: `[ \t\r\n]+`},
+		{Name: "Value", Pattern: `%[A-Za-z0-9_.]+`},
+		{Name: "Global", Pattern: `@[A-Za-z][A-Za-z0-9_.]*`},
+		{Name: "String", Pattern: `"(\\.|[^"\\\n])*"`},
+		{Name: "Float", Pattern: `-?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)`},
+		{Name: "Int", Pattern: `[0-9]+`},
+		{Name: "Ident", Pattern: `[A-Za-z][A-Za-z0-9_.]*`},
+		{Name: "Punct", Pattern: `[-+*/(){}<>\[\],:=]`},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return participle.Build[moduleAST](participle.Lexer(rules), participle.UseLookahead(2))
+}

@@ -1,0 +1,339 @@
+package checkpoint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"smelt/ir"
+	"smelt/ir/encoding"
+)
+
+// A Binding is a graph's parameters as views of a checkpoint. Every byte of
+// every tensor is in exactly one view or in one ignored tensor.
+type Binding struct {
+	Layout  string
+	Forms   []string // which alternatives the layout's places took, in words
+	Params  []Param  // in the graph's order
+	Ignored []Ignored
+	Notes   []string
+}
+
+// Ignored is how much a rule leaves unused, and why.
+type Ignored struct {
+	Ignore
+	Tensors int
+	Bytes   int64
+}
+
+// Param returns the bound parameter of that name, or nil.
+func (b *Binding) Param(name string) *Param {
+	for i := range b.Params {
+		if b.Params[i].Name == name {
+			return &b.Params[i]
+		}
+	}
+	return nil
+}
+
+// A Model is what Bind needs to know: the graph, the layouts its checkpoints
+// come in, what may be left unused, and what config.json says of formats.
+type Model struct {
+	Graph    *ir.Module
+	Layouts  []Layout
+	Ignores  []Ignore
+	Declared Declared
+}
+
+// Bind finds every parameter of the model in the checkpoint and accounts for
+// every tensor. Nothing is read or copied. All findings are reported in one
+// *Findings: parameters without tensors, tensors without a place, wrong
+// shapes and types, contradictions with config.json. On success the graph's
+// parameters carry the names of their encodings.
+func Bind(c *Checkpoint, m Model) (*Binding, error) {
+	findings := &Findings{Path: c.Dir}
+	layout, err := recognise(c.tensors, m.Layouts)
+	if err != nil {
+		findings.AddError(err)
+		return nil, findings
+	}
+	b := newBinder(c, m, layout)
+	for _, p := range m.Graph.Params {
+		b.param(p)
+	}
+	b.leftovers(m.Ignores)
+	b.checkDeclared()
+	b.report(findings)
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	for i, p := range m.Graph.Params {
+		p.Encoding = b.out.Params[i].Encoding()
+	}
+	b.declaredNotes()
+	return &b.out, nil
+}
+
+type binder struct {
+	layout   *Layout
+	rules    map[string]*Rule      // by parameter pattern
+	shapes   map[string]matrix     // by parameter name
+	index    map[string]int        // tensor name -> number
+	tensors  []Tensor              // of the checkpoint
+	claims   [][]claim             // per tensor
+	declared Declared
+	quants   []storedQuant
+	out      Binding
+
+	missing    []absence // findings, by kind
+	badStorage []string
+	unclaimed  []absence
+	doubled    []string
+	disagree   []string
+}
+
+// matrix is a parameter's size as its views see it.
+type matrix struct {
+	lead       int // leading dimension of three, else 1
+	rows, cols int // all rows
+	dims       []int64
+	integer    bool
+}
+
+func matrixOf(t ir.Type) matrix {
+	m := matrix{lead: 1, rows: 1, integer: t.Elem == ir.I32}
+	for _, d := range t.Shape {
+		n, _ := d.Value() // the verifier knows parameters are constant
+		m.dims = append(m.dims, n)
+	}
+	m.cols = int(m.dims[len(m.dims)-1])
+	for _, d := range m.dims[:len(m.dims)-1] {
+		m.rows *= int(d)
+	}
+	if len(m.dims) == 3 {
+		m.lead = int(m.dims[0])
+	}
+	return m
+}
+
+func newBinder(c *Checkpoint, m Model, layout *Layout) *binder {
+	b := &binder{
+		layout: layout, rules: map[string]*Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
+		index: make(map[string]int, len(c.tensors)), tensors: c.tensors, claims: make([][]claim, len(c.tensors)),
+		out: Binding{Layout: layout.Name, Params: make([]Param, 0, len(m.Graph.Params)), Notes: slices.Clone(c.Notes)},
+	}
+	for i := range layout.Rules {
+		b.rules[layout.Rules[i].Param] = &layout.Rules[i]
+	}
+	for i := range c.tensors {
+		b.index[c.tensors[i].Name] = i
+	}
+	for _, p := range m.Graph.Params {
+		b.shapes[p.Name] = matrixOf(p.Type)
+	}
+	return b
+}
+
+// param binds one parameter of the graph.
+func (b *binder) param(p *ir.Param) {
+	pattern, layer := generalise(p.Name)
+	rule := b.rules[pattern]
+	if rule == nil {
+		b.missing = append(b.missing, absence{p.Name, p.Name + ": layout " + b.layout.Name + " has no rule for it"})
+		return
+	}
+	m := b.shapes[p.Name]
+	place := b.choose(rule, layer, m)
+	if place == nil {
+		var names []string
+		for _, pl := range rule.Places {
+			names = append(names, pl.stem(layer, 0))
+		}
+		b.missing = append(b.missing, absence{names[0], fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))})
+		return
+	}
+	out := Param{Name: p.Name, Rows: m.rows, Cols: m.cols, Integer: m.integer, Place: *place}
+	if place.perIndex() {
+		b.bindEach(&out, *place, layer, m)
+	} else {
+		b.bindWhole(&out, *place, layer, m)
+	}
+	if place.Note != "" && !slices.Contains(b.out.Forms, place.Note) {
+		b.out.Forms = append(b.out.Forms, place.Note)
+	}
+	b.out.Params = append(b.out.Params, out)
+}
+
+// choose picks the first place of which the checkpoint has any tensor.
+func (b *binder) choose(rule *Rule, layer string, m matrix) *Place {
+	for i := range rule.Places {
+		pl := &rule.Places[i]
+		n := 1
+		if pl.perIndex() {
+			n = int(m.dims[0])
+		}
+		for k := range n {
+			if w, _ := b.find(pl.stem(layer, k)); w != nil {
+				return pl
+			}
+		}
+	}
+	return nil
+}
+
+// find looks up the tensors of a stem.
+func (b *binder) find(stem string) (weight *Tensor, planes [3]*Tensor) {
+	weight = b.tensor(stem + ".weight")
+	if weight == nil {
+		weight = b.tensor(stem)
+	}
+	planes[encoding.Weight] = weight
+	if weight == nil {
+		return nil, planes
+	}
+	for _, c := range companions {
+		if s := b.tensor(stem + c.scales); s != nil {
+			planes[encoding.Scales] = s
+			if c.biases != "" {
+				planes[encoding.Biases] = b.tensor(stem + c.biases)
+			}
+			break
+		}
+	}
+	return weight, planes
+}
+
+func (b *binder) tensor(name string) *Tensor {
+	if i, ok := b.index[name]; ok {
+		return &b.tensors[i]
+	}
+	return nil
+}
+
+// bindEach binds one stored tensor to each index of the leading dimension.
+func (b *binder) bindEach(out *Param, place Place, layer string, m matrix) {
+	per := m.rows / int(m.dims[0])
+	for n := range int(m.dims[0]) {
+		stem := place.stem(layer, n)
+		if w, _ := b.find(stem); w == nil {
+			b.missing = append(b.missing, absence{stem, fmt.Sprintf("%s[%d] [%d %d]: looked for %s", out.Name, n, per, m.cols, stem)})
+			continue
+		}
+		v, ok := b.stored(out, stem, matrix{lead: 1, rows: per, cols: m.cols, dims: []int64{int64(per), int64(m.cols)}, integer: m.integer})
+		if !ok {
+			continue
+		}
+		v.First, v.Rows = n*per, per
+		b.claim(v)
+		out.Views = append(out.Views, v)
+	}
+}
+
+// bindWhole binds one stored tensor, or this parameter's share of the rows of
+// a fused one.
+func (b *binder) bindWhole(out *Param, place Place, layer string, m matrix) {
+	before, total, ok := b.share(out.Name, place, layer, m)
+	if !ok {
+		return
+	}
+	per := m.rows / m.lead // this parameter's rows of each leading index
+	whole := m
+	whole.rows = total * m.lead
+	if len(place.Fused) > 0 {
+		whole.dims = slices.Clone(m.dims)
+		whole.dims[len(m.dims)-2] = int64(total)
+	}
+	v, ok := b.stored(out, place.stem(layer, 0), whole)
+	if !ok {
+		return
+	}
+	if per == total {
+		v.Rows = m.rows
+		b.claim(v)
+		out.Views = []View{v}
+		return
+	}
+	for n := range m.lead {
+		part := v
+		part.First, part.Rows, part.StoredFirst = n*per, per, n*total+before
+		b.claim(part)
+		out.Views = append(out.Views, part)
+	}
+}
+
+// share finds a parameter's place among those fused with it: the rows before
+// it and the rows of all, per leading index.
+func (b *binder) share(name string, place Place, layer string, m matrix) (before, total int, ok bool) {
+	if len(place.Fused) == 0 {
+		return 0, m.rows / m.lead, true
+	}
+	found := false
+	for _, pattern := range place.Fused {
+		other := fill(pattern, layer)
+		o, known := b.shapes[other]
+		if !known {
+			b.missing = append(b.missing, absence{other, fmt.Sprintf("%s: is stored together with %s, which the graph lacks", name, other)})
+			return 0, 0, false
+		}
+		if other == name {
+			found, before = true, total
+		}
+		total += o.rows / o.lead
+	}
+	return before, total, found
+}
+
+// stored recognises how a stem's tensors store a matrix of m's size.
+func (b *binder) stored(out *Param, stem string, m matrix) (View, bool) {
+	w, planes := b.find(stem)
+	v := View{Weight: w, Scales: planes[encoding.Scales], Biases: planes[encoding.Biases]}
+	if w == nil {
+		return v, false
+	}
+	wrong := func(format string, args ...any) (View, bool) {
+		b.claimAll(planes) // reported once, here
+		b.badStorage = append(b.badStorage, fmt.Sprintf("%s for %s: %s", describe(w), out.Name, fmt.Sprintf(format, args...)))
+		return v, false
+	}
+	if why := badDims(w, m); why != "" {
+		return wrong("%s", why)
+	}
+	if m.integer {
+		if !encoding.IsInteger(encoding.DType(w.DType)) || w.Shape[len(w.Shape)-1] != int64(m.cols) || v.Scales != nil {
+			return wrong("expected a table of integers %v", m.dims)
+		}
+		return v, true
+	}
+	var s encoding.Storage
+	for role, dst := range map[encoding.Role]**encoding.Stored{encoding.Weight: &s.Weight, encoding.Scales: &s.Scales, encoding.Biases: &s.Biases} {
+		if t := planes[role]; t != nil && len(t.Shape) > 0 {
+			*dst = &encoding.Stored{DType: encoding.DType(t.DType), Rows: int(rowsOf(t)), Cols: int(t.Shape[len(t.Shape)-1])}
+		}
+	}
+	enc, err := encoding.Recognise(s, m.rows, m.cols)
+	if err != nil {
+		return wrong("%v", err)
+	}
+	v.Encoding = enc
+	b.quants = append(b.quants, storedQuant{stem, enc})
+	return v, true
+}
+
+// badDims checks the leading dimensions: those of the parameter, or all of
+// them flattened into one.
+func badDims(w *Tensor, m matrix) string {
+	lead := m.dims[:len(m.dims)-1]
+	if len(w.Shape) == 0 {
+		return fmt.Sprintf("expected %v, found a scalar", m.dims)
+	}
+	have := w.Shape[:len(w.Shape)-1]
+	if slices.Equal(have, lead) || (len(have) == 1 && have[0] == int64(m.rows)) {
+		return ""
+	}
+	return fmt.Sprintf("expected %v, or with the leading dimensions as one of %d", m.dims, m.rows)
+}
+
+// describe names a tensor with its file, for findings.
+func describe(t *Tensor) string {
+	return fmt.Sprintf("%s %s%v (%s)", t.Name, t.DType, t.Shape, base(t.File))
+}

@@ -1,0 +1,98 @@
+package checkpoint
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// claim is a run of a tensor's rows that a view uses. A plane with other rows
+// than the weight (scales per block) is claimed in the weight's rows.
+type claim struct{ first, rows int }
+
+// wholeTensor claims all rows, however many.
+const wholeTensor = -1
+
+func (b *binder) claim(v View) {
+	c := claim{v.StoredFirst, v.Rows}
+	if int64(v.Rows) == rowsOf(v.Weight) {
+		c = claim{0, wholeTensor}
+	}
+	for _, t := range []*Tensor{v.Weight, v.Scales, v.Biases} {
+		if t != nil {
+			i := b.index[t.Name]
+			b.claims[i] = append(b.claims[i], c)
+		}
+	}
+}
+
+// claimAll marks tensors as accounted for by another finding.
+func (b *binder) claimAll(ts [3]*Tensor) {
+	for _, t := range ts {
+		if t != nil {
+			b.claims[b.index[t.Name]] = []claim{{0, wholeTensor}}
+		}
+	}
+}
+
+// leftovers accounts for every tensor: claimed completely and once, ignored
+// by a rule, or a finding.
+func (b *binder) leftovers(ignores []Ignore) {
+	counts := make([]Ignored, len(ignores))
+	for i := range ignores {
+		counts[i].Ignore = ignores[i]
+	}
+	for i := range b.tensors {
+		t := &b.tensors[i]
+		if len(b.claims[i]) > 0 {
+			b.checkClaims(t, b.claims[i])
+			continue
+		}
+		pattern, _ := generalise(t.Name)
+		k := slices.IndexFunc(ignores, func(g Ignore) bool { return strings.HasPrefix(pattern, g.Prefix) })
+		if k < 0 {
+			b.unclaimed = append(b.unclaimed, absence{t.Name, describe(t)})
+			continue
+		}
+		counts[k].Tensors++
+		counts[k].Bytes += t.Bytes
+	}
+	for _, c := range counts {
+		if c.Tensors > 0 {
+			b.out.Ignored = append(b.out.Ignored, c)
+		}
+	}
+}
+
+func (b *binder) checkClaims(t *Tensor, cs []claim) {
+	if len(cs) == 1 && cs[0].rows == wholeTensor {
+		return
+	}
+	slices.SortFunc(cs, func(x, y claim) int { return cmp.Compare(x.first, y.first) })
+	next := 0
+	for _, c := range cs {
+		if c.rows == wholeTensor || c.first < next {
+			b.doubled = append(b.doubled, describe(t))
+			return
+		}
+		if c.first > next {
+			break
+		}
+		next = c.first + c.rows
+	}
+	// Scales of row blocks have fewer rows than the weight; their weight's
+	// claims are checked under the weight's own name.
+	if rows := int(rowsOf(t)); next < rows {
+		b.unclaimed = append(b.unclaimed, absence{t.Name, fmt.Sprintf("%s: rows %d to %d", describe(t), next, rows-1)})
+	}
+}
+
+// report turns what was collected into findings.
+func (b *binder) report(f *Findings) {
+	f.AddEach("parameter", "of the model not found (layout "+b.layout.Name+")", "the checkpoint is incomplete or of a layout smelt does not know", suggest(b.missing, b.unclaimed))
+	f.AddEach("tensor", "stored in a way that does not fit the model", "compare with config.json and download again, or report the format", b.badStorage)
+	f.AddEach("tensor", "used by no parameter", "smelt drops nothing silently: remove what does not belong here, or report the layout", suggest(b.unclaimed, b.missing))
+	f.AddEach("tensor", "claimed by two parameters", "report this layout", b.doubled)
+	f.AddEach("entry", "of config.json's quantization contradicting the tensors", "correct config.json; the tensors decide what is stored", b.disagree)
+}

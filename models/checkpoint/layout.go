@@ -1,0 +1,124 @@
+package checkpoint
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Layout is a table from a graph's parameters to the names under which one
+// family of checkpoints stores them. It is recognised from the names found.
+//
+// Patterns are names with placeholders: {l} is any number (the same in both
+// columns), {n} runs over the parameter's leading dimension.
+type Layout struct {
+	Name  string
+	Marks []string // prefixes, with {l}, of names that only this layout has
+	Rules []Rule
+}
+
+// A Rule says where one parameter, or one of each layer, is stored.
+type Rule struct {
+	Param  string  // pattern of the graph's parameter name
+	Places []Place // alternatives; the first that the checkpoint has is taken
+}
+
+// A Place is one way to store a parameter. The weight is the tensor Stem+".weight",
+// or Stem itself; scales and biases lie beside it (see companions).
+type Place struct {
+	// Stem is the name's pattern. With {n} there is one tensor for each index
+	// of the parameter's leading dimension, otherwise one for all of it.
+	Stem string
+	// Fused lists the parameters (patterns) that share the tensor's rows, in
+	// order, this one among them; of a parameter with three dimensions, the
+	// rows of each leading index. Empty: the tensor is this parameter's alone.
+	Fused []string
+	// Note names the alternative in a word for people, or is empty.
+	Note string
+}
+
+// An Ignore is a prefix, with {l}, of names that are left unused, and why.
+type Ignore struct{ Prefix, Reason string }
+
+// companions are the names under which a weight's scales and biases lie
+// beside it, by the suffixes that converters use.
+var companions = [...]struct{ scales, biases string }{
+	{".scale", ""},         // DeepSeek
+	{".scales", ".biases"}, // MLX
+}
+
+// layerPlaceholder and indexPlaceholder are the two placeholders of patterns.
+const (
+	layerPlaceholder = "{l}"
+	indexPlaceholder = "{n}"
+)
+
+// generalise replaces the first component of a name that is a number by {l}:
+// "layers.12.attn" becomes "layers.{l}.attn" and "12". Numbers are canonical
+// (no leading zeros), so the pair is unique.
+func generalise(name string) (pattern, number string) {
+	for rest, from := name, 0; ; {
+		part, after, more := strings.Cut(rest, ".")
+		if isIndex(part) {
+			return name[:from] + layerPlaceholder + name[from+len(part):], part
+		}
+		if !more {
+			return name, ""
+		}
+		from += len(part) + 1
+		rest = after
+	}
+}
+
+func isIndex(s string) bool {
+	return s != "" && len(s) < 8 && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
+}
+
+func fill(pattern, layer string) string {
+	return strings.Replace(pattern, layerPlaceholder, layer, 1)
+}
+
+func (p Place) stem(layer string, n int) string {
+	return strings.Replace(fill(p.Stem, layer), indexPlaceholder, strconv.Itoa(n), 1)
+}
+
+func (p Place) perIndex() bool { return strings.Contains(p.Stem, indexPlaceholder) }
+
+// recognise picks the layout that has the most names of its own.
+func recognise(tensors []Tensor, layouts []Layout) (*Layout, error) {
+	counts := make([]int, len(layouts))
+	for _, t := range tensors {
+		pattern, _ := generalise(t.Name)
+		for i := range layouts {
+			if hasPrefix(pattern, layouts[i].Marks) {
+				counts[i]++
+			}
+		}
+	}
+	best := -1
+	for i, n := range counts {
+		if n > 0 && (best < 0 || n > counts[best]) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		return &layouts[best], nil
+	}
+	var known, found []string
+	for _, l := range layouts {
+		known = append(known, fmt.Sprintf("%s (%s...)", l.Name, strings.Join(l.Marks, "..., ")))
+	}
+	for _, t := range tensors[:min(len(tensors), 5)] {
+		found = append(found, t.Name)
+	}
+	return nil, fmt.Errorf("no known layout: expected the names of %s; found %s", strings.Join(known, ", "), strings.Join(append(found, "..."), ", "))
+}
+
+func hasPrefix(name string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}

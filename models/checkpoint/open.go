@@ -1,0 +1,123 @@
+// Package checkpoint opens a checkpoint where it lies: a folder with
+// config.json and its weights as one or more safetensors files, or a single
+// such file. Opening maps the files and checks that they are whole and that
+// files and index agree about every tensor; no weight is read.
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"smelt/models/checkpoint/safetensors"
+)
+
+// A Tensor is a tensor of one of the checkpoint's files.
+type Tensor = safetensors.Tensor
+
+// A Checkpoint is an open checkpoint.
+type Checkpoint struct {
+	Dir   string              // the folder
+	Files []*safetensors.File // the weights, sorted by path
+	Notes []string            // what is odd but harmless, for the user to see
+
+	tensors []Tensor // sorted by name
+	config  []byte
+}
+
+// Open opens the checkpoint at path, a folder or a .safetensors file with
+// config.json beside it. In a folder, model.safetensors.index.json says which
+// files belong to it; without an index it is model.safetensors or a complete
+// set model-00001-of-0000N.safetensors.
+//
+// Everything that is wrong is reported in one *Findings: files that are
+// missing or damaged, and tensors that the index places elsewhere than they
+// are, that only one of the two knows, or that two files hold.
+func Open(path string) (*Checkpoint, error) {
+	findings := &Findings{Path: path}
+	set := locate(path, findings)
+	c := &Checkpoint{Dir: set.dir, Notes: set.notes}
+	if set.dir != "" {
+		c.readConfig(findings)
+	}
+	c.openFiles(set, findings)
+	c.collect(findings)
+	if set.index != nil {
+		c.checkIndex(set.index, findings)
+	}
+	if err := findings.Err(); err != nil {
+		c.Close() // the mappings are of no use to anyone; findings are the error
+		return nil, err
+	}
+	return c, nil
+}
+
+// Tensors lists all tensors sorted by name. The slice is the checkpoint's own
+// and not to be modified.
+func (c *Checkpoint) Tensors() []Tensor { return c.tensors }
+
+// Lookup finds a tensor by its name.
+func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
+	i, ok := slices.BinarySearchFunc(c.tensors, name, func(t Tensor, name string) int { return strings.Compare(t.Name, name) })
+	if !ok {
+		return Tensor{}, false
+	}
+	return c.tensors[i], true
+}
+
+// ConfigJSON is the content of config.json as it is in the file.
+func (c *Checkpoint) ConfigJSON() []byte { return c.config }
+
+// Close unmaps all files. Data of the tensors is no longer valid.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.Files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Checkpoint) readConfig(findings *Findings) {
+	var err error
+	c.config, err = readLimited(filepath.Join(c.Dir, configName), maxConfigBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		findings.Add(fmt.Sprintf("no %s in %s", configName, c.Dir), "it says what model this is; download it from where the weights came from")
+	case err != nil:
+		findings.AddError(err)
+	case len(c.config) == 0:
+		findings.Add(filepath.Join(c.Dir, configName)+" is empty", "download it again")
+	}
+}
+
+// maxParallel bounds how many headers, up to 100 MB each, are in memory.
+const maxParallel = 4
+
+// openFiles opens the files of the set, a few at a time; findings come in the
+// order of the names.
+func (c *Checkpoint) openFiles(set fileSet, findings *Findings) {
+	files := make([]*safetensors.File, len(set.names))
+	errs := make([]error, len(set.names))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, min(maxParallel, runtime.GOMAXPROCS(0)))
+	for i, name := range set.names {
+		slots <- struct{}{}
+		wg.Go(func() {
+			files[i], errs[i] = safetensors.Open(filepath.Join(set.dir, name))
+			<-slots
+		})
+	}
+	wg.Wait()
+	for i, f := range files {
+		if errs[i] != nil {
+			findings.AddError(errs[i])
+			continue
+		}
+		c.Files = append(c.Files, f)
+	}
+}

@@ -1,0 +1,138 @@
+// Package safetensors reads and writes files in the safetensors format: eight
+// bytes of little-endian header length, a JSON header, and the tensors' data.
+// https://github.com/huggingface/safetensors (section "Format") is the
+// definition.
+//
+// Files are mapped, never copied: opening one reads its header only. Headers
+// are outside data and are checked in full, see ParseHeader. MLX writes the
+// data in hash order behind a header without padding, so a tensor may start at
+// any byte; nothing here assumes alignment or order.
+package safetensors
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"smelt/models/checkpoint/internal/message"
+)
+
+// A File is one open file. Its methods may be called from several goroutines;
+// Close may not run beside them.
+type File struct {
+	path        string
+	data        []byte // the whole file, mapped read-only; nil once closed
+	size        int64
+	headerBytes int64
+	header      *Header
+	hash        func() string
+}
+
+// Open maps the file at path and checks its header. Errors about the content
+// are *FormatError, others come from the operating system and name the path.
+// While it is open the file must not be shortened: reading what is gone is a
+// fault that Go cannot turn into an error.
+func Open(path string) (*File, error) {
+	osFile, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer osFile.Close() // the mapping stays
+
+	info, err := osFile.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, formatErrorf(path, "not a regular file")
+	}
+	size := info.Size()
+	header, err := readHeader(osFile, size, path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{path: path, size: size, headerBytes: int64(len(header))}
+	if f.header, err = ParseHeader(header, size, path); err != nil {
+		return nil, err
+	}
+	if f.data, err = mapFile(osFile, size); err != nil {
+		return nil, fmt.Errorf("mapping %s (%d bytes): %w", path, size, err)
+	}
+	for i := range f.header.Tensors {
+		f.header.Tensors[i].File = f
+	}
+	f.hash = sync.OnceValue(func() string {
+		sum := sha256.Sum256(f.data[lengthBytes:f.DataStart()])
+		return hex.EncodeToString(sum[:])
+	})
+	return f, nil
+}
+
+// readHeader reads the header's length and the header.
+func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
+	if size < lengthBytes {
+		return nil, formatErrorf(path, "the file has %s, a safetensors file at least %d; download it again", message.Count(size, "byte"), lengthBytes)
+	}
+	var length [lengthBytes]byte
+	if _, err := r.ReadAt(length[:], 0); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	switch {
+	case bytes.Equal(length[:], []byte("version ")):
+		return nil, formatErrorf(path, "this is a Git LFS pointer, not the weights; run `git lfs pull` in the folder or download the file itself")
+	case n > MaxHeaderBytes:
+		return nil, formatErrorf(path, "the first 8 bytes give a header of %d bytes, the format allows %d: not a safetensors file, or damaged", n, MaxHeaderBytes)
+	case int64(n) > size-lengthBytes:
+		return nil, formatErrorf(path, "truncated: the header takes %d bytes, the file has %d after the length; download the file again", n, size-lengthBytes)
+	}
+	header := make([]byte, n)
+	if _, err := r.ReadAt(header, lengthBytes); err != nil {
+		return nil, fmt.Errorf("reading the header of %s: %w", path, err)
+	}
+	return header, nil
+}
+
+// Path is the path given to Open.
+func (f *File) Path() string { return f.path }
+
+// Size is the size of the file in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// HeaderBytes is the length of the JSON header with its padding, without the
+// eight bytes before it.
+func (f *File) HeaderBytes() int64 { return f.headerBytes }
+
+// DataStart is the offset of the data section in the file.
+func (f *File) DataStart() int64 { return lengthBytes + f.headerBytes }
+
+// Tensors lists the tensors sorted by name. The slice is the file's own and
+// not to be modified.
+func (f *File) Tensors() []Tensor { return f.header.Tensors }
+
+// Metadata is the header's __metadata__; nil if it has none.
+func (f *File) Metadata() map[string]string { return f.header.Metadata }
+
+// HeaderHash is the SHA-256 of the header's bytes in hex, worked out on the
+// first call, which must come before Close. With Size it tells whether the
+// file still has the layout it had, not whether the weights are the same.
+func (f *File) HeaderHash() string { return f.hash() }
+
+// Close unmaps the file. Data handed out before is no longer valid. A second
+// Close does nothing.
+func (f *File) Close() error {
+	if f.data == nil {
+		return nil
+	}
+	data := f.data
+	f.data = nil
+	if err := unmap(data); err != nil {
+		return fmt.Errorf("unmapping %s: %w", f.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+//go:build !linux && !darwin
+
+package safetensors
+
+import (
+	"errors"
+	"os"
+	"runtime"
+)
+
+func mapFile(*os.File, int64) ([]byte, error) {
+	return nil, errors.New("mapping files is supported on Linux and macOS only, not on " + runtime.GOOS)
+}
+
+func unmap([]byte) error { return nil }

@@ -1,0 +1,20 @@
+//go:build linux || darwin
+
+package safetensors
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapFile maps the first size bytes of f read-only.
+func mapFile(f *os.File, size int64) ([]byte, error) {
+	if int64(int(size)) != size {
+		return nil, errors.New("larger than this machine's address space")
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func unmap(data []byte) error { return unix.Munmap(data) }

@@ -1,0 +1,223 @@
+package safetensors
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"smelt/models/checkpoint/internal/message"
+)
+
+// An Out is a tensor to be written. Its data comes from Data or, when Stream
+// is set, from Stream, which must write exactly as many bytes as shape and
+// type say: for tensors too large to hold at once.
+type Out struct {
+	Name   string
+	DType  DType
+	Shape  []int64
+	Data   []byte
+	Stream func(io.Writer) error
+}
+
+// Write writes a file the way the reference implementation does: widest
+// elements first and then by name, the header padded with spaces to eight
+// bytes, so that every tensor is aligned to its elements.
+//
+// The file appears under path complete or not at all; one that was there
+// before is replaced. Errors name the tensor at fault.
+func Write(path string, tensors []Out, metadata map[string]string) error {
+	ordered := slices.Clone(tensors)
+	slices.SortStableFunc(ordered, func(a, b Out) int {
+		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), cmp.Compare(a.Name, b.Name))
+	})
+	sizes, err := checkOuts(path, ordered)
+	if err != nil {
+		return err
+	}
+	header, err := buildHeader(path, ordered, sizes, metadata)
+	if err != nil {
+		return err
+	}
+	return writeWhole(path, func(w io.Writer) error {
+		if _, err := w.Write(header); err != nil {
+			return err
+		}
+		for i, t := range ordered {
+			if err := t.writeTo(w, sizes[i]); err != nil {
+				return fmt.Errorf("tensor %s: %w", message.Quote(t.Name), err)
+			}
+		}
+		return nil
+	})
+}
+
+// checkOuts returns the number of bytes of each tensor.
+func checkOuts(path string, tensors []Out) ([]int64, error) {
+	problems := &FormatError{Path: path}
+	sizes := make([]int64, len(tensors))
+	seen := map[string]bool{}
+	for i, t := range tensors {
+		name := message.Quote(t.Name)
+		size, fits := byteCount(t.Shape, t.DType.Size())
+		complaint := t.DType.check()
+		switch {
+		case t.Name == metadataKey || !utf8.ValidString(t.Name) || len(t.Name) > MaxNameBytes:
+			problems.addf("tensor %s: a name is UTF-8, at most %d bytes and not %s", name, MaxNameBytes, metadataKey)
+		case seen[t.Name]:
+			problems.addf("tensor %s is given twice", name)
+		case complaint != "":
+			problems.addf("tensor %s: %s", name, complaint)
+		case len(t.Shape) > MaxDims:
+			problems.addf("tensor %s: %d dimensions, at most %d are supported", name, len(t.Shape), MaxDims)
+		case !fits:
+			problems.addf("tensor %s: shape %v is negative or too large", name, t.Shape)
+		case t.Stream == nil && int64(len(t.Data)) != size:
+			problems.addf("tensor %s: %s%v takes %d bytes, its data has %d", name, t.DType, t.Shape, size, len(t.Data))
+		}
+		seen[t.Name], sizes[i] = true, size
+	}
+	return sizes, problems.err()
+}
+
+// buildHeader returns the length and the padded JSON.
+func buildHeader(path string, tensors []Out, sizes []int64, metadata map[string]string) ([]byte, error) {
+	b := append(make([]byte, lengthBytes), '{')
+	if len(metadata) > 0 {
+		b = append(b, `"`+metadataKey+`":{`...)
+		for i, key := range slices.Sorted(maps.Keys(metadata)) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			if !utf8.ValidString(key) || !utf8.ValidString(metadata[key]) {
+				return nil, formatErrorf(path, "metadata %s is not UTF-8", message.Quote(key))
+			}
+			b = appendQuote(b, key)
+			b = append(b, ':')
+			b = appendQuote(b, metadata[key])
+		}
+		b = append(b, '}')
+	}
+	var offset int64
+	for i, t := range tensors {
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		end := offset + sizes[i]
+		if end < offset {
+			return nil, formatErrorf(path, "tensor %s: the file would pass 2^63-1 bytes", message.Quote(t.Name))
+		}
+		b = t.appendEntry(b, offset, end)
+		offset = end
+	}
+	b = append(b, '}')
+	for len(b)%8 != 0 {
+		b = append(b, ' ')
+	}
+	n := len(b) - lengthBytes
+	if n > MaxHeaderBytes {
+		return nil, formatErrorf(path, "the header would have %d bytes, the format allows %d", n, MaxHeaderBytes)
+	}
+	binary.LittleEndian.PutUint64(b, uint64(n))
+	return b, nil
+}
+
+func (t Out) appendEntry(b []byte, begin, end int64) []byte {
+	b = appendQuote(b, t.Name)
+	b = append(b, `:{"dtype":"`...)
+	b = append(b, t.DType...)
+	b = append(b, `","shape":`...)
+	b = appendNumbers(b, t.Shape)
+	b = append(b, `,"data_offsets":`...)
+	b = appendNumbers(b, []int64{begin, end})
+	return append(b, '}')
+}
+
+// appendQuote appends s, which is valid UTF-8 (the only error there is).
+func appendQuote(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
+}
+
+func appendNumbers(b []byte, numbers []int64) []byte {
+	b = append(b, '[')
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, n, 10)
+	}
+	return append(b, ']')
+}
+
+func (t Out) writeTo(w io.Writer, size int64) error {
+	if t.Stream == nil {
+		_, err := w.Write(t.Data)
+		return err
+	}
+	c := &countingWriter{w: w, left: size}
+	if err := t.Stream(c); err != nil {
+		return err
+	}
+	if c.left != 0 {
+		return fmt.Errorf("the stream ended after %d of %d bytes", size-c.left, size)
+	}
+	return nil
+}
+
+// countingWriter refuses to pass on more than left bytes.
+type countingWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > c.left {
+		return 0, fmt.Errorf("the stream has more bytes than shape and dtype say (%d too many)", int64(len(p))-c.left)
+	}
+	n, err := c.w.Write(p)
+	c.left -= int64(n)
+	return n, err
+}
+
+// writeWhole writes a file beside path and renames it once all is on disk. On
+// failure nothing stays behind.
+func writeWhole(path string, content func(io.Writer) error) (err error) {
+	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x.tmp", filepath.Base(path), rand.Uint64()))
+	// os.CreateTemp would give mode 0600; a checkpoint is read by others too.
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close() // fails harmlessly when already closed
+			os.Remove(temp)
+			err = fmt.Errorf("writing %s: %w", path, err)
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := content(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}

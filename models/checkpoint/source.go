@@ -1,0 +1,124 @@
+package checkpoint
+
+import (
+	"fmt"
+	"sort"
+
+	"smelt/ir/encoding"
+	"smelt/ir/tensor"
+)
+
+// A View is a run of a parameter's rows as one checkpoint tensor holds them.
+// The parameter is seen as a matrix: all dimensions but the last are rows.
+type View struct {
+	First, Rows int // of the parameter
+	StoredFirst int // row of the stored matrix that First is
+	// Weight, and where the encoding has them Scales and Biases, are the
+	// stored tensors. They may be shared with other views.
+	Weight, Scales, Biases *Tensor
+	// Encoding is nil for a parameter of integers.
+	Encoding encoding.Encoding
+}
+
+// Skew is where the view's first weight byte lies, modulo 16: a kernel that
+// loads words needs to know.
+func (v View) Skew() int {
+	perRow := v.Weight.Bytes / max(1, rowsOf(v.Weight))
+	return int((v.Weight.Offset + int64(v.StoredFirst)*perRow) % 16)
+}
+
+func rowsOf(t *Tensor) int64 {
+	n := int64(1)
+	for _, d := range t.Shape[:max(0, len(t.Shape)-1)] {
+		n *= d
+	}
+	return n
+}
+
+// A Param is a parameter of the graph with its views.
+type Param struct {
+	Name    string
+	Rows    int // product of all dimensions but the last
+	Cols    int
+	Integer bool
+	Place   Place
+	Views   []View // ascending in First, without gaps
+}
+
+// Encoding names the stored format; "mixed" if the views differ, the storage
+// type for integers.
+func (p *Param) Encoding() string {
+	name := ""
+	for _, v := range p.Views {
+		n := string(v.Weight.DType)
+		if v.Encoding != nil {
+			n = v.Encoding.Name()
+		}
+		if name != "" && n != name {
+			return "mixed"
+		}
+		name = n
+	}
+	return name
+}
+
+// Source gives the parameter's values, decoded row by row from the mapped
+// files. No data is read before a row is asked for.
+func (p *Param) Source() tensor.Source {
+	s := &source{rows: p.Rows, cols: p.Cols, name: p.Name, integer: p.Integer}
+	for _, v := range p.Views {
+		pl := encoding.Planes{Weight: v.Weight.Data()}
+		if v.Scales != nil {
+			pl.Scales = v.Scales.Data()
+		}
+		if v.Biases != nil {
+			pl.Biases = v.Biases.Data()
+		}
+		s.views = append(s.views, v)
+		s.planes = append(s.planes, pl)
+	}
+	return s
+}
+
+type source struct {
+	name       string
+	rows, cols int
+	integer    bool
+	views      []View
+	planes     []encoding.Planes
+}
+
+func (s *source) Rows() int { return s.rows }
+func (s *source) Cols() int { return s.cols }
+
+// locate finds the view that holds row r, and the row in the stored matrix.
+func (s *source) locate(r int) (view, row int) {
+	i := 0
+	if n := len(s.views); n > 1 {
+		i = sort.Search(n, func(i int) bool { return s.views[i].First > r }) - 1
+	}
+	return i, s.views[i].StoredFirst + r - s.views[i].First
+}
+
+func (s *source) Row32(dst []float32, r int) {
+	i, row := s.locate(r)
+	encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row)
+}
+
+func (s *source) Row64(dst []float64, r int) {
+	i, row := s.locate(r)
+	encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row)
+}
+
+func (s *source) Ints(dst []int32, r int) error {
+	if !s.integer {
+		return fmt.Errorf("parameter @%s holds real numbers", s.name)
+	}
+	i, row := s.locate(r)
+	t := s.views[i].Weight
+	size := int(t.DType.Size()) * s.cols
+	if err := encoding.DecodeInts(dst, encoding.DType(t.DType), s.planes[i].Weight[row*size:(row+1)*size]); err != nil {
+		return fmt.Errorf("parameter @%s, row %d: tensor %s: %w", s.name, r, t.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package deepseekv4
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Quantization is how config.json says the weights are stored. It is a claim:
+// converted checkpoints may store experts in another mode than they declare, so
+// the tensors themselves decide.
+type Quantization struct {
+	// Official is set for DeepSeek's own FP8/FP4 checkpoints.
+	Official *OfficialQuant
+	// Global is MLX's setting for modules without an entry of their own.
+	Global *ModuleQuant
+	// Modules holds MLX's entries by module path.
+	Modules map[string]ModuleQuant
+}
+
+// OfficialQuant is DeepSeek's format: E4M3 weights with one E8M0 scale per
+// BlockRows x BlockCols block (always 128 x 128).
+type OfficialQuant struct {
+	BlockRows, BlockCols int
+	// ExpertDType is "fp4", "fp8" or, if the file does not say, "".
+	ExpertDType string
+}
+
+// ModuleQuant is one MLX setting.
+type ModuleQuant struct {
+	// Off is set for a module the file states to be unquantised; the rest is zero then.
+	Off bool
+	// Mode is "affine", "mxfp4" or "mxfp8".
+	Mode string
+	// Bits per weight, and Group weights that share one scale.
+	Bits, Group int
+}
+
+// String gives the setting in a few words.
+func (m ModuleQuant) String() string {
+	if m.Off {
+		return "not quantised"
+	}
+	return fmt.Sprintf("%s %d bits, groups of %d", m.Mode, m.Bits, m.Group)
+}
+
+// readQuantization reads MLX's block, which is written under one or both of two
+// keys, or the official one.
+func readQuantization(top *section, c *Config) {
+	const mlxKey, sharedKey = "quantization", "quantization_config"
+	mlx, shared := top.object(mlxKey), top.object(sharedKey)
+	dtype, _ := top.word("expert_dtype", "fp4", "fp8")
+	if shared != nil && shared.has("quant_method") {
+		if mlx != nil {
+			top.wrong(mlxKey, "MLX settings", "no such key beside "+sharedKey+" with a quant_method: the file must describe one storage")
+		}
+		c.Quant.Official = readOfficialQuant(shared, dtype)
+		return
+	}
+	if dtype != "" {
+		top.out.note(fmt.Sprintf("expert_dtype is %q, but %s has no quant_method; the tensors decide", dtype, sharedKey))
+	}
+	if mlx == nil {
+		mlx, shared = shared, nil
+	}
+	if mlx == nil {
+		return
+	}
+	readMLXQuant(mlx, &c.Quant)
+	if shared != nil {
+		var second Quantization
+		readMLXQuant(shared, &second)
+		compareMLX(top, c.Quant, second)
+	}
+}
+
+func readOfficialQuant(s *section, expertDType string) *OfficialQuant {
+	s.word("quant_method", "fp8")
+	s.word("fmt", "e4m3")
+	s.word("scale_fmt", "ue8m0")
+	s.word("activation_scheme", "dynamic")
+	q := &OfficialQuant{BlockRows: 128, BlockCols: 128, ExpertDType: expertDType}
+	if !s.has("weight_block_size") {
+		s.missing("weight_block_size")
+	}
+	sides, ok := s.list("weight_block_size")
+	if !ok {
+		return q
+	}
+	if len(sides) != 2 {
+		s.wrong("weight_block_size", fmt.Sprintf("%d numbers", len(sides)), "[128, 128]")
+		return q
+	}
+	for i, side := range sides {
+		s.whole(fmt.Sprintf("weight_block_size[%d]", i), side, 128, 128)
+	}
+	return q
+}
+
+// readMLXQuant reads group_size, bits and mode, and takes every other key that
+// holds an object or a truth value as a module path.
+func readMLXQuant(s *section, q *Quantization) {
+	q.Modules = map[string]ModuleQuant{}
+	if s.has("bits") || s.has("group_size") || s.has("mode") {
+		for _, key := range []string{"bits", "group_size"} {
+			if !s.has(key) {
+				s.missing(key)
+			}
+		}
+		if m, ok := readModule(s); ok {
+			q.Global = &m
+		}
+	}
+	for _, path := range s.names() {
+		if s.known[path] {
+			continue
+		}
+		switch s.members[path].Kind() {
+		case '{':
+			if m, ok := readModule(s.object(path)); ok {
+				q.Modules[path] = m
+			}
+		case 'f':
+			s.know(path)
+			q.Modules[path] = ModuleQuant{Off: true}
+		case 't':
+			s.know(path)
+			if q.Global == nil {
+				s.wrong(path, "true", "a usable group_size and bits for all modules, or this module's own")
+				continue
+			}
+			q.Modules[path] = *q.Global
+		}
+	}
+}
+
+// readModule reads one setting. A missing mode means affine even if the global
+// mode is another one, and missing numbers mean the mode's usual ones: that is
+// what MLX's quantize does with such an entry.
+func readModule(s *section) (ModuleQuant, bool) {
+	m := ModuleQuant{Mode: "affine"}
+	if s.has("mode") {
+		mode, ok := s.word("mode", "affine", "mxfp4", "mxfp8")
+		if !ok {
+			s.know("bits", "group_size")
+			return m, false
+		}
+		m.Mode = mode
+	}
+	bits, groups := []int{4, 2, 3, 5, 6, 8}, []int{64, 32, 128}
+	switch m.Mode {
+	case "mxfp4":
+		bits, groups = []int{4}, []int{32}
+	case "mxfp8":
+		bits, groups = []int{8}, []int{32}
+	}
+	var okBits, okGroup bool
+	m.Bits, okBits = oneOfNumbers(s, "bits", m.Mode, bits)
+	m.Group, okGroup = oneOfNumbers(s, "group_size", m.Mode, groups)
+	return m, okBits && okGroup
+}
+
+// oneOfNumbers reads a number that must be among allowed, whose first entry is
+// the default.
+func oneOfNumbers(s *section, key, mode string, allowed []int) (int, bool) {
+	v, ok := s.get(key)
+	if !ok {
+		return allowed[0], true
+	}
+	n, ok := s.whole(key, v, 1, 1<<16)
+	if ok && !slices.Contains(allowed, n) {
+		sorted := slices.Sorted(slices.Values(allowed))
+		s.wrong(key, abbreviated(v), fmt.Sprintf("%s for mode %q", joinNumbers(sorted), mode))
+		return 0, false
+	}
+	return n, ok
+}
+
+func joinNumbers(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = text(n)
+	}
+	return strings.Join(words, " or ")
+}
+
+// compareMLX reports the first difference between the two copies of MLX's block.
+func compareMLX(top *section, a, b Quantization) {
+	show := func(q *ModuleQuant) string {
+		if q == nil {
+			return "nothing"
+		}
+		return q.String()
+	}
+	if show(a.Global) != show(b.Global) {
+		top.wrong("quantization_config", show(b.Global), show(a.Global)+", as quantization has it")
+	}
+	for _, path := range slices.Sorted(maps.Keys(merged(a.Modules, b.Modules))) {
+		inA, okA := a.Modules[path]
+		inB, okB := b.Modules[path]
+		if okA != okB || inA != inB {
+			top.wrong("quantization_config."+path, entry(inB, okB), entry(inA, okA)+", as quantization has it")
+			return
+		}
+	}
+}
+
+func merged(a, b map[string]ModuleQuant) map[string]ModuleQuant {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+func entry(m ModuleQuant, ok bool) string {
+	if !ok {
+		return "no entry"
+	}
+	return m.String()
+}
