@@ -25,6 +25,14 @@ type Module struct {
 	Results []*Value
 }
 
+// Row is one row of a step: the token a sequence gets at a position. Slot
+// numbers the sequence.
+type Row struct {
+	Token    int32
+	Position int32
+	Slot     int32
+}
+
 // Symbol is a size that only a step knows, with its definition.
 type Symbol struct {
 	Name string

@@ -13,11 +13,7 @@ import (
 )
 
 // Row is one row of a step.
-type Row struct {
-	Token    int32
-	Position int32
-	Slot     int32
-}
+type Row = ir.Row
 
 // Weights gives a parameter's values by name; nil if there is none of that name.
 type Weights func(name string) tensor.Source

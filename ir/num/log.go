@@ -46,8 +46,8 @@ func Log1p(x float64) float64 {
 	return hi + (lo + rest/u)
 }
 
-// logParts is log(x) as hi+lo, |lo| <= |hi|/100, with an error of about 2^-67 of the larger of
-// |log x| and 2^-7... for a positive finite x.
+// logParts is log(x) as hi+lo for a positive finite x, with an error below 2^-66 and below 2^-59 of
+// the result. lo is at most a hundredth of hi.
 //
 // x = 2^k z, and z * c = 1 + r with c near 1/z from a table, so log x = k ln 2 - log c + log(1+r).
 // c has so few bits that r is exact in two parts; next to 1 c is 1, so that nothing cancels.

@@ -164,6 +164,7 @@ var brokenFiles = []struct{ name, file, want string }{
 	{"regex count form", withSplit("a{3x}"), "not a quantifier of the form"},
 	{"regex property unknown", withSplit(`\p{Foo}`), `\p{Foo} is not supported`},
 	{"regex property short", withSplit(`\pL`), "followed by {Name}"},
+	{"regex negated property in class", withSplit(`[a\P{L}]`), `\P{L} inside a character class is not supported`},
 	{"regex class open", withSplit("[a"), "[ is not closed"},
 	{"regex class empty", withSplit("[]a]"), "class is empty"},
 	{"regex class in class", withSplit("[a[b]]"), "inside a character class"},

@@ -165,7 +165,11 @@ func (t *Tokenizer) addDigits(raw jsontext.Value) error {
 	if digits.Individual == nil {
 		return refuse("pre_tokenizer Digits: individual_digits is missing; expected true or false")
 	}
-	stage := splitStage{find: numbers{}, merge: mergeContiguous}
+	re, err := compilePattern(`\p{N}`)
+	if err != nil {
+		return err
+	}
+	stage := splitStage{find: re, merge: mergeContiguous}
 	if *digits.Individual {
 		stage.merge = mergeIsolated
 	}

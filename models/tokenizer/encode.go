@@ -32,7 +32,7 @@ func (t *Tokenizer) encode(text string, recognise bool) ([]int32, error) {
 		return nil, fmt.Errorf("tokenizer: text is not valid UTF-8 at byte %d (0x%02x)", at, text[at])
 	}
 	e := t.encoders.Get().(*encoder)
-	defer t.encoders.Put(e)
+	defer e.release()
 	e.deadline = splitDeadline(len(text))
 	ids := make([]int32, 0, len(text)/3+8)
 	for _, s := range t.segments(text, recognise) {
@@ -45,7 +45,6 @@ func (t *Tokenizer) encode(text string, recognise bool) ([]int32, error) {
 			return nil, fmt.Errorf("tokenizer: %s: %w", t.name, err)
 		}
 	}
-	e.trim()
 	return ids, nil
 }
 
@@ -96,12 +95,14 @@ func newEncoder(t *Tokenizer) *encoder {
 	return &encoder{t: t, cache: map[string][]int32{}}
 }
 
-// trim drops scratch space that one long text left behind, and the text itself.
-func (e *encoder) trim() {
+// release hands e back for the next call, without the scratch space that one
+// long text left behind and without the text itself.
+func (e *encoder) release() {
 	if cap(e.scratch.source.runes) > maxScratchLength {
 		e.scratch = encoderScratch{}
 	}
 	e.scratch.source.text, e.scratch.prefixed.text = "", ""
+	e.t.encoders.Put(e)
 }
 
 // segment appends the ids of text without added tokens.

@@ -28,8 +28,8 @@ func splitDeadline(size int) time.Time {
 var errTimeout = errors.New("a pre_tokenizer pattern took too long: it backtracks too much on this text")
 
 // regex is a pattern of a tokenizer.json. The Hugging Face library runs patterns
-// with Oniguruma, this package with regexp2; checkPattern admits only what means
-// the same in both.
+// with Oniguruma, this package with regexp2; translate admits only what means the
+// same in both.
 type regex struct{ re *regexp2.Regexp }
 
 // insensitiveSuffixes is the one case-insensitive group accepted: the English
@@ -45,7 +45,8 @@ func compilePattern(pattern string) (*regex, error) {
 		return nil, refuse("pre_tokenizer Split: Regex pattern has %d bytes; expected 1 to %d", len(pattern), maxPatternBytes)
 	}
 	expanded := strings.ReplaceAll(pattern, insensitiveSuffixes, foldedSuffixes)
-	if err := checkPattern(expanded); err != nil {
+	expanded, err := translate(expanded)
+	if err != nil {
 		return nil, refuse("pre_tokenizer Split: Regex %.120q: %v", pattern, err)
 	}
 	re, err := regexp2.Compile(expanded, regexp2.None)
@@ -79,25 +80,35 @@ func (r *regex) find(runes []rune, deadline time.Time, found func(span)) error {
 }
 
 // patternScanner walks a pattern and refuses constructs that Oniguruma's default
-// syntax and regexp2 read differently, or that one of them lacks.
+// syntax and regexp2 read differently, or that one of them lacks. It rewrites
+// the properties that Go's Unicode tables lag behind in.
 type patternScanner struct {
+	pattern    string
 	rest       string
+	out        strings.Builder // the translation of pattern[:done]
+	done       int
+	inClass    bool
 	groups     []bool // open groups; true for a look-ahead, which can't be repeated
 	repeatable bool   // the item just read may take a quantifier
 }
 
-func checkPattern(pattern string) error {
-	s := &patternScanner{rest: pattern}
+// translate checks a pattern and returns it in regexp2's words.
+func translate(pattern string) (string, error) {
+	s := &patternScanner{pattern: pattern, rest: pattern}
 	for s.rest != "" {
 		if err := s.item(); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if len(s.groups) != 0 {
-		return refuse("%d groups are not closed", len(s.groups))
+		return "", refuse("%d groups are not closed", len(s.groups))
 	}
-	return nil
+	s.out.WriteString(pattern[s.done:])
+	return s.out.String(), nil
 }
+
+// at is the scanner's position in the pattern.
+func (s *patternScanner) at() int { return len(s.pattern) - len(s.rest) }
 
 // skip consumes prefix if the rest of the pattern starts with it.
 func (s *patternScanner) skip(prefix string) bool {
@@ -190,6 +201,7 @@ func (s *patternScanner) number() (n int, ok bool) {
 
 // escape reads one \ construct; single reports that it stands for one character.
 func (s *patternScanner) escape() (single bool, err error) {
+	start := s.at()
 	s.skip(`\`)
 	if s.rest == "" {
 		return false, refuse(`the pattern ends in \`)
@@ -199,10 +211,16 @@ func (s *patternScanner) escape() (single bool, err error) {
 	switch {
 	case strings.ContainsRune("rnt", c):
 		return true, nil
-	case strings.ContainsRune("sSdD", c):
+	case c == 's' || c == 'S':
 		return false, nil
+	case c == 'd' || c == 'D':
+		return false, s.widen(start, "Nd", c == 'D')
 	case c == 'p' || c == 'P':
-		return false, s.property()
+		name, err := s.property()
+		if err != nil {
+			return false, err
+		}
+		return false, s.widen(start, name, c == 'P')
 	case c < utf8.RuneSelf && (unicode.IsPunct(c) || unicode.IsSymbol(c) || c == ' '):
 		return true, nil
 	}
@@ -210,23 +228,52 @@ func (s *patternScanner) escape() (single bool, err error) {
 }
 
 // property reads {Name} of \p{Name}: a Unicode general category or script.
-func (s *patternScanner) property() error {
+func (s *patternScanner) property() (string, error) {
 	name, rest, found := strings.Cut(s.rest, "}")
 	if !found || !strings.HasPrefix(name, "{") {
-		return refuse(`\p must be followed by {Name}`)
+		return "", refuse(`\p must be followed by {Name}`)
 	}
 	s.rest = rest
 	name = name[1:]
 	_, script := unicode.Scripts[name]
 	_, category := unicode.Categories[name]
 	if !script && !(category && strings.ContainsRune("LMNPSZ", rune(name[0])) && name != "LC") {
-		return refuse(`\p{%.40s} is not supported; categories in L, M, N, P, S, Z and scripts are`, name)
+		return "", refuse(`\p{%.40s} is not supported; categories in L, M, N, P, S, Z and scripts are`, name)
 	}
+	return name, nil
+}
+
+// widen replaces the property escape that starts at start and was just read by
+// one that also holds the characters of unicode16.
+func (s *patternScanner) widen(start int, name string, negated bool) error {
+	added := unicode16[name]
+	if len(added) == 0 {
+		return nil
+	}
+	if negated && s.inClass {
+		return refuse("%s inside a character class is not supported; write it outside, or [^...]", s.pattern[start:s.at()])
+	}
+	s.out.WriteString(s.pattern[s.done:start])
+	s.done = s.at()
+	opening, closing := "[", "]"
+	switch {
+	case s.inClass:
+		opening, closing = "", ""
+	case negated:
+		opening = "[^"
+	}
+	s.out.WriteString(opening + `\p{` + name + "}")
+	for _, r := range added {
+		s.out.WriteString(string(rune(r.Lo)) + "-" + string(rune(r.Hi)))
+	}
+	s.out.WriteString(closing)
 	return nil
 }
 
 // class reads [...]. Classes in classes and && are left out: regexp2 has neither.
 func (s *patternScanner) class() error {
+	s.inClass = true
+	defer func() { s.inClass = false }()
 	s.skip("[")
 	s.skip("^")
 	for first := true; ; first = false {

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -159,18 +158,6 @@ func hasPrefix(runes, prefix []rune) bool {
 		}
 	}
 	return true
-}
-
-// numbers matches each code point of the Unicode categories N.
-type numbers struct{}
-
-func (numbers) find(runes []rune, _ time.Time, found func(span)) error {
-	for i, r := range runes {
-		if r >= '0' && unicode.IsNumber(r) {
-			found(span{i, i + 1})
-		}
-	}
-	return nil
 }
 
 // invalidUTF8 returns the byte offset of the first invalid UTF-8 in text, or -1.

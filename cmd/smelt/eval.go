@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smelt/ir"
+	"smelt/ir/eval"
+	"smelt/ir/num"
+	"smelt/ir/tensor"
+	"smelt/models/checkpoint/safetensors"
+	"smelt/models/deepseekv4"
+)
+
+// evalOptions are the flags of `smelt eval`.
+type evalOptions struct {
+	tokens, tokensFile, textFile string
+	logits, trace                string
+	chunk, precision             int
+	noBOS, json                  bool
+}
+
+func newEval(io stdio) *cobra.Command {
+	var o evalOptions
+	cmd := &cobra.Command{
+		Use:   "eval CHECKPOINT",
+		Short: "Compute logits, loss and perplexity of a text, for comparison with other engines",
+		Long: `Eval feeds tokens to the model on the reference device and prints the loss
+(mean negative natural logarithm of each next token's probability) and its
+exponential, the perplexity.
+
+--logits writes a safetensors file with the tensors input_ids [T] (I32) and
+logits [T, vocabulary] (F32), one row for every position. --trace writes the
+named intermediates of all positions: layerN.after_attn and layerN.after_ffn
+(residual streams [T, streams, hidden], F32), layerN.experts (ids ascending,
+I32), layerN.expert_weights (F32), layerN.index_topk (entries the indexer
+chose, ascending, -1 behind, I32) and final_normed [T, hidden] (F32).
+
+How a text is cut into chunks does not change a bit of the result.`,
+		Example: `  smelt eval CHECKPOINT --text-file story.txt
+  smelt eval CHECKPOINT --tokens 0,465,261,1725 --logits logits.safetensors
+  smelt eval CHECKPOINT --tokens-file ids.json --trace trace.safetensors --precision 64`,
+		Args: oneCheckpoint,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			return evalCheckpoint(cmd.Context(), io, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.tokens, "tokens", "", "token ids, separated by commas")
+	f.StringVar(&o.tokensFile, "tokens-file", "", "file of token ids: JSON array, or separated by commas or white space")
+	f.StringVar(&o.textFile, "text-file", "", "file of text; the begin-of-sentence token is put before it")
+	f.BoolVar(&o.noBOS, "no-bos", false, "with --text-file: do not put that token before it")
+	f.IntVar(&o.chunk, "chunk", 128, "tokens per step")
+	f.IntVar(&o.precision, "precision", 32, "32 or 64: compute in float32 or float64")
+	f.StringVar(&o.logits, "logits", "", "write all logits to this safetensors file")
+	f.StringVar(&o.trace, "trace", "", "write named intermediates to this safetensors file")
+	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func (o evalOptions) check(cmd *cobra.Command) error {
+	sources := 0
+	for _, flag := range []string{"tokens", "tokens-file", "text-file"} {
+		if cmd.Flags().Changed(flag) {
+			sources++
+		}
+	}
+	switch {
+	case sources != 1:
+		return fmt.Errorf("expected one of --tokens, --tokens-file and --text-file, got %d", sources)
+	case o.noBOS && o.textFile == "":
+		return fmt.Errorf("--no-bos only goes with --text-file: token ids are taken as they are")
+	case o.chunk < 1:
+		return fmt.Errorf("--chunk must be 1 or more, is %d", o.chunk)
+	case o.precision != 32 && o.precision != 64:
+		return fmt.Errorf("--precision must be 32 or 64, is %d", o.precision)
+	case o.logits != "" && o.logits == o.trace:
+		return fmt.Errorf("--logits and --trace name the same file, %s", o.logits)
+	}
+	return nil
+}
+
+func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) error {
+	m, err := deepseekv4.Open(path)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tokens, err := o.input(m)
+	if err != nil {
+		return err
+	}
+	if o.precision == 64 {
+		return evaluate[float64](ctx, io, m, tokens, o)
+	}
+	return evaluate[float32](ctx, io, m, tokens, o)
+}
+
+// input reads the tokens from wherever the flags say.
+func (o evalOptions) input(m *deepseekv4.Model) ([]int32, error) {
+	var ids []int32
+	name := "--tokens"
+	var err error
+	switch {
+	case o.textFile != "":
+		name = o.textFile
+		ids, err = o.encode(m)
+	case o.tokensFile != "":
+		name = o.tokensFile
+		var text string
+		if text, err = readTextFile("--tokens-file", o.tokensFile); err == nil {
+			ids, err = parseTokens(text, name)
+		}
+	default:
+		ids, err = parseTokens(o.tokens, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%s: no tokens; give at least one", name)
+	}
+	if len(ids) > m.Config.MaxPositions {
+		return nil, fmt.Errorf("%s: %d tokens, the model was made for at most %d; give fewer", name, len(ids), m.Config.MaxPositions)
+	}
+	return ids, checkTokens(ids, m.Config.VocabSize, name)
+}
+
+func (o evalOptions) encode(m *deepseekv4.Model) ([]int32, error) {
+	text, err := readTextFile("--text-file", o.textFile)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tok.Encode(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.textFile, err)
+	}
+	if !o.noBOS {
+		ids = withBOS(m.Config, ids)
+	}
+	return ids, nil
+}
+
+// evalReport is what --json prints.
+type evalReport struct {
+	Tokens     int      `json:"tokens"`
+	Predicted  int      `json:"predicted"`
+	Loss       *float64 `json:"loss"` // nats per token; null for a single token
+	Perplexity *float64 `json:"perplexity"`
+	Precision  int      `json:"precision"`
+	Seconds    float64  `json:"seconds"`
+}
+
+// evaluation runs a text through the evaluator.
+type evaluation[F tensor.Float] struct {
+	machine *eval.Machine[F]
+	tokens  []int32
+	chunk   int
+	vocab   int
+	trace   *tracer[F] // nil without --trace
+	loss    float64    // sum over predicted tokens
+	bar     progress
+}
+
+func evaluate[F tensor.Float](ctx context.Context, io stdio, m *deepseekv4.Model, tokens []int32, o evalOptions) error {
+	machine, err := eval.New[F](m.Graph, m.Weights)
+	if err != nil {
+		return err
+	}
+	e := &evaluation[F]{machine: machine, tokens: tokens, chunk: o.chunk, vocab: m.Config.VocabSize}
+	if o.trace != "" {
+		e.trace = newTracer[F](deepseekv4.TraceNames(m.Config))
+		machine.Observe = e.trace.observe
+	}
+	start := time.Now()
+	e.bar = newProgress(io.err, len(tokens), "evaluating")
+	err = e.write(ctx, o.logits)
+	e.bar.Clear()
+	if err != nil {
+		return err
+	}
+	if e.trace != nil {
+		if err := e.trace.write(o.trace, tokens); err != nil {
+			return err
+		}
+	}
+	return e.report(io, o, time.Since(start).Seconds())
+}
+
+// write runs all steps, with the logits going to a file if path names one. On
+// an error no file is left.
+func (e *evaluation[F]) write(ctx context.Context, path string) error {
+	if path == "" {
+		return e.steps(ctx, nil)
+	}
+	t := int64(len(e.tokens))
+	return safetensors.Write(path, []safetensors.Out{
+		{Name: "input_ids", DType: safetensors.I32, Shape: []int64{t}, Data: int32Bytes(e.tokens)},
+		{Name: "logits", DType: safetensors.F32, Shape: []int64{t, int64(e.vocab)}, Stream: func(w io.Writer) error { return e.steps(ctx, w) }},
+	}, nil)
+}
+
+func (e *evaluation[F]) steps(ctx context.Context, w io.Writer) error {
+	for from := 0; from < len(e.tokens); from += e.chunk {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("interrupted after %d of %d tokens; nothing was written", from, len(e.tokens))
+		}
+		part := e.tokens[from:min(from+e.chunk, len(e.tokens))]
+		rows, wanted := make([]ir.Row, len(part)), make([]int, len(part))
+		for i, t := range part {
+			rows[i] = ir.Row{Token: t, Position: int32(from + i)}
+			wanted[i] = i
+		}
+		out, err := e.machine.Step(rows, wanted)
+		if err != nil {
+			return err
+		}
+		logits := out[0].F
+		for i := range part {
+			if next := from + i + 1; next < len(e.tokens) {
+				e.loss += negativeLogProbability(logits[i*e.vocab:(i+1)*e.vocab], e.tokens[next])
+			}
+		}
+		if w != nil {
+			if _, err := w.Write(float32Bytes(logits)); err != nil {
+				return err
+			}
+		}
+		e.bar.Set(from + len(part))
+	}
+	return nil
+}
+
+// negativeLogProbability is -log softmax(logits)[token], in float64.
+func negativeLogProbability[F tensor.Float](logits []F, token int32) float64 {
+	top := math.Inf(-1)
+	for _, x := range logits {
+		top = max(top, float64(x))
+	}
+	sum := 0.0
+	for _, x := range logits {
+		sum += num.Exp(float64(x) - top)
+	}
+	return num.Log(sum) + top - float64(logits[token])
+}
+
+func (e *evaluation[F]) report(io stdio, o evalOptions, seconds float64) error {
+	r := evalReport{Tokens: len(e.tokens), Predicted: len(e.tokens) - 1, Precision: o.precision, Seconds: seconds}
+	if r.Predicted > 0 {
+		loss := e.loss / float64(r.Predicted)
+		perplexity := num.Exp(loss)
+		r.Loss, r.Perplexity = &loss, &perplexity
+	}
+	if o.json {
+		return json.NewEncoder(io.out).Encode(r)
+	}
+	if r.Loss == nil {
+		fmt.Fprintln(io.out, "1 token; a loss needs two")
+	} else {
+		fmt.Fprintf(io.out, "loss %.6f nats per token, perplexity %.4f, over %d predicted tokens\n", *r.Loss, *r.Perplexity, r.Predicted)
+	}
+	fmt.Fprintf(io.err, "%s in float%d\n", rate(r.Tokens, seconds), o.precision)
+	return nil
+}

@@ -1,0 +1,79 @@
+// Command smelt opens DeepSeek-V4 checkpoints where they lie and runs them.
+// `smelt help` lists its commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// The first Ctrl-C ends the work at hand; the next one ends the program.
+	context.AfterFunc(ctx, stop)
+	os.Exit(execute(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is what a command reads from and writes to. Results go to out,
+// everything else (notes, progress, speed, errors) to err.
+type stdio struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// errReported is an error that has been shown already.
+var errReported = errors.New("reported")
+
+// execute runs one command line and returns the exit status.
+func execute(ctx context.Context, args []string, io stdio) int {
+	root := newRoot(io)
+	root.SetArgs(args)
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	if err := root.ExecuteContext(ctx); err != nil {
+		if !errors.Is(err, errReported) {
+			fmt.Fprintf(io.err, "smelt: %v\n", err)
+		}
+		return 1
+	}
+	return 0
+}
+
+func newRoot(io stdio) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "smelt",
+		Short: "Compile and run DeepSeek-V4 checkpoints",
+		Long: `smelt opens DeepSeek-V4 checkpoints exactly as they lie on disk, checks that
+every byte of them is understood, and runs them.
+
+A CHECKPOINT is a folder with config.json and safetensors files, in DeepSeek's
+own layout or one of the common conversions, or one .safetensors file with
+config.json beside it.`,
+		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time"
+  smelt inspect CHECKPOINT
+  echo "Hello" | smelt tokenize CHECKPOINT`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(newRun(io), newEval(io), newInspect(io), newTokenize(io), newVersion(io))
+	return root
+}
+
+// oneCheckpoint is the argument rule of commands that take a checkpoint.
+func oneCheckpoint(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("expected one CHECKPOINT (a folder or a .safetensors file), got %d arguments (see %s --help)", len(args), cmd.CommandPath())
+	}
+	return nil
+}

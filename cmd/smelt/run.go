@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"smelt/models/deepseekv4"
+	"smelt/models/tokenizer"
+	"smelt/runtime/reference"
+	"smelt/runtime/sampling"
+	"smelt/runtime/session"
+)
+
+// runOptions are the flags of `smelt run`.
+type runOptions struct {
+	prompt, system string
+	chat, think    bool
+	noBOS, echo    bool
+	json           bool
+	maxTokens      int
+	context, chunk int
+	sampling       sampling.Params
+}
+
+func newRun(io stdio) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run CHECKPOINT",
+		Short: "Continue a text, or answer a message with --chat",
+		Long: `Run continues a prompt, given with --prompt or on standard input, and streams
+the text to standard output. Counts and speed go to standard error.
+
+Temperature, top-p and top-k default to the checkpoint's
+generation_config.json, without one to the most likely token (--temp 0). The
+filters act in the order temperature, top-k, top-p, min-p. The same seed gives
+the same text; without --seed one is drawn and shown.`,
+		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
+  smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
+  smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
+  smelt run CHECKPOINT --prompt "2+2=" --json | jq .text`,
+		Args: oneCheckpoint,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runCheckpoint(cmd, io, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.prompt, "prompt", "p", "", "text to continue, or the message with --chat (default: standard input)")
+	f.BoolVar(&o.chat, "chat", false, "use DeepSeek-V4's chat format")
+	f.StringVar(&o.system, "system", "", "system text, with --chat")
+	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
+	f.IntVarP(&o.maxTokens, "max-tokens", "n", 0, "stop after this many tokens (default: when the model ends or the context is full)")
+	f.Float64Var(&o.sampling.Temperature, "temp", 0, "temperature; 0 takes the most likely token")
+	f.IntVar(&o.sampling.TopK, "top-k", 0, "sample from the K most likely tokens; 0 is off")
+	f.Float64Var(&o.sampling.TopP, "top-p", 1, "sample from the most likely tokens that together have this probability")
+	f.Float64Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this share of the most likely one")
+	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
+	f.IntVar(&o.context, "context", 0, "longest text in tokens, prompt included (default: the model's)")
+	f.IntVar(&o.chunk, "chunk", 0, "prompt tokens per step (default 128)")
+	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
+	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
+	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
+	return cmd
+}
+
+func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) error {
+	if err := o.check(cmd); err != nil {
+		return err
+	}
+	m, err := deepseekv4.Open(path)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return err
+	}
+	defaults, err := readGenerationConfig(m.Checkpoint.Dir)
+	if err != nil {
+		return err
+	}
+	defaults.apply(cmd.Flags(), &o.sampling)
+	if !cmd.Flags().Changed("seed") {
+		o.sampling.Seed = rand.Uint64()
+	}
+	if o.context == 0 {
+		o.context = m.Config.MaxPositions
+	}
+	if !cmd.Flags().Changed("prompt") {
+		if o.prompt, err = promptFromInput(io.in); err != nil {
+			return err
+		}
+	}
+	ids, err := promptTokens(m.Config, tok, o)
+	if err != nil {
+		return err
+	}
+	dev, err := reference.New(m.Graph, m.Weights)
+	if err != nil {
+		return err
+	}
+	sess, err := session.New(dev, session.Options{Chunk: o.chunk, Context: o.context})
+	if err != nil {
+		return err
+	}
+	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.Config.EOS...), device: dev.Name()}
+	return r.run(cmd.Context(), sess, ids)
+}
+
+// check refuses flags that make no sense, before any file is opened.
+func (o runOptions) check(cmd *cobra.Command) error {
+	switch {
+	case !o.chat && cmd.Flags().Changed("system"):
+		return fmt.Errorf("--system needs --chat")
+	case !o.chat && o.think:
+		return fmt.Errorf("--think needs --chat")
+	case o.chat && o.noBOS:
+		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"max-tokens", o.maxTokens}, {"context", o.context}, {"chunk", o.chunk}} {
+		if cmd.Flags().Changed(f.name) && f.value < 1 {
+			return fmt.Errorf("--%s must be 1 or more, is %d", f.name, f.value)
+		}
+	}
+	return o.sampling.Validate()
+}
+
+func promptFromInput(in io.Reader) (string, error) {
+	if f, ok := in.(*os.File); ok && isTerminal(f) {
+		return "", fmt.Errorf("no prompt: give --prompt TEXT or pipe a text into standard input")
+	}
+	return readText(in, "standard input")
+}
+
+func promptTokens(c *deepseekv4.Config, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {
+	var ids []int32
+	var err error
+	if o.chat {
+		var messages []deepseekv4.Message
+		if o.system != "" {
+			messages = append(messages, deepseekv4.Message{Role: deepseekv4.RoleSystem, Content: o.system})
+		}
+		messages = append(messages, deepseekv4.Message{Role: deepseekv4.RoleUser, Content: o.prompt})
+		mode := deepseekv4.Chat
+		if o.think {
+			mode = deepseekv4.Thinking
+		}
+		return deepseekv4.ChatTokens(messages, mode, tok)
+	}
+	if ids, err = tok.Encode(o.prompt); err != nil {
+		return nil, err
+	}
+	if !o.noBOS {
+		ids = withBOS(c, ids)
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")
+	}
+	return ids, nil
+}
+
+// runner carries one generation from prompt to report.
+type runner struct {
+	io     stdio
+	o      runOptions
+	tok    *tokenizer.Tokenizer
+	stop   []int32
+	device string
+
+	text   strings.Builder // with --json
+	tokens []int32
+}
+
+// runReport is what --json prints. Times are in seconds.
+type runReport struct {
+	Text          string  `json:"text"`
+	Tokens        []int32 `json:"tokens"`
+	PromptTokens  int     `json:"prompt_tokens"`
+	StopReason    string  `json:"stop_reason"`
+	Seed          uint64  `json:"seed"`
+	Device        string  `json:"device"`
+	PromptSeconds float64 `json:"prompt_seconds"`
+	DecodeSeconds float64 `json:"decode_seconds"`
+}
+
+func (r *runner) run(ctx context.Context, sess *session.Session, prompt []int32) error {
+	seq, err := sess.Open()
+	if err != nil {
+		return err
+	}
+	defer seq.Close()
+	if r.o.echo && !r.o.json {
+		fmt.Fprint(r.io.out, r.o.prompt)
+	}
+	start := time.Now()
+	bar := newProgress(r.io.err, len(prompt), "reading the prompt")
+	err = seq.Extend(ctx, prompt, bar.Set)
+	bar.Clear()
+	report := runReport{PromptTokens: seq.Len(), Seed: r.o.sampling.Seed, Device: r.device, PromptSeconds: time.Since(start).Seconds()}
+	switch {
+	case ctx.Err() != nil:
+		report.StopReason = string(session.StopCancelled)
+		return r.finish(report)
+	case err != nil:
+		return err
+	}
+	start = time.Now()
+	stream := r.tok.NewStream(false)
+	_, reason, err := seq.Generate(ctx, session.GenerateOptions{
+		MaxTokens: r.o.maxTokens, Sampling: r.o.sampling, Stop: r.stop,
+		Emit: func(token int32) error {
+			r.tokens = append(r.tokens, token)
+			text, err := stream.Push(token)
+			if err != nil {
+				return err
+			}
+			return r.write(text)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.write(stream.Flush()); err != nil {
+		return err
+	}
+	report.DecodeSeconds, report.StopReason = time.Since(start).Seconds(), string(reason)
+	return r.finish(report)
+}
+
+func (r *runner) write(text string) error {
+	r.text.WriteString(text)
+	if r.o.json {
+		return nil
+	}
+	_, err := io.WriteString(r.io.out, text)
+	return err
+}
+
+func (r *runner) finish(report runReport) error {
+	report.Text, report.Tokens = r.text.String(), r.tokens
+	if r.o.json {
+		if report.Tokens == nil {
+			report.Tokens = []int32{}
+		}
+		return json.NewEncoder(r.io.out).Encode(report)
+	}
+	if !strings.HasSuffix(report.Text, "\n") {
+		fmt.Fprintln(r.io.out)
+	}
+	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
+		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), report.StopReason)
+	seed := ""
+	if r.o.sampling.Temperature > 0 {
+		seed = fmt.Sprintf(", seed %d", report.Seed)
+	}
+	fmt.Fprintf(r.io.err, "device %s, temperature %g%s\n", report.Device, r.o.sampling.Temperature, seed)
+	return nil
+}
+
+// rate writes a count with its speed.
+func rate(tokens int, seconds float64) string {
+	if tokens == 0 || seconds <= 0 {
+		return fmt.Sprintf("%d tokens", tokens)
+	}
+	return fmt.Sprintf("%d tokens in %.1f s (%.1f tokens/s)", tokens, seconds, float64(tokens)/seconds)
+}
+
+// progress is a bar on a terminal and nothing elsewhere.
+type progress struct{ bar *progressbar.ProgressBar }
+
+func newProgress(w io.Writer, total int, what string) progress {
+	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
+		return progress{}
+	}
+	return progress{progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("tokens"), progressbar.OptionClearOnFinish())}
+}
+
+// Set shows how much is done; Clear takes the bar away. A terminal that
+// cannot be drawn on is no reason to stop.
+func (p progress) Set(done int) {
+	if p.bar != nil {
+		_ = p.bar.Set(done)
+	}
+}
+
+func (p progress) Clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}

@@ -1,0 +1,56 @@
+// Package reference is the device everyone has: a module's steps run on the
+// IR's reference functions in plain Go, in float32. It is exact and slow, and
+// what every other device is compared with.
+package reference
+
+import (
+	"fmt"
+
+	"smelt/ir"
+	"smelt/ir/eval"
+	"smelt/ir/tensor"
+)
+
+// Device runs one model. It is not safe for concurrent use.
+type Device struct {
+	machine *eval.Machine[float32]
+	vocab   int
+}
+
+// New prepares a device for a module whose first result is logits [wanted,
+// vocabulary]. weights gives the parameters' values.
+func New(m *ir.Module, weights eval.Weights) (*Device, error) {
+	machine, err := eval.New[float32](m, weights)
+	if err != nil {
+		return nil, err
+	}
+	t := m.Results[0].Type
+	vocab, ok := t.Shape[t.Rank()-1].Value()
+	if !ok || t.Rank() != 2 {
+		return nil, fmt.Errorf("module @%s returns %s; a model returns logits [wanted, vocabulary]", m.Name, t)
+	}
+	return &Device{machine: machine, vocab: int(vocab)}, nil
+}
+
+// Name is what --device calls it.
+func (d *Device) Name() string { return "reference" }
+
+// Vocab is the number of logits per row.
+func (d *Device) Vocab() int { return d.vocab }
+
+// Step runs rows and returns the wanted rows' logits, Vocab numbers each, in
+// the order of wanted. Rows of a slot must follow on what it has seen. On an
+// error no slot changes.
+func (d *Device) Step(rows []ir.Row, wanted []int) ([]float32, error) {
+	out, err := d.machine.Step(rows, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return out[0].F, nil
+}
+
+// Reset forgets a slot.
+func (d *Device) Reset(slot int32) { d.machine.Reset(slot) }
+
+// Observe lets f see every named intermediate of the steps to come.
+func (d *Device) Observe(f func(name string, v tensor.Value[float32])) { d.machine.Observe = f }

@@ -1,0 +1,165 @@
+// Package session turns a device's steps into sequences: prompts in chunks,
+// tokens one by one, several sequences in one step. It knows no model and no
+// device in particular.
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"smelt/ir"
+)
+
+// Device runs steps. Calls come from one goroutine at a time.
+type Device interface {
+	// Vocab is the number of logits per row.
+	Vocab() int
+	// Step runs rows and returns Vocab logits for each wanted row, in the order
+	// of wanted; the slice is the caller's. On an error no slot changes.
+	Step(rows []ir.Row, wanted []int) ([]float32, error)
+	// Reset forgets a slot, which then begins again at position 0.
+	Reset(slot int32)
+}
+
+// Options sizes a session.
+type Options struct {
+	Slots   int // sequences at once; 0 means 1
+	Chunk   int // rows of a prompt per step; 0 means 128
+	Context int // largest number of tokens of a sequence
+}
+
+// defaultChunk keeps a step of the reference device short enough for Ctrl-C
+// and long enough to decode each weight once for many rows.
+const defaultChunk = 128
+
+// Session owns a device's slots. It is not safe for concurrent use.
+type Session struct {
+	dev  Device
+	opts Options
+	free []int32 // slots, the next one last
+}
+
+// New prepares a session.
+func New(dev Device, opts Options) (*Session, error) {
+	if opts.Slots == 0 {
+		opts.Slots = 1
+	}
+	if opts.Chunk == 0 {
+		opts.Chunk = defaultChunk
+	}
+	if opts.Slots < 1 || opts.Chunk < 1 || opts.Context < 1 {
+		return nil, fmt.Errorf("session: slots %d, chunk %d and context %d must be 1 or more", opts.Slots, opts.Chunk, opts.Context)
+	}
+	s := &Session{dev: dev, opts: opts}
+	for slot := opts.Slots - 1; slot >= 0; slot-- {
+		s.free = append(s.free, int32(slot))
+	}
+	return s, nil
+}
+
+// Sequence is one text in the making.
+type Sequence struct {
+	s      *Session
+	slot   int32
+	length int
+	logits []float32 // of the newest token; nil before the first
+}
+
+// Open starts an empty sequence. It fails when all slots are taken.
+func (s *Session) Open() (*Sequence, error) {
+	if len(s.free) == 0 {
+		return nil, fmt.Errorf("all %d slots are in use; close a sequence or ask for more slots", s.opts.Slots)
+	}
+	slot := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return &Sequence{s: s, slot: slot}, nil
+}
+
+// Close gives the sequence's slot back. A closed sequence cannot be used.
+func (q *Sequence) Close() {
+	if q.s == nil {
+		return
+	}
+	q.s.dev.Reset(q.slot)
+	q.s.free = append(q.s.free, q.slot)
+	*q = Sequence{}
+}
+
+// Len is the number of tokens the sequence has.
+func (q *Sequence) Len() int { return q.length }
+
+// Logits are the newest token's, for the one to come; nil before the first.
+// They are valid until the sequence gets its next token.
+func (q *Sequence) Logits() []float32 { return q.logits }
+
+// ContextError says that a sequence would become too long.
+type ContextError struct{ Have, More, Limit int }
+
+func (e *ContextError) Error() string {
+	return fmt.Sprintf("%d tokens and %d more exceed the context of %d; shorten the prompt or raise --context", e.Have, e.More, e.Limit)
+}
+
+// Extend appends tokens, chunk by chunk. progress, if not nil, is told how
+// many of them are done after each chunk. When the context ends, tokens of
+// finished chunks stay and ctx's error is returned.
+func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(done int)) error {
+	if q.length+len(tokens) > q.s.opts.Context {
+		return &ContextError{q.length, len(tokens), q.s.opts.Context}
+	}
+	for done := 0; done < len(tokens); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(q.s.opts.Chunk, len(tokens)-done)
+		var wanted []int
+		if done+n == len(tokens) {
+			wanted = []int{n - 1}
+		}
+		logits, err := q.s.dev.Step(q.rows(nil, tokens[done:done+n]), wanted)
+		if err != nil {
+			return err
+		}
+		q.length, q.logits = q.length+n, logits
+		done += n
+		if progress != nil {
+			progress(done)
+		}
+	}
+	return nil
+}
+
+func (q *Sequence) rows(rows []ir.Row, tokens []int32) []ir.Row {
+	for i, t := range tokens {
+		rows = append(rows, ir.Row{Token: t, Position: int32(q.length + i), Slot: q.slot})
+	}
+	return rows
+}
+
+// Next is a sequence and the token it gets.
+type Next struct {
+	Sequence *Sequence
+	Token    int32
+}
+
+// Decode gives each sequence one token, all in one step. No sequence may
+// stand twice. On an error none changes.
+func (s *Session) Decode(next []Next) error {
+	rows, wanted := make([]ir.Row, 0, len(next)), make([]int, len(next))
+	for i, n := range next {
+		if n.Sequence.length+1 > s.opts.Context {
+			return &ContextError{n.Sequence.length, 1, s.opts.Context}
+		}
+		rows = n.Sequence.rows(rows, []int32{n.Token})
+		wanted[i] = i
+	}
+	logits, err := s.dev.Step(rows, wanted)
+	if err != nil {
+		return err
+	}
+	v := s.dev.Vocab()
+	for i, n := range next {
+		n.Sequence.length++
+		n.Sequence.logits = logits[i*v : (i+1)*v : (i+1)*v]
+	}
+	return nil
+}
