@@ -28,6 +28,8 @@ func checkAttr(op *Op) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		switch {
+		case !f.IsExported():
+			return fmt.Errorf("ir: operation %q: attribute field %s is not exported", op.Name, f.Name)
 		case f.Type == exprType, f.Type == shapeType:
 		case f.Type.Kind() == reflect.Int, f.Type.Kind() == reflect.Float64, f.Type.Kind() == reflect.Bool, f.Type.Kind() == reflect.String:
 		default:

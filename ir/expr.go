@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"sort"
 	"strconv"
@@ -13,9 +14,11 @@ import (
 // lengths are Exprs. Expressions are immutable and kept in a canonical form,
 // so equal polynomials print alike and compare equal with Equal.
 //
-// The zero Expr is 0. Arithmetic that leaves the int64 range yields an Expr
-// whose Overflow method reports true, and so do sums of more than 256 terms;
-// it prints as "overflow" and does not evaluate.
+// The zero Expr is 0. Numbers lie within ±(2^63-1), so that every one has a
+// sign and a magnitude in the text form. Arithmetic that leaves this range
+// yields an Expr whose Overflow method reports true, and so do sums of more
+// than 64 terms and products of more than 16 atoms; it prints as "overflow"
+// and does not evaluate.
 type Expr struct {
 	terms    []term // sorted by key, no zero coefficients; the constant term has key ""
 	overflow bool
@@ -35,8 +38,11 @@ type atom struct {
 
 // Const returns the constant n.
 func Const(n int64) Expr {
-	if n == 0 {
+	switch n {
+	case 0:
 		return Expr{}
+	case math.MinInt64:
+		return Expr{overflow: true}
 	}
 	return Expr{terms: []term{{coeff: n}}}
 }
@@ -78,15 +84,15 @@ func (t term) key() string {
 	return strings.Join(keys, "*")
 }
 
-// maxTerms bounds an expression, so that text from outside cannot multiply
-// sums without end. Real expressions have a handful.
-const maxTerms = 256
+// Bounds of an expression, so that text from outside cannot multiply without
+// end. Real expressions have a handful of terms and of atoms in each.
+const (
+	maxTerms = 64
+	maxAtoms = 16
+)
 
 // fromTerms sorts, merges and drops zero terms.
 func fromTerms(ts []term) Expr {
-	if len(ts) > maxTerms*maxTerms {
-		return Expr{overflow: true}
-	}
 	sums := make(map[string]term, len(ts))
 	keys := make([]string, 0, len(ts))
 	for _, t := range ts {
@@ -111,12 +117,16 @@ func fromTerms(ts []term) Expr {
 			out = append(out, sums[k])
 		}
 	}
-	return Expr{terms: out, overflow: len(out) > maxTerms}
+	if len(out) > maxTerms {
+		return Expr{overflow: true}
+	}
+	return Expr{terms: out}
 }
 
+// addOK and mulOK compute within ±(2^63-1).
 func addOK(a, b int64) (int64, bool) {
 	s := a + b
-	return s, (s > a) == (b > 0)
+	return s, (s > a) == (b > 0) && s != math.MinInt64
 }
 
 func mulOK(a, b int64) (int64, bool) {
@@ -126,7 +136,7 @@ func mulOK(a, b int64) (int64, bool) {
 	hi, lo := bits.Mul64(magnitude(a), magnitude(b))
 	negative := (a < 0) != (b < 0)
 	switch {
-	case hi != 0 || lo > 1<<63 || (lo == 1<<63 && !negative):
+	case hi != 0 || lo > math.MaxInt64:
 		return 0, false
 	case negative:
 		return -int64(lo), true
@@ -161,7 +171,7 @@ func (e Expr) Mul(f Expr) Expr {
 	for _, a := range e.terms {
 		for _, b := range f.terms {
 			c, ok := mulOK(a.coeff, b.coeff)
-			if !ok {
+			if !ok || len(a.atoms)+len(b.atoms) > maxAtoms {
 				return Expr{overflow: true}
 			}
 			atoms := append(append([]atom(nil), a.atoms...), b.atoms...)
@@ -211,7 +221,7 @@ func (e Expr) FloorDiv(k int64) Expr {
 // Mod returns e - k*floor(e/k), for k > 0.
 func (e Expr) Mod(k int64) Expr { return e.Sub(e.FloorDiv(k).Mul(Const(k))) }
 
-// Overflow reports whether building e left the int64 range.
+// Overflow reports whether building e left the bounds that Expr names.
 func (e Expr) Overflow() bool { return e.overflow }
 
 // Value returns the constant e stands for, if it has no symbols.

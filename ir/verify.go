@@ -2,16 +2,44 @@ package ir
 
 import "fmt"
 
+// Part says which list of a module something stands in.
+type Part uint8
+
+// The parts of a module; Header is its name and anything of the whole.
+const (
+	Header Part = iota
+	Symbols
+	Inputs
+	Params
+	States
+	Nodes
+	Results
+)
+
+// Fault is what Verify finds wrong, and where: Index counts in the list of Part.
+type Fault struct {
+	Module string
+	Part   Part
+	Index  int
+	Err    error
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("module @%s: %v", f.Module, f.Err) }
+
+// Unwrap returns the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
 // Verify checks a module: names declared once and well formed, every operand
 // defined before its use and of this module, every result type what the
 // operation's rule says, symbols declared, and states used as one line of
-// versions: each version is appended to at most once and not read after that.
+// versions: each version is appended to at most once and not used after that.
+// An error is a *Fault.
 func Verify(m *Module) error {
 	v := verifier{m: m, params: map[string]*Param{}, states: map[string]*State{}, symbols: map[string]bool{},
 		defined: map[*Value]bool{}, names: map[string]bool{}, appended: map[*Value]*Node{}, opened: map[string]bool{}}
-	for _, step := range []func() error{v.declarations, v.nodes, v.results} {
+	for _, step := range []func() error{v.symbolList, v.paramList, v.stateList, v.inputList, v.nodes, v.results} {
 		if err := step(); err != nil {
-			return fmt.Errorf("module @%s: %w", m.Name, err)
+			return &Fault{m.Name, v.part, v.index, err}
 		}
 	}
 	return nil
@@ -27,13 +55,19 @@ type verifier struct {
 	appended map[*Value]*Node // version -> the append that consumed it
 	opened   map[string]bool  // states with an initial version
 	lastID   int
+	part     Part // with index, where the walk is
+	index    int
 }
 
-func (v *verifier) declarations() error {
+func (v *verifier) symbolList() error {
 	if !ValidName(v.m.Name) {
 		return fmt.Errorf("the module's name %q is not a name", v.m.Name)
 	}
-	for _, s := range v.m.Symbols {
+	for i, s := range v.m.Symbols {
+		v.part, v.index = Symbols, i
+		if int(s.Def) >= len(symbolDefs) {
+			return fmt.Errorf("symbol %s: definition %d is unknown", s.Name, s.Def)
+		}
 		if !ValidName(s.Name) || v.symbols[s.Name] {
 			return fmt.Errorf("symbol %q: not a name, or declared twice", s.Name)
 		}
@@ -42,16 +76,29 @@ func (v *verifier) declarations() error {
 		}
 		v.symbols[s.Name] = true
 	}
-	for _, p := range v.m.Params {
+	return nil
+}
+
+func (v *verifier) paramList() error {
+	for i, p := range v.m.Params {
+		v.part, v.index = Params, i
 		if !ValidName(p.Name) || v.params[p.Name] != nil {
 			return fmt.Errorf("parameter @%s: not a name, or declared twice", p.Name)
 		}
 		if err := v.constant(p.Type); err != nil {
 			return fmt.Errorf("parameter @%s: %w", p.Name, err)
 		}
+		if p.Encoding != "" && !ValidName(p.Encoding) {
+			return fmt.Errorf("parameter @%s: encoding %q is not a name", p.Name, p.Encoding)
+		}
 		v.params[p.Name] = p
 	}
-	for _, s := range v.m.States {
+	return nil
+}
+
+func (v *verifier) stateList() error {
+	for i, s := range v.m.States {
+		v.part, v.index = States, i
 		if !ValidName(s.Name) || v.states[s.Name] != nil {
 			return fmt.Errorf("state @%s: not a name, or declared twice", s.Name)
 		}
@@ -63,8 +110,13 @@ func (v *verifier) declarations() error {
 		}
 		v.states[s.Name] = s
 	}
+	return nil
+}
+
+func (v *verifier) inputList() error {
 	v.lastID = -1
-	for _, in := range v.m.Inputs {
+	for i, in := range v.m.Inputs {
+		v.part, v.index = Inputs, i
 		if in.Def != nil || in.Name == "" || in.Type.State {
 			return fmt.Errorf("input %s: must be a named tensor no operation defines", in.Ref())
 		}
@@ -80,10 +132,15 @@ func (v *verifier) constant(t Type) error {
 	if t.State || len(t.Shape) == 0 {
 		return fmt.Errorf("%s: must be a tensor of at least one dimension", t)
 	}
+	elements := Const(1)
 	for _, d := range t.Shape {
 		if n, ok := d.Value(); !ok || n <= 0 {
 			return fmt.Errorf("%s: size %s is not a positive number", t, d)
 		}
+		elements = elements.Mul(d)
+	}
+	if elements.Overflow() {
+		return fmt.Errorf("%s: the number of elements leaves the 64-bit range", t)
 	}
 	return nil
 }
@@ -112,6 +169,9 @@ func (v *verifier) define(x *Value) error {
 		return fmt.Errorf("value %s: number %d does not follow %d", x.Ref(), x.ID, v.lastID)
 	}
 	v.lastID = x.ID
+	if x.Type.Rank() == 0 {
+		return fmt.Errorf("value %s: %s lacks a dimension", x.Ref(), x.Type)
+	}
 	for _, d := range x.Type.Shape {
 		if err := v.known(d); err != nil {
 			return fmt.Errorf("value %s: %s: %w", x.Ref(), x.Type, err)
@@ -122,7 +182,8 @@ func (v *verifier) define(x *Value) error {
 }
 
 func (v *verifier) nodes() error {
-	for _, n := range v.m.Nodes {
+	for i, n := range v.m.Nodes {
+		v.part, v.index = Nodes, i
 		if n.Result == nil || n.Result.Def != n {
 			return fmt.Errorf("a node lacks its result")
 		}
@@ -170,10 +231,12 @@ func (v *verifier) stateUse(n *Node) error {
 }
 
 func (v *verifier) results() error {
+	v.part, v.index = Results, 0
 	if len(v.m.Results) == 0 {
 		return fmt.Errorf("returns nothing")
 	}
-	for _, r := range v.m.Results {
+	for i, r := range v.m.Results {
+		v.index = i
 		if !v.defined[r] || r.Type.State {
 			return fmt.Errorf("result %s is not a tensor of this module", r.Ref())
 		}

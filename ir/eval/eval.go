@@ -6,6 +6,7 @@ package eval
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"smelt/ir"
@@ -64,13 +65,21 @@ func New[F tensor.Float](m *ir.Module, w Weights) (*Machine[F], error) {
 var inputOrder = [...]string{"token", "position", "slot", "wanted"}
 
 func checkInputs(m *ir.Module) error {
+	sizes := map[string]ir.SymbolDef{}
+	for _, s := range m.Symbols {
+		sizes[s.Name] = s.Def
+	}
 	for _, in := range m.Inputs {
-		known := false
-		for _, name := range inputOrder {
-			known = known || in.Name == name
+		want := ir.Rows
+		if in.Name == "wanted" {
+			want = ir.Wanted
 		}
-		if !known || in.Type.Elem != ir.I32 || in.Type.Rank() != 1 {
+		if !slices.Contains(inputOrder[:], in.Name) || in.Type.Elem != ir.I32 || in.Type.Rank() != 1 {
 			return fmt.Errorf("input %s: %s: a step feeds %v, each a tensor of i32 with one dimension", in.Ref(), in.Type, inputOrder)
+		}
+		name, isSymbol := in.Type.Shape[0].Symbol()
+		if def, declared := sizes[name]; !isSymbol || !declared || def != want {
+			return fmt.Errorf("input %s: %s: its size must be a symbol that is defined as %s", in.Ref(), in.Type, want)
 		}
 	}
 	return nil
@@ -137,20 +146,22 @@ func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) 
 		return nil, err
 	}
 	st := newStep(ma, rows, wanted)
+	keep, err := st.retention()
+	if err != nil {
+		return nil, err
+	}
 	for i, n := range ma.module.Nodes {
 		if err := st.run(n); err != nil {
 			st.rollback()
 			return nil, fmt.Errorf("%s = %s: %w", n.Result.Ref(), n.Op.Name, err)
 		}
-		for _, a := range n.Args {
-			if ma.lastUse[a] == i {
-				delete(st.values, a)
+		for _, v := range append(n.Args[:len(n.Args):len(n.Args)], n.Result) {
+			if ma.lastUse[v] == i {
+				delete(st.values, v)
 			}
 		}
 	}
-	if err := st.commit(); err != nil {
-		return nil, err
-	}
+	st.commit(keep)
 	results := make([]tensor.Value[F], len(ma.module.Results))
 	for i, r := range ma.module.Results {
 		results[i] = st.values[r]
@@ -239,8 +250,8 @@ func (st *step[F]) run(n *ir.Node) error {
 		if err != nil {
 			return err
 		}
-		if size < 0 || size > maxElements || elements*max(size, 1) > maxElements {
-			return fmt.Errorf("result %s has size %d in dimension %s: too large for the evaluator", n.Result.Type, size, d)
+		if size < 0 || size > maxElements/elements {
+			return fmt.Errorf("result %s: %s is %d; sizes are 0 or more, and the evaluator holds %d elements", n.Result.Type, d, size, maxElements)
 		}
 		elements *= max(size, 1)
 		c.Shape = append(c.Shape, int(size))
@@ -262,7 +273,10 @@ func (st *step[F]) run(n *ir.Node) error {
 			st.ma.Observe(name, c.Out)
 		}
 		if st.ma.Replace != nil {
-			c.Out = st.ma.Replace(name, c.Out)
+			shape := c.Out.Shape
+			if c.Out = st.ma.Replace(name, c.Out); !slices.Equal(c.Out.Shape, shape) {
+				return fmt.Errorf("replaced by a value of shape %v, computed %v", c.Out.Shape, shape)
+			}
 		}
 	}
 	st.values[n.Result] = c.Out
@@ -280,35 +294,38 @@ func execute[F tensor.Float](r ir.Reference, c *ir.Call[F]) error {
 	panic("eval: a precision without reference functions")
 }
 
-func (st *step[F]) rollback() {
-	st.eachLog(func(l *tensor.Log[F], slot int32, _ int) { l.Rollback(slot) })
+// retention evaluates how many rows each state keeps.
+func (st *step[F]) retention() (map[string]int, error) {
+	keep := map[string]int{}
+	for _, s := range st.ma.module.States {
+		n, err := s.Keep.Eval(st.env)
+		if err == nil && n < 0 {
+			err = fmt.Errorf("%s is %d; expected 0 or more", s.Keep, n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("state @%s: keep: %w", s.Name, err)
+		}
+		keep[s.Name] = int(n)
+	}
+	return keep, nil
 }
 
-func (st *step[F]) commit() error {
-	for _, s := range st.ma.module.States {
-		if _, err := s.Keep.Eval(st.env); err != nil {
-			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
+func (st *step[F]) rollback() {
+	for _, log := range st.ma.states {
+		for _, slot := range log.Pending() {
+			log.Rollback(slot)
 		}
 	}
-	st.eachLog(func(l *tensor.Log[F], slot int32, keep int) { l.Commit(slot, keep) })
+}
+
+func (st *step[F]) commit(keep map[string]int) {
+	for name, log := range st.ma.states {
+		for _, slot := range log.Pending() {
+			log.Commit(slot, keep[name])
+		}
+	}
 	for _, r := range st.rows {
 		st.ma.next[r.Slot] = r.Position + 1
-	}
-	return nil
-}
-
-// eachLog visits every state's log for every slot of the step once.
-func (st *step[F]) eachLog(f func(l *tensor.Log[F], slot int32, keep int)) {
-	seen := map[int32]bool{}
-	for _, r := range st.rows {
-		if seen[r.Slot] {
-			continue
-		}
-		seen[r.Slot] = true
-		for _, s := range st.ma.module.States {
-			keep, _ := s.Keep.Eval(st.env)
-			f(st.ma.states[s.Name], r.Slot, int(keep))
-		}
 	}
 }
 

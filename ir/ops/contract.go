@@ -14,14 +14,10 @@ var Matmul = &ir.Op{
 	Name: "matmul", Doc: "x times the transpose of w, w as [out, in]",
 	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := real(s, 0)
-		if err != nil {
-			return x, err
+		if err := operands(s, ir.F32, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
-		w, err := real(s, 1)
-		if err != nil {
-			return w, err
-		}
+		x, w := s.Args[0], s.Args[1]
 		if x.Rank() < 2 || w.Rank() != 2 || !x.Shape[x.Rank()-1].Equal(w.Shape[1]) {
 			return x, fmt.Errorf("takes x [..., k] and w [n, k]")
 		}
@@ -34,7 +30,7 @@ func matmul[F tensor.Float](c *ir.Call[F]) error {
 	x, n, k := c.Args[0].Dense(), c.Args[1].Shape[0], c.Args[1].Shape[1]
 	out := newReal(c)
 	w := rowsOf(c.Args[1], k)
-	m := len(out) / n
+	m := tensor.Len(c.Shape[:len(c.Shape)-1])
 	c.Parallel(n, func(lo, hi int) {
 		buf := make([]F, k)
 		for j := lo; j < hi; j++ {
@@ -65,18 +61,10 @@ var ExpertMatmul = &ir.Op{
 	Name: "expert_matmul", Doc: "per row and chosen expert, x times the transpose of that expert's matrix",
 	Arity: ir.Arity{Min: 3, Max: 3}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := real(s, 0)
-		if err != nil {
-			return x, err
+		if err := operands(s, ir.F32, ir.I32, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
-		ids, err := integer(s, 1)
-		if err != nil {
-			return ids, err
-		}
-		w, err := real(s, 2)
-		if err != nil {
-			return w, err
-		}
+		x, ids, w := s.Args[0], s.Args[1], s.Args[2]
 		if ids.Rank() != 2 || w.Rank() != 3 || x.Rank() < 2 || x.Rank() > 3 ||
 			!ir.SameShape(x.Shape[:x.Rank()-1], ids.Shape[:x.Rank()-1]) || !x.Shape[x.Rank()-1].Equal(w.Shape[2]) {
 			return x, fmt.Errorf("takes x [rows, k] or [rows, e, k], ids [rows, e] and w [experts, n, k]")
@@ -184,14 +172,10 @@ func parseEinsum(spec string) (t einsumTerms, err error) {
 }
 
 func einsumRule(s *ir.Signature) (ir.Type, error) {
-	a, err := real(s, 0)
-	if err != nil {
-		return a, err
+	if err := operands(s, ir.F32, ir.F32); err != nil {
+		return ir.Type{}, err
 	}
-	b, err := real(s, 1)
-	if err != nil {
-		return b, err
-	}
+	a, b := s.Args[0], s.Args[1]
 	spec := s.Attr.(EinsumAttr).Spec
 	t, err := parseEinsum(spec)
 	if err != nil {

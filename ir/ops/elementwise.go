@@ -33,14 +33,10 @@ func binary(name, doc string, f32 func(a, b float32) float32, f64 func(a, b floa
 }
 
 func broadcastRule(s *ir.Signature) (ir.Type, error) {
-	a, err := real(s, 0)
-	if err != nil {
-		return a, err
+	if err := operands(s, ir.F32, ir.F32); err != nil {
+		return ir.Type{}, err
 	}
-	b, err := real(s, 1)
-	if err != nil {
-		return b, err
-	}
+	a, b := s.Args[0], s.Args[1]
 	long, short := a.Shape, b.Shape
 	if len(short) > len(long) {
 		long, short = short, long
@@ -115,10 +111,12 @@ func walk(shape, sa, sb []int, visit func(o, i, j int)) {
 	}
 }
 
-// ByAttr is the constant of Scale and Offset.
+// ByAttr is the constant of Scale and Offset. It is rounded to the
+// evaluation's precision before it is used.
 type ByAttr struct{ By float64 }
 
-// ClampAttr bounds Clamp; either may be infinite.
+// ClampAttr bounds Clamp, Min <= Max; either may be infinite. Both are rounded
+// to the evaluation's precision before they are used.
 type ClampAttr struct{ Min, Max float64 }
 
 // Functions of one element. Transcendental ones are computed in float64 and
@@ -130,12 +128,12 @@ var (
 	Offset = unary("offset", "x + by", ByAttr{}, 1,
 		func(a any) func(float32) float32 { return offsetBy[float32](a) },
 		func(a any) func(float64) float64 { return offsetBy[float64](a) })
-	Clamp = unary("clamp", "min(max(x, min), max); NaN stays NaN", ClampAttr{}, 1,
+	Clamp = withRule(clampRule, unary("clamp", "min where x < min, max where x > max, else x; NaN stays NaN", ClampAttr{}, 1,
 		func(a any) func(float32) float32 { return clampTo[float32](a) },
-		func(a any) func(float64) float64 { return clampTo[float64](a) })
+		func(a any) func(float64) float64 { return clampTo[float64](a) }))
 	Sigmoid  = function("sigmoid", "1 / (1 + exp(-x))", num.Sigmoid)
 	Silu     = function("silu", "x * sigmoid(x)", num.Silu)
-	Relu     = function("relu", "max(x, 0); NaN stays NaN", relu)
+	Relu     = function("relu", "0 where x < 0, else x; NaN stays NaN", relu)
 	Softplus = function("softplus", "log(1 + exp(x))", num.Softplus)
 	Sqrt     = function("sqrt", "square root", math.Sqrt)
 )
@@ -161,6 +159,18 @@ func clampTo[F tensor.Float](attr any) func(F) F {
 		}
 		return x
 	}
+}
+
+func clampRule(s *ir.Signature) (ir.Type, error) {
+	if a := s.Attr.(ClampAttr); !(a.Min <= a.Max) {
+		return ir.Type{}, fmt.Errorf("min %v must be at most max %v", a.Min, a.Max)
+	}
+	return sameAsFirst(s)
+}
+
+func withRule(rule func(*ir.Signature) (ir.Type, error), op *ir.Op) *ir.Op {
+	op.Types = rule
+	return op
 }
 
 func relu(x float64) float64 {

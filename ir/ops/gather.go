@@ -13,11 +13,10 @@ var TakeRows = &ir.Op{
 	Name: "take_rows", Doc: "rows of the first operand's leading axis, by index",
 	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		data := s.Args[0]
-		index, err := integer(s, 1)
-		if err != nil {
-			return index, err
+		if err := operand(s, 1, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
+		data, index := s.Args[0], s.Args[1]
 		if data.State || data.Rank() == 0 {
 			return data, fmt.Errorf("operand 0 must be a tensor of rows")
 		}
@@ -34,19 +33,24 @@ func takeRows[F tensor.Float](c *ir.Call[F]) error {
 			return fmt.Errorf("index %d is outside %d rows", r, n)
 		}
 	}
-	if c.Node.Result.Type.Elem == ir.I32 {
-		return takeInts(newInts(c), data, index, width)
-	}
-	out := newReal(c)
-	for i, r := range index {
-		dst := out[i*width : (i+1)*width]
-		if data.Rows == nil {
-			copy(dst, data.F[int(r)*width:])
-			continue
+	switch {
+	case c.Node.Result.Type.Elem == ir.I32:
+		take(newInts(c), data.I, index, width)
+	case data.Rows != nil && len(data.Shape) > 1: // decode the chosen rows only
+		out := newReal(c)
+		for i, r := range index {
+			decodeRows(data.Rows, out[i*width:(i+1)*width], int(r)*(width/data.Rows.Cols()))
 		}
-		decodeRows(data.Rows, dst, int(r)*(width/data.Rows.Cols()))
+	default:
+		take(newReal(c), data.Dense(), index, width)
 	}
 	return nil
+}
+
+func take[E any](out, data []E, index []int32, width int) {
+	for i, r := range index {
+		copy(out[i*width:(i+1)*width], data[int(r)*width:])
+	}
 }
 
 // decodeRows fills dst with consecutive rows of a parameter from row r on.
@@ -57,31 +61,15 @@ func decodeRows[F tensor.Float](s tensor.Source, dst []F, r int) {
 	}
 }
 
-func takeInts[F tensor.Float](out []int32, data tensor.Value[F], index []int32, width int) error {
-	for i, r := range index {
-		dst := out[i*width : (i+1)*width]
-		if data.Rows == nil {
-			copy(dst, data.I[int(r)*width:])
-		} else if err := data.Rows.Ints(dst, int(r)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // TakeAlong picks from each row of x [T, N] the elements that index [T, K] names.
 var TakeAlong = &ir.Op{
 	Name: "take_along", Doc: "per row, the elements of the last axis that the index names",
 	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := real(s, 0)
-		if err != nil {
-			return x, err
+		if err := operands(s, ir.F32, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
-		index, err := integer(s, 1)
-		if err != nil {
-			return index, err
-		}
+		x, index := s.Args[0], s.Args[1]
 		if x.Rank() != 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) {
 			return x, fmt.Errorf("takes x [rows, n] and an index [rows, k]")
 		}
@@ -111,14 +99,10 @@ var Mask = &ir.Op{
 	Name: "mask", Doc: "the first operand, with fill where the index is -1",
 	Arity: ir.Arity{Min: 2, Max: 2}, Attr: MaskAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := real(s, 0)
-		if err != nil {
-			return x, err
+		if err := operands(s, ir.F32, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
-		index, err := integer(s, 1)
-		if err != nil {
-			return index, err
-		}
+		x, index := s.Args[0], s.Args[1]
 		if x.Rank() < 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) || !x.Shape[x.Rank()-1].Equal(index.Shape[1]) {
 			return x, fmt.Errorf("takes x [rows, ..., k] and an index [rows, k]")
 		}

@@ -19,11 +19,10 @@ var IndexMap = &ir.Op{
 	Name: "index_map", Doc: "an integer formula over i, applied to every element",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexMapAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := integer(s, 0)
-		if err == nil {
-			err = onlyIndexVariable(s.Attr.(IndexMapAttr).To)
+		if err := operand(s, 0, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
-		return t, err
+		return s.Args[0], onlyIndexVariable(s.Attr.(IndexMapAttr).To)
 	},
 	Execute: ir.Both(indexMap[float32], indexMap[float64]),
 }
@@ -83,11 +82,10 @@ var IndexRange = &ir.Op{
 	Name: "index_range", Doc: "per row, count indices from first(i); -1 outside [0, limit(i))",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexRangeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := integer(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
-		a := s.Attr.(IndexRangeAttr)
+		t, a := s.Args[0], s.Attr.(IndexRangeAttr)
 		if err := onlyIndexVariable(a.First); err != nil {
 			return t, err
 		}
@@ -137,9 +135,12 @@ var ClosingRows = &ir.Op{
 	Name: "closing_rows", Doc: "the rows whose position closes a block of ratio tokens",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: RatioAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := integer(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.I32); err != nil {
+			return ir.Type{}, err
+		}
+		t := s.Args[0]
+		if t.Rank() != 1 {
+			return t, fmt.Errorf("takes one position per row")
 		}
 		ratio := int64(s.Attr.(RatioAttr).Ratio)
 		for _, sym := range s.Symbols {
@@ -153,14 +154,20 @@ var ClosingRows = &ir.Op{
 }
 
 func closingRows[F tensor.Float](c *ir.Call[F]) error {
-	ratio := int32(c.Node.Attr.(RatioAttr).Ratio)
+	ratio := int64(c.Node.Attr.(RatioAttr).Ratio)
 	out := newInts(c)
 	n := 0
 	for r, pos := range c.Args[0].I {
-		if (pos+1)%ratio == 0 {
-			out[n] = int32(r)
-			n++
+		if (int64(pos)+1)%ratio != 0 {
+			continue
 		}
+		if n < len(out) {
+			out[n] = int32(r)
+		}
+		n++
+	}
+	if n != len(out) {
+		return fmt.Errorf("%d rows close a block of %d, the step counts %d: the operand must be the rows' positions", n, ratio, len(out))
 	}
 	return nil
 }
@@ -169,7 +176,7 @@ func closingRows[F tensor.Float](c *ir.Call[F]) error {
 var Sort = &ir.Op{
 	Name: "sort", Doc: "integers of the last axis, ascending",
 	Arity: ir.Arity{Min: 1, Max: 1}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types:   func(s *ir.Signature) (ir.Type, error) { return integer(s, 0) },
+	Types:   func(s *ir.Signature) (ir.Type, error) { return s.Args[0], operand(s, 0, ir.I32) },
 	Execute: ir.Both(sortLast[float32], sortLast[float64]),
 }
 
@@ -194,18 +201,19 @@ var TopK = &ir.Op{
 	Name: "topk", Doc: "per row, the ids of the k largest scores, ascending, -1 behind",
 	Arity: ir.Arity{Min: 1, Max: 2}, Attr: TopKAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
-		k := s.Attr.(TopKAttr).K
+		t, k := s.Args[0], s.Attr.(TopKAttr).K
 		if t.Rank() != 2 || k < 1 {
 			return t, fmt.Errorf("takes scores [rows, n] and k of 1 or more")
 		}
 		if len(s.Args) == 2 {
-			ids, err := integer(s, 1)
-			if err != nil || !ir.SameShape(ids.Shape, t.Shape) {
-				return t, errOr(err, "ids must have the scores' shape")
+			if err := operand(s, 1, ir.I32); err != nil {
+				return t, err
+			}
+			if !ir.SameShape(s.Args[1].Shape, t.Shape) {
+				return t, fmt.Errorf("ids must have the scores' shape")
 			}
 		}
 		return ir.Tensor(ir.I32, t.Shape[0], ir.Const(int64(k))), nil

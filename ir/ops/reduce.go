@@ -60,24 +60,20 @@ var ReduceSum = &ir.Op{
 	Name: "reduce_sum", Doc: "sum along an axis, which goes away",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
+		}
+		t := s.Args[0]
+		if t.Rank() < 2 {
+			return t, fmt.Errorf("operand must have two dimensions or more")
 		}
 		at, err := axis(s.Attr.(AxisAttr).Axis, t.Rank())
-		if err != nil || t.Rank() == 1 {
-			return t, errOr(err, "operand must have two dimensions or more")
+		if err != nil {
+			return t, err
 		}
 		return ir.Tensor(ir.F32, replaced(t.Shape, at)...), nil
 	},
 	Execute: ir.Both(reduceSum[float32], reduceSum[float64]),
-}
-
-func errOr(err error, text string) error {
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("%s", text)
 }
 
 func reduceSum[F tensor.Float](c *ir.Call[F]) error {
@@ -127,11 +123,11 @@ var Softmax = &ir.Op{
 	Name: "softmax", Doc: "softmax along an axis; -inf entries get 0",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err == nil {
-			_, err = axis(s.Attr.(AxisAttr).Axis, t.Rank())
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
-		return t, err
+		_, err := axis(s.Attr.(AxisAttr).Axis, s.Args[0].Rank())
+		return s.Args[0], err
 	},
 	Execute: ir.Both(softmax[float32], softmax[float64]),
 }
@@ -189,14 +185,10 @@ var SinkSoftmax = &ir.Op{
 	Name: "sink_softmax", Doc: "softmax along the last axis with a per-head sink in the denominator",
 	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operands(s, ir.F32, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
-		sink, err := real(s, 1)
-		if err != nil {
-			return t, err
-		}
+		t, sink := s.Args[0], s.Args[1]
 		if t.Rank() != 3 || sink.Rank() != 1 || !sink.Shape[0].Equal(t.Shape[1]) {
 			return t, fmt.Errorf("takes scores [rows, heads, keys] and a sink [heads]")
 		}
@@ -234,10 +226,10 @@ var Sinkhorn = &ir.Op{
 	Name: "sinkhorn", Doc: "row softmax, then alternating column and row normalisation of n x n matrices",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: SinkhornAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
+		t := s.Args[0]
 		if t.Rank() < 2 || !t.Shape[t.Rank()-1].Equal(t.Shape[t.Rank()-2]) {
 			return t, fmt.Errorf("operand must end in a square matrix")
 		}

@@ -48,19 +48,16 @@ func (a RopeAttr) Frequencies() []float64 {
 }
 
 // Rope rotates the last dimensions of x [R, ..., d] by the positions [R].
-// Angles, sines and cosines are computed in float64.
+// Angles, sines and cosines are computed in float64. A result is the sum of
+// two products; its ULP count at the size of their absolute sum.
 var Rope = &ir.Op{
 	Name: "rope", Doc: "rotary position embedding on the last dims elements",
 	Arity: ir.Arity{Min: 2, Max: 2}, Attr: RopeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Elementwise, ULP: 4},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := real(s, 0)
-		if err != nil {
-			return x, err
+		if err := operands(s, ir.F32, ir.I32); err != nil {
+			return ir.Type{}, err
 		}
-		pos, err := integer(s, 1)
-		if err != nil {
-			return pos, err
-		}
+		x, pos := s.Args[0], s.Args[1]
 		if x.Rank() < 2 || pos.Rank() != 1 || !pos.Shape[0].Equal(x.Shape[0]) {
 			return x, fmt.Errorf("takes x [rows, ..., d] and positions [rows]")
 		}

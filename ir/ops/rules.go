@@ -11,16 +11,21 @@ import (
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// real and integer require operand i to be a tensor of that element.
-func real(s *ir.Signature, i int) (ir.Type, error)    { return operand(s, i, ir.F32) }
-func integer(s *ir.Signature, i int) (ir.Type, error) { return operand(s, i, ir.I32) }
-
-func operand(s *ir.Signature, i int, elem ir.Elem) (ir.Type, error) {
-	t := s.Args[i]
-	if t.State || t.Elem != elem {
-		return t, fmt.Errorf("operand %d must be a tensor of %s", i, elem)
+// operands requires operand i to be a tensor of the i-th element.
+func operands(s *ir.Signature, elems ...ir.Elem) error {
+	for i, elem := range elems {
+		if err := operand(s, i, elem); err != nil {
+			return err
+		}
 	}
-	return t, nil
+	return nil
+}
+
+func operand(s *ir.Signature, i int, elem ir.Elem) error {
+	if t := s.Args[i]; t.State || t.Elem != elem {
+		return fmt.Errorf("operand %d must be a tensor of %s", i, elem)
+	}
+	return nil
 }
 
 // axis resolves an axis that may count from the end (-1 is the last).
@@ -41,7 +46,7 @@ func replaced(shape []ir.Expr, at int, with ...ir.Expr) []ir.Expr {
 }
 
 // sameAsFirst types an operation that keeps its real operand's shape.
-func sameAsFirst(s *ir.Signature) (ir.Type, error) { return real(s, 0) }
+func sameAsFirst(s *ir.Signature) (ir.Type, error) { return s.Args[0], operand(s, 0, ir.F32) }
 
 // split returns the sizes before, at and after an axis of a shape.
 func split(shape []int, at int) (outer, n, inner int) {

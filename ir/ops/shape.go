@@ -45,10 +45,10 @@ var Broadcast = &ir.Op{
 	Name: "broadcast", Doc: "repeat dimensions of 1 up to a shape of the same rank",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: ShapeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
+		t := s.Args[0]
 		want := s.Attr.(ShapeAttr).Shape
 		ok := len(want) == t.Rank()
 		for i := 0; ok && i < len(want); i++ {
@@ -78,10 +78,10 @@ var Slice = &ir.Op{
 	Name: "slice", Doc: "elements [from, from+count) of an axis",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: SliceAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, err := real(s, 0)
-		if err != nil {
-			return t, err
+		if err := operand(s, 0, ir.F32); err != nil {
+			return ir.Type{}, err
 		}
+		t := s.Args[0]
 		a := s.Attr.(SliceAttr)
 		at, err := axis(a.Axis, t.Rank())
 		if err != nil {

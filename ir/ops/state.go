@@ -7,8 +7,9 @@ import (
 	"smelt/ir/tensor"
 )
 
-// Dequantize gives a parameter's stored values as the graph's element. The
-// value is exact in float64 and rounded once in float32 (package encoding).
+// Dequantize gives a parameter's stored values as the graph's element. Real
+// values are exact in float64 and rounded once in float32 (package encoding)
+// and are decoded where they are used; integers are decoded here.
 var Dequantize = &ir.Op{
 	Name: "dequantize", Doc: "a parameter's values, decoded from their stored format",
 	Refers: ir.RefersToParam, Effect: ir.ReadsWeights, Class: ir.Class{Kind: ir.Exact},
@@ -20,7 +21,16 @@ func dequantize[F tensor.Float](c *ir.Call[F]) error {
 	if rows, cols := c.Param.Rows(), c.Param.Cols(); rows*cols != tensor.Len(c.Shape) || cols != c.Shape[len(c.Shape)-1] {
 		return fmt.Errorf("bound to %d x %d values, declared as %v", rows, cols, c.Shape)
 	}
-	c.Out = tensor.Value[F]{Shape: c.Shape, Rows: c.Param}
+	if c.Node.Result.Type.Elem == ir.F32 {
+		c.Out = tensor.Value[F]{Shape: c.Shape, Rows: c.Param}
+		return nil
+	}
+	out, cols := newInts(c), c.Param.Cols()
+	for r := range c.Param.Rows() {
+		if err := c.Param.Ints(out[r*cols:(r+1)*cols], r); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -28,7 +38,12 @@ func dequantize[F tensor.Float](c *ir.Call[F]) error {
 var State = &ir.Op{
 	Name: "state", Doc: "a state as earlier steps left it",
 	Refers: ir.RefersToState, Effect: ir.ReadsState, Class: ir.Class{Kind: ir.Exact},
-	Types:   func(s *ir.Signature) (ir.Type, error) { return s.Referent, nil },
+	Types: func(s *ir.Signature) (ir.Type, error) {
+		if s.Referent.Elem != ir.F32 {
+			return s.Referent, fmt.Errorf("the rows of a state must be f32")
+		}
+		return s.Referent, nil
+	},
 	Execute: ir.Both(openState[float32], openState[float64]),
 }
 
@@ -50,7 +65,7 @@ var Append = &ir.Op{
 			return st, fmt.Errorf("operand 0 must be a state")
 		}
 		for i := 1; i <= 2; i++ {
-			if _, err := integer(s, i); err != nil {
+			if err := operand(s, i, ir.I32); err != nil {
 				return st, err
 			}
 		}
@@ -86,11 +101,11 @@ var Read = &ir.Op{
 	Arity: ir.Arity{Min: 3, Max: 3}, Attr: ReadAttr{}, Effect: ir.ReadsState, Class: ir.Class{Kind: ir.Exact},
 	Types: func(s *ir.Signature) (ir.Type, error) {
 		st := s.Args[0]
-		if !st.State || st.Elem != ir.F32 {
-			return st, fmt.Errorf("operand 0 must be a state of f32")
+		if !st.State {
+			return st, fmt.Errorf("operand 0 must be a state")
 		}
 		for i := 1; i <= 2; i++ {
-			if _, err := integer(s, i); err != nil {
+			if err := operand(s, i, ir.I32); err != nil {
 				return st, err
 			}
 		}

@@ -3,14 +3,18 @@
 // of per-sequence states. It knows no operation and no file format.
 package tensor
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Float is the precision an evaluation runs in.
 type Float interface{ float32 | float64 }
 
-// Value is one operand or result. Exactly one of F, I, Rows and Log is used:
-// a dense real tensor, a dense integer tensor, a parameter, or a state.
-// A tensor without elements has all of them nil.
+// Value is one operand or result. One of F, I, Rows and Log is used: a dense
+// real tensor, a dense integer tensor, a real parameter, or a state. Which one
+// follows from the value's type; an F or I without elements may be nil.
 type Value[F Float] struct {
 	Shape []int
 	F     []F
@@ -70,8 +74,9 @@ func (v Value[F]) Dense() []F {
 // are only ever added at the end. Old rows may be dropped once no reader can
 // look back at them.
 type Log[F Float] struct {
-	width int
-	slots map[int32]*history[F]
+	width   int
+	slots   map[int32]*history[F]
+	pending map[int32]bool // slots with rows since their last Commit
 }
 
 type history[F Float] struct {
@@ -80,9 +85,9 @@ type history[F Float] struct {
 	mark  int // rows at the last Commit, for Rollback
 }
 
-// NewLog returns an empty log with rows of width elements.
+// NewLog returns an empty log with rows of width elements, 1 or more.
 func NewLog[F Float](width int) *Log[F] {
-	return &Log[F]{width: width, slots: map[int32]*history[F]{}}
+	return &Log[F]{width: width, slots: map[int32]*history[F]{}, pending: map[int32]bool{}}
 }
 
 // Width is the number of elements of a row.
@@ -97,8 +102,11 @@ func (l *Log[F]) Next(slot int32) int {
 	return h.first + len(h.data)/l.width
 }
 
-// Append adds one row to a slot. index must be Next(slot).
+// Append adds one row of Width elements to a slot, from 0 on. index must be Next(slot).
 func (l *Log[F]) Append(slot int32, index int, row []F) error {
+	if slot < 0 {
+		return fmt.Errorf("slot %d: slots are numbered from 0", slot)
+	}
 	if n := l.Next(slot); index != n {
 		return fmt.Errorf("slot %d: appends row %d where row %d is next", slot, index, n)
 	}
@@ -108,8 +116,13 @@ func (l *Log[F]) Append(slot int32, index int, row []F) error {
 		l.slots[slot] = h
 	}
 	h.data = append(h.data, row...)
+	l.pending[slot] = true
 	return nil
 }
+
+// Pending lists, ascending, the slots that were given rows since their last
+// Commit or Rollback.
+func (l *Log[F]) Pending() []int32 { return slices.Sorted(maps.Keys(l.pending)) }
 
 // Row returns row index of a slot; the caller must not change it.
 func (l *Log[F]) Row(slot int32, index int) ([]F, error) {
@@ -122,13 +135,14 @@ func (l *Log[F]) Row(slot int32, index int) ([]F, error) {
 }
 
 // Commit ends a step: rows appended so far stay, and rows further back than
-// keep from the end may be dropped.
+// keep (0 or more) from the end may be dropped.
 func (l *Log[F]) Commit(slot int32, keep int) {
+	delete(l.pending, slot)
 	h := l.slots[slot]
 	if h == nil {
 		return
 	}
-	if rows := len(h.data) / l.width; rows > 2*keep+64 { // amortises the copy
+	if rows := len(h.data) / l.width; rows-keep > keep+64 { // amortises the copy
 		drop := rows - keep
 		h.data = append(h.data[:0], h.data[drop*l.width:]...)
 		h.first += drop
@@ -138,10 +152,14 @@ func (l *Log[F]) Commit(slot int32, keep int) {
 
 // Rollback drops what a slot was given since its last Commit.
 func (l *Log[F]) Rollback(slot int32) {
+	delete(l.pending, slot)
 	if h := l.slots[slot]; h != nil {
 		h.data = h.data[:(h.mark-h.first)*l.width]
 	}
 }
 
 // Reset forgets a slot.
-func (l *Log[F]) Reset(slot int32) { delete(l.slots, slot) }
+func (l *Log[F]) Reset(slot int32) {
+	delete(l.pending, slot)
+	delete(l.slots, slot)
+}

@@ -9,6 +9,7 @@ import (
 // reads it as an expression and the builder tells them apart.
 
 type moduleAST struct {
+	Pos     lexer.Position
 	Name    globalAST    `parser:"'module' @Global"`
 	Symbols []*symbolAST `parser:"@@*"`
 	Inputs  []*inputAST  `parser:"@@*"`

@@ -59,22 +59,43 @@ func syntaxError(file string, err error) error {
 	return &Error{file, 1, 1, err.Error()}
 }
 
-// checkDepth bounds the parser's recursion.
+// checkDepth bounds the parser's recursion: it counts open brackets outside
+// comments and strings.
 func checkDepth(file, src string) error {
 	depth, line, start := 0, 1, 0
-	for i := range len(src) {
+	for i := 0; i < len(src); i++ {
 		switch src[i] {
 		case '\n':
-			depth, line, start = 0, line+1, i+1
+			line, start = line+1, i+1
+		case '#':
+			for i+1 < len(src) && src[i+1] != '\n' {
+				i++
+			}
+		case '"':
+			i = stringEnd(src, i)
 		case '(', '[', '{', '<':
 			if depth++; depth > maxDepth {
 				return &Error{file, line, i - start + 1, fmt.Sprintf("more than %d brackets are open", maxDepth)}
 			}
 		case ')', ']', '}', '>':
-			depth--
+			depth = max(depth-1, 0)
 		}
 	}
 	return nil
+}
+
+// stringEnd is the index of the quote that ends the string which begins at i,
+// or i if the string does not end on its line.
+func stringEnd(src string, i int) int {
+	for j := i + 1; j < len(src) && src[j] != '\n'; j++ {
+		switch src[j] {
+		case '\\':
+			j++
+		case '"':
+			return j
+		}
+	}
+	return i
 }
 
 type reader struct {
@@ -120,9 +141,33 @@ func (r *reader) module(ast *moduleAST) (*ir.Module, error) {
 	r.b.Return(results...)
 	m, err := r.b.Module()
 	if err != nil {
-		return nil, &Error{r.file, 1, 1, err.Error()}
+		return nil, r.fault(ast, err)
 	}
 	return m, nil
+}
+
+// fault places what the verifier found.
+func (r *reader) fault(ast *moduleAST, err error) error {
+	at := ast.Pos
+	var f *ir.Fault
+	if errors.As(err, &f) {
+		err = f.Err
+		switch f.Part {
+		case ir.Symbols:
+			at = ast.Symbols[f.Index].Pos
+		case ir.Inputs:
+			at = ast.Inputs[f.Index].Pos
+		case ir.Params:
+			at = ast.Params[f.Index].Pos
+		case ir.States:
+			at = ast.States[f.Index].Pos
+		case ir.Nodes:
+			at = ast.Nodes[f.Index].Pos
+		case ir.Results:
+			at = ast.Results[f.Index].Pos
+		}
+	}
+	return r.failf(at, "%v", err)
 }
 
 func (r *reader) symbols(asts []*symbolAST) ([]ir.Symbol, error) {

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// write prints the report as a page for people.
+func (r *inspectReport) write(w io.Writer, st style) error {
+	p := page{w: w, st: st}
+	p.printf("%s  %s\n\n", st.bold(r.Model), r.Path)
+	p.parameters(r.Parameters)
+	p.sizes(r.Sizes)
+	p.storage(r.Storage)
+	p.encodings(r.Encodings)
+	p.ignored(r.Ignored)
+	p.list("Notes", r.Notes)
+	p.list("Unknown keys of config.json", r.Unknown)
+	return p.err
+}
+
+// page writes sections and keeps the first error.
+type page struct {
+	w   io.Writer
+	st  style
+	err error
+}
+
+func (p *page) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+func (p *page) heading(title string) { p.printf("\n%s\n", p.st.bold(title)) }
+
+// line prints one property.
+func (p *page) line(label, format string, args ...any) {
+	p.printf("  %s %s\n", p.st.dim(fmt.Sprintf("%-13s", label)), fmt.Sprintf(format, args...))
+}
+
+func (p *page) parameters(n parameterCounts) {
+	p.line("parameters", "%s, of them %s active per token", countInWords(n.Total), countInWords(n.Active))
+	p.line("", "%s in routed experts", countInWords(n.Routed))
+}
+
+func (p *page) sizes(s modelSizes) {
+	context := grouped(s.Context) + " tokens"
+	if s.Yarn != nil {
+		context += fmt.Sprintf(", YaRN factor %g over %s", s.Yarn.Factor, grouped(s.Yarn.Original))
+	}
+	p.line("context", "%s", context)
+	p.line("vocabulary", "%s", grouped(s.Vocab))
+	p.line("hidden", "%s in %s", grouped(s.Hidden), plural(s.Streams, "hyper-connection stream"))
+	p.line("layers", "%s", layerKinds(s))
+	p.line("window", "%s", plural(s.Window, "token"))
+	p.line("attention", "%s x %d, RoPE on %d of them; one key/value head", plural(s.Heads, "head"), s.HeadDim, s.RopeDim)
+	if s.IndexHeads > 0 {
+		p.line("indexer", "%s x %d, picks %s entries", plural(s.IndexHeads, "head"), s.IndexDim, grouped(s.IndexTopK))
+	}
+	p.line("experts", "%s routed, %d used per token, %d shared; width %s", grouped(s.Experts), s.ExpertsPerToken, s.SharedExperts, grouped(s.ExpertDim))
+	switch s.HashLayers {
+	case 0:
+		p.line("routing", "by score")
+	case s.Layers:
+		p.line("routing", "by token id (hash)")
+	default:
+		p.line("routing", "by token id (hash) in the first %s, by score in the others", plural(s.HashLayers, "layer"))
+	}
+}
+
+// layerKinds is the layers by what their attention sees.
+func layerKinds(s modelSizes) string {
+	var kinds []string
+	for _, k := range []struct {
+		n    int
+		kind string
+	}{{s.WindowLayers, "window only"}, {s.Ratio4Layers, "ratio 4, indexed"}, {s.Ratio128Layers, "ratio 128"}} {
+		if k.n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.kind))
+		}
+	}
+	return fmt.Sprintf("%d: %s", s.Layers, strings.Join(kinds, "; "))
+}
+
+func (p *page) storage(s storageReport) {
+	p.heading("Storage")
+	p.line("layout", "%s", strings.Join(append([]string{s.Layout}, s.Forms...), "; "))
+	if s.Declared != "" {
+		p.line("declared", "%s (config.json)", s.Declared)
+	}
+	p.line("files", "%s, %s (%s bytes), %s", plural(s.Files, "file"), bytesInWords(s.Bytes), grouped(s.Bytes), plural(s.Tensors, "tensor"))
+	switch {
+	case s.Unaligned16 == 0:
+		p.line("alignment", "every tensor starts at a multiple of 16 bytes")
+	default:
+		p.line("alignment", "%s at no multiple of 16 bytes, %s of their element's size", plural(s.Unaligned16, "tensor"), grouped(s.UnalignedElement))
+	}
+}
+
+// encodings prints the table with the sum of all weights; integer tables,
+// which are no weights, follow it.
+func (p *page) encodings(rows []encodingRow) {
+	t := table{columns: []column{{"encoding", false}, {"parameters", true}, {"values", true}, {"bytes", true}, {"bits/weight", true}}}
+	sum := encodingRow{Encoding: "all weights"}
+	var tables []encodingRow
+	for _, r := range rows {
+		if r.Integer {
+			tables = append(tables, r)
+			continue
+		}
+		sum.Values, sum.Bytes = sum.Values+r.Values, sum.Bytes+r.Bytes
+		t.add(r.cells()...)
+	}
+	sum.Bits = float64(sum.Bytes) * 8 / float64(sum.Values)
+	all := sum.cells()
+	all[1] = "" // parameters of mixed encodings would count twice
+	t.add(all...)
+	for _, r := range tables {
+		r.Encoding += " (routing tables)"
+		t.add(r.cells()...)
+	}
+	p.printf("\n")
+	if p.err == nil {
+		p.err = t.write(p.w, "  ", p.st)
+	}
+}
+
+func (r encodingRow) cells() []string {
+	return []string{r.Encoding, grouped(r.Parameters), grouped(r.Values), grouped(r.Bytes), strconv.FormatFloat(r.Bits, 'f', 3, 64)}
+}
+
+func (p *page) ignored(rows []ignoredRow) {
+	if len(rows) == 0 {
+		return
+	}
+	p.heading("Not used")
+	for _, r := range rows {
+		p.printf("  %s  %s, %s: %s\n", p.st.yellow(r.Prefix+"*"), plural(r.Tensors, "tensor"), bytesInWords(r.Bytes), r.Reason)
+	}
+}
+
+func (p *page) list(title string, items []string) {
+	if len(items) == 0 {
+		return
+	}
+	p.heading(title)
+	for _, item := range items {
+		p.printf("  %s\n", item)
+	}
+}

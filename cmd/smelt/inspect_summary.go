@@ -1,0 +1,228 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+
+	"smelt/ir/ops"
+	"smelt/models/deepseekv4"
+)
+
+// inspectReport is what `smelt inspect --json` prints, and what the page is
+// made of. Field names are stable; README.md explains them. Lists are never
+// null.
+type inspectReport struct {
+	Path       string          `json:"path"`
+	Model      string          `json:"model"`
+	Sizes      modelSizes      `json:"sizes"`
+	Parameters parameterCounts `json:"parameters"`
+	Storage    storageReport   `json:"storage"`
+	Encodings  []encodingRow   `json:"encodings"`
+	Ignored    []ignoredRow    `json:"ignored"`
+	Notes      []string        `json:"notes"`
+	Unknown    []string        `json:"unknown_config_keys"`
+}
+
+// modelSizes are the sizes of config.json. Layers is window-only, indexed and
+// dense compressed ones together, without MTP blocks.
+type modelSizes struct {
+	Layers           int         `json:"layers"`
+	WindowLayers     int         `json:"window_layers"`
+	Ratio4Layers     int         `json:"ratio4_layers"`
+	Ratio128Layers   int         `json:"ratio128_layers"`
+	Hidden           int         `json:"hidden"`
+	Streams          int         `json:"streams"`
+	Vocab            int         `json:"vocab"`
+	Context          int         `json:"context"`
+	Yarn             *yarnReport `json:"yarn"` // null without
+	Window           int         `json:"window"`
+	Heads            int         `json:"heads"`
+	HeadDim          int         `json:"head_dim"`
+	RopeDim          int         `json:"rope_dim"`
+	IndexHeads       int         `json:"index_heads"`
+	IndexDim         int         `json:"index_dim"`
+	IndexTopK        int         `json:"index_topk"`
+	Experts          int         `json:"experts"`
+	ExpertsPerToken  int         `json:"experts_per_token"`
+	SharedExperts    int         `json:"shared_experts"`
+	ExpertDim        int         `json:"expert_dim"`
+	HashLayers       int         `json:"hash_layers"`
+	MultiTokenBlocks int         `json:"mtp_blocks"` // that config.json speaks of; smelt uses none
+}
+
+type yarnReport struct {
+	Factor   float64 `json:"factor"`
+	Original int     `json:"original_context"`
+}
+
+// parameterCounts counts numbers, not tensors. See activeValues.
+type parameterCounts struct {
+	Total  int64 `json:"total"`            // real numbers of the graph
+	Active int64 `json:"active_per_token"` // of them those one token meets
+	Routed int64 `json:"routed_experts"`   // of Total
+	Tables int64 `json:"integers"`         // entries of routing tables, not in Total
+}
+
+type storageReport struct {
+	Layout   string   `json:"layout"`
+	Forms    []string `json:"forms"`
+	Declared string   `json:"declared"` // by config.json; "" if it says nothing
+	Files    int      `json:"files"`
+	Bytes    int64    `json:"bytes"` // of the files, headers included
+	Tensors  int      `json:"tensors"`
+	// Unaligned16 counts tensors whose first byte is at no multiple of 16 of
+	// the file, UnalignedElement those at no multiple of their element's size.
+	Unaligned16      int `json:"unaligned_16"`
+	UnalignedElement int `json:"unaligned_element"`
+}
+
+// encodingRow sums up all views stored in one encoding. A parameter stored in
+// two encodings counts in both.
+type encodingRow struct {
+	Encoding   string  `json:"encoding"`
+	Integer    bool    `json:"integer"`
+	Parameters int     `json:"parameters"`
+	Values     int64   `json:"values"`
+	Bytes      int64   `json:"bytes"`
+	Bits       float64 `json:"bits_per_value"` // scales and biases included
+}
+
+// ignoredRow is what a rule leaves unused, by the prefix of its tensors' names.
+type ignoredRow struct {
+	Prefix  string `json:"prefix"`
+	Reason  string `json:"reason"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
+}
+
+func summarise(m *deepseekv4.Model) *inspectReport {
+	r := &inspectReport{
+		Path: m.Checkpoint.Dir, Model: m.Graph.Name, Sizes: sizesOf(m.Config), Parameters: countParameters(m),
+		Storage: storageOf(m), Encodings: encodingsOf(m), Ignored: []ignoredRow{},
+		Notes:   slices.Concat([]string{}, m.Config.Notes, m.Binding.Notes),
+		Unknown: slices.Concat([]string{}, m.Config.Unknown),
+	}
+	for _, g := range m.Binding.Ignored {
+		r.Ignored = append(r.Ignored, ignoredRow{g.Prefix, g.Reason, g.Tensors, g.Bytes})
+	}
+	return r
+}
+
+func sizesOf(c *deepseekv4.Config) modelSizes {
+	s := modelSizes{
+		Layers: c.Layers, Hidden: c.Hidden, Streams: c.HC, Vocab: c.VocabSize, Context: c.MaxPositions, Window: c.Window,
+		Heads: c.Heads, HeadDim: c.HeadDim, RopeDim: c.RopeDim, IndexHeads: c.IndexHeads, IndexDim: c.IndexDim, IndexTopK: c.IndexTopK,
+		Experts: c.Experts, ExpertsPerToken: c.ExpertsPerToken, SharedExperts: c.SharedExperts, ExpertDim: c.ExpertDim,
+		HashLayers: c.HashLayers, MultiTokenBlocks: c.MTPLayers,
+	}
+	for _, ratio := range c.Ratios {
+		switch ratio {
+		case 0:
+			s.WindowLayers++
+		case 4:
+			s.Ratio4Layers++
+		default: // 128 is the only other one ParseConfig accepts
+			s.Ratio128Layers++
+		}
+	}
+	if c.Yarn != nil {
+		s.Yarn = &yarnReport{c.Yarn.Factor, c.Yarn.Original}
+	}
+	return s
+}
+
+func countParameters(m *deepseekv4.Model) parameterCounts {
+	var n parameterCounts
+	active := activeValues(m.Graph)
+	for i, p := range m.Graph.Params {
+		values := elements(p.Type)
+		if m.Binding.Params[i].Integer {
+			n.Tables += values
+			continue
+		}
+		n.Total += values
+		n.Active += active[i]
+	}
+	for _, node := range m.Graph.Nodes {
+		if node.Op == ops.ExpertMatmul {
+			n.Routed += elements(node.Args[2].Type)
+		}
+	}
+	return n
+}
+
+func storageOf(m *deepseekv4.Model) storageReport {
+	ck := m.Checkpoint
+	s := storageReport{
+		Layout: m.Binding.Layout, Forms: slices.Concat([]string{}, m.Binding.Forms), Declared: declaredStorage(m.Config.Quant),
+		Files: len(ck.Files), Tensors: len(ck.Tensors()),
+	}
+	for _, f := range ck.Files {
+		s.Bytes += f.Size()
+	}
+	for _, t := range ck.Tensors() {
+		if t.Offset%16 != 0 {
+			s.Unaligned16++
+		}
+		if t.Offset%max(1, t.DType.Size()) != 0 {
+			s.UnalignedElement++
+		}
+	}
+	return s
+}
+
+// declaredStorage is config.json's claim in words.
+func declaredStorage(q deepseekv4.Quantization) string {
+	switch {
+	case q.Official != nil && q.Official.ExpertDType != "":
+		return "fp8 in blocks of 128 x 128, experts " + q.Official.ExpertDType
+	case q.Official != nil:
+		return "fp8 in blocks of 128 x 128"
+	case q.Global != nil:
+		return q.Global.String()
+	}
+	return ""
+}
+
+// encodingsOf sums up the views by encoding: weights before integers, most
+// values first.
+func encodingsOf(m *deepseekv4.Model) []encodingRow {
+	type sum struct {
+		encodingRow
+		param int // the last one counted
+	}
+	sums := map[string]*sum{}
+	for i := range m.Binding.Params {
+		p := &m.Binding.Params[i]
+		for k := range p.Views {
+			v := &p.Views[k]
+			name := encodingName(v)
+			s := sums[name]
+			if s == nil {
+				s = &sum{encodingRow{Encoding: name, Integer: p.Integer}, -1}
+				sums[name] = s
+			}
+			if s.param != i {
+				s.Parameters++
+				s.param = i
+			}
+			s.Values += int64(v.Rows) * int64(p.Cols)
+			s.Bytes += viewBytes(v)
+		}
+	}
+	rows := make([]encodingRow, 0, len(sums))
+	for _, s := range sums {
+		s.Bits = float64(s.Bytes) * 8 / float64(s.Values)
+		rows = append(rows, s.encodingRow)
+	}
+	slices.SortFunc(rows, func(a, b encodingRow) int {
+		switch {
+		case a.Integer && !b.Integer:
+			return 1
+		case b.Integer && !a.Integer:
+			return -1
+		}
+		return cmp.Or(cmp.Compare(b.Values, a.Values), cmp.Compare(a.Encoding, b.Encoding))
+	})
+	return rows
+}

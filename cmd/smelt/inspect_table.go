@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// table lines up cells in columns. Rows are kept until write.
+type table struct {
+	columns []column
+	rows    [][]string
+}
+
+type column struct {
+	title string
+	right bool
+}
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write prints the titles, unless all are empty, and the rows.
+func (t *table) write(w io.Writer, indent string, st style) error {
+	widths := make([]int, len(t.columns))
+	titles := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		titles[i] = c.title
+		widths[i] = utf8.RuneCountInString(c.title)
+		for _, r := range t.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
+		}
+	}
+	if strings.Join(titles, "") != "" {
+		if _, err := fmt.Fprintln(w, indent+st.dim(t.line(titles, widths))); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.rows {
+		if _, err := fmt.Fprintln(w, indent+t.line(r, widths)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *table) line(cells []string, widths []int) string {
+	var b strings.Builder
+	for i, cell := range cells {
+		pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+		if t.columns[i].right {
+			b.WriteString(pad + cell)
+		} else {
+			b.WriteString(cell + pad)
+		}
+		b.WriteString("  ")
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// grouped writes a count with thousands apart: 1,048,576.
+func grouped[N int | int64](n N) string {
+	digits := strconv.FormatInt(int64(n), 10)
+	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {
+		digits = digits[:at] + "," + digits[at:]
+	}
+	return digits
+}
+
+// inUnits writes a number with four significant digits in the largest unit
+// that leaves a whole part; steps are of 1000.
+func inUnits(n int64, units ...string) string {
+	x, unit := float64(n), 0
+	for x >= 999.95 && unit < len(units)-1 {
+		x /= 1000
+		unit++
+	}
+	switch {
+	case unit == 0:
+		return strings.TrimSpace(grouped(n) + " " + units[0])
+	case x < 10:
+		return fmt.Sprintf("%.2f %s", x, units[unit])
+	}
+	return fmt.Sprintf("%.1f %s", x, units[unit])
+}
+
+func bytesInWords(n int64) string { return inUnits(n, "bytes", "kB", "MB", "GB", "TB") }
+
+func countInWords(n int64) string { return inUnits(n, "", "thousand", "million", "billion", "trillion") }
+
+// plural is a count with its noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return grouped(n) + " " + noun + "s"
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// isTerminal reports whether a stream of stdio is a terminal and not a file,
+// a pipe or a buffer.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// style marks text on terminals; elsewhere it leaves text as it is.
+type style struct{ on bool }
+
+// styleFor honours https://no-color.org and terminals that cannot.
+func styleFor(stream any) style {
+	return style{isTerminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+// The numbers are SGR parameters of ECMA-48.
+func (s style) bold(text string) string   { return s.with("1", text) }
+func (s style) dim(text string) string    { return s.with("2", text) }
+func (s style) yellow(text string) string { return s.with("33", text) }
+
+func (s style) with(sgr, text string) string {
+	if !s.on || text == "" {
+		return text
+	}
+	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+}

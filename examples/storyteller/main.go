@@ -1,0 +1,132 @@
+// Command storyteller uses smelt as a library: it opens the checkpoint beside
+// it, tells a story, and then answers a question about something said about a
+// thousand tokens earlier.
+//
+//	go run ./examples/storyteller
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"smelt/models/deepseekv4"
+	"smelt/models/tokenizer"
+	"smelt/runtime/reference"
+	"smelt/runtime/sampling"
+	"smelt/runtime/session"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := tell(ctx, os.Stdout, checkpointFolder()); err != nil {
+		fmt.Fprintln(os.Stderr, "storyteller:", err)
+		os.Exit(1)
+	}
+}
+
+// checkpointFolder is the folder beside this file, or the program's argument.
+func checkpointFolder() string {
+	if len(os.Args) > 1 {
+		return os.Args[1]
+	}
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "checkpoint")
+}
+
+// remember is a text with a secret word in its first lines and a question
+// about it at its end, some 1,000 tokens later.
+//
+//go:embed remember.txt
+var remember string
+
+func tell(ctx context.Context, out io.Writer, dir string) error {
+	model, err := deepseekv4.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	tok, err := tokenizer.Open(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return err
+	}
+	device, err := reference.New(model.Graph, model.Weights)
+	if err != nil {
+		return err
+	}
+	sess, err := session.New(device, session.Options{Context: model.Config.MaxPositions})
+	if err != nil {
+		return err
+	}
+	t := teller{sess, tok, model.Config, out}
+
+	fmt.Fprintf(out, "A story, with temperature 0.7:\n\n")
+	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 7}
+	if err := t.proceed(ctx, "Once upon a time", "Once upon a time", 160, how); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n\nNow a text that mentions a secret word, goes on about other things, and asks for it:\n\n%s", excerpt(remember))
+	return t.proceed(ctx, remember, "", 1, sampling.Greedy())
+}
+
+// excerpt keeps the first and the last lines of a long text.
+func excerpt(text string) string {
+	lines := strings.Split(text, "\n")
+	head, tail := lines[:3], lines[len(lines)-2:]
+	return strings.Join(head, "\n") + "\n[...]\n" + strings.Join(tail, "\n")
+}
+
+// teller is what telling needs.
+type teller struct {
+	sess   *session.Session
+	tok    *tokenizer.Tokenizer
+	config *deepseekv4.Config
+	out    io.Writer
+}
+
+// proceed feeds a prompt to a new sequence, prints shown and then the
+// continuation as it comes, and last how fast that was.
+func (t teller) proceed(ctx context.Context, prompt, shown string, tokens int, how sampling.Params) error {
+	ids, err := t.tok.Encode(prompt)
+	if err != nil {
+		return err
+	}
+	ids = append([]int32{t.config.BOS[0]}, ids...)
+	seq, err := t.sess.Open()
+	if err != nil {
+		return err
+	}
+	defer seq.Close()
+	start := time.Now()
+	if err := seq.Extend(ctx, ids, nil); err != nil {
+		return err
+	}
+	read := time.Since(start)
+	fmt.Fprint(t.out, shown)
+	stream := t.tok.NewStream(false)
+	start = time.Now()
+	n, reason, err := seq.Generate(ctx, session.GenerateOptions{
+		MaxTokens: tokens, Sampling: how, Stop: t.config.EOS,
+		Emit: func(token int32) error {
+			text, err := stream.Push(token)
+			if err == nil {
+				_, err = io.WriteString(t.out, text)
+			}
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "%s\n\n(%d tokens read in %.1f s, %d written at %.0f a second, %s)\n",
+		stream.Flush(), len(ids), read.Seconds(), n, float64(n)/time.Since(start).Seconds(), reason)
+	return nil
+}
