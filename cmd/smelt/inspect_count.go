@@ -58,10 +58,7 @@ func metBy(n *ir.Node, i int) int64 {
 // viewBytes is how many bytes a view takes up in all its tensors. Views that
 // share tensors add up to the tensors' sizes, even where a scale spans them.
 func viewBytes(v *checkpoint.View) int64 {
-	rows := int64(1)
-	for _, d := range v.Weight.Shape[:len(v.Weight.Shape)-1] {
-		rows *= d
-	}
+	rows := int64(rowsOf(v.Weight.Shape))
 	first, last := int64(v.StoredFirst), int64(v.StoredFirst+v.Rows)
 	total := int64(0)
 	for _, t := range []*checkpoint.Tensor{v.Weight, v.Scales, v.Biases} {

@@ -10,7 +10,7 @@ import (
 // write prints the report as a page for people.
 func (r *inspectReport) write(w io.Writer, st style) error {
 	p := page{w: w, st: st}
-	p.printf("%s  %s\n\n", st.bold(r.Model), r.Path)
+	p.printf("%s  %s\n\n", st.bold("DeepSeek-V4"), r.Path)
 	p.parameters(r.Parameters)
 	p.sizes(r.Sizes)
 	p.storage(r.Storage)
@@ -61,13 +61,19 @@ func (p *page) sizes(s modelSizes) {
 		p.line("indexer", "%s x %d, picks %s entries", plural(s.IndexHeads, "head"), s.IndexDim, grouped(s.IndexTopK))
 	}
 	p.line("experts", "%s routed, %d used per token, %d shared; width %s", grouped(s.Experts), s.ExpertsPerToken, s.SharedExperts, grouped(s.ExpertDim))
+	p.routing(s)
+}
+
+func (p *page) routing(s modelSizes) {
 	switch s.HashLayers {
 	case 0:
 		p.line("routing", "by score")
 	case s.Layers:
 		p.line("routing", "by token id (hash)")
+	case 1:
+		p.line("routing", "by token id (hash) in the first layer, by score in the others")
 	default:
-		p.line("routing", "by token id (hash) in the first %s, by score in the others", plural(s.HashLayers, "layer"))
+		p.line("routing", "by token id (hash) in the first %d layers, by score in the others", s.HashLayers)
 	}
 }
 
@@ -92,12 +98,19 @@ func (p *page) storage(s storageReport) {
 		p.line("declared", "%s (config.json)", s.Declared)
 	}
 	p.line("files", "%s, %s (%s bytes), %s", plural(s.Files, "file"), bytesInWords(s.Bytes), grouped(s.Bytes), plural(s.Tensors, "tensor"))
-	switch {
-	case s.Unaligned16 == 0:
-		p.line("alignment", "every tensor starts at a multiple of 16 bytes")
-	default:
-		p.line("alignment", "%s at no multiple of 16 bytes, %s of their element's size", plural(s.Unaligned16, "tensor"), grouped(s.UnalignedElement))
+	p.line("alignment", "%s", alignment(s))
+}
+
+// alignment says at what offsets tensors start.
+func alignment(s storageReport) string {
+	if s.Unaligned16 == 0 {
+		return "every tensor starts at a multiple of 16 bytes"
 	}
+	text := plural(s.Unaligned16, "tensor") + " not at a multiple of 16 bytes, "
+	if s.UnalignedElement == 0 {
+		return text + "all at one of their element's size"
+	}
+	return text + grouped(s.UnalignedElement) + " not even at one of their element's size"
 }
 
 // encodings prints the table with the sum of all weights; integer tables,

@@ -99,13 +99,21 @@ func summarise(m *deepseekv4.Model) *inspectReport {
 	r := &inspectReport{
 		Path: m.Checkpoint.Dir, Model: m.Graph.Name, Sizes: sizesOf(m.Config), Parameters: countParameters(m),
 		Storage: storageOf(m), Encodings: encodingsOf(m), Ignored: []ignoredRow{},
-		Notes:   slices.Concat([]string{}, m.Config.Notes, m.Binding.Notes),
-		Unknown: slices.Concat([]string{}, m.Config.Unknown),
+		Notes: joined(m.Config.Notes, m.Binding.Notes), Unknown: joined(m.Config.Unknown),
 	}
 	for _, g := range m.Binding.Ignored {
 		r.Ignored = append(r.Ignored, ignoredRow{g.Prefix, g.Reason, g.Tensors, g.Bytes})
 	}
 	return r
+}
+
+// joined is all lists in one, which is empty and not null in JSON.
+func joined(lists ...[]string) []string {
+	all := []string{}
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
 }
 
 func sizesOf(c *deepseekv4.Config) modelSizes {
@@ -154,7 +162,7 @@ func countParameters(m *deepseekv4.Model) parameterCounts {
 func storageOf(m *deepseekv4.Model) storageReport {
 	ck := m.Checkpoint
 	s := storageReport{
-		Layout: m.Binding.Layout, Forms: slices.Concat([]string{}, m.Binding.Forms), Declared: declaredStorage(m.Config.Quant),
+		Layout: m.Binding.Layout, Forms: joined(m.Binding.Forms), Declared: declaredStorage(m.Config.Quant),
 		Files: len(ck.Files), Tensors: len(ck.Tensors()),
 	}
 	for _, f := range ck.Files {

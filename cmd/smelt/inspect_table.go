@@ -21,7 +21,8 @@ type column struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write prints the titles, unless all are empty, and the rows.
+// write prints the titles, unless all are empty, and the rows. A column with
+// nothing in it takes no room.
 func (t *table) write(w io.Writer, indent string, st style) error {
 	widths := make([]int, len(t.columns))
 	titles := make([]string, len(t.columns))
@@ -48,6 +49,9 @@ func (t *table) write(w io.Writer, indent string, st style) error {
 func (t *table) line(cells []string, widths []int) string {
 	var b strings.Builder
 	for i, cell := range cells {
+		if widths[i] == 0 {
+			continue
+		}
 		pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 		if t.columns[i].right {
 			b.WriteString(pad + cell)
@@ -87,7 +91,9 @@ func inUnits(n int64, units ...string) string {
 
 func bytesInWords(n int64) string { return inUnits(n, "bytes", "kB", "MB", "GB", "TB") }
 
-func countInWords(n int64) string { return inUnits(n, "", "thousand", "million", "billion", "trillion") }
+func countInWords(n int64) string {
+	return inUnits(n, "", "thousand", "million", "billion", "trillion")
+}
 
 // plural is a count with its noun.
 func plural(n int, noun string) string {
