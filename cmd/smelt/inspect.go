@@ -34,9 +34,9 @@ token meets: of routed experts the share that is used, of the embedding one row.
 Bits per weight include scales and biases.
 
 --weights lists every parameter instead, with its encoding and the tensors it
-is stored in; a view is a run of a parameter's rows in one stored tensor, its
-skew the place of its first byte modulo 16 (--views leaves 0 out). --ir prints the graph in smelt's
-text form.`,
+is stored in. A view is a run of a parameter's rows in one stored tensor, its
+skew the place of its first byte modulo 16; --views leaves a skew of 0 out.
+--ir prints the graph in smelt's text form.`,
 		Example: `  smelt inspect examples/storyteller/checkpoint
   smelt inspect CHECKPOINT --weights --layer 3
   smelt inspect CHECKPOINT --weights --views --layer 3 | grep experts.w1
@@ -55,7 +55,7 @@ text form.`,
 	f.SortFlags = false
 	f.BoolVarP(&o.weights, "weights", "w", false, "list the parameters and where they are stored")
 	f.BoolVar(&o.views, "views", false, "with --weights: every stored tensor, also of experts")
-	f.IntVar(&o.layer, "layer", allLayers, "with --weights: only the parameters of layer `N`, from 0")
+	f.IntVar(&o.layer, "layer", allLayers, "with --weights: only the parameters of this layer, from 0")
 	f.BoolVar(&o.ir, "ir", false, "print the graph")
 	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
 	f.Lookup("layer").DefValue = "all"
