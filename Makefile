@@ -16,7 +16,8 @@ export FUZZTIME
 .PHONY: demo test build fuzz bench
 
 demo: build
-	bin/smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --max-tokens 200
+	@go=$$(.ci/need go) && CGO_ENABLED=0 "$$go" run ./examples/storyteller
+	@echo; echo 'More: bin/smelt run examples/storyteller/checkpoint --prompt "The old woman" --echo'
 
 build:
 	@go=$$(.ci/need go) && echo "building bin/smelt" && CGO_ENABLED=0 "$$go" build -o bin/smelt ./cmd/smelt

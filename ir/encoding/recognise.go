@@ -28,26 +28,53 @@ func Recognise(s Storage, rows, cols int) (Encoding, error) {
 	if err := checkSize(rows, cols); err != nil {
 		return nil, err
 	}
-	var near *family // has the right types
+	var likely []*family // have the right types
 	for _, f := range families {
 		for _, e := range f.members {
 			if !e.form().hasTypes(s) {
 				continue
 			}
-			near = f
+			likely = []*family{f}
 			if ps, err := e.Planes(rows, cols); err == nil && hasShapes(ps, s) {
 				return e, nil
 			}
 		}
 	}
-	if near != nil {
-		return nil, fmt.Errorf("expected %s for N = %d rows and K = %d columns, found %s", near.storedAs, rows, cols, s)
+	if likely == nil {
+		likely = withWeight(s.Weight.DType)
 	}
-	var known []string
+	var forms []string
+	for _, f := range likely {
+		forms = append(forms, f.storedAs)
+	}
+	return nil, fmt.Errorf("expected %s for N = %d rows and K = %d columns, found %s", strings.Join(forms, "; or "), rows, cols, s)
+}
+
+// withWeight lists the families whose weights can be of type d, or all of them
+// if there is none: what to name when the types of the planes fit no family.
+func withWeight(d DType) []*family {
+	var out []*family
 	for _, f := range families {
-		known = append(known, f.storedAs)
+		if f.hasWeight(d) {
+			out = append(out, f)
+		}
 	}
-	return nil, fmt.Errorf("expected N = %d rows and K = %d columns stored as %s; found %s", rows, cols, strings.Join(known, "; or "), s)
+	if out == nil {
+		return families
+	}
+	return out
+}
+
+// hasWeight reports whether any member of the family has weights of type d.
+func (f *family) hasWeight(d DType) bool {
+	for _, e := range f.members {
+		for _, p := range e.form().planes {
+			if p.role == Weight && (p.dtype == d || p.also == d) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hasTypes reports whether s has the form's planes and no others, by type.

@@ -67,7 +67,8 @@ func TestRecogniseErrors(t *testing.T) {
 		fp8    = "expected F8_E4M3 [N, K] with F8_E8M0 or U8 scales [ceil(N/128), ceil(K/128)] for N = 8 rows and K = 128 columns, found "
 		fp4    = "expected I8 or U8 [N, K/2] with F8_E8M0 scales [N, K/32] for N = 8 rows and K = 128 columns, found "
 		plain  = "expected BF16, F16, F32 or F64 [N, K] alone for N = 8 rows and K = 128 columns, found "
-		none   = "expected N = 8 rows and K = 128 columns stored as BF16, F16, F32 or F64 [N, K] alone; or F8_E4M3"
+		none   = "expected BF16, F16, F32 or F64 [N, K] alone; or F8_E4M3"
+		u32    = "expected U32 [N, K*bits/32] with BF16, F16 or F32 scales and biases of one type, both [N, K/group] (bits 2 3 4 5 6 8, group 32 64 128); or U32 [N, K/8] (mxfp4) or [N, K/4] (mxfp8) with U8 scales [N, K/32] and no biases for N = 8 rows and K = 128 columns, found "
 	)
 	for _, c := range []struct {
 		name                   string
@@ -78,20 +79,20 @@ func TestRecogniseErrors(t *testing.T) {
 		{"scales only", nil, &Stored{U8, 8, 4}, nil, []string{"expected a weight for 8 rows x 128 columns, found no weight, scales U8 [8, 4], no biases"}},
 		{"plain, other rows", &Stored{BF16, 9, 128}, nil, nil, []string{plain + "weight BF16 [9, 128], no scales, no biases"}},
 		{"plain, transposed", &Stored{F32, 128, 8}, nil, nil, []string{plain + "weight F32 [128, 8]"}},
-		{"plain with scales", &Stored{BF16, 8, 128}, &Stored{BF16, 8, 2}, nil, []string{none, "found weight BF16 [8, 128], scales BF16 [8, 2], no biases"}},
-		{"fp8 without scale", &Stored{E4M3, 8, 128}, nil, nil, []string{none, "found weight F8_E4M3 [8, 128], no scales, no biases"}},
-		{"fp8, float scale", &Stored{E4M3, 8, 128}, &Stored{F32, 1, 1}, nil, []string{none, "scales F32 [1, 1]"}},
+		{"plain with scales", &Stored{BF16, 8, 128}, &Stored{BF16, 8, 2}, nil, []string{plain, "found weight BF16 [8, 128], scales BF16 [8, 2], no biases"}},
+		{"fp8 without scale", &Stored{E4M3, 8, 128}, nil, nil, []string{fp8, "found weight F8_E4M3 [8, 128], no scales, no biases"}},
+		{"fp8, float scale", &Stored{E4M3, 8, 128}, &Stored{F32, 1, 1}, nil, []string{fp8, "scales F32 [1, 1]"}},
 		{"fp8, scale per row", &Stored{E4M3, 8, 128}, &Stored{E8M0, 8, 1}, nil, []string{fp8 + "weight F8_E4M3 [8, 128], scales F8_E8M0 [8, 1], no biases"}},
 		{"fp8, floor division", &Stored{E4M3, 8, 128}, &Stored{E8M0, 0, 1}, nil, []string{fp8 + "weight F8_E4M3 [8, 128], scales F8_E8M0 [0, 1]"}},
 		{"fp8 e5m2", &Stored{E5M2, 8, 128}, &Stored{E8M0, 1, 1}, nil, []string{none, "weight F8_E5M2 [8, 128]"}},
 		{"fp4, unpacked", &Stored{I8, 8, 128}, &Stored{E8M0, 8, 4}, nil, []string{fp4 + "weight I8 [8, 128], scales F8_E8M0 [8, 4], no biases"}},
 		{"fp4, group 16", &Stored{I8, 8, 64}, &Stored{E8M0, 8, 8}, nil, []string{fp4 + "weight I8 [8, 64], scales F8_E8M0 [8, 8]"}},
-		{"fp4, U8 both", &Stored{U8, 8, 64}, &Stored{U8, 8, 4}, nil, []string{none, "weight U8 [8, 64], scales U8 [8, 4]"}},
+		{"fp4, U8 both", &Stored{U8, 8, 64}, &Stored{U8, 8, 4}, nil, []string{fp4, "weight U8 [8, 64], scales U8 [8, 4]"}},
 		{"mx, six bits", &Stored{U32, 8, 24}, &Stored{U8, 8, 4}, nil, []string{mx + "weight U32 [8, 24], scales U8 [8, 4], no biases"}},
 		{"mx, group 16", &Stored{U32, 8, 16}, &Stored{U8, 8, 8}, nil, []string{mx + "weight U32 [8, 16], scales U8 [8, 8]"}},
-		{"mx with biases", &Stored{U32, 8, 16}, &Stored{U8, 8, 4}, &Stored{U8, 8, 4}, []string{none, "biases U8 [8, 4]"}},
-		{"affine without biases", &Stored{U32, 8, 16}, &Stored{BF16, 8, 2}, nil, []string{none, "scales BF16 [8, 2], no biases"}},
-		{"affine, mixed types", &Stored{U32, 8, 16}, &Stored{BF16, 8, 2}, &Stored{F16, 8, 2}, []string{none, "scales BF16 [8, 2], biases F16 [8, 2]"}},
+		{"mx with biases", &Stored{U32, 8, 16}, &Stored{U8, 8, 4}, &Stored{U8, 8, 4}, []string{u32, "biases U8 [8, 4]"}},
+		{"affine without biases", &Stored{U32, 8, 16}, &Stored{BF16, 8, 2}, nil, []string{u32, "scales BF16 [8, 2], no biases"}},
+		{"affine, mixed types", &Stored{U32, 8, 16}, &Stored{BF16, 8, 2}, &Stored{F16, 8, 2}, []string{u32, "scales BF16 [8, 2], biases F16 [8, 2]"}},
 		{"affine, seven bits", &Stored{U32, 8, 28}, &Stored{BF16, 8, 2}, &Stored{BF16, 8, 2}, []string{affine + "weight U32 [8, 28], scales BF16 [8, 2], biases BF16 [8, 2]"}},
 		{"affine, group 16", &Stored{U32, 8, 16}, &Stored{BF16, 8, 8}, &Stored{BF16, 8, 8}, []string{affine + "weight U32 [8, 16], scales BF16 [8, 8]"}},
 		{"affine, short biases", &Stored{U32, 8, 16}, &Stored{BF16, 8, 2}, &Stored{BF16, 8, 1}, []string{affine, "biases BF16 [8, 1]"}},

@@ -62,6 +62,7 @@ func Bind(c *Checkpoint, m Model) (*Binding, error) {
 		b.param(p)
 	}
 	b.leftovers(m.Ignores)
+	b.secondPlaces()
 	b.checkDeclared()
 	b.report(findings)
 	if err := findings.Err(); err != nil {
@@ -76,18 +77,20 @@ func Bind(c *Checkpoint, m Model) (*Binding, error) {
 
 type binder struct {
 	layout   *Layout
-	rules    map[string]*Rule      // by parameter pattern
-	shapes   map[string]matrix     // by parameter name
-	index    map[string]int        // tensor name -> number
-	tensors  []Tensor              // of the checkpoint
-	claims   [][]claim             // per tensor
+	rules    map[string]*Rule  // by parameter pattern
+	shapes   map[string]matrix // by parameter name
+	index    map[string]int    // tensor name -> number
+	tensors  []Tensor          // of the checkpoint
+	claims   [][]claim         // per tensor
 	declared Declared
-	quants   []storedQuant
+	quants   map[string]encoding.Encoding // by stem; integers have none
 	out      Binding
 
 	missing    []absence // findings, by kind
 	badStorage []string
+	bad        map[*Tensor]bool // weights that badStorage speaks of
 	unclaimed  []absence
+	twice      []string
 	doubled    []string
 	disagree   []string
 }
@@ -119,7 +122,7 @@ func matrixOf(t ir.Type) matrix {
 func newBinder(c *Checkpoint, m Model, layout *Layout) *binder {
 	b := &binder{
 		layout: layout, rules: map[string]*Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
-		index: make(map[string]int, len(c.tensors)), tensors: c.tensors, claims: make([][]claim, len(c.tensors)),
+		index: make(map[string]int, len(c.tensors)), tensors: c.tensors, claims: make([][]claim, len(c.tensors)), bad: map[*Tensor]bool{}, quants: map[string]encoding.Encoding{},
 		out: Binding{Layout: layout.Name, Params: make([]Param, 0, len(m.Graph.Params)), Notes: slices.Clone(c.Notes)},
 	}
 	for i := range layout.Rules {
@@ -147,9 +150,13 @@ func (b *binder) param(p *ir.Param) {
 	if place == nil {
 		var names []string
 		for _, pl := range rule.Places {
-			names = append(names, pl.stem(layer, 0))
+			names = append(names, pl.spellings(p.Name, pl.stem(layer, 0))...)
 		}
-		b.missing = append(b.missing, absence{names[0], fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))})
+		text := fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))
+		for _, pl := range rule.Places {
+			text += b.orphans(pl.stem(layer, 0))
+		}
+		b.missing = append(b.missing, absence{names[0], text})
 		return
 	}
 	out := Param{Name: p.Name, Rows: m.rows, Cols: m.cols, Integer: m.integer, Place: *place}
@@ -181,26 +188,48 @@ func (b *binder) choose(rule *Rule, layer string, m matrix) *Place {
 	return nil
 }
 
-// find looks up the tensors of a stem.
+// find looks up the weight of a stem, and if there is one its companions.
 func (b *binder) find(stem string) (weight *Tensor, planes [3]*Tensor) {
 	weight = b.tensor(stem + ".weight")
 	if weight == nil {
 		weight = b.tensor(stem)
 	}
-	planes[encoding.Weight] = weight
 	if weight == nil {
 		return nil, planes
 	}
+	planes = b.companionsOf(stem)
+	planes[encoding.Weight] = weight
+	return weight, planes
+}
+
+// companionsOf finds scales and biases in one spelling; if a second one
+// exists too, its tensors stay without a place.
+func (b *binder) companionsOf(stem string) (planes [3]*Tensor) {
 	for _, c := range companions {
 		if s := b.tensor(stem + c.scales); s != nil {
 			planes[encoding.Scales] = s
-			if c.biases != "" {
-				planes[encoding.Biases] = b.tensor(stem + c.biases)
-			}
+		}
+		if c.biases != "" {
+			planes[encoding.Biases] = b.tensor(stem + c.biases)
+		}
+		if planes != [3]*Tensor{} {
 			break
 		}
 	}
-	return weight, planes
+	return planes
+}
+
+// orphans tells of companions of a missing weight, which are then accounted for.
+func (b *binder) orphans(stem string) string {
+	planes := b.companionsOf(stem)
+	b.claimAll(planes)
+	text := ""
+	for _, t := range planes {
+		if t != nil {
+			text += "; found only " + describe(t)
+		}
+	}
+	return text
 }
 
 func (b *binder) tensor(name string) *Tensor {
@@ -216,10 +245,11 @@ func (b *binder) bindEach(out *Param, place Place, layer string, m matrix) {
 	for n := range int(m.dims[0]) {
 		stem := place.stem(layer, n)
 		if w, _ := b.find(stem); w == nil {
-			b.missing = append(b.missing, absence{stem, fmt.Sprintf("%s[%d] [%d %d]: looked for %s", out.Name, n, per, m.cols, stem)})
+			name := place.spellings(out.Name, stem)[0]
+			b.missing = append(b.missing, absence{name, fmt.Sprintf("%s[%d] [%d %d]: looked for %s%s", out.Name, n, per, m.cols, name, b.orphans(stem))})
 			continue
 		}
-		v, ok := b.stored(out, stem, matrix{lead: 1, rows: per, cols: m.cols, dims: []int64{int64(per), int64(m.cols)}, integer: m.integer})
+		v, ok := b.stored(out.Name, stem, matrix{lead: 1, rows: per, cols: m.cols, dims: []int64{int64(per), int64(m.cols)}, integer: m.integer})
 		if !ok {
 			continue
 		}
@@ -243,7 +273,7 @@ func (b *binder) bindWhole(out *Param, place Place, layer string, m matrix) {
 		whole.dims = slices.Clone(m.dims)
 		whole.dims[len(m.dims)-2] = int64(total)
 	}
-	v, ok := b.stored(out, place.stem(layer, 0), whole)
+	v, ok := b.stored(place.tenants(out.Name, layer), place.stem(layer, 0), whole)
 	if !ok {
 		return
 	}
@@ -281,59 +311,4 @@ func (b *binder) share(name string, place Place, layer string, m matrix) (before
 		total += o.rows / o.lead
 	}
 	return before, total, found
-}
-
-// stored recognises how a stem's tensors store a matrix of m's size.
-func (b *binder) stored(out *Param, stem string, m matrix) (View, bool) {
-	w, planes := b.find(stem)
-	v := View{Weight: w, Scales: planes[encoding.Scales], Biases: planes[encoding.Biases]}
-	if w == nil {
-		return v, false
-	}
-	wrong := func(format string, args ...any) (View, bool) {
-		b.claimAll(planes) // reported once, here
-		b.badStorage = append(b.badStorage, fmt.Sprintf("%s for %s: %s", describe(w), out.Name, fmt.Sprintf(format, args...)))
-		return v, false
-	}
-	if why := badDims(w, m); why != "" {
-		return wrong("%s", why)
-	}
-	if m.integer {
-		if !encoding.IsInteger(encoding.DType(w.DType)) || w.Shape[len(w.Shape)-1] != int64(m.cols) || v.Scales != nil {
-			return wrong("expected a table of integers %v", m.dims)
-		}
-		return v, true
-	}
-	var s encoding.Storage
-	for role, dst := range map[encoding.Role]**encoding.Stored{encoding.Weight: &s.Weight, encoding.Scales: &s.Scales, encoding.Biases: &s.Biases} {
-		if t := planes[role]; t != nil && len(t.Shape) > 0 {
-			*dst = &encoding.Stored{DType: encoding.DType(t.DType), Rows: int(rowsOf(t)), Cols: int(t.Shape[len(t.Shape)-1])}
-		}
-	}
-	enc, err := encoding.Recognise(s, m.rows, m.cols)
-	if err != nil {
-		return wrong("%v", err)
-	}
-	v.Encoding = enc
-	b.quants = append(b.quants, storedQuant{stem, enc})
-	return v, true
-}
-
-// badDims checks the leading dimensions: those of the parameter, or all of
-// them flattened into one.
-func badDims(w *Tensor, m matrix) string {
-	lead := m.dims[:len(m.dims)-1]
-	if len(w.Shape) == 0 {
-		return fmt.Sprintf("expected %v, found a scalar", m.dims)
-	}
-	have := w.Shape[:len(w.Shape)-1]
-	if slices.Equal(have, lead) || (len(have) == 1 && have[0] == int64(m.rows)) {
-		return ""
-	}
-	return fmt.Sprintf("expected %v, or with the leading dimensions as one of %d", m.dims, m.rows)
-}
-
-// describe names a tensor with its file, for findings.
-func describe(t *Tensor) string {
-	return fmt.Sprintf("%s %s%v (%s)", t.Name, t.DType, t.Shape, base(t.File))
 }

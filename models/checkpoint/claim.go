@@ -88,11 +88,43 @@ func (b *binder) checkClaims(t *Tensor, cs []claim) {
 	}
 }
 
+// secondPlaces finds, among the tensors without a place, those that hold a
+// bound parameter once more under another of its names.
+func (b *binder) secondPlaces() {
+	if len(b.unclaimed) == 0 {
+		return
+	}
+	without := map[string]bool{}
+	for _, u := range b.unclaimed {
+		without[u.name] = true
+	}
+	for i := range b.out.Params {
+		p := &b.out.Params[i]
+		pattern, layer := generalise(p.Name)
+		for _, place := range b.rules[pattern].Places {
+			if place.Stem == p.Place.Stem {
+				continue
+			}
+			for _, stem := range place.stems(layer, b.shapes[p.Name]) {
+				_, planes := b.find(stem)
+				for _, t := range planes {
+					if t != nil && without[t.Name] {
+						delete(without, t.Name)
+						b.twice = append(b.twice, fmt.Sprintf("%s: %s is taken from %s", describe(t), p.Name, p.Place.stem(layer, 0)))
+					}
+				}
+			}
+		}
+	}
+	b.unclaimed = slices.DeleteFunc(b.unclaimed, func(u absence) bool { return !without[u.name] })
+}
+
 // report turns what was collected into findings.
 func (b *binder) report(f *Findings) {
-	f.AddEach("parameter", "of the model not found (layout "+b.layout.Name+")", "the checkpoint is incomplete or of a layout smelt does not know", suggest(b.missing, b.unclaimed))
-	f.AddEach("tensor", "stored in a way that does not fit the model", "compare with config.json and download again, or report the format", b.badStorage)
-	f.AddEach("tensor", "used by no parameter", "smelt drops nothing silently: remove what does not belong here, or report the layout", suggest(b.unclaimed, b.missing))
+	f.AddEach("parameter", "of the model not found (layout "+b.layout.Name+")", "the checkpoint is incomplete, config.json promises more than it holds, or smelt does not know the layout", suggest(b.missing, b.unclaimed))
+	f.AddEach("tensor", "stored in a way that does not fit the model", "config.json belongs to another checkpoint, the file is damaged, or smelt does not know the format", b.badStorage)
+	f.AddEach("tensor", "used by no parameter", "smelt drops nothing silently: remove what does not belong here, correct config.json if it promises too little, or report the layout", suggest(b.unclaimed, b.missing))
+	f.AddEach("tensor", "holding a parameter that is there under another name too", "remove one of the two", b.twice)
 	f.AddEach("tensor", "claimed by two parameters", "report this layout", b.doubled)
-	f.AddEach("entry", "of config.json's quantization contradicting the tensors", "correct config.json; the tensors decide what is stored", b.disagree)
+	f.AddEach("setting", "of config.json's quantization contradicting the tensors", "correct config.json; the tensors decide what is stored", b.disagree)
 }

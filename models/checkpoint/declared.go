@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"smelt/ir/encoding"
@@ -25,20 +26,10 @@ type DeclaredModule struct {
 	Agrees func(encoding.Encoding) bool
 }
 
-// storedQuant is how a stem was found stored.
-type storedQuant struct {
-	stem string
-	enc  encoding.Encoding
-}
-
 // checkDeclared compares per-path entries with storage.
 func (b *binder) checkDeclared() {
-	stored := make(map[string]encoding.Encoding, len(b.quants))
-	for _, q := range b.quants {
-		stored[q.stem] = q.enc
-	}
 	for _, m := range b.declared.Modules {
-		enc, known := stored[m.Stem]
+		enc, known := b.quants[m.Stem]
 		switch {
 		case !known:
 			b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json describes the format of %s, which the model does not use", m.Stem))
@@ -58,18 +49,12 @@ func (b *binder) declaredNotes() {
 		own[m.Stem] = true
 	}
 	counts := map[string]int{}
-	var names []string
-	for _, q := range b.quants {
-		if _, plain := q.enc.(encoding.Plain); plain || own[q.stem] || b.declared.Agrees(q.enc) {
-			continue
+	for stem, e := range b.quants {
+		if _, plain := e.(encoding.Plain); !plain && !own[stem] && !b.declared.Agrees(e) {
+			counts[e.Name()]++
 		}
-		if counts[q.enc.Name()] == 0 {
-			names = append(names, q.enc.Name())
-		}
-		counts[q.enc.Name()]++
 	}
-	slices.Sort(names)
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(counts)) {
 		b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json declares %s; %d tensors are stored as %s, which is what is used", b.declared.Default, counts[n], n))
 	}
 }

@@ -82,6 +82,39 @@ func (p Place) stem(layer string, n int) string {
 	return strings.Replace(fill(p.Stem, layer), indexPlaceholder, strconv.Itoa(n), 1)
 }
 
+// stems lists the place's stems for a parameter of m's size: one, or one for
+// each leading index.
+func (p Place) stems(layer string, m matrix) []string {
+	if !p.perIndex() {
+		return []string{fill(p.Stem, layer)}
+	}
+	var stems []string
+	for n := range int(m.dims[0]) {
+		stems = append(stems, p.stem(layer, n))
+	}
+	return stems
+}
+
+// spellings are the tensor names looked for under a stem, the likeliest first.
+func (p Place) spellings(param, stem string) []string {
+	if strings.HasSuffix(param, ".weight") || p.perIndex() {
+		return []string{stem + ".weight"}
+	}
+	return []string{stem, stem + ".weight"}
+}
+
+// tenants names the parameters that share the place.
+func (p Place) tenants(param, layer string) string {
+	if len(p.Fused) == 0 {
+		return param
+	}
+	var names []string
+	for _, f := range p.Fused {
+		names = append(names, fill(f, layer))
+	}
+	return strings.Join(names, " over ")
+}
+
 func (p Place) perIndex() bool { return strings.Contains(p.Stem, indexPlaceholder) }
 
 // recognise picks the layout that has the most names of its own.
