@@ -72,8 +72,8 @@ func grouped[N int | int64](n N) string {
 	return digits
 }
 
-// inUnits writes a number with four significant digits in the largest unit
-// that leaves a whole part; steps are of 1000.
+// inUnits writes a number in the largest unit, in steps of 1000, that leaves a
+// whole part, with two decimals below 10 and one from there.
 func inUnits(n int64, units ...string) string {
 	x, unit := float64(n), 0
 	for x >= 999.95 && unit < len(units)-1 {

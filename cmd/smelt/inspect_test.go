@@ -315,6 +315,34 @@ func TestInspectStyle(t *testing.T) {
 	}
 }
 
+// TestMixedViews: where a parameter's pieces are stored differently, the table
+// says so and the views say how.
+func TestMixedViews(t *testing.T) {
+	views := []viewReport{
+		{First: 0, Rows: 2, Encoding: "bf16", Weight: planeReport{Tensor: "a", File: "x", DType: "BF16", Shape: []int64{2, 4}}},
+		{First: 2, Rows: 1, StoredFirst: 3, Encoding: "f32", Skew: 4, Weight: planeReport{Tensor: "b", File: "y", DType: "F32", Shape: []int64{2, 2, 4}, Offset: 20}},
+	}
+	if got := common(views, "several", func(v viewReport) string { return v.Weight.File }); got != "several" {
+		t.Errorf("files are %s", got)
+	}
+	if got := common(views[:1], "several", func(v viewReport) string { return v.Weight.File }); got != "x" {
+		t.Errorf("the file is %s", got)
+	}
+	tab := table{columns: make([]column, 8)}
+	for i := range views {
+		views[i].addTo(&tab, true)
+	}
+	var got bytes.Buffer
+	if err := tab.write(&got, "", style{}); err != nil {
+		t.Fatal(err)
+	}
+	const want = "rows 0-1  bf16  a              BF16 2x4   x  at 0\n" +
+		"row 2     f32   b  row 3 of 4  F32 2x2x4  y  at 20  skew 4\n"
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, fmt.Errorf("disk full") }

@@ -59,7 +59,8 @@ func tokenizeJSON(t *testing.T, stdin string, args ...string) tokenizeReport {
 	return r
 }
 
-// TestTokenizeIDs fixes ids that Hugging Face's tokenizers gives for the file.
+// TestTokenizeIDs: ids are those Hugging Face's tokenizers 0.23.2 gives for the
+// file.
 func TestTokenizeIDs(t *testing.T) {
 	for _, c := range []struct {
 		name, stdin, want string

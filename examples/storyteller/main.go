@@ -69,7 +69,7 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 	t := teller{sess, tok, model.Config, out}
 
 	fmt.Fprintf(out, "A story, with temperature 0.7:\n\n")
-	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 7}
+	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 26}
 	if err := t.proceed(ctx, "Once upon a time", "Once upon a time", 160, how); err != nil {
 		return err
 	}
@@ -126,7 +126,15 @@ func (t teller) proceed(ctx context.Context, prompt, shown string, tokens int, h
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.out, "%s\n\n(%d tokens read in %.1f s, %d written at %.0f a second, %s)\n",
-		stream.Flush(), len(ids), read.Seconds(), n, float64(n)/time.Since(start).Seconds(), reason)
+	fmt.Fprintf(t.out, "%s\n\n(read %s; wrote %s; %s)\n", stream.Flush(), speed(len(ids), read), speed(n, time.Since(start)), reason)
 	return nil
+}
+
+// speed writes a count with how fast that was. The first token is there as
+// soon as the prompt is read, so one token has no speed of its own.
+func speed(tokens int, took time.Duration) string {
+	if tokens < 2 {
+		return fmt.Sprintf("%d token", tokens)
+	}
+	return fmt.Sprintf("%d tokens in %.1f s, %.0f a second", tokens, took.Seconds(), float64(tokens)/took.Seconds())
 }

@@ -142,7 +142,7 @@ func (l *Log[F]) Commit(slot int32, keep int) {
 	if h == nil {
 		return
 	}
-	if rows := len(h.data) / l.width; rows-keep > keep+64 { // amortises the copy
+	if rows := len(h.data) / l.width; (rows-64)/2 > keep { // amortises the copy
 		drop := rows - keep
 		h.data = append(h.data[:0], h.data[drop*l.width:]...)
 		h.first += drop

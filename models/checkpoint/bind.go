@@ -52,9 +52,8 @@ type Model struct {
 // parameters carry the names of their encodings.
 func Bind(c *Checkpoint, m Model) (*Binding, error) {
 	findings := &Findings{Path: c.Dir}
-	layout, err := recognise(c.tensors, m.Layouts)
-	if err != nil {
-		findings.AddError(err)
+	layout := recognise(c.tensors, m.Layouts, findings)
+	if layout == nil {
 		return nil, findings
 	}
 	b := newBinder(c, m, layout)
@@ -150,7 +149,7 @@ func (b *binder) param(p *ir.Param) {
 	if place == nil {
 		var names []string
 		for _, pl := range rule.Places {
-			names = append(names, pl.spellings(p.Name, pl.stem(layer, 0))...)
+			names = append(names, pl.expected(p.Name, pl.stem(layer, 0)))
 		}
 		text := fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))
 		for _, pl := range rule.Places {
@@ -245,7 +244,7 @@ func (b *binder) bindEach(out *Param, place Place, layer string, m matrix) {
 	for n := range int(m.dims[0]) {
 		stem := place.stem(layer, n)
 		if w, _ := b.find(stem); w == nil {
-			name := place.spellings(out.Name, stem)[0]
+			name := place.expected(out.Name, stem)
 			b.missing = append(b.missing, absence{name, fmt.Sprintf("%s[%d] [%d %d]: looked for %s%s", out.Name, n, per, m.cols, name, b.orphans(stem))})
 			continue
 		}

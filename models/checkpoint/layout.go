@@ -95,12 +95,13 @@ func (p Place) stems(layer string, m matrix) []string {
 	return stems
 }
 
-// spellings are the tensor names looked for under a stem, the likeliest first.
-func (p Place) spellings(param, stem string) []string {
+// expected is the tensor name looked for under a stem: the stem itself is
+// accepted too, but only parameters of other kinds are stored so.
+func (p Place) expected(param, stem string) string {
 	if strings.HasSuffix(param, ".weight") || p.perIndex() {
-		return []string{stem + ".weight"}
+		return stem + ".weight"
 	}
-	return []string{stem, stem + ".weight"}
+	return stem
 }
 
 // tenants names the parameters that share the place.
@@ -117,8 +118,9 @@ func (p Place) tenants(param, layer string) string {
 
 func (p Place) perIndex() bool { return strings.Contains(p.Stem, indexPlaceholder) }
 
-// recognise picks the layout that has the most names of its own.
-func recognise(tensors []Tensor, layouts []Layout) (*Layout, error) {
+// recognise picks the layout that has the most names of its own, or notes
+// that there is none and returns nil.
+func recognise(tensors []Tensor, layouts []Layout, findings *Findings) *Layout {
 	counts := make([]int, len(layouts))
 	for _, t := range tensors {
 		pattern, _ := generalise(t.Name)
@@ -135,16 +137,17 @@ func recognise(tensors []Tensor, layouts []Layout) (*Layout, error) {
 		}
 	}
 	if best >= 0 {
-		return &layouts[best], nil
+		return &layouts[best]
 	}
-	var known, found []string
+	var items []string
 	for _, l := range layouts {
-		known = append(known, fmt.Sprintf("%s (%s...)", l.Name, strings.Join(l.Marks, "..., ")))
+		items = append(items, fmt.Sprintf("expected for %s: %s*", l.Name, strings.Join(l.Marks, "*, ")))
 	}
-	for _, t := range tensors[:min(len(tensors), 5)] {
-		found = append(found, t.Name)
+	for i, t := range tensors[:min(len(tensors), 5)] {
+		items = append(items, fmt.Sprintf("found %s (%d of %d tensors)", describe(&t), i+1, len(tensors)))
 	}
-	return nil, fmt.Errorf("no known layout: expected the names of %s; found %s", strings.Join(known, ", "), strings.Join(append(found, "..."), ", "))
+	findings.Add("the tensors' names are of no layout smelt knows", "this is another kind of model, or a conversion to report", items...)
+	return nil
 }
 
 func hasPrefix(name string, prefixes []string) bool {
