@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,13 +87,41 @@ func (o evalOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--chunk must be 1 or more, is %d", o.chunk)
 	case o.precision != 32 && o.precision != 64:
 		return fmt.Errorf("--precision must be 32 or 64, is %d", o.precision)
-	case o.logits != "" && o.logits == o.trace:
+	case o.logits != "" && o.trace != "" && filepath.Clean(o.logits) == filepath.Clean(o.trace):
 		return fmt.Errorf("--logits and --trace name the same file, %s", o.logits)
+	}
+	for _, f := range []struct{ name, path string }{
+		{"tokens-file", o.tokensFile}, {"text-file", o.textFile}, {"logits", o.logits}, {"trace", o.trace},
+	} {
+		if cmd.Flags().Changed(f.name) && f.path == "" {
+			return fmt.Errorf("--%s needs the name of a file, is empty", f.name)
+		}
+	}
+	return nil
+}
+
+// checkOutput finds out before the work, and not after it, that a file has no
+// place to go to.
+func checkOutput(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s: %s is a folder; give the name of a file", flag, path)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("%s: %w; make the folder first", flag, err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s: %s is not a folder", flag, dir)
 	}
 	return nil
 }
 
 func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) error {
+	if err := cmp.Or(checkOutput("--logits", o.logits), checkOutput("--trace", o.trace)); err != nil {
+		return err
+	}
 	m, err := deepseekv4.Open(path)
 	if err != nil {
 		return err
@@ -159,7 +190,7 @@ func (o evalOptions) encode(m *deepseekv4.Model) ([]int32, error) {
 type evalReport struct {
 	Tokens     int      `json:"tokens"`
 	Predicted  int      `json:"predicted"`
-	Loss       *float64 `json:"loss"` // nats per token; null for a single token
+	Loss       *float64 `json:"loss"` // nats per token; null for a single token, or if it is no finite number
 	Perplexity *float64 `json:"perplexity"`
 	Precision  int      `json:"precision"`
 	Seconds    float64  `json:"seconds"`
@@ -217,7 +248,7 @@ func (e *evaluation[F]) write(ctx context.Context, path string) error {
 func (e *evaluation[F]) steps(ctx context.Context, w io.Writer) error {
 	for from := 0; from < len(e.tokens); from += e.chunk {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("interrupted after %d of %d tokens; nothing was written", from, len(e.tokens))
+			return fmt.Errorf("%w after %d of %d tokens; nothing was written", errInterrupted, from, len(e.tokens))
 		}
 		part := e.tokens[from:min(from+e.chunk, len(e.tokens))]
 		rows, wanted := make([]ir.Row, len(part)), make([]int, len(part))
@@ -255,24 +286,32 @@ func negativeLogProbability[F tensor.Float](logits []F, token int32) float64 {
 	for _, x := range logits {
 		sum += num.Exp(float64(x) - top)
 	}
-	return num.Log(sum) + top - float64(logits[token])
+	return num.Log(sum) + (top - float64(logits[token]))
 }
 
 func (e *evaluation[F]) report(io stdio, o evalOptions, seconds float64) error {
 	r := evalReport{Tokens: len(e.tokens), Predicted: len(e.tokens) - 1, Precision: o.precision, Seconds: seconds}
-	if r.Predicted > 0 {
-		loss := e.loss / float64(r.Predicted)
-		perplexity := num.Exp(loss)
-		r.Loss, r.Perplexity = &loss, &perplexity
-	}
+	loss := e.loss / float64(r.Predicted)
+	perplexity := num.Exp(loss)
 	if o.json {
+		r.Loss, r.Perplexity = finite(loss), finite(perplexity)
 		return json.NewEncoder(io.out).Encode(r)
 	}
-	if r.Loss == nil {
-		fmt.Fprintln(io.out, "1 token; a loss needs two")
-	} else {
-		fmt.Fprintf(io.out, "loss %.6f nats per token, perplexity %.4f, over %d predicted tokens\n", *r.Loss, *r.Perplexity, r.Predicted)
+	text := "1 token; a loss needs two"
+	if r.Predicted > 0 {
+		text = fmt.Sprintf("loss %.6f nats per token, perplexity %.4f, over %d predicted tokens", loss, perplexity, r.Predicted)
+	}
+	if _, err := fmt.Fprintln(io.out, text); err != nil {
+		return err
 	}
 	fmt.Fprintf(io.err, "%s in float%d\n", rate(r.Tokens, seconds), o.precision)
 	return nil
+}
+
+// finite is nil for what JSON has no numbers for.
+func finite(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
 }

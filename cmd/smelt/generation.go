@@ -36,6 +36,9 @@ func readGenerationConfig(dir string) (generationConfig, error) {
 	if err != nil {
 		return g, err
 	}
+	if !info.Mode().IsRegular() {
+		return g, fmt.Errorf("%s is not a file", path)
+	}
 	if info.Size() > maxGenerationConfig {
 		return g, fmt.Errorf("%s has %d bytes; expected a small JSON file of at most %d", path, info.Size(), maxGenerationConfig)
 	}
@@ -58,7 +61,7 @@ func (g *generationConfig) parse(data []byte) error {
 		EOS         json.RawMessage `json:"eos_token_id"`
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return err
+		return jsonError(err)
 	}
 	*g = generationConfig{Sample: raw.Sample, Temperature: raw.Temperature, TopP: raw.TopP, TopK: raw.TopK}
 	if len(raw.EOS) == 0 || string(raw.EOS) == "null" {
@@ -68,9 +71,21 @@ func (g *generationConfig) parse(data []byte) error {
 	if err := json.Unmarshal(raw.EOS, &one); err == nil {
 		g.EOS = []int32{one}
 	} else if err := json.Unmarshal(raw.EOS, &g.EOS); err != nil {
-		return fmt.Errorf("eos_token_id is neither a token id nor a list of them: %s", raw.EOS)
+		return fmt.Errorf("eos_token_id is neither a token id nor a list of them: %.40s", raw.EOS)
 	}
 	return g.check()
+}
+
+// jsonError says in the file's terms which value has the wrong type.
+func jsonError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &wrong):
+		return fmt.Errorf("not JSON: %w", err)
+	case wrong.Field == "":
+		return fmt.Errorf("found a JSON %.40s, expected an object", wrong.Value)
+	}
+	return fmt.Errorf("%s: found a JSON %.40s, expected %s", wrong.Field, wrong.Value, wrong.Type)
 }
 
 // check refuses suggestions that no flag would accept either.

@@ -28,8 +28,15 @@ type stdio struct {
 	err io.Writer
 }
 
-// errReported is an error that has been shown already.
-var errReported = errors.New("reported")
+var (
+	// errReported is an error that has been shown already.
+	errReported = errors.New("reported")
+	// errInterrupted is Ctrl-C.
+	errInterrupted = errors.New("interrupted")
+)
+
+// statusInterrupted is what shells give programs that Ctrl-C ended: 128 + SIGINT.
+const statusInterrupted = 130
 
 // execute runs one command line and returns the exit status.
 func execute(ctx context.Context, args []string, io stdio) int {
@@ -38,10 +45,14 @@ func execute(ctx context.Context, args []string, io stdio) int {
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	if err := root.ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errReported) {
-			fmt.Fprintf(io.err, "smelt: %v\n", err)
-		}
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errReported) {
+		fmt.Fprintf(io.err, "smelt: %v\n", err)
+	}
+	switch {
+	case errors.Is(err, errInterrupted):
+		return statusInterrupted
+	case err != nil:
 		return 1
 	}
 	return 0

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"time"
 
@@ -42,7 +42,9 @@ the text to standard output. Counts and speed go to standard error.
 Temperature, top-p and top-k default to the checkpoint's
 generation_config.json, without one to the most likely token (--temp 0). The
 filters act in the order temperature, top-k, top-p, min-p. The same seed gives
-the same text; without --seed one is drawn and shown.`,
+the same text; without --seed one is drawn and shown.
+
+Ctrl-C ends the text where it is; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
@@ -93,17 +95,22 @@ func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) erro
 	if !cmd.Flags().Changed("seed") {
 		o.sampling.Seed = rand.Uint64()
 	}
+	if o.context > m.Config.MaxPositions {
+		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, m.Config.MaxPositions)
+	}
 	if o.context == 0 {
 		o.context = m.Config.MaxPositions
 	}
+	source := "--prompt"
 	if !cmd.Flags().Changed("prompt") {
+		source = "standard input"
 		if o.prompt, err = promptFromInput(io.in); err != nil {
 			return err
 		}
 	}
 	ids, err := promptTokens(m.Config, tok, o)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", source, err)
 	}
 	dev, err := reference.New(m.Graph, m.Weights)
 	if err != nil {
@@ -126,6 +133,8 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--think needs --chat")
 	case o.chat && o.noBOS:
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
+	case o.echo && o.json:
+		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
 	for _, f := range []struct {
 		name  string
@@ -139,7 +148,7 @@ func (o runOptions) check(cmd *cobra.Command) error {
 }
 
 func promptFromInput(in io.Reader) (string, error) {
-	if f, ok := in.(*os.File); ok && isTerminal(f) {
+	if isTerminal(in) {
 		return "", fmt.Errorf("no prompt: give --prompt TEXT or pipe a text into standard input")
 	}
 	return readText(in, "standard input")
@@ -202,8 +211,10 @@ func (r *runner) run(ctx context.Context, sess *session.Session, prompt []int32)
 		return err
 	}
 	defer seq.Close()
-	if r.o.echo && !r.o.json {
-		fmt.Fprint(r.io.out, r.o.prompt)
+	if r.o.echo {
+		if _, err := io.WriteString(r.io.out, r.o.prompt); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	bar := newProgress(r.io.err, len(prompt), "reading the prompt")
@@ -211,7 +222,7 @@ func (r *runner) run(ctx context.Context, sess *session.Session, prompt []int32)
 	bar.Clear()
 	report := runReport{PromptTokens: seq.Len(), Seed: r.o.sampling.Seed, Device: r.device, PromptSeconds: time.Since(start).Seconds()}
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, context.Canceled):
 		report.StopReason = string(session.StopCancelled)
 		return r.finish(report)
 	case err != nil:
@@ -251,14 +262,32 @@ func (r *runner) write(text string) error {
 
 func (r *runner) finish(report runReport) error {
 	report.Text, report.Tokens = r.text.String(), r.tokens
+	write := r.printReport
 	if r.o.json {
-		if report.Tokens == nil {
-			report.Tokens = []int32{}
-		}
-		return json.NewEncoder(r.io.out).Encode(report)
+		write = r.encodeReport
 	}
+	if err := write(report); err != nil {
+		return err
+	}
+	if report.StopReason == string(session.StopCancelled) {
+		return fmt.Errorf("%w, and %w", errInterrupted, errReported)
+	}
+	return nil
+}
+
+func (r *runner) encodeReport(report runReport) error {
+	if report.Tokens == nil {
+		report.Tokens = []int32{} // none is [] in JSON, not null
+	}
+	return json.NewEncoder(r.io.out).Encode(report)
+}
+
+// printReport ends the text's line and puts the rest on standard error.
+func (r *runner) printReport(report runReport) error {
 	if !strings.HasSuffix(report.Text, "\n") {
-		fmt.Fprintln(r.io.out)
+		if _, err := fmt.Fprintln(r.io.out); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
 		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), report.StopReason)
@@ -282,7 +311,7 @@ func rate(tokens int, seconds float64) string {
 type progress struct{ bar *progressbar.ProgressBar }
 
 func newProgress(w io.Writer, total int, what string) progress {
-	if f, ok := w.(*os.File); !ok || !isTerminal(f) {
+	if !isTerminal(w) {
 		return progress{}
 	}
 	return progress{progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),

@@ -251,7 +251,7 @@ func (st *step[F]) run(n *ir.Node) error {
 			return err
 		}
 		if size < 0 || size > maxElements/elements {
-			return fmt.Errorf("result %s: %s is %d; sizes are 0 or more, and the evaluator holds %d elements", n.Result.Type, d, size, maxElements)
+			return fmt.Errorf("result %s: size %s is %d; sizes are 0 or more, and the evaluator holds %d elements", n.Result.Type, d, size, maxElements)
 		}
 		elements *= max(size, 1)
 		c.Shape = append(c.Shape, int(size))

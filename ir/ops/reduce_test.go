@@ -80,7 +80,7 @@ func testRMSNorm(t *testing.T) {
 						sum += x.f[o] * x.f[o]
 					}
 					for _, o := range at {
-						want.f[o] = x.f[o] / math.Sqrt(sum/float64(len(at))+float64(float32(eps)))
+						want.f[o] = x.f[o] / math.Sqrt(sum/float64(len(at))+eps)
 					}
 				})
 				check(t, fmt.Sprint(shape, " eps ", eps), call{op: ops.RMSNorm, attr: ops.RMSNormAttr{Eps: eps}}, []operand{x}, want)
@@ -110,24 +110,15 @@ func testSoftmax(t *testing.T) {
 	for i, shape := range shapes {
 		x := r.reals(shape...)
 		n := shape[(axes[i]+len(shape))%len(shape)]
-		for k := range x.f {
-			if n > 1 && k%5 == 2 { // at most every second of a vector, whatever its stride
-				x.f[k] = math.Inf(-1)
-			}
-		}
 		want := result{f: make([]float64, len(x.f)), n: n + 24} // x-max is rounded: up to 8 units more
-		alive := true
 		vectors(shape, axes[i], func(at []int) {
-			softmax(x.f, at, math.Inf(-1), want.f)
-			finite := false
-			for _, o := range at {
-				finite = finite || !math.IsInf(x.f[o], -1)
+			for _, o := range at[1:] {
+				if r.IntN(4) == 0 {
+					x.f[o] = math.Inf(-1)
+				}
 			}
-			alive = alive && finite
+			softmax(x.f, at, math.Inf(-1), want.f)
 		})
-		if !alive {
-			t.Fatalf("%v along %d: a vector of only -inf; choose another pattern", shape, axes[i])
-		}
 		check(t, fmt.Sprint(shape, " along ", axes[i]), call{op: ops.Softmax, attr: ops.AxisAttr{Axis: axes[i]}}, []operand{x}, want)
 	}
 	inf, along := math.Inf(1), call{op: ops.Softmax, attr: ops.AxisAttr{Axis: -1}}
@@ -179,10 +170,11 @@ func testSinkhorn(t *testing.T) {
 	for _, n := range []int{1, 2, 4, 7, 8, 9} {
 		for _, shape := range [][]int{{n, n}, {5, n, n}, {0, n, n}, {2, 3, n, n}} {
 			for _, iters := range []int{1, 2, 20} {
-				x, eps := r.reals(shape...), 1e-6
+				const eps = 1e-6
+				x := r.reals(shape...)
 				want := result{f: make([]float64, len(x.f)), n: (n + 4) * 2 * iters}
 				for m := 0; m < len(x.f); m += n * n {
-					sinkhorn(x.f[m:m+n*n], want.f[m:m+n*n], n, iters, float64(float32(eps)))
+					sinkhorn(x.f[m:m+n*n], want.f[m:m+n*n], n, iters, eps)
 				}
 				check(t, fmt.Sprint(shape, iters, " rounds"), call{op: ops.Sinkhorn, attr: ops.SinkhornAttr{Iters: iters, Eps: eps}}, []operand{x}, want)
 			}
@@ -275,7 +267,7 @@ func orderOfSums[F tensor.Float](t *testing.T) {
 			{"einsum of columns", call{op: ops.Einsum, attr: ops.EinsumAttr{Spec: "ki,kj->ij"}}, []operand{a.as(n, 1), b.as(n, 1)}, want},
 			{"expert_matmul", call{op: ops.ExpertMatmul}, []operand{a, ids, b.as(1, 1, n)}, want},
 			{"reduce_sum", call{op: ops.ReduceSum, attr: ops.AxisAttr{Axis: 1}}, []operand{a}, wantPlain},
-			{"reduce_sum of columns", call{op: ops.ReduceSum}, []operand{a.as(n, 1)}, wantPlain},
+			{"reduce_sum of columns", call{op: ops.ReduceSum, attr: ops.AxisAttr{}}, []operand{a.as(n, 1)}, wantPlain},
 		} {
 			got, err := execute[F](c.call, c.args, false, 3)
 			if err != nil || got.F[0] != c.want {

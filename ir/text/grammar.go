@@ -118,19 +118,21 @@ type floorAST struct {
 // newParser builds the parser; it costs about a millisecond, so each Parse
 // makes its own and the package keeps no state.
 func newParser() (*participle.Parser[moduleAST], error) {
+	// The lexer tries the rules in order, so frequent tokens come first; Float
+	// stands before Int and before Punct's minus.
 	rules, err := lexer.NewSimple([]lexer.SimpleRule{
-		{Name: "comment", Pattern: `#[^\n]*`},
 		{Name: "space", Pattern: `[ \t\r\n]+`},
+		{Name: "Ident", Pattern: `[A-Za-z][A-Za-z0-9_.]*`},
 		{Name: "Value", Pattern: `%[A-Za-z0-9_.]+`},
-		{Name: "Global", Pattern: `@[A-Za-z][A-Za-z0-9_.]*`},
-		{Name: "String", Pattern: `"(\\.|[^"\\\n])*"`},
 		{Name: "Float", Pattern: `-?[0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)`},
 		{Name: "Int", Pattern: `[0-9]+`},
-		{Name: "Ident", Pattern: `[A-Za-z][A-Za-z0-9_.]*`},
 		{Name: "Punct", Pattern: `[-+*/(){}<>\[\],:=]`},
+		{Name: "Global", Pattern: `@[A-Za-z][A-Za-z0-9_.]*`},
+		{Name: "String", Pattern: `"(\\.|[^"\\\n])*"`},
+		{Name: "comment", Pattern: `#[^\n]*`},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return participle.Build[moduleAST](participle.Lexer(rules), participle.UseLookahead(2))
+	return participle.Build[moduleAST](participle.Lexer(rules), participle.UseLookahead(1))
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/alecthomas/participle/v2"
 	"github.com/alecthomas/participle/v2/lexer"
 
 	"smelt/ir"
@@ -16,8 +15,8 @@ import (
 )
 
 const (
-	maxBytes = 64 << 20 // V4-Pro's module is about 2 MB
-	maxDepth = 64       // nesting of parentheses in an expression
+	maxBytes = 64 << 20 // V4-Pro's module is below 1 MB
+	maxDepth = 64       // open brackets
 )
 
 // Error is what is wrong with a text and where.
@@ -46,56 +45,9 @@ func Parse(file, src string) (*ir.Module, error) {
 	}
 	ast, err := parser.ParseString(file, src)
 	if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, syntaxError(file, src, ast != nil && ast.Name != "", err)
 	}
 	return (&reader{file: file, values: map[string]*ir.Value{}}).module(ast)
-}
-
-func syntaxError(file string, err error) error {
-	var p participle.Error
-	if errors.As(err, &p) {
-		return &Error{file, p.Position().Line, p.Position().Column, p.Message()}
-	}
-	return &Error{file, 1, 1, err.Error()}
-}
-
-// checkDepth bounds the parser's recursion: it counts open brackets outside
-// comments and strings.
-func checkDepth(file, src string) error {
-	depth, line, start := 0, 1, 0
-	for i := 0; i < len(src); i++ {
-		switch src[i] {
-		case '\n':
-			line, start = line+1, i+1
-		case '#':
-			for i+1 < len(src) && src[i+1] != '\n' {
-				i++
-			}
-		case '"':
-			i = stringEnd(src, i)
-		case '(', '[', '{', '<':
-			if depth++; depth > maxDepth {
-				return &Error{file, line, i - start + 1, fmt.Sprintf("more than %d brackets are open", maxDepth)}
-			}
-		case ')', ']', '}', '>':
-			depth = max(depth-1, 0)
-		}
-	}
-	return nil
-}
-
-// stringEnd is the index of the quote that ends the string which begins at i,
-// or i if the string does not end on its line.
-func stringEnd(src string, i int) int {
-	for j := i + 1; j < len(src) && src[j] != '\n'; j++ {
-		switch src[j] {
-		case '\\':
-			j++
-		case '"':
-			return j
-		}
-	}
-	return i
 }
 
 type reader struct {

@@ -222,13 +222,16 @@ func (b *binder) companionsOf(stem string) (planes [3]*Tensor) {
 func (b *binder) orphans(stem string) string {
 	planes := b.companionsOf(stem)
 	b.claimAll(planes)
-	text := ""
+	var found []string
 	for _, t := range planes {
 		if t != nil {
-			text += "; found only " + describe(t)
+			found = append(found, describe(t))
 		}
 	}
-	return text
+	if found == nil {
+		return ""
+	}
+	return "; found only " + strings.Join(found, " and ")
 }
 
 func (b *binder) tensor(name string) *Tensor {

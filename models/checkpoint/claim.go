@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // claim is a run of a tensor's rows that a view uses. A plane with other rows
@@ -14,6 +13,7 @@ type claim struct{ first, rows int }
 // wholeTensor claims all rows, however many.
 const wholeTensor = -1
 
+// claim notes the rows of all planes that a view uses.
 func (b *binder) claim(v View) {
 	c := claim{v.StoredFirst, v.Rows}
 	if int64(v.Rows) == rowsOf(v.Weight) {
@@ -49,8 +49,7 @@ func (b *binder) leftovers(ignores []Ignore) {
 			b.checkClaims(t, b.claims[i])
 			continue
 		}
-		pattern, _ := generalise(t.Name)
-		k := slices.IndexFunc(ignores, func(g Ignore) bool { return strings.HasPrefix(pattern, g.Prefix) })
+		k := slices.IndexFunc(ignores, func(g Ignore) bool { return g.covers(t.Name) })
 		if k < 0 {
 			b.unclaimed = append(b.unclaimed, absence{t.Name, describe(t)})
 			continue
@@ -65,6 +64,7 @@ func (b *binder) leftovers(ignores []Ignore) {
 	}
 }
 
+// checkClaims requires the claims of one tensor to be all its rows, each once.
 func (b *binder) checkClaims(t *Tensor, cs []claim) {
 	if len(cs) == 1 && cs[0].rows == wholeTensor {
 		return
@@ -110,7 +110,7 @@ func (b *binder) secondPlaces() {
 				for _, t := range planes {
 					if t != nil && without[t.Name] {
 						delete(without, t.Name)
-						b.twice = append(b.twice, fmt.Sprintf("%s: %s is taken from %s", describe(t), p.Name, p.Place.stem(layer, 0)))
+						b.twice = append(b.twice, fmt.Sprintf("%s: %s is taken from %s", describe(t), p.Name, p.Place.expected(p.Name, p.Place.stem(layer, 0))))
 					}
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"smelt/ir/encoding"
+	"smelt/models/checkpoint/internal/message"
 )
 
 // Declared is what a configuration says about stored formats. Storage
@@ -55,6 +56,6 @@ func (b *binder) declaredNotes() {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(counts)) {
-		b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json declares %s; %d tensors are stored as %s, which is what is used", b.declared.Default, counts[n], n))
+		b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json declares %s; found %s stored as %s, which is what is used", b.declared.Default, message.Count(counts[n], "tensor"), n))
 	}
 }

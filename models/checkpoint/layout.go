@@ -40,6 +40,11 @@ type Place struct {
 // An Ignore is a prefix, with {l}, of names that are left unused, and why.
 type Ignore struct{ Prefix, Reason string }
 
+func (g Ignore) covers(name string) bool {
+	pattern, number := generalise(name)
+	return strings.HasPrefix(pattern, g.Prefix) && (number != "" || !strings.Contains(g.Prefix, layerPlaceholder))
+}
+
 // companions are the names under which a weight's scales and biases lie
 // beside it, by the suffixes that converters use.
 var companions = [...]struct{ scales, biases string }{
@@ -95,8 +100,8 @@ func (p Place) stems(layer string, m matrix) []string {
 	return stems
 }
 
-// expected is the tensor name looked for under a stem: the stem itself is
-// accepted too, but only parameters of other kinds are stored so.
+// expected is the name that a stem's weight most likely has, for messages; the
+// stem alone and with ".weight" are both accepted.
 func (p Place) expected(param, stem string) string {
 	if strings.HasSuffix(param, ".weight") || p.perIndex() {
 		return stem + ".weight"

@@ -63,7 +63,9 @@ func (p *Param) Encoding() string {
 }
 
 // Source gives the parameter's values, decoded row by row from the mapped
-// files. No data is read before a row is asked for.
+// files. No data is read before a row is asked for. Rows of integers are to be
+// asked for by Ints, those of real numbers by Row32 and Row64; the source is
+// valid until the checkpoint is closed.
 func (p *Param) Source() tensor.Source {
 	s := &source{rows: p.Rows, cols: p.Cols, name: p.Name, integer: p.Integer}
 	for _, v := range p.Views {

@@ -19,7 +19,11 @@ func (b *binder) stored(tenants, stem string, m matrix) (View, bool) {
 	if why != "" {
 		b.claimAll(planes)
 		if !b.bad[w] { // another tenant may have met it before
-			b.badStorage = append(b.badStorage, fmt.Sprintf("%s for %s: %s", describe(w), tenants, why))
+			of := ""
+			if tenants != w.Name {
+				of = " for " + tenants
+			}
+			b.badStorage = append(b.badStorage, fmt.Sprintf("%s%s: %s", describe(w), of, why))
 		}
 		b.bad[w] = true
 		return View{}, false

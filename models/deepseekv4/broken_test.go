@@ -126,7 +126,7 @@ func TestBrokenCheckpoints(t *testing.T) {
 		{"expert's weight missing, scale there", officialBase, drop(e0 + "3.w1.weight"), []string{"1 parameter", "looked for layers.0.ffn.experts.3.w1.weight; found only layers.0.ffn.experts.3.w1.scale F8_E8M0[128 4] " + file}},
 		{"expert missing with its scale", officialBase, drop(e0+"3.w1.weight", e0+"3.w1.scale"), []string{"1 parameter", "layers.0.ffn.experts.3.w1.weight"}},
 		{"all experts of a projection missing", plainBase, drop(e0+"0.w1.weight", e0+"1.w1.weight", e0+"2.w1.weight", e0+"3.w1.weight", e0+"4.w1.weight"),
-			[]string{"1 parameter", "layers.0.ffn.experts.w1 [5 128 128]: looked for layers.0.ffn.experts.0.w1.weight or layers.0.ffn.experts.w1\n"}},
+			[]string{"1 parameter", "layers.0.ffn.experts.w1 [5 128 128]: looked for layers.0.ffn.experts.0.w1.weight or layers.0.ffn.experts.w1"}},
 		{"stacked experts missing", mlxBase, drop(m1 + "ffn.switch_mlp.up_proj.weight"), []string{"1 parameter", "layers.1.ffn.experts.w3 [5 128 128]: looked for model.layers.1.ffn.switch_mlp.up_proj", "found only model.layers.1.ffn.switch_mlp.up_proj.scales BF16[5 128 2] " + file, "up_proj.biases"}},
 		{"embedding missing", plainBase, drop("embed.weight"), []string{"1 parameter", "embed.weight [256 128]: looked for embed.weight"}},
 		{"sink missing", plainBase, drop("layers.2.attn.attn_sink"), []string{"1 parameter", "layers.2.attn.attn_sink [4]: looked for layers.2.attn.attn_sink"}},
@@ -144,11 +144,11 @@ func TestBrokenCheckpoints(t *testing.T) {
 		{"a linear with a bias", plainBase, extra("layers.0.attn.wq_b.bias", "F32", 512), []string{"1 tensor used by no parameter", "layers.0.attn.wq_b.bias F32[512]"}},
 		{"input scale", officialBase, extra("layers.0.attn.wq_a.input_scale", "F32"), []string{"1 tensor used by no parameter", "layers.0.attn.wq_a.input_scale"}},
 
-		{"stacked and apart", plainBase, extra("layers.0.ffn.experts.w1.weight", "BF16", 5, 128, 128), []string{"1 tensor holding a parameter that is there under another name too; remove one of the two", "layers.0.ffn.experts.w1.weight BF16[5 128 128] " + file + ": layers.0.ffn.experts.w1 is taken from layers.0.ffn.experts.0.w1"}},
+		{"stacked and apart", plainBase, extra("layers.0.ffn.experts.w1.weight", "BF16", 5, 128, 128), []string{"1 tensor holding a parameter that is there under another name too; remove one of the two", "layers.0.ffn.experts.w1.weight BF16[5 128 128] " + file + ": layers.0.ffn.experts.w1 is taken from layers.0.ffn.experts.0.w1.weight"}},
 		{"two spellings of a bias", mlxBase, extra(m1+"ffn.gate.bias", "F32", 5), []string{"1 tensor holding a parameter", m1 + "ffn.gate.bias F32[5] " + file + ": layers.1.ffn.gate.bias is taken from model.layers.1.ffn.gate.e_score_correction_bias"}},
 		{"with and without .weight", plainBase, extra("layers.1.attn.wkv", "BF16", 128, 128), []string{"1 tensor used by no parameter", "layers.1.attn.wkv BF16[128 128]"}},
 		{"both spellings of scales", officialBase, extra("layers.1.attn.wkv.scales", "F8_E8M0", 1, 1), []string{"1 tensor used by no parameter", "layers.1.attn.wkv.scales F8_E8M0[1 1]"}},
-		{"fused and one half apart", mlxBase, extra(m1+"attn.wkv.weight", "BF16", 128, 128), []string{"model.layers.1.attn.wqkv_a.weight U32[256 16] " + file + ": layers.1.attn.wkv.weight is taken from model.layers.1.attn.wkv"}},
+		{"fused and one half apart", mlxBase, extra(m1+"attn.wkv.weight", "BF16", 128, 128), []string{"model.layers.1.attn.wqkv_a.weight U32[256 16] " + file + ": layers.1.attn.wkv.weight is taken from model.layers.1.attn.wkv.weight"}},
 
 		{"wrong type", plainBase, reshape("layers.0.attn.wkv.weight", "I16", 128, 128), []string{"1 tensor stored in a way that does not fit", "layers.0.attn.wkv.weight I16[128 128] " + file, "N = 128 rows and K = 128 columns", "BF16, F16, F32 or F64 [N, K] alone", "found weight I16 [128, 128], no scales, no biases"}},
 		{"transposed", plainBase, reshape("layers.0.attn.wq_b.weight", "BF16", 128, 512), []string{"1 tensor stored", "layers.0.attn.wq_b.weight BF16[128 512]", "expected [512] before the last dimension (the parameter is [512 128]), found [128]"}},
@@ -187,7 +187,7 @@ func TestBrokenCheckpoints(t *testing.T) {
 			s.extra("layers.0.attn.wo_a.scale", "F8_E8M0", 1, 2)
 		}, []string{"1 tensor stored", "layers.0.attn.wo_a.weight F8_E4M3[2 64 256]", "expected a multiple of 128 rows in each of the stacked matrices", "found 64"}},
 
-		{"config: hidden size", plainBase, config("hidden_size", 192), []string{"tensors stored in a way that does not fit", "config.json belongs to another checkpoint", "embed.weight BF16[256 128] " + file + " for embed.weight", "K = 192 columns, found weight BF16 [256, 128]"}},
+		{"config: hidden size", plainBase, config("hidden_size", 192), []string{"tensors stored in a way that does not fit", "config.json belongs to another checkpoint", "embed.weight BF16[256 128] " + file + ": expected", "K = 192 columns, found weight BF16 [256, 128]"}},
 		{"config: vocabulary", plainBase, config("vocab_size", 300), []string{"3 tensors stored", "embed.weight BF16[256 128]", "expected [300] before the last dimension", "head.weight", "tid2eid"}},
 		{"config: more experts", plainBase, config("n_routed_experts", 6), []string{"9 parameters of the model not found", "looked for layers.2.ffn.experts.5.w3.weight", "layers.0.ffn.gate.weight BF16[5 128]", "expected [6] before"}},
 		{"config: fewer experts", plainBase, config("n_routed_experts", 4), []string{"9 tensors used by no parameter", "layers.2.ffn.experts.4.w3.weight", "layers.0.ffn.gate.weight BF16[5 128]", "expected [4] before"}},
@@ -197,13 +197,22 @@ func TestBrokenCheckpoints(t *testing.T) {
 		{"config: fewer layers", plainBase, func(t *testing.T, s *stored) {
 			s.config["num_hidden_layers"], s.config["compress_ratios"] = 2, []int{0, 4, 0}
 		}, []string{"tensors used by no parameter", "correct config.json if it promises too little", "layers.2.attn.attn_sink F32[4]", "and 20 more"}},
-		{"config: other compression", plainBase, config("compress_ratios", []int{0, 128, 4, 0}), []string{"layers.2.attn.indexer.wq_b.weight [1024 128]: looked for", "layers.1.attn.indexer.wq_b.weight BF16[1024 128] " + file, "layers.1.attn.compressor.ape F32[4 256] " + file + " for layers.1.attn.compressor.ape"}},
+		{"config: other compression", plainBase, config("compress_ratios", []int{0, 128, 4, 0}), []string{"layers.2.attn.indexer.wq_b.weight [1024 128]: looked for", "layers.1.attn.indexer.wq_b.weight BF16[1024 128] " + file, "layers.1.attn.compressor.ape F32[4 256] " + file + ": expected [128] before"}},
 		{"config: heads", plainBase, config("num_attention_heads", 8), []string{"layers.0.attn.attn_sink F32[4] " + file, "K = 8 columns", "layers.0.attn.wq_b.weight BF16[512 128]", "expected [1024] before"}},
 		{"config: output groups", plainBase, func(t *testing.T, s *stored) { s.splitWoA(2); s.config["o_groups"] = 4 }, []string{"layers.0.attn.wo_a.weight[2] [64 128]: looked for layers.0.attn.wo_a.2.weight", "layers.0.attn.wo_a.0.weight BF16[64 256]", "found weight BF16 [64, 256]"}},
 		{"config: hash layers", plainBase, config("num_hash_layers", 2), []string{"layers.1.ffn.gate.tid2eid [256 2]: looked for", "layers.1.ffn.gate.bias F32[5] " + file}},
 		{"config: bits of a module", mlxBase, func(t *testing.T, s *stored) {
 			s.declareMLX(encoding.Affine{Bits: 4, Group: 64}, map[string]any{m1 + "attn.wq_b": map[string]any{"bits": 8, "group_size": 64}})
 		}, []string{"1 setting of config.json's quantization contradicting the tensors", m1 + "attn.wq_b: config.json says affine 8 bits, groups of 64, stored is affine4_g64_bf16"}},
+		{"config: a module quantised that is not", mlxBase, func(t *testing.T, s *stored) {
+			s.declareMLX(encoding.Affine{Bits: 4, Group: 64}, map[string]any{m1 + "ffn.gate": map[string]any{"bits": 8, "group_size": 64}})
+		}, []string{"1 setting of config.json's quantization", m1 + "ffn.gate: config.json says affine 8 bits, groups of 64, stored is bf16"}},
+		{"config: mode of a module", mlxBase, func(t *testing.T, s *stored) {
+			s.declareMLX(encoding.Affine{Bits: 4, Group: 64}, map[string]any{m1 + "attn.wqkv_a": map[string]any{"mode": "mxfp4", "bits": 4, "group_size": 32}})
+		}, []string{"1 setting of config.json's quantization", m1 + "attn.wqkv_a: config.json says mxfp4 4 bits, groups of 32, stored is affine4_g64_bf16"}},
+		{"config: affine for a module in mxfp4", func(t *testing.T, s *stored) { s.mlx(); s.encode(t, linear(encoding.MX{Bits: 4})) }, func(t *testing.T, s *stored) {
+			s.declareMLX(encoding.MX{Bits: 4}, map[string]any{m1 + "attn.wq_b": map[string]any{"bits": 4, "group_size": 32}})
+		}, []string{"1 setting of config.json's quantization", m1 + "attn.wq_b: config.json says affine 4 bits, groups of 32, stored is mxfp4"}},
 		{"config: two modules not quantised", mlxBase, func(t *testing.T, s *stored) {
 			s.declareMLX(encoding.Affine{Bits: 4, Group: 64}, map[string]any{"lm_head": false, "model.embed_tokens": false})
 		}, []string{"2 settings of config.json's quantization", "lm_head: config.json says not quantised, stored is affine4_g64_bf16", "model.embed_tokens"}},
@@ -231,9 +240,6 @@ func wantError(t *testing.T, dir string, parts ...string) {
 		m.Close()
 		t.Fatal("opened, want an error")
 	}
-	if os.Getenv("SMELT_SHOW") != "" {
-		t.Log(err)
-	}
 	for _, p := range parts {
 		if !strings.Contains(err.Error(), p) {
 			t.Errorf("the error lacks %q:\n%v", p, err)
@@ -252,7 +258,7 @@ func TestBrokenFiles(t *testing.T) {
 	edit := func(old, new string) func() (string, []byte) {
 		return func() (string, []byte) {
 			if !strings.Contains(header, old) {
-				t.Fatalf("the header lacks %s: %.400s", old, header)
+				t.Fatalf("the header lacks %s", old)
 			}
 			return strings.Replace(header, old, new, 1), data
 		}
@@ -266,7 +272,7 @@ func TestBrokenFiles(t *testing.T) {
 		{"data cut", func() (string, []byte) { return header, data[:len(data)-1000] }, []string{"model.safetensors", "truncated"}},
 		{"unknown type", edit(`"dtype":"BF16"`, `"dtype":"BF17"`), []string{`tensor "embed.weight": unknown dtype "BF17"`}},
 		{"shape contradicts offsets", edit(`"shape":[256,128]`, `"shape":[256,129]`), []string{`tensor "embed.weight": BF16[256 129] takes 66048 bytes`, "hold 65536"}},
-		{"overlapping", edit(`"data_offsets":[65536,131072]`, `"data_offsets":[65535,131071]`), []string{"model.safetensors", "overlap"}},
+		{"overlapping", edit(`"data_offsets":[65536,65552]`, `"data_offsets":[65532,65548]`), []string{"model.safetensors", "overlap"}},
 		{"name twice", edit(`"head.weight"`, `"embed.weight"`), []string{`"embed.weight"`, "twice"}},
 		{"negative dimension", edit(`"shape":[256,128]`, `"shape":[-256,-128]`), []string{`tensor "embed.weight"`, "shape[0] = -256"}},
 	}

@@ -5,6 +5,7 @@ package reference
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt/ir"
 	"smelt/ir/eval"
@@ -24,12 +25,25 @@ func New(m *ir.Module, weights eval.Weights) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := m.Results[0].Type
-	vocab, ok := t.Shape[t.Rank()-1].Value()
-	if !ok || t.Rank() != 2 {
-		return nil, fmt.Errorf("module @%s returns %s; a model returns logits [wanted, vocabulary]", m.Name, t)
+	vocab, err := vocabOf(m)
+	if err != nil {
+		return nil, err
 	}
-	return &Device{machine: machine, vocab: int(vocab)}, nil
+	return &Device{machine: machine, vocab: vocab}, nil
+}
+
+// vocabOf requires a first result of W x vocabulary x f32, W being the number
+// of wanted rows.
+func vocabOf(m *ir.Module) (int, error) {
+	t := m.Results[0].Type
+	if t.Rank() == 2 && t.Elem == ir.F32 {
+		rows, _ := t.Shape[0].Symbol()
+		vocab, ok := t.Shape[1].Value()
+		if ok && slices.ContainsFunc(m.Symbols, func(s ir.Symbol) bool { return s.Name == rows && s.Def == ir.Wanted }) {
+			return int(vocab), nil
+		}
+	}
+	return 0, fmt.Errorf("module @%s returns %s; a model returns logits [wanted, vocabulary]", m.Name, t)
 }
 
 // Name is what --device calls it.

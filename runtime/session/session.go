@@ -5,7 +5,10 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"smelt/ir"
 )
@@ -25,7 +28,7 @@ type Device interface {
 type Options struct {
 	Slots   int // sequences at once; 0 means 1
 	Chunk   int // rows of a prompt per step; 0 means 128
-	Context int // largest number of tokens of a sequence
+	Context int // largest number of tokens of a sequence; 1 or more
 }
 
 // defaultChunk keeps a step of the reference device short enough for Ctrl-C
@@ -50,6 +53,9 @@ func New(dev Device, opts Options) (*Session, error) {
 	if opts.Slots < 1 || opts.Chunk < 1 || opts.Context < 1 {
 		return nil, fmt.Errorf("session: slots %d, chunk %d and context %d must be 1 or more", opts.Slots, opts.Chunk, opts.Context)
 	}
+	if opts.Context > math.MaxInt32 || opts.Slots > math.MaxInt32 {
+		return nil, fmt.Errorf("session: context %d and slots %d must be at most %d: positions and slots are 32-bit numbers", opts.Context, opts.Slots, math.MaxInt32)
+	}
 	s := &Session{dev: dev, opts: opts}
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
@@ -62,7 +68,7 @@ type Sequence struct {
 	s      *Session
 	slot   int32
 	length int
-	logits []float32 // of the newest token; nil before the first
+	logits []float32 // of the newest token; nil where Logits says so
 }
 
 // Open starts an empty sequence. It fails when all slots are taken.
@@ -75,7 +81,10 @@ func (s *Session) Open() (*Sequence, error) {
 	return &Sequence{s: s, slot: slot}, nil
 }
 
-// Close gives the sequence's slot back. A closed sequence cannot be used.
+var errClosed = errors.New("session: the sequence is closed")
+
+// Close gives the sequence's slot back. A closed sequence has no tokens and
+// takes none; closing it again does nothing.
 func (q *Sequence) Close() {
 	if q.s == nil {
 		return
@@ -88,8 +97,9 @@ func (q *Sequence) Close() {
 // Len is the number of tokens the sequence has.
 func (q *Sequence) Len() int { return q.length }
 
-// Logits are the newest token's, for the one to come; nil before the first.
-// They are valid until the sequence gets its next token.
+// Logits are the newest token's, for the one to come; nil before the first
+// token and after an Extend that ended early. They are valid until the
+// sequence gets its next token.
 func (q *Sequence) Logits() []float32 { return q.logits }
 
 // ContextError says that a sequence would become too long.
@@ -100,10 +110,14 @@ func (e *ContextError) Error() string {
 }
 
 // Extend appends tokens, chunk by chunk. progress, if not nil, is told how
-// many of them are done after each chunk. When the context ends, tokens of
-// finished chunks stay and ctx's error is returned.
+// many of them are done after each chunk. It fails with a *ContextError before
+// the first chunk. When ctx ends or the device fails, tokens of finished chunks
+// stay and the error is returned.
 func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(done int)) error {
-	if q.length+len(tokens) > q.s.opts.Context {
+	if q.s == nil {
+		return errClosed
+	}
+	if len(tokens) > q.s.opts.Context-q.length {
 		return &ContextError{q.length, len(tokens), q.s.opts.Context}
 	}
 	for done := 0; done < len(tokens); {
@@ -119,8 +133,12 @@ func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(don
 		if err != nil {
 			return err
 		}
-		q.length, q.logits = q.length+n, logits
+		q.length += n
 		done += n
+		q.logits = nil
+		if done == len(tokens) {
+			q.logits = logits
+		}
 		if progress != nil {
 			progress(done)
 		}
@@ -141,11 +159,15 @@ type Next struct {
 	Token    int32
 }
 
-// Decode gives each sequence one token, all in one step. No sequence may
-// stand twice. On an error none changes.
+// Decode gives each sequence one token, all in one step. It fails if next is
+// empty or has a sequence twice or one that is closed, and with a
+// *ContextError. On an error none changes.
 func (s *Session) Decode(next []Next) error {
 	rows, wanted := make([]ir.Row, 0, len(next)), make([]int, len(next))
 	for i, n := range next {
+		if n.Sequence.s != s || slices.ContainsFunc(next[:i], func(o Next) bool { return o.Sequence == n.Sequence }) {
+			return fmt.Errorf("session: sequence %d of %d is closed, of another session or given twice", i+1, len(next))
+		}
 		if n.Sequence.length+1 > s.opts.Context {
 			return &ContextError{n.Sequence.length, 1, s.opts.Context}
 		}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"smelt/runtime/sampling"
+)
+
+func TestGenerationConfig(t *testing.T) {
+	greedy := sampling.Greedy()
+	for _, c := range []struct {
+		name, file string
+		given      []string // flags, whose values stay
+		want       sampling.Params
+		eos        []int32
+		complaint  string
+	}{
+		{name: "empty object", file: `{}`, want: greedy},
+		{name: "null", file: `null`, want: greedy},
+		{name: "all", file: `{"do_sample": true, "temperature": 0.7, "top_p": 0.95, "top_k": 40, "eos_token_id": 1}`,
+			want: sampling.Params{Temperature: 0.7, TopP: 0.95, TopK: 40}, eos: []int32{1}},
+		{name: "no do_sample", file: `{"temperature": 0.6}`, want: sampling.Params{Temperature: 0.6, TopP: 1}},
+		{name: "do_sample off", file: `{"do_sample": false, "temperature": 0.6, "eos_token_id": [1]}`, want: greedy, eos: []int32{1}},
+		{name: "flags win", file: `{"temperature": 0.6, "top_p": 0.5, "top_k": 7}`, given: []string{"temp", "top-k"}, want: sampling.Params{TopP: 0.5}},
+		{name: "several ends", file: `{"eos_token_id": [1, 5, 9]}`, want: greedy, eos: []int32{1, 5, 9}},
+		{name: "no ends", file: `{"eos_token_id": []}`, want: greedy},
+		{name: "null values", file: `{"eos_token_id": null, "temperature": null, "do_sample": null}`, want: greedy},
+		{name: "an end no model has", file: `{"eos_token_id": -1}`, want: greedy, eos: []int32{-1}},
+		{name: "keys of other engines", file: `{"repetition_penalty": "x", "max_new_tokens": {}}`, want: greedy},
+		{name: "deep nesting in a key of others", file: `{"x": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, want: greedy},
+
+		{name: "no file content", file: ``, complaint: "not JSON: unexpected end"},
+		{name: "half a file", file: `{"temperature": 0.`, complaint: "not JSON: "},
+		{name: "more after it", file: `{} {}`, complaint: "not JSON: "},
+		{name: "binary", file: "\x00\xff", complaint: "not JSON: "},
+		{name: "a list", file: `[1]`, complaint: "found a JSON array, expected an object"},
+		{name: "temperature as text", file: `{"temperature": "0.7"}`, complaint: "temperature: found a JSON string, expected float64"},
+		{name: "temperature beyond numbers", file: `{"temperature": 1e999}`, complaint: "temperature: found a JSON number 1e999"},
+		{name: "negative temperature", file: `{"temperature": -1}`, complaint: "--temp: found -1"},
+		{name: "top_p of 0", file: `{"top_p": 0}`, complaint: "--top-p: found 0"},
+		{name: "negative top_k", file: `{"top_k": -1}`, complaint: "--top-k: found -1"},
+		{name: "top_k with a fraction", file: `{"top_k": 1.5}`, complaint: "top_k: found a JSON number 1.5, expected int"},
+		{name: "do_sample as a number", file: `{"do_sample": 1}`, complaint: "do_sample: found a JSON number, expected bool"},
+		{name: "end as text", file: `{"eos_token_id": "<｜end▁of▁sentence｜>"}`, complaint: "eos_token_id is neither a token id nor a list"},
+		{name: "end with a fraction", file: `{"eos_token_id": 1.5}`, complaint: "eos_token_id is neither"},
+		{name: "end beyond ids", file: `{"eos_token_id": [1, 4294967296]}`, complaint: "eos_token_id is neither"},
+		{name: "long ends are cut", file: `{"eos_token_id": "` + strings.Repeat("x", 9000) + `"}`, complaint: "eos_token_id is neither"},
+		{name: "deep nesting", file: strings.Repeat("[", 50000), complaint: "not JSON: "},
+		{name: "huge", file: `{"x": "` + strings.Repeat("x", maxGenerationConfig) + `"}`, complaint: "expected a small JSON file of at most 1048576"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := writeFile(t, filepath.Join(dir, "generation_config.json"), c.file)
+			g, err := readGenerationConfig(dir)
+			if c.complaint != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), path) || !strings.Contains(err.Error(), c.complaint) || len(err.Error()) > len(path)+200 {
+					t.Errorf("got %.500v, want %q", err, c.complaint)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := sampling.Greedy()
+			g.fill(&got, func(flag string) bool { return slices.Contains(c.given, flag) })
+			if got != c.want || !slices.Equal(g.EOS, c.eos) {
+				t.Errorf("got %+v, ends %v; want %+v, %v", got, g.EOS, c.want, c.eos)
+			}
+		})
+	}
+}
+
+func TestGenerationConfigIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	if g, err := readGenerationConfig(dir); err != nil || g.Temperature != nil {
+		t.Errorf("without one: %+v, %v", g, err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "generation_config.json"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readGenerationConfig(dir); err == nil || !strings.Contains(err.Error(), "is not a file") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+// FuzzGenerationConfig: what is accepted can be sampled with.
+func FuzzGenerationConfig(f *testing.F) {
+	for _, seed := range []string{`{}`, `null`, `{"temperature": 0.7, "top_p": 0.95, "top_k": 3, "eos_token_id": [1, 2]}`, `{"eos_token_id": "x"}`, `{"temperature": 1e400}`, `[`, `{"top_k": -1, "do_sample": false}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var g generationConfig
+		if err := g.parse(data); err != nil {
+			if len(err.Error()) > 500 {
+				t.Fatalf("an error of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		p := sampling.Greedy()
+		g.fill(&p, func(string) bool { return false })
+		if err := p.Validate(); err != nil {
+			t.Fatalf("%q is accepted and gives %+v: %v", data, p, err)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// asCommand makes the test binary be the command: tests of signals need a
+// process of their own.
+const asCommand = "SMELT_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// mixedFixture has layers of all kinds.
+const mixedFixture = "../../models/deepseekv4/testdata/fixtures/b-official-fp8fp4"
+
+// copyOf copies a checkpoint into a folder of the test's own.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func writeFile(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// countdown is a context that ends when it has been asked a number of times
+// whether it has: Ctrl-C at a place that does not depend on the machine.
+type countdown struct {
+	context.Context
+	left atomic.Int32
+}
+
+func interruptAfter(t *testing.T, questions int) context.Context {
+	c := &countdown{Context: t.Context()}
+	c.left.Store(int32(questions))
+	return c
+}
+
+func (c *countdown) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// smeltWith runs a command line with a context, writing to out.
+func smeltWith(ctx context.Context, out io.Writer, args ...string) result {
+	var errors bytes.Buffer
+	status := execute(ctx, args, stdio{strings.NewReader(""), out, &errors})
+	return result{args: args, status: status, errors: errors.String()}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, args := range [][]string{nil, {"help"}, {"--help"}} {
+		page := smelt(t, "", args...).succeeds(t)
+		for _, command := range []string{"run", "eval", "inspect", "tokenize", "version"} {
+			if !strings.Contains(page, "\n  "+command+" ") {
+				t.Errorf("smelt %v does not list %s", args, command)
+			}
+			help := smelt(t, "", command, "--help").succeeds(t)
+			if again := smelt(t, "", "help", command).succeeds(t); again != help || !strings.Contains(help, "smelt "+command) {
+				t.Errorf("help %s and %s --help differ, or do not name the command", command, command)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"unknown command", []string{"serve"}, []string{`unknown command "serve"`}},
+		{"misspelt command", []string{"evla"}, []string{`unknown command "evla"`, "eval"}},
+		{"unknown flag", []string{"--verbose"}, []string{"--verbose", "smelt --help"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { smelt(t, "", c.args...).fails(t, c.want...) })
+	}
+}
+
+// TestOneFileCheckpoint: the weights' file stands for its folder.
+func TestOneFileCheckpoint(t *testing.T) {
+	file := filepath.Join(storyteller, "model.safetensors")
+	args := []string{"--tokens", "0,779,576", "--json"}
+	whole := evalJSON(t, append([]string{storyteller}, args...)...)
+	if one := evalJSON(t, append([]string{file}, args...)...); *one.Loss != *whole.Loss {
+		t.Errorf("loss %v by way of the file, %v by way of the folder", *one.Loss, *whole.Loss)
+	}
+	if r := runJSON(t, "", file, "-p", "Once", "-n", "1"); r.PromptTokens != 2 {
+		t.Errorf("a prompt of %d tokens, expected 2", r.PromptTokens)
+	}
+}

@@ -1,0 +1,102 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process starts the command as a process of its own; it is killed when the
+// test ends or after a minute.
+func process(t *testing.T, args ...string) (*exec.Cmd, io.Reader, *bytes.Buffer) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	t.Cleanup(func() {
+		guard.Stop()
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return cmd, out, &errors
+}
+
+func interrupt(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCtrlC: the first one ends the text with everything said that there is to
+// say, and status 130.
+func TestCtrlC(t *testing.T) {
+	cmd, out, errors := process(t, "run", storyteller, "-p", "Once upon a time", "--temp", "0", "--max-tokens", "4000")
+	r := bufio.NewReader(out)
+	first, err := r.ReadString('e')
+	if err != nil {
+		t.Fatalf("no text: %v\n%s", err, errors)
+	}
+	interrupt(t, cmd)
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	if cmd.ProcessState.ExitCode() != statusInterrupted {
+		t.Errorf("ended with %v, expected status 130", err)
+	}
+	text := first + string(rest)
+	if !strings.HasPrefix(text, ", there") || !strings.HasSuffix(text, "\n") {
+		t.Errorf("text %q", text)
+	}
+	if !strings.Contains(errors.String(), "stopped: interrupted\n") || !strings.Contains(errors.String(), "device reference") || strings.Contains(errors.String(), "smelt:") {
+		t.Errorf("standard error:\n%s", errors)
+	}
+}
+
+// TestSecondCtrlC: when the program cannot end by itself, here because nobody
+// takes its output, another Ctrl-C ends it at once.
+func TestSecondCtrlC(t *testing.T) {
+	long := strings.Repeat("Once upon a time ", 6000) // more than a pipe holds
+	cmd, out, errors := process(t, "run", storyteller, "--echo", "-p", long)
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("no text: %v\n%s", err, errors)
+	}
+	// The first one needs a moment to make room for the next.
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	for range 600 {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			break // it has ended
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	<-done
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() || ws.Signal() != syscall.SIGINT {
+		t.Errorf("ended with %v, expected by SIGINT\n%s", cmd.ProcessState, errors)
+	}
+}
