@@ -75,7 +75,11 @@ var ExpertMatmul = &ir.Op{
 }
 
 func expertMatmul[F tensor.Float](c *ir.Call[F]) error {
-	x, ids, w := c.Args[0].Dense(), c.Args[1].I, c.Args[2]
+	ids, err := c.Args[1].Ints()
+	if err != nil {
+		return err
+	}
+	x, w := c.Args[0].Dense(), c.Args[2]
 	experts, n, k := w.Shape[0], w.Shape[1], w.Shape[2]
 	repeat := 1 // ids per row of x
 	if len(c.Args[0].Shape) == 2 {

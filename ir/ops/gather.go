@@ -26,21 +26,32 @@ var TakeRows = &ir.Op{
 }
 
 func takeRows[F tensor.Float](c *ir.Call[F]) error {
-	data, index := c.Args[0], c.Args[1].I
+	index, err := c.Args[1].Ints()
+	if err != nil {
+		return err
+	}
+	data := c.Args[0]
 	n, width := data.Shape[0], tensor.Len(data.Shape[1:])
 	for _, r := range index {
 		if r < 0 || int(r) >= n {
 			return fmt.Errorf("index %d is outside %d rows", r, n)
 		}
 	}
-	switch {
-	case c.Node.Result.Type.Elem == ir.I32:
-		take(newInts(c), data.I, index, width)
-	case data.Rows != nil && len(data.Shape) > 1: // decode the chosen rows only
-		out := newReal(c)
-		for i, r := range index {
-			decodeRows(data.Rows, out[i*width:(i+1)*width], int(r)*(width/data.Rows.Cols()))
+	chosen := data.Rows != nil && len(data.Shape) > 1 // decode the chosen rows only
+	switch integer := c.Node.Result.Type.Elem == ir.I32; {
+	case integer && chosen:
+		return decodeRows(newInts(c), data.Rows, index, width, data.Rows.Ints)
+	case integer:
+		all, err := data.Ints()
+		if err != nil {
+			return err
 		}
+		take(newInts(c), all, index, width)
+	case chosen:
+		return decodeRows(newReal(c), data.Rows, index, width, func(dst []F, r int) error {
+			tensor.DecodeRow(data.Rows, dst, r)
+			return nil
+		})
 	default:
 		take(newReal(c), data.Dense(), index, width)
 	}
@@ -53,12 +64,19 @@ func take[E any](out, data []E, index []int32, width int) {
 	}
 }
 
-// decodeRows fills dst with consecutive rows of a parameter from row r on.
-func decodeRows[F tensor.Float](s tensor.Source, dst []F, r int) {
-	for cols := s.Cols(); len(dst) > 0; r++ {
-		tensor.DecodeRow(s, dst[:cols], r)
-		dst = dst[cols:]
+// decodeRows is take for a parameter: an index names width/Cols() of its rows.
+func decodeRows[E any](out []E, s tensor.Source, index []int32, width int, decode func(dst []E, r int) error) error {
+	cols := s.Cols()
+	per := width / cols
+	for i, r := range index {
+		for k := range per {
+			at := (i*per + k) * cols
+			if err := decode(out[at:at+cols], int(r)*per+k); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 // TakeAlong picks from each row of x [T, N] the elements that index [T, K] names.
@@ -79,9 +97,13 @@ var TakeAlong = &ir.Op{
 }
 
 func takeAlong[F tensor.Float](c *ir.Call[F]) error {
+	index, err := c.Args[1].Ints()
+	if err != nil {
+		return err
+	}
 	x, n, k := c.Args[0].Dense(), c.Args[0].Shape[1], c.Shape[1]
 	out := newReal(c)
-	for i, j := range c.Args[1].I {
+	for i, j := range index {
 		if j < 0 || int(j) >= n {
 			return fmt.Errorf("index %d is outside %d elements", j, n)
 		}
@@ -112,7 +134,11 @@ var Mask = &ir.Op{
 }
 
 func mask[F tensor.Float](c *ir.Call[F]) error {
-	x, index, fill := c.Args[0].Dense(), c.Args[1].I, F(c.Node.Attr.(MaskAttr).Fill)
+	index, err := c.Args[1].Ints()
+	if err != nil {
+		return err
+	}
+	x, fill := c.Args[0].Dense(), F(c.Node.Attr.(MaskAttr).Fill)
 	rows, k := c.Shape[0], c.Shape[len(c.Shape)-1]
 	out := newReal(c)
 	copy(out, x)

@@ -56,9 +56,13 @@ func toInt32(n int64) (int32, error) {
 }
 
 func indexMap[F tensor.Float](c *ir.Call[F]) error {
+	in, err := c.Args[0].Ints()
+	if err != nil {
+		return err
+	}
 	to := c.Node.Attr.(IndexMapAttr).To
 	out := newInts(c)
-	for k, i := range c.Args[0].I {
+	for k, i := range in {
 		n, err := formula(to, i)
 		if err == nil {
 			out[k], err = toInt32(n)
@@ -101,9 +105,13 @@ var IndexRange = &ir.Op{
 }
 
 func indexRange[F tensor.Float](c *ir.Call[F]) error {
+	in, err := c.Args[0].Ints()
+	if err != nil {
+		return err
+	}
 	a, count := c.Node.Attr.(IndexRangeAttr), c.Shape[1]
 	out := newInts(c)
-	for r, i := range c.Args[0].I {
+	for r, i := range in {
 		first, err := formula(a.First, i)
 		if err != nil {
 			return err
@@ -154,10 +162,14 @@ var ClosingRows = &ir.Op{
 }
 
 func closingRows[F tensor.Float](c *ir.Call[F]) error {
+	in, err := c.Args[0].Ints()
+	if err != nil {
+		return err
+	}
 	ratio := int64(c.Node.Attr.(RatioAttr).Ratio)
 	out := newInts(c)
 	n := 0
-	for r, pos := range c.Args[0].I {
+	for r, pos := range in {
 		if (int64(pos)+1)%ratio != 0 {
 			continue
 		}
@@ -181,8 +193,12 @@ var Sort = &ir.Op{
 }
 
 func sortLast[F tensor.Float](c *ir.Call[F]) error {
+	in, err := c.Args[0].Ints()
+	if err != nil {
+		return err
+	}
 	out := newInts(c)
-	copy(out, c.Args[0].I)
+	copy(out, in)
 	n := c.Shape[len(c.Shape)-1]
 	for i := 0; i+n <= len(out) && n > 0; i += n {
 		slices.Sort(out[i : i+n])
@@ -223,14 +239,21 @@ var TopK = &ir.Op{
 
 func topK[F tensor.Float](c *ir.Call[F]) error {
 	scores, n, k := c.Args[0].Dense(), c.Args[0].Shape[1], c.Node.Attr.(TopKAttr).K
+	var all []int32 // the ids scores stand for; nil: their positions
+	if len(c.Args) == 2 {
+		var err error
+		if all, err = c.Args[1].Ints(); err != nil {
+			return err
+		}
+	}
 	out := newInts(c)
 	c.Parallel(c.Shape[0], func(lo, hi int) {
 		order := make([]int32, 0, n)
 		for r := lo; r < hi; r++ {
 			row := scores[r*n : (r+1)*n]
 			var ids []int32
-			if len(c.Args) == 2 {
-				ids = c.Args[1].I[r*n : (r+1)*n]
+			if all != nil {
+				ids = all[r*n : (r+1)*n]
 			}
 			order = order[:0]
 			for i := range row {

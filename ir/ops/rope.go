@@ -81,7 +81,11 @@ func (a RopeAttr) check(last ir.Expr) error {
 
 func rope[F tensor.Float](c *ir.Call[F]) error {
 	a := c.Node.Attr.(RopeAttr)
-	x, pos, freqs := c.Args[0].Dense(), c.Args[1].I, a.Frequencies()
+	pos, err := c.Args[1].Ints()
+	if err != nil {
+		return err
+	}
+	x, freqs := c.Args[0].Dense(), a.Frequencies()
 	out := newReal(c)
 	copy(out, x)
 	d := c.Shape[len(c.Shape)-1]

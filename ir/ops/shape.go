@@ -36,8 +36,14 @@ func product(shape []ir.Expr) ir.Expr {
 }
 
 func reshape[F tensor.Float](c *ir.Call[F]) error {
-	c.Out = tensor.Value[F]{Shape: c.Shape, F: c.Args[0].Dense(), I: c.Args[0].I}
-	return nil
+	c.Out = tensor.Value[F]{Shape: c.Shape}
+	var err error
+	if c.Node.Result.Type.Elem == ir.I32 {
+		c.Out.I, err = c.Args[0].Ints()
+	} else {
+		c.Out.F = c.Args[0].Dense()
+	}
+	return err
 }
 
 // Broadcast repeats dimensions of 1 up to the sizes of its attribute.
@@ -140,21 +146,24 @@ func concatRule(s *ir.Signature) (ir.Type, error) {
 func concat[F tensor.Float](c *ir.Call[F]) error {
 	at, _ := axis(c.Node.Attr.(AxisAttr).Axis, len(c.Shape))
 	if c.Node.Result.Type.Elem == ir.I32 {
-		join(newInts(c), c, at, func(v tensor.Value[F]) []int32 { return v.I })
-		return nil
+		return join(newInts(c), c, at, tensor.Value[F].Ints)
 	}
-	join(newReal(c), c, at, tensor.Value[F].Dense)
-	return nil
+	return join(newReal(c), c, at, func(v tensor.Value[F]) ([]F, error) { return v.Dense(), nil })
 }
 
-func join[E any, F tensor.Float](out []E, c *ir.Call[F], at int, data func(tensor.Value[F]) []E) {
+func join[E any, F tensor.Float](out []E, c *ir.Call[F], at int, data func(tensor.Value[F]) ([]E, error)) error {
 	outer, n, inner := split(c.Shape, at)
 	from := 0
 	for _, arg := range c.Args {
-		x, run := data(arg), arg.Shape[at]*inner
+		x, err := data(arg)
+		if err != nil {
+			return err
+		}
+		run := arg.Shape[at] * inner
 		for o := range outer {
 			copy(out[o*n*inner+from:], x[o*run:(o+1)*run])
 		}
 		from += run
 	}
+	return nil
 }

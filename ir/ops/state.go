@@ -8,8 +8,8 @@ import (
 )
 
 // Dequantize gives a parameter's stored values as the graph's element. Real
-// values are exact in float64 and rounded once in float32 (package encoding)
-// and are decoded where they are used; integers are decoded here.
+// values are exact in float64 and rounded once in float32 (package encoding).
+// They are decoded where they are used.
 var Dequantize = &ir.Op{
 	Name: "dequantize", Doc: "a parameter's values, decoded from their stored format",
 	Refers: ir.RefersToParam, Effect: ir.ReadsWeights, Class: ir.Class{Kind: ir.Exact},
@@ -21,16 +21,7 @@ func dequantize[F tensor.Float](c *ir.Call[F]) error {
 	if rows, cols := c.Param.Rows(), c.Param.Cols(); rows*cols != tensor.Len(c.Shape) || cols != c.Shape[len(c.Shape)-1] {
 		return fmt.Errorf("bound to %d x %d values, declared as %v", rows, cols, c.Shape)
 	}
-	if c.Node.Result.Type.Elem == ir.F32 {
-		c.Out = tensor.Value[F]{Shape: c.Shape, Rows: c.Param}
-		return nil
-	}
-	out, cols := newInts(c), c.Param.Cols()
-	for r := range c.Param.Rows() {
-		if err := c.Param.Ints(out[r*cols:(r+1)*cols], r); err != nil {
-			return err
-		}
-	}
+	c.Out = tensor.Value[F]{Shape: c.Shape, Rows: c.Param}
 	return nil
 }
 
@@ -80,7 +71,11 @@ var Append = &ir.Op{
 }
 
 func appendRows[F tensor.Float](c *ir.Call[F]) error {
-	log, slot, index, rows := c.Args[0].Log, c.Args[1].I, c.Args[2].I, c.Args[3].Dense()
+	slot, index, err := twoInts(c.Args[1], c.Args[2])
+	if err != nil {
+		return err
+	}
+	log, rows := c.Args[0].Log, c.Args[3].Dense()
 	w := log.Width()
 	for r := range slot {
 		if err := log.Append(slot[r], int(index[r]), rows[r*w:(r+1)*w]); err != nil {
@@ -119,7 +114,11 @@ var Read = &ir.Op{
 }
 
 func readRows[F tensor.Float](c *ir.Call[F]) error {
-	log, slot, index := c.Args[0].Log, c.Args[1].I, c.Args[2].I
+	slot, index, err := twoInts(c.Args[1], c.Args[2])
+	if err != nil {
+		return err
+	}
+	log := c.Args[0].Log
 	missing, w, k := F(c.Node.Attr.(ReadAttr).Missing), log.Width(), c.Shape[1]
 	out := newReal(c)
 	errs := newFirstError(len(slot))
@@ -141,4 +140,11 @@ func readRows[F tensor.Float](c *ir.Call[F]) error {
 		}
 	})
 	return errs.err()
+}
+
+func twoInts[F tensor.Float](a, b tensor.Value[F]) (x, y []int32, err error) {
+	if x, err = a.Ints(); err == nil {
+		y, err = b.Ints()
+	}
+	return x, y, err
 }

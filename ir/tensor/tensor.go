@@ -13,8 +13,8 @@ import (
 type Float interface{ float32 | float64 }
 
 // Value is one operand or result. One of F, I, Rows and Log is used: a dense
-// real tensor, a dense integer tensor, a real parameter, or a state. Which one
-// follows from the value's type; an F or I without elements may be nil.
+// real tensor, a dense integer tensor, a parameter, or a state. An F or I
+// without elements may be nil.
 type Value[F Float] struct {
 	Shape []int
 	F     []F
@@ -68,6 +68,22 @@ func (v Value[F]) Dense() []F {
 		DecodeRow(v.Rows, out[r*cols:(r+1)*cols], r)
 	}
 	return out
+}
+
+// Ints returns the elements of an integer value, decoding a parameter in full.
+// It fails where a stored number is outside int32.
+func (v Value[F]) Ints() ([]int32, error) {
+	if v.Rows == nil {
+		return v.I, nil
+	}
+	rows, cols := v.Rows.Rows(), v.Rows.Cols()
+	out := make([]int32, rows*cols)
+	for r := range rows {
+		if err := v.Rows.Ints(out[r*cols:(r+1)*cols], r); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Log is the memory of one state: for each slot, rows numbered from 0 that
