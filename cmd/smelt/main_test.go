@@ -43,6 +43,14 @@ func writeFile(t *testing.T, path, content string) string {
 	return path
 }
 
+// fewer is n, or less of it with -short.
+func fewer(n int) int {
+	if testing.Short() {
+		return max(1, n/4)
+	}
+	return n
+}
+
 // countdown is a context that ends when it has been asked a number of times
 // whether it has: Ctrl-C at a place that does not depend on the machine.
 type countdown struct {
