@@ -1,11 +1,8 @@
 package main
 
 import (
-	"math/bits"
-
 	"smelt/ir"
 	"smelt/ir/ops"
-	"smelt/models/checkpoint"
 )
 
 // elements is how many numbers a parameter of this type has.
@@ -53,34 +50,4 @@ func metBy(n *ir.Node, i int) int64 {
 		return values / lead * used
 	}
 	return values
-}
-
-// viewBytes is how many bytes a view takes up in all its tensors. Views that
-// share tensors add up to the tensors' sizes, even where a scale spans them.
-func viewBytes(v *checkpoint.View) int64 {
-	rows := int64(rowsOf(v.Weight.Shape))
-	first, last := int64(v.StoredFirst), int64(v.StoredFirst+v.Rows)
-	total := int64(0)
-	for _, t := range []*checkpoint.Tensor{v.Weight, v.Scales, v.Biases} {
-		if t != nil {
-			total += share(t.Bytes, last, rows) - share(t.Bytes, first, rows)
-		}
-	}
-	return total
-}
-
-// share is floor(n*part/whole) for n >= 0 and 0 <= part <= whole > 0, without
-// overflow.
-func share(n, part, whole int64) int64 {
-	hi, lo := bits.Mul64(uint64(n), uint64(part))
-	q, _ := bits.Div64(hi, lo, uint64(whole))
-	return int64(q)
-}
-
-// encodingName is the stored format of a view, the element type for integers.
-func encodingName(v *checkpoint.View) string {
-	if v.Encoding == nil {
-		return string(v.Weight.DType)
-	}
-	return v.Encoding.Name()
 }

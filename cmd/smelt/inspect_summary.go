@@ -204,7 +204,7 @@ func encodingsOf(m *deepseekv4.Model) []encodingRow {
 		p := &m.Binding.Params[i]
 		for k := range p.Views {
 			v := &p.Views[k]
-			name := encodingName(v)
+			name := v.EncodingName()
 			s := sums[name]
 			if s == nil {
 				s = &sum{encodingRow{Encoding: name, Integer: p.Integer}, -1}
@@ -215,7 +215,7 @@ func encodingsOf(m *deepseekv4.Model) []encodingRow {
 				s.param = i
 			}
 			s.Values += int64(v.Rows) * int64(p.Cols)
-			s.Bytes += viewBytes(v)
+			s.Bytes += v.Bytes()
 		}
 	}
 	rows := make([]encodingRow, 0, len(sums))

@@ -100,7 +100,7 @@ func weightOf(declared *ir.Param, bound *checkpoint.Param) weightReport {
 
 func viewOf(v *checkpoint.View) viewReport {
 	return viewReport{
-		First: v.First, Rows: v.Rows, StoredFirst: v.StoredFirst, Encoding: encodingName(v), Bytes: viewBytes(v), Skew: v.Skew(),
+		First: v.First, Rows: v.Rows, StoredFirst: v.StoredFirst, Encoding: v.EncodingName(), Bytes: v.Bytes(), Skew: v.Skew(),
 		Weight: *planeOf(v.Weight), Scales: planeOf(v.Scales), Biases: planeOf(v.Biases),
 	}
 }

@@ -202,8 +202,7 @@ func TestRunDefaults(t *testing.T) {
 	}
 }
 
-// TestRunChat: prompts have as many tokens as the reference's chat encoding
-// gives them.
+// TestRunChat: prompts are the tokens of the reference's chat encoding.
 func TestRunChat(t *testing.T) {
 	data, err := os.ReadFile("../../models/deepseekv4/testdata/chat-golden.json")
 	if err != nil {
@@ -215,6 +214,15 @@ func TestRunChat(t *testing.T) {
 		IDs      []int32
 	}
 	if err := json.Unmarshal(data, &chats); err != nil {
+		t.Fatal(err)
+	}
+	m, err := deepseekv4.Open(storyteller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	tok, err := openTokenizer(m)
+	if err != nil {
 		t.Fatal(err)
 	}
 	ran := 0
@@ -233,6 +241,13 @@ func TestRunChat(t *testing.T) {
 		ran++
 		if r := runJSON(t, "", args...); r.PromptTokens != len(c.IDs) {
 			t.Errorf("%v: %d tokens, want %d", args, r.PromptTokens, len(c.IDs))
+		}
+		o := runOptions{chat: true, think: c.Mode == "thinking", prompt: last.Content}
+		if len(c.Messages) == 2 {
+			o.system = c.Messages[0].Content
+		}
+		if ids, err := promptTokens(m.Config, tok, o); err != nil || !slices.Equal(ids, c.IDs) {
+			t.Errorf("%+v gives %v (%v), want %v", o, ids, err, c.IDs)
 		}
 	}
 	if ran < 3 {

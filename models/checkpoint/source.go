@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"math/bits"
 	"sort"
 
 	"smelt/ir/encoding"
@@ -27,6 +28,34 @@ func (v View) Skew() int {
 	return int((v.Weight.Offset + int64(v.StoredFirst)*perRow) % 16)
 }
 
+// EncodingName is the view's stored format, or the element type of integers.
+func (v View) EncodingName() string {
+	if v.Encoding == nil {
+		return string(v.Weight.DType)
+	}
+	return v.Encoding.Name()
+}
+
+// Bytes is how many bytes the view takes up in all its tensors. Views that
+// share tensors add up to the tensors' sizes, even where a scale spans two of them.
+func (v View) Bytes() int64 {
+	rows, total := rowsOf(v.Weight), int64(0)
+	for _, t := range []*Tensor{v.Weight, v.Scales, v.Biases} {
+		if t != nil {
+			total += share(t.Bytes, int64(v.StoredFirst+v.Rows), rows) - share(t.Bytes, int64(v.StoredFirst), rows)
+		}
+	}
+	return total
+}
+
+// share is floor(n*part/whole) for n >= 0 and 0 <= part <= whole > 0, without
+// overflow.
+func share(n, part, whole int64) int64 {
+	hi, lo := bits.Mul64(uint64(n), uint64(part))
+	q, _ := bits.Div64(hi, lo, uint64(whole))
+	return int64(q)
+}
+
 func rowsOf(t *Tensor) int64 {
 	n := int64(1)
 	for _, d := range t.Shape[:max(0, len(t.Shape)-1)] {
@@ -50,10 +79,7 @@ type Param struct {
 func (p *Param) Encoding() string {
 	name := ""
 	for _, v := range p.Views {
-		n := string(v.Weight.DType)
-		if v.Encoding != nil {
-			n = v.Encoding.Name()
-		}
+		n := v.EncodingName()
 		if name != "" && n != name {
 			return "mixed"
 		}

@@ -104,3 +104,15 @@ func TestParamEncoding(t *testing.T) {
 		}
 	}
 }
+
+// TestShare: parts of a tensor's bytes add up to all of them, without overflow.
+func TestShare(t *testing.T) {
+	for _, c := range []struct{ n, part, whole, want int64 }{
+		{100, 0, 3, 0}, {100, 1, 3, 33}, {100, 2, 3, 66}, {100, 3, 3, 100},
+		{1 << 62, 1<<40 - 1, 1 << 40, 1<<62 - 1<<22},
+	} {
+		if got := share(c.n, c.part, c.whole); got != c.want {
+			t.Errorf("share(%d, %d, %d) = %d, want %d", c.n, c.part, c.whole, got, c.want)
+		}
+	}
+}

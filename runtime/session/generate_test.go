@@ -268,6 +268,32 @@ func (c constant) Step(rows []ir.Row, wanted []int) ([]float32, error) {
 	return logits, err
 }
 
+// TestGenerateSamples: each token is what package sampling picks from the
+// logits before it, for the sequence's slot and the token's position.
+func TestGenerateSamples(t *testing.T) {
+	sess := newSession(t, newFake(), session.Options{Slots: 3, Context: 100})
+	params := sampling.Params{Temperature: 1.5, TopK: 40, TopP: 0.9, MinP: 0.01, Seed: 11}
+	for slot := range uint64(3) {
+		q := openSequence(t, sess)
+		tokens := []int32{3, 1, 4}
+		extend(t, q, tokens)
+		var got []int32
+		if _, _, err := q.Generate(t.Context(), collect(&got, session.GenerateOptions{MaxTokens: 30, Sampling: params})); err != nil {
+			t.Fatal(err)
+		}
+		for i, token := range got {
+			want, err := sampling.Sample(fakeLogits(tokens), params, slot, uint64(len(tokens)), nil)
+			if err != nil || token != want {
+				t.Fatalf("slot %d, token %d is %d, want %d (%v)", slot, i, token, want, err)
+			}
+			tokens = append(tokens, token)
+		}
+		if len(got) != 30 {
+			t.Errorf("slot %d: %d tokens", slot, len(got))
+		}
+	}
+}
+
 // TestGenerateSeed: the same seed gives the same text, however the prompt was
 // cut and whoever else is there; another seed another text.
 func TestGenerateSeed(t *testing.T) {
