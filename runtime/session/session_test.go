@@ -14,25 +14,27 @@ import (
 	"smelt/runtime/session"
 )
 
-// longCuts are the small chunks in which a subject takes its long prompt, which
-// is slow. The model's own tests have all of them with every fixture.
+// longCuts are the chunks in which a subject takes its long prompt, which is
+// slow. The model's own tests have all of them with every fixture.
 var longCuts = map[string][]int{
-	"fake":              {1, 3, 4, 7, 64, 128},
-	"b-official-fp8fp4": {1, 7, 64},
-	"a-mlx-sanitized":   {3, 4, 128},
+	"fake":               {0, 1, 3, 4, 7, 64, 128, 129},
+	"b-official-fp8fp4":  {1, 7, 64, 129},
+	"a-mlx-sanitized":    {0, 3, 4, 128},
+	"c-mlx-4bit-stacked": {129},
 }
 
 // TestExtendChunks: however a prompt is cut, the last logits are the same bits.
 func TestExtendChunks(t *testing.T) {
 	eachSubject(t, func(t *testing.T, s subject) {
 		for _, prompt := range s.prompts {
-			if testing.Short() && len(prompt) > 100 {
+			long := len(prompt) > 100
+			if long && (testing.Short() || longCuts[s.name] == nil) {
 				continue
 			}
 			whole := openSequence(t, newSession(t, s.device(t), session.Options{Chunk: len(prompt), Context: len(prompt)}))
 			extend(t, whole, prompt)
 			for _, chunk := range []int{0, 1, 3, 4, 7, 64, 128, 129} {
-				if len(prompt) > 100 && chunk != 129 && !slices.Contains(longCuts[s.name], chunk) {
+				if long && !slices.Contains(longCuts[s.name], chunk) {
 					continue
 				}
 				q := openSequence(t, newSession(t, s.device(t), session.Options{Chunk: chunk, Context: len(prompt)}))
