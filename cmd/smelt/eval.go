@@ -49,7 +49,8 @@ How a text is cut into chunks does not change a bit of the result.`,
 		Example: `  smelt eval CHECKPOINT --text-file story.txt
   smelt eval CHECKPOINT --tokens 0,465,261,1725 --logits logits.safetensors
   smelt eval CHECKPOINT --tokens-file ids.json --trace trace.safetensors --precision 64`,
-		Args: oneCheckpoint,
+		Args:              oneCheckpoint,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd); err != nil {
 				return err

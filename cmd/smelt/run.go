@@ -36,8 +36,10 @@ func newRun(io stdio) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run CHECKPOINT",
 		Short: "Continue a text, or answer a message with --chat",
-		Long: `Run continues a prompt, given with --prompt or on standard input, and streams
-the text to standard output. Counts and speed go to standard error.
+		Long: `Run continues a prompt, given with --prompt or on standard input (there without
+one newline at its end), and streams the text to standard output. Counts and
+speed go to standard error. After Ctrl-C what was said stays and the status is
+130.
 
 Temperature, top-p and top-k default to the checkpoint's
 generation_config.json, without one to the most likely token (--temp 0). The
@@ -49,7 +51,8 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
   smelt run CHECKPOINT --prompt "2+2=" --json | jq .text`,
-		Args: oneCheckpoint,
+		Args:              oneCheckpoint,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCheckpoint(cmd, io, args[0], o)
 		},
@@ -91,20 +94,13 @@ func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) erro
 	if err != nil {
 		return err
 	}
-	defaults.apply(cmd.Flags(), &o.sampling)
-	if !cmd.Flags().Changed("seed") {
-		o.sampling.Seed = rand.Uint64()
-	}
-	if o.context > m.Config.MaxPositions {
-		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, m.Config.MaxPositions)
-	}
-	if o.context == 0 {
-		o.context = m.Config.MaxPositions
+	if err := o.complete(cmd, m.Config, defaults); err != nil {
+		return err
 	}
 	source := "--prompt"
 	if !cmd.Flags().Changed("prompt") {
 		source = "standard input"
-		if o.prompt, err = promptFromInput(io.in); err != nil {
+		if o.prompt, err = promptFromInput(cmd.Context(), io.in); err != nil {
 			return err
 		}
 	}
@@ -122,6 +118,21 @@ func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) erro
 	}
 	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.Config.EOS...), device: dev.Name()}
 	return r.run(cmd.Context(), sess, ids)
+}
+
+// complete fills in what was not given: from the model, its suggestions, or chance.
+func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, defaults generationConfig) error {
+	defaults.apply(cmd.Flags(), &o.sampling)
+	if !cmd.Flags().Changed("seed") {
+		o.sampling.Seed = rand.Uint64()
+	}
+	if o.context > c.MaxPositions {
+		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, c.MaxPositions)
+	}
+	if o.context == 0 {
+		o.context = c.MaxPositions
+	}
+	return nil
 }
 
 // check refuses flags that make no sense, before any file is opened.
@@ -147,11 +158,25 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	return o.sampling.Validate()
 }
 
-func promptFromInput(in io.Reader) (string, error) {
+// promptFromInput reads the prompt from standard input, without the newline
+// that echo and editors put at its end. It gives up when ctx ends.
+func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	if isTerminal(in) {
 		return "", fmt.Errorf("no prompt: give --prompt TEXT or pipe a text into standard input")
 	}
-	return readText(in, "standard input")
+	var text string
+	var err error
+	read := make(chan struct{})
+	go func() {
+		text, err = readText(in, "standard input")
+		close(read)
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errInterrupted
+	case <-read:
+		return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
+	}
 }
 
 func promptTokens(c *deepseekv4.Config, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {

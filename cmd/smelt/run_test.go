@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,6 +77,8 @@ func TestRunForms(t *testing.T) {
 	}{
 		{"flag", "unread", []string{"-p", prompt}, r.Text + "\n"},
 		{"standard input", prompt, nil, r.Text + "\n"},
+		{"standard input that ends in a newline", prompt + "\n", nil, r.Text + "\n"},
+		{"and in DOS's", prompt + "\r\n", nil, r.Text + "\n"},
 		{"echo", "", []string{"-p", prompt, "--echo"}, prompt + r.Text + "\n"},
 		{"echo of standard input", prompt, []string{"--echo"}, prompt + r.Text + "\n"},
 		{"the token that is put first is there", "", []string{"-p", "<｜begin▁of▁sentence｜>" + prompt}, r.Text + "\n"},
@@ -394,5 +397,18 @@ func TestRunOutputFails(t *testing.T) {
 				t.Errorf("status %d, standard error %q", r.status, r.errors)
 			}
 		})
+	}
+}
+
+// TestRunInterruptedReading: Ctrl-C ends a run whose standard input never does.
+func TestRunInterruptedReading(t *testing.T) {
+	in, hold := io.Pipe()
+	defer hold.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errors bytes.Buffer
+	status := execute(ctx, []string{"run", storyteller}, stdio{in, &out, &errors})
+	if status != statusInterrupted || out.Len() != 0 || errors.String() != "smelt: interrupted\n" {
+		t.Errorf("status %d, output %q, standard error %q", status, &out, &errors)
 	}
 }
