@@ -38,8 +38,7 @@ func newRun(io stdio) *cobra.Command {
 		Short: "Continue a text, or answer a message with --chat",
 		Long: `Run continues a prompt, given with --prompt or on standard input (there without
 one newline at its end), and streams the text to standard output. Counts and
-speed go to standard error. After Ctrl-C what was said stays and the status is
-130.
+speed go to standard error.
 
 Temperature, top-p and top-k default to the checkpoint's
 generation_config.json, without one to the most likely token (--temp 0). The
