@@ -115,8 +115,13 @@ func TestLossless(t *testing.T) {
 		{"older transformers", hf, "one tensor per expert", func(t *testing.T, s *stored) { s.transformers(olderTransformers) }},
 	}
 	base := open(t, "testdata/fixtures/a-bf16")
-	tokens := openGolden(t, "testdata/fixtures/a-bf16/golden.safetensors").ints(t, "p1.input_ids")
-	want, _ := run[float32](t, base, tokens)
+	golden := openGolden(t, "testdata/fixtures/a-bf16/golden.safetensors")
+	var prompts [3][]int32
+	var want [3][]float32
+	for p := range prompts {
+		prompts[p] = golden.ints(t, fmt.Sprintf("p%d.input_ids", p))
+		want[p], _ = run[float32](t, base, prompts[p])
+	}
 	plain := smallCheckpoint(t)
 	plain.encode(t, func(string) encoding.Encoding { return nil })
 
@@ -142,16 +147,17 @@ func TestLossless(t *testing.T) {
 				s.want = plain.want
 				s.checkRows(t, m)
 				s.want = split
-				got, _ := run[float32](t, m, tokens)
-				for i := range want {
-					if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-						t.Fatalf("unaligned %v: logit %d = %v, under official names %v", unaligned, i, got[i], want[i])
+				for p, tokens := range prompts {
+					if got, _ := run[float32](t, m, tokens); !slices.EqualFunc(got, want[p], sameBits) {
+						t.Fatalf("unaligned %v: prompt %d: logits are not the bits under official names", unaligned, p)
 					}
 				}
 			}
 		})
 	}
 }
+
+func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 
 func oddViews(m *Model) (n int) {
 	for _, p := range m.Binding.Params {
