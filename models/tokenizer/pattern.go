@@ -12,11 +12,12 @@ import (
 
 // A pattern whose backtracking explodes is stopped: one match after
 // matchTimeout, one Encode after splitTimeout and splitTimeoutPerMB for each
-// megabyte of text. Sound patterns take a quarter of a second for a megabyte.
+// megabyte of text. Sound patterns take a quarter of a second for a megabyte;
+// the limits leave room for machines that are slow, busy or instrumented.
 const (
-	matchTimeout      = 10 * time.Second
-	splitTimeout      = 10 * time.Second
-	splitTimeoutPerMB = 10 * time.Second
+	matchTimeout      = 30 * time.Second
+	splitTimeout      = time.Minute
+	splitTimeoutPerMB = 2 * time.Minute
 )
 
 // splitDeadline is when splitting a text of size bytes that starts now must end.

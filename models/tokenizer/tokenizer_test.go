@@ -139,7 +139,10 @@ func limitMatches(tok *Tokenizer, timeout time.Duration) {
 // with a merge or a split that takes quadratic time they would take hours.
 func TestLongTexts(t *testing.T) {
 	tok := openFolder(t, storyteller)
-	const size = 1 << 20
+	size := 1 << 20
+	if testing.Short() {
+		size = 1 << 16
+	}
 	for _, unit := range []string{"a", " ", "\n", " \n", "\r", "ab", "!", "中", "1", "\t ", "e\u0301", "<", "<｜", " a", "'s"} {
 		text := strings.Repeat(unit, size/len(unit)) + "x"
 		ids, err := tok.Encode(text)
