@@ -15,7 +15,7 @@ import (
 )
 
 // process starts the command as a process of its own; it is killed when the
-// test ends or after a minute.
+// test ends or after five minutes.
 func process(t *testing.T, args ...string) (*exec.Cmd, io.Reader, *bytes.Buffer) {
 	t.Helper()
 	program, err := os.Executable()
@@ -33,7 +33,7 @@ func process(t *testing.T, args ...string) (*exec.Cmd, io.Reader, *bytes.Buffer)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	guard := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	guard := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })
 	t.Cleanup(func() {
 		guard.Stop()
 		if cmd.ProcessState == nil {
