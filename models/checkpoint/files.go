@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -36,6 +37,8 @@ type fileSet struct {
 func locate(path string, findings *Findings) fileSet {
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		findings.AddError(fmt.Errorf("%w; check the path", errors.Unwrap(err))) // findings name the path
 	case err != nil:
 		findings.AddError(err)
 	case info.IsDir():
