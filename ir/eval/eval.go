@@ -239,19 +239,26 @@ func inputValue[F tensor.Float](name string, rows []Row, wanted []int) tensor.Va
 }
 
 // maxElements bounds one intermediate, so that a wrong size is an error and
-// not an out-of-memory kill.
-const maxElements = 1 << 33
+// not an out-of-memory kill: 2^31 are 8 GB in float32. maxParameter bounds a
+// parameter, which stays in its file.
+const (
+	maxElements  = 1 << 31
+	maxParameter = 1 << 48
+)
 
 func (st *step[F]) run(n *ir.Node) error {
 	c := &ir.Call[F]{Node: n, Env: st.env, Parallel: parallel}
-	elements := int64(1)
+	elements, limit := int64(1), int64(maxElements)
+	if n.Op.Effect == ir.ReadsWeights {
+		limit = maxParameter
+	}
 	for _, d := range n.Result.Type.Shape {
 		size, err := d.Eval(st.env)
 		if err != nil {
 			return err
 		}
-		if size < 0 || size > maxElements/elements {
-			return fmt.Errorf("result %s: size %s is %d; sizes are 0 or more, and the evaluator holds %d elements", n.Result.Type, d, size, maxElements)
+		if size < 0 || size > limit/elements {
+			return fmt.Errorf("result %s: size %s is %d; sizes are 0 or more, and the evaluator holds %d elements", n.Result.Type, d, size, limit)
 		}
 		elements *= max(size, 1)
 		c.Shape = append(c.Shape, int(size))
