@@ -374,9 +374,9 @@ func TestRunErrors(t *testing.T) {
 			"%4 = index_range: result tensor<T x W-1 x i32>: size W-1 is -1; sizes are 0 or more, and the evaluator holds 2147483648 elements"},
 		{"large size", "%0 = index_range(%token) {first = 0, count = T*10000000000, limit = 1} : tensor<T x T*10000000000 x i32>\nreturn %0\n",
 			"%4 = index_range: result tensor<T x T*10000000000 x i32>: size T*10000000000 is 10000000000; sizes are 0 or more, and the evaluator holds 2147483648 elements"},
-		{"product of sizes", "%0 = index_range(%wanted) {first = 0, count = 8589934592, limit = 1} : tensor<W x 8589934592 x i32>\n" +
-			"%1 = take_rows(%0, %0) : tensor<W x 8589934592 x 8589934592 x i32>\nreturn %1\n",
-			"%5 = take_rows: result tensor<W x 8589934592 x 8589934592 x i32>: size 8589934592 is 8589934592; sizes are 0 or more, and the evaluator holds 2147483648 elements"},
+		{"product of sizes", "%0 = index_range(%wanted) {first = 0, count = 2147483648, limit = 1} : tensor<W x 2147483648 x i32>\n" +
+			"%1 = take_rows(%0, %0) : tensor<W x 2147483648 x 2147483648 x i32>\nreturn %1\n",
+			"%5 = take_rows: result tensor<W x 2147483648 x 2147483648 x i32>: size 2147483648 is 2147483648; sizes are 0 or more, and the evaluator holds 2147483648 elements"},
 		{"closing of tokens", "%0 = closing_rows(%token) {ratio = 4} : tensor<E x i32>\nreturn %0\n",
 			"%4 = closing_rows: 1 rows close a block of 4, the step counts 0: the operand must be the rows' positions"},
 		{"negative keep", "state @s : tensor<1 x f32> keep P-9\nreturn %token\n", "state @s: keep: P-9 is -8; expected 0 or more"},
