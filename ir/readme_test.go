@@ -40,42 +40,26 @@ func readme(t *testing.T) map[string]*ir.Module {
 	return modules
 }
 
-// values is a parameter in memory.
-type values struct {
-	data []float64
-	cols int
-}
-
-func (v values) Rows() int { return len(v.data) / v.cols }
-func (v values) Cols() int { return v.cols }
-func (v values) Row32(dst []float32, r int) {
-	for i := range v.cols {
-		dst[i] = float32(v.data[r*v.cols+i])
-	}
-}
-func (v values) Row64(dst []float64, r int) { copy(dst, v.data[r*v.cols:(r+1)*v.cols]) }
-func (v values) Ints([]int32, int) error    { return fmt.Errorf("real numbers") }
-
 // randomWeights gives every parameter of a module fixed random values.
-func randomWeights(m *ir.Module) map[string]values {
+func randomWeights(m *ir.Module) map[string]tensor.Matrix {
 	r := rand.New(rand.NewPCG(7, 0))
-	out := map[string]values{}
+	out := map[string]tensor.Matrix{}
 	for _, p := range m.Params {
 		n, cols := int64(1), int64(1)
 		for _, d := range p.Type.Shape {
 			cols, _ = d.Value()
 			n *= cols
 		}
-		v := values{make([]float64, n), int(cols)}
-		for i := range v.data {
-			v.data[i] = float64(float32(r.NormFloat64()))
+		v := tensor.NewMatrix(make([]float64, n), int(cols))
+		for i := range v.Values {
+			v.Values[i] = float64(float32(r.NormFloat64()))
 		}
 		out[p.Name] = v
 	}
 	return out
 }
 
-func machine(t *testing.T, m *ir.Module, w map[string]values) *eval.Machine[float64] {
+func machine(t *testing.T, m *ir.Module, w map[string]tensor.Matrix) *eval.Machine[float64] {
 	t.Helper()
 	ma, err := eval.New[float64](m, func(name string) tensor.Source { return w[name] })
 	if err != nil {
@@ -98,7 +82,7 @@ func TestReadmeLookUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := w["embed"].data[63*8:]; !slices.Equal(out[0].F, want) {
+	if want := w["embed"].Values[63*8:]; !slices.Equal(out[0].F, want) {
 		t.Errorf("got %v, want %v", out[0].F, want)
 	}
 }
@@ -136,13 +120,13 @@ func TestReadmeAttention(t *testing.T) {
 }
 
 // attentionInLoops computes the layer for positions 0, 1, ...
-func attentionInLoops(w map[string]values, tokens []int32) (out []float64) {
+func attentionInLoops(w map[string]tensor.Matrix, tokens []int32) (out []float64) {
 	times := func(name string, x []float64) []float64 { // the matrix times x
 		p := w[name]
 		y := make([]float64, p.Rows())
 		for i := range y {
 			for k, v := range x {
-				y[i] += p.data[i*p.cols+k] * v
+				y[i] += p.Values[i*p.Width+k] * v
 			}
 		}
 		return y
@@ -153,13 +137,13 @@ func attentionInLoops(w map[string]values, tokens []int32) (out []float64) {
 	}
 	var keys [][]float64
 	for p, token := range tokens {
-		x := w["embed"].data[token*8 : token*8+8]
+		x := w["embed"].Values[token*8 : token*8+8]
 		square, normed := 0.0, make([]float64, 8)
 		for _, v := range x {
 			square += v * v
 		}
 		for i, v := range x {
-			normed[i] = v / math.Sqrt(square/8+1e-6) * w["norm"].data[i]
+			normed[i] = v / math.Sqrt(square/8+1e-6) * w["norm"].Values[i]
 		}
 		kv := times("wkv", normed)
 		rotate(kv, float64(p))
@@ -169,7 +153,7 @@ func attentionInLoops(w map[string]values, tokens []int32) (out []float64) {
 			head, into := q[h*4:h*4+4], mix[h*4:h*4+4]
 			rotate(head, float64(p))
 			visible := keys[max(0, p-3):]
-			sum := math.Exp(w["sink"].data[h])
+			sum := math.Exp(w["sink"].Values[h])
 			for _, k := range visible {
 				dot := 0.0
 				for i := range k {

@@ -17,38 +17,17 @@ import (
 	"smelt/ir/text"
 )
 
-// matrix is a parameter in memory.
-type matrix struct {
-	data []float64
-	cols int
-}
-
-func (m matrix) Rows() int { return len(m.data) / m.cols }
-func (m matrix) Cols() int { return m.cols }
-func (m matrix) Row32(dst []float32, r int) {
-	for i := range m.cols {
-		dst[i] = float32(m.data[r*m.cols+i])
-	}
-}
-func (m matrix) Row64(dst []float64, r int) { copy(dst, m.data[r*m.cols:(r+1)*m.cols]) }
-func (m matrix) Ints(dst []int32, r int) error {
-	for i := range m.cols {
-		dst[i] = int32(m.data[r*m.cols+i])
-	}
-	return nil
-}
-
 // random holds n x cols values of a fixed seed.
-func random(seed uint64, n, cols int) matrix {
+func random(seed uint64, n, cols int) tensor.Matrix {
 	r := rand.New(rand.NewPCG(seed, 0))
-	m := matrix{make([]float64, n*cols), cols}
-	for i := range m.data {
-		m.data[i] = float64(float32(r.NormFloat64()))
+	m := tensor.NewMatrix(make([]float64, n*cols), cols)
+	for i := range m.Values {
+		m.Values[i] = float64(float32(r.NormFloat64()))
 	}
 	return m
 }
 
-func weights(m map[string]matrix) eval.Weights {
+func weights(m map[string]tensor.Matrix) eval.Weights {
 	return func(name string) tensor.Source {
 		if p, ok := m[name]; ok {
 			return p
@@ -73,7 +52,7 @@ func attention[F tensor.Float](t testing.TB) *eval.Machine[F] {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ma, err := eval.New[F](parse(t, string(src)), weights(map[string]matrix{"embed": random(1, 16, 8), "key": random(2, 8, 8)}))
+	ma, err := eval.New[F](parse(t, string(src)), weights(map[string]tensor.Matrix{"embed": random(1, 16, 8), "key": random(2, 8, 8)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +98,7 @@ func TestAttention(t *testing.T) {
 		}
 		return s
 	}
-	row := func(m matrix, r int) []float64 { return m.data[r*8 : r*8+8] }
+	row := func(m tensor.Matrix, r int) []float64 { return m.Values[r*8 : r*8+8] }
 	got := step(t, attention[float64](t), rows(0, 0, tokens...))
 	for p, tok := range tokens {
 		var keys [][]float64
@@ -337,12 +316,12 @@ func TestNewErrors(t *testing.T) {
 	p := "param @p : tensor<2 x 3 x f32>\nreturn %token\n"
 	for _, c := range []struct {
 		name, src string
-		weights   map[string]matrix
+		weights   map[string]tensor.Matrix
 		want      string
 	}{
 		{"no values", head + p, nil, "parameter @p has no values"},
-		{"wrong columns", head + p, map[string]matrix{"p": random(1, 3, 2)}, "parameter @p: declared as tensor<2 x 3 x f32>, bound to 3 x 2 values"},
-		{"wrong rows", head + p, map[string]matrix{"p": random(1, 3, 3)}, "parameter @p: declared as tensor<2 x 3 x f32>, bound to 3 x 3 values"},
+		{"wrong columns", head + p, map[string]tensor.Matrix{"p": random(1, 3, 2)}, "parameter @p: declared as tensor<2 x 3 x f32>, bound to 3 x 2 values"},
+		{"wrong rows", head + p, map[string]tensor.Matrix{"p": random(1, 3, 3)}, "parameter @p: declared as tensor<2 x 3 x f32>, bound to 3 x 3 values"},
 		{"unknown input", "module @m\nsymbol T = rows\ninput %mask : tensor<T x i32>\nreturn %mask\n", nil,
 			"module @m: input %mask: tensor<T x i32>: a step feeds [token position slot wanted], each a tensor of i32 with one dimension"},
 		{"real input", "module @m\nsymbol T = rows\ninput %token : tensor<T x f32>\nreturn %token\n", nil,
@@ -409,7 +388,7 @@ state @s : tensor<1 x f32> keep 2
 %last = read(%4, %2, %5) : tensor<T x 1 x 1 x f32>
 return %last
 `
-	ma, err := eval.New[float32](parse(t, src), weights(map[string]matrix{"e": random(3, 8, 1)}))
+	ma, err := eval.New[float32](parse(t, src), weights(map[string]tensor.Matrix{"e": random(3, 8, 1)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -432,7 +411,7 @@ func TestMachinesShareAModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, w := parse(t, string(src)), weights(map[string]matrix{"embed": random(1, 16, 8), "key": random(2, 8, 8)})
+	m, w := parse(t, string(src)), weights(map[string]tensor.Matrix{"embed": random(1, 16, 8), "key": random(2, 8, 8)})
 	tokens := make([]int32, 40)
 	for i := range tokens {
 		tokens[i] = int32(i % 16)

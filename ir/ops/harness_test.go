@@ -1,7 +1,6 @@
 package ops_test
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -62,7 +61,7 @@ func execute[F tensor.Float](c call, args []operand, asParams bool, chunk int) (
 		}
 		if asParams && a.i == nil {
 			cols := a.shape[len(a.shape)-1]
-			values[k].F, values[k].Rows = nil, matrix{a.f, cols}
+			values[k].F, values[k].Rows = nil, tensor.NewMatrix(a.f, cols)
 		}
 	}
 	typ, err := c.op.Types(sig)
@@ -99,22 +98,6 @@ func rounded[F tensor.Float](x []float64) []F {
 	}
 	return out
 }
-
-// matrix is a parameter.
-type matrix struct {
-	data []float64
-	cols int
-}
-
-func (m matrix) Rows() int { return len(m.data) / m.cols }
-func (m matrix) Cols() int { return m.cols }
-func (m matrix) Row32(dst []float32, r int) {
-	for i := range m.cols {
-		dst[i] = float32(m.data[r*m.cols+i])
-	}
-}
-func (m matrix) Row64(dst []float64, r int)      { copy(dst[:m.cols], m.data[r*m.cols:]) }
-func (m matrix) Ints(dst []int32, row int) error { return fmt.Errorf("holds real numbers") }
 
 // check compares the operation with what the naive implementation computed, in
 // both precisions, for dense operands and parameters, and for two ways to

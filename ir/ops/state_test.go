@@ -49,7 +49,7 @@ func testDequantize[F tensor.Float](t *testing.T) {
 	}
 	for _, shape := range [][]int{{9}, {7, 9}, {2, 3, 8}, {1, 1}} {
 		x, last := r.reals(shape...), shape[len(shape)-1]
-		v, err := get(ir.Tensor(ir.F32, ir.Dims(shape...)...), matrix{x.f, last})
+		v, err := get(ir.Tensor(ir.F32, ir.Dims(shape...)...), tensor.NewMatrix(x.f, last))
 		if err != nil || v.Rows == nil || !sameBits(v.Dense(), rounded[F](x.f)) {
 			t.Errorf("%v: %v (%v)", shape, v, err)
 		}
@@ -67,19 +67,19 @@ func testDequantize[F tensor.Float](t *testing.T) {
 		p    tensor.Source
 		want string
 	}{
-		{ir.Tensor(ir.F32, ir.Dims(2, 3)...), matrix{make([]float64, 8), 4}, "bound to 2 x 4 values, declared as [2 3]"},
-		{ir.Tensor(ir.F32, ir.Dims(2, 3)...), matrix{make([]float64, 6), 2}, "bound to 3 x 2 values, declared as [2 3]"},
+		{ir.Tensor(ir.F32, ir.Dims(2, 3)...), tensor.NewMatrix(make([]float64, 8), 4), "bound to 2 x 4 values, declared as [2 3]"},
+		{ir.Tensor(ir.F32, ir.Dims(2, 3)...), tensor.NewMatrix(make([]float64, 6), 2), "bound to 3 x 2 values, declared as [2 3]"},
 	} {
 		if _, err := get(c.typ, c.p); err == nil || err.Error() != c.want {
 			t.Errorf("error %v, want %s", err, c.want)
 		}
 	}
-	v, err := get(ir.Tensor(ir.I32, ir.Dims(2, 3)...), matrix{make([]float64, 6), 3})
+	v, err := get(ir.Tensor(ir.I32, ir.Dims(2, 3)...), tensor.NewMatrix([]float64{1, 2, 3, 4, 5.5, 6}, 3))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Ints(); err == nil || err.Error() != "holds real numbers" {
-		t.Errorf("integers of a real parameter: error %v, want holds real numbers", err)
+	if _, err := v.Ints(); err == nil || err.Error() != "row 1, column 1: 5.5 is not an integer of 32 bits" {
+		t.Errorf("integers of a real parameter: error %v, want one that names 5.5", err)
 	}
 }
 

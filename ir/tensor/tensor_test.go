@@ -2,6 +2,7 @@ package tensor_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -218,6 +219,27 @@ func TestLen(t *testing.T) {
 	}{{nil, 1}, {[]int{0}, 0}, {[]int{3}, 3}, {[]int{2, 3, 4}, 24}, {[]int{2, 0, 4}, 0}} {
 		if got := tensor.Len(c.shape); got != c.want {
 			t.Errorf("Len(%v) is %d, want %d", c.shape, got, c.want)
+		}
+	}
+}
+
+func TestMatrix(t *testing.T) {
+	m := tensor.NewMatrix([]float64{1, -2, 3, 0.1, 1 << 31, 7}, 3)
+	if m.Rows() != 2 || m.Cols() != 3 {
+		t.Errorf("%d x %d, want 2 x 3", m.Rows(), m.Cols())
+	}
+	f32, f64, ints := make([]float32, 3), make([]float64, 3), make([]int32, 3)
+	m.Row32(f32, 1)
+	m.Row64(f64, 1)
+	if !slices.Equal(f32, []float32{0.1, 1 << 31, 7}) || !slices.Equal(f64, []float64{0.1, 1 << 31, 7}) {
+		t.Errorf("row 1: %v, %v", f32, f64)
+	}
+	if err := m.Ints(ints, 0); err != nil || !slices.Equal(ints, []int32{1, -2, 3}) {
+		t.Errorf("row 0 as integers: %v (%v)", ints, err)
+	}
+	for _, bad := range []float64{0.5, 1 << 31, math.NaN(), math.Inf(1)} {
+		if err := tensor.NewMatrix([]float64{bad}, 1).Ints(ints, 0); err == nil {
+			t.Errorf("%v was taken for an integer", bad)
 		}
 	}
 }
