@@ -376,18 +376,24 @@ func requireFiles(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// TestEvalUnwritable: a folder nobody may write into.
+// TestEvalUnwritable: a folder the user may not write into. Root may write
+// everywhere, so root runs this as somebody else where it can.
 func TestEvalUnwritable(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o555); err != nil {
-		t.Fatal(err)
+	for path, mode := range map[string]os.FileMode{dir: 0o555, filepath.Dir(dir): 0o755} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if probe, err := os.Create(filepath.Join(dir, "probe")); err == nil {
-		probe.Close()
-		os.Remove(probe.Name())
-		t.Skip("this user may write everywhere")
-	}
-	smelt(t, "", "eval", plainFixture, "--tokens", "1", "--logits", filepath.Join(dir, "x")).fails(t, "permission denied")
+	asOrdinaryUser(t, func() {
+		if probe, err := os.Create(filepath.Join(dir, "probe")); err == nil {
+			probe.Close()
+			os.Remove(probe.Name())
+			t.Errorf("the test runs as a user who may write everywhere")
+			return
+		}
+		smelt(t, "", "eval", plainFixture, "--tokens", "1", "--logits", filepath.Join(dir, "x")).fails(t, "permission denied")
+	})
 	requireFiles(t, dir)
 }
 
