@@ -14,6 +14,8 @@ type Builder struct {
 	states map[string]*State
 	names  map[string]bool
 	nextID int
+	fixed  map[*Region]bool // regions whose yields are given, not computed
+	open   *Region
 	err    error
 }
 
@@ -24,6 +26,7 @@ func NewBuilder(name string, symbols ...Symbol) *Builder {
 		params: map[string]*Param{},
 		states: map[string]*State{},
 		names:  map[string]bool{},
+		fixed:  map[*Region]bool{},
 	}
 }
 
@@ -124,11 +127,44 @@ func (b *Builder) AddNaming(op *Op, attr any, symbol string, args ...*Value) *Va
 // Return ends the module with its results.
 func (b *Builder) Return(results ...*Value) { b.m.Results = results }
 
+// Region marks the operations that body adds as a region, which may not hold
+// another. What it yields is computed when the module is finished: the values
+// used outside, in the order of definition. Yield gives them instead.
+func (b *Builder) Region(kind, name string, body func()) *Region {
+	r := b.openRegion(kind, name)
+	body()
+	b.closeRegion()
+	return r
+}
+
+// Yield fixes what a region yields, in place of what would be computed.
+func (b *Builder) Yield(r *Region, values ...*Value) {
+	r.Yields, b.fixed[r] = values, true
+}
+
+func (b *Builder) openRegion(kind, name string) *Region {
+	r := &Region{Kind: kind, Name: name, From: len(b.m.Nodes)}
+	if b.open != nil {
+		b.Fail("region @%s is inside region @%s; regions do not nest", name, b.open.Name)
+		return r
+	}
+	b.m.Regions = append(b.m.Regions, r)
+	b.open = r
+	return r
+}
+
+func (b *Builder) closeRegion() {
+	if b.open != nil {
+		b.open.To, b.open = len(b.m.Nodes), nil
+	}
+}
+
 // Module returns the finished module, verified, or the first error.
 func (b *Builder) Module() (*Module, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
+	b.m.computeYields(b.fixed)
 	if err := Verify(b.m); err != nil {
 		return nil, err
 	}

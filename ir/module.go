@@ -22,6 +22,7 @@ type Module struct {
 	Params  []*Param
 	States  []*State
 	Nodes   []*Node // every operand is defined before its use
+	Regions []*Region
 	Results []*Value
 }
 
@@ -79,11 +80,15 @@ type Param struct {
 
 // State is memory a sequence keeps between steps: per slot a log of rows that
 // only grows, addressed by row index. A reader at the newest row looks back
-// at most Keep rows, so a device may keep it as a ring of that many.
+// at most Keep rows, so a device may keep it as a ring of that many. Stored
+// names the format that rows are kept in (encoding.ParseRow lists them; empty:
+// as computed). The graph's values are unaffected: a pass that sets Stored puts
+// the rounding into the graph, before the append.
 type State struct {
-	Name string
-	Row  Type // the type of one row (not a State type)
-	Keep Expr
+	Name   string
+	Row    Type // the type of one row (not a State type)
+	Keep   Expr
+	Stored string
 }
 
 // Value is a result of a node, or an input (Def == nil).

@@ -87,6 +87,21 @@ func TestReadmeLookUp(t *testing.T) {
 	}
 }
 
+// TestReadmeRegions: the page's fused module is what Regroup makes of the first.
+func TestReadmeRegions(t *testing.T) {
+	modules := readme(t)
+	m := modules["look_up"]
+	m.Name = "look_up_fused"
+	got, err := ir.Regroup(m, []ir.Group{{Kind: "embed", Name: "start", Nodes: m.Nodes[:2]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := text.String(got), text.String(modules["look_up_fused"]); a != b {
+		t.Errorf("got\n%s\nthe page has\n%s", a, b)
+	}
+	same(t, m, got)
+}
+
 func TestReadmeBlocks(t *testing.T) {
 	ma := machine(t, readme(t)["blocks"], nil)
 	ma.Observe = func(name string, v tensor.Value[float64]) {

@@ -13,6 +13,7 @@ const (
 	Params
 	States
 	Nodes
+	Regions
 	Results
 )
 
@@ -31,13 +32,14 @@ func (f *Fault) Unwrap() error { return f.Err }
 
 // Verify checks a module: names declared once and well formed, every operand
 // defined before its use and of this module, every result type what the
-// operation's rule says, symbols declared, and states used as one line of
-// versions: each version is appended to at most once and not used after that.
+// operation's rule says, symbols declared, states used as one line of versions
+// (each version is appended to at most once and not used after that), and
+// regions that are disjoint and yield all that is used outside.
 // An error is a *Fault.
 func Verify(m *Module) error {
 	v := verifier{m: m, params: map[string]*Param{}, states: map[string]*State{}, symbols: map[string]bool{},
 		defined: map[*Value]bool{}, names: map[string]bool{}, appended: map[*Value]*Node{}, opened: map[string]bool{}}
-	for _, step := range []func() error{v.symbolList, v.paramList, v.stateList, v.inputList, v.nodes, v.results} {
+	for _, step := range []func() error{v.symbolList, v.paramList, v.stateList, v.inputList, v.nodes, v.regions, v.results} {
 		if err := step(); err != nil {
 			return &Fault{m.Name, v.part, v.index, err}
 		}
@@ -107,6 +109,9 @@ func (v *verifier) stateList() error {
 		}
 		if err := v.known(s.Keep); err != nil {
 			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
+		}
+		if s.Stored != "" && !ValidName(s.Stored) {
+			return fmt.Errorf("state @%s: stored %q is not a name", s.Name, s.Stored)
 		}
 		v.states[s.Name] = s
 	}

@@ -65,6 +65,7 @@ func TestVerify(t *testing.T) {
 		{"state row", func(m *ir.Module) { m.States[0].Row.Shape[0] = ir.Const(-4) }, ir.States, 0, `module @m: state @s: tensor<-4 x f32>: size -4 is not a positive number`},
 		{"keep symbol", func(m *ir.Module) { m.States[0].Keep = ir.Sym("Q").FloorDiv(2) }, ir.States, 0, `module @m: state @s: keep: symbol Q is not declared`},
 		{"keep overflow", func(m *ir.Module) { m.States[0].Keep = ir.Const(math.MinInt64) }, ir.States, 0, `module @m: state @s: keep: expression leaves the 64-bit range`},
+		{"stored", func(m *ir.Module) { m.States[0].Stored = "fp 8" }, ir.States, 0, `module @m: state @s: stored "fp 8" is not a name`},
 		{"input without name", func(m *ir.Module) { m.Inputs[1].Name = "" }, ir.Inputs, 1, `module @m: input %1: must be a named tensor no operation defines`},
 		{"input is a state", func(m *ir.Module) { m.Inputs[0].Type.State = true }, ir.Inputs, 0, `module @m: input %token: must be a named tensor no operation defines`},
 		{"input is a result", func(m *ir.Module) { m.Inputs[2].Def = m.Nodes[0] }, ir.Inputs, 2, `module @m: input %slot: must be a named tensor no operation defines`},

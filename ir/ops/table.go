@@ -26,6 +26,8 @@ var table = checked(
 	Matmul, Einsum, ExpertMatmul,
 	// positions
 	Rope,
+	// stored formats of caches
+	Hadamard, RoundTo,
 )
 
 // checked panics when a row lacks a column or a name stands twice: the program

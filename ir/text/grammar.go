@@ -15,8 +15,29 @@ type moduleAST struct {
 	Inputs  []*inputAST  `parser:"@@*"`
 	Params  []*paramAST  `parser:"@@*"`
 	States  []*stateAST  `parser:"@@*"`
-	Nodes   []*nodeAST   `parser:"@@*"`
+	Items   []*itemAST   `parser:"@@*"`
 	Results []*refAST    `parser:"'return' @@ (',' @@)*"`
+}
+
+// nodes lists the operations, those in regions too.
+func (m *moduleAST) nodes() (out []*nodeAST) {
+	for _, item := range m.Items {
+		if item.Region != nil {
+			out = append(out, item.Region.Nodes...)
+		} else {
+			out = append(out, item.Node)
+		}
+	}
+	return out
+}
+
+func (m *moduleAST) regions() (out []*regionAST) {
+	for _, item := range m.Items {
+		if item.Region != nil {
+			out = append(out, item.Region)
+		}
+	}
+	return out
 }
 
 type globalAST string
@@ -42,10 +63,25 @@ type paramAST struct {
 }
 
 type stateAST struct {
-	Pos  lexer.Position
-	Name globalAST `parser:"'state' @Global ':'"`
-	Row  *typeAST  `parser:"@@"`
-	Keep *exprAST  `parser:"'keep' @@"`
+	Pos    lexer.Position
+	Name   globalAST `parser:"'state' @Global ':'"`
+	Row    *typeAST  `parser:"@@"`
+	Keep   *exprAST  `parser:"'keep' @@"`
+	Stored string    `parser:"('stored' @Ident)?"`
+}
+
+// itemAST is an operation or a region of them.
+type itemAST struct {
+	Node   *nodeAST   `parser:"  @@"`
+	Region *regionAST `parser:"| @@"`
+}
+
+type regionAST struct {
+	Pos    lexer.Position
+	Kind   string     `parser:"'region' @Ident"`
+	Name   globalAST  `parser:"@Global '{'"`
+	Nodes  []*nodeAST `parser:"@@* '}'"`
+	Yields []*refAST  `parser:"('yields' @@ (',' @@)*)?"`
 }
 
 type nodeAST struct {
@@ -117,7 +153,9 @@ type floorAST struct {
 
 // newParser builds the parser; it costs about a millisecond, so each Parse
 // makes its own and the package keeps no state.
-func newParser() (*participle.Parser[moduleAST], error) {
+func newParser() (*participle.Parser[moduleAST], error) { return parserOf[moduleAST]() }
+
+func parserOf[T any]() (*participle.Parser[T], error) {
 	// The lexer tries the rules in order, so frequent tokens come first; Float
 	// stands before Int and before Punct's minus.
 	rules, err := lexer.NewSimple([]lexer.SimpleRule{
@@ -134,5 +172,5 @@ func newParser() (*participle.Parser[moduleAST], error) {
 	if err != nil {
 		return nil, err
 	}
-	return participle.Build[moduleAST](participle.Lexer(rules), participle.UseLookahead(1))
+	return participle.Build[T](participle.Lexer(rules), participle.UseLookahead(1))
 }

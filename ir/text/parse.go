@@ -79,16 +79,19 @@ func (r *reader) module(ast *moduleAST) (*ir.Module, error) {
 	if err := r.declarations(ast); err != nil {
 		return nil, err
 	}
-	for _, n := range ast.Nodes {
-		if err := r.node(n); err != nil {
+	for _, item := range ast.Items {
+		if item.Region != nil {
+			err = r.region(item.Region)
+		} else {
+			err = r.node(item.Node)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	results := make([]*ir.Value, len(ast.Results))
-	for i, ref := range ast.Results {
-		if results[i], err = r.value(ref); err != nil {
-			return nil, err
-		}
+	results, err := r.refs(ast.Results)
+	if err != nil {
+		return nil, err
 	}
 	r.b.Return(results...)
 	m, err := r.b.Module()
@@ -114,7 +117,9 @@ func (r *reader) fault(ast *moduleAST, err error) error {
 		case ir.States:
 			at = ast.States[f.Index].Pos
 		case ir.Nodes:
-			at = ast.Nodes[f.Index].Pos
+			at = ast.nodes()[f.Index].Pos
+		case ir.Regions:
+			at = ast.regions()[f.Index].Pos
 		case ir.Results:
 			at = ast.Results[f.Index].Pos
 		}
@@ -173,7 +178,7 @@ func (r *reader) declarations(ast *moduleAST) error {
 		if err != nil {
 			return err
 		}
-		r.b.State(ir.State{Name: s.Name.name(), Row: t, Keep: keep})
+		r.b.State(ir.State{Name: s.Name.name(), Row: t, Keep: keep, Stored: s.Stored})
 		if err := r.fromBuilder(s.Pos); err != nil {
 			return err
 		}
@@ -188,6 +193,34 @@ func (r *reader) value(ref *refAST) (*ir.Value, error) {
 	return nil, r.failf(ref.Pos, "%s is not defined above", ref.Name)
 }
 
+func (r *reader) refs(asts []*refAST) ([]*ir.Value, error) {
+	out := make([]*ir.Value, len(asts))
+	for i, ref := range asts {
+		v, err := r.value(ref)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func (r *reader) region(ast *regionAST) (err error) {
+	region := r.b.Region(ast.Kind, ast.Name.name(), func() {
+		for _, n := range ast.Nodes {
+			if err = r.node(n); err != nil {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	yields, err := r.refs(ast.Yields)
+	r.b.Yield(region, yields...)
+	return err
+}
+
 func (r *reader) node(n *nodeAST) error {
 	op := ops.Named(n.Op)
 	if op == nil {
@@ -200,11 +233,9 @@ func (r *reader) node(n *nodeAST) error {
 	if err != nil {
 		return err
 	}
-	args := make([]*ir.Value, len(n.Args))
-	for i, ref := range n.Args {
-		if args[i], err = r.value(ref); err != nil {
-			return err
-		}
+	args, err := r.refs(n.Args)
+	if err != nil {
+		return err
 	}
 	want, err := r.typ(n.Type)
 	if err != nil {

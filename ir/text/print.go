@@ -60,19 +60,43 @@ func (p *printer) module(m *ir.Module) {
 		p.linef("input %s : %s", p.define(in), in.Type)
 	}
 	for _, q := range m.Params {
-		stored := ""
-		if q.Encoding != "" {
-			stored = " stored " + q.Encoding
-		}
-		p.linef("param @%s : %s%s", q.Name, q.Type, stored)
+		p.linef("param @%s : %s%s", q.Name, q.Type, stored(q.Encoding))
 	}
 	for _, s := range m.States {
-		p.linef("state @%s : %s keep %s", s.Name, s.Row, s.Keep)
+		p.linef("state @%s : %s keep %s%s", s.Name, s.Row, s.Keep, stored(s.Stored))
 	}
-	for _, n := range m.Nodes {
+	at := 0
+	for _, r := range m.Regions {
+		p.nodes("", m.Nodes[at:r.From])
+		p.region(r, m.Body(r))
+		at = r.To
+	}
+	p.nodes("", m.Nodes[at:])
+	p.linef("return %s", p.list(m.Results))
+}
+
+func stored(format string) string {
+	if format == "" {
+		return ""
+	}
+	return " stored " + format
+}
+
+func (p *printer) region(r *ir.Region, body []*ir.Node) {
+	p.linef("region %s @%s {", r.Kind, r.Name)
+	p.nodes("  ", body)
+	if len(r.Yields) == 0 {
+		p.linef("}")
+		return
+	}
+	p.linef("} yields %s", p.list(r.Yields))
+}
+
+func (p *printer) nodes(indent string, nodes []*ir.Node) {
+	for _, n := range nodes {
+		p.w.WriteString(indent)
 		p.node(n)
 	}
-	p.linef("return %s", p.list(m.Results))
 }
 
 func (p *printer) list(vs []*ir.Value) string {
@@ -92,12 +116,18 @@ func (p *printer) node(n *ir.Node) {
 	if len(n.Args) > 0 {
 		fmt.Fprintf(p.w, "(%s)", args)
 	}
-	if fields := ir.AttrFields(n.Attr); len(fields) > 0 {
-		parts := make([]string, len(fields))
-		for i, f := range fields {
-			parts[i] = f.Name + " = " + f.Text
-		}
-		fmt.Fprintf(p.w, " {%s}", strings.Join(parts, ", "))
+	p.linef("%s : %s", attrText(n.Attr), n.Result.Type)
+}
+
+// attrText is an attribute behind an operation, empty if it says nothing.
+func attrText(attr any) string {
+	fields := ir.AttrFields(attr)
+	if len(fields) == 0 {
+		return ""
 	}
-	p.linef(" : %s", n.Result.Type)
+	parts := make([]string, len(fields))
+	for i, f := range fields {
+		parts[i] = f.Name + " = " + f.Text
+	}
+	return " {" + strings.Join(parts, ", ") + "}"
 }

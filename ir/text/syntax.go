@@ -65,7 +65,7 @@ var items = map[string]string{
 	"TermAST":  "an integer expression",
 	"ValueAST": "a value of the attribute",
 	"FieldAST": "an attribute like axis = 1",
-	`"return"`: "a statement (in this order: symbol, input, param, state, %value = operation, return)",
+	`"return"`: "a statement (in this order: symbol, input, param, state, %value = operation or region, return)",
 }
 
 // expectation finds the first grammar item that a message of the parser

@@ -95,10 +95,11 @@ func TestParsedEqualsBuilt(t *testing.T) {
 	b := ir.NewBuilder("m", ir.Symbol{Name: "T", Def: ir.Rows}, ir.Symbol{Name: "E", Def: ir.Closing, Arg: 4})
 	token := b.Input("token", ir.Tensor(ir.I32, ir.Sym("T")))
 	b.Param(ir.Param{Name: "w", Type: ir.Tensor(ir.F32, ir.Dims(4, 2)...), Encoding: "bf16"})
-	b.State(ir.State{Name: "s", Row: ir.Tensor(ir.F32, ir.Dims(2)...), Keep: ir.Sym("E").Add(ir.Const(1))})
+	b.State(ir.State{Name: "s", Row: ir.Tensor(ir.F32, ir.Dims(2)...), Keep: ir.Sym("E").Add(ir.Const(1)), Stored: "bf16"})
 	x := b.Add(ops.TakeRows, nil, b.AddNaming(ops.Dequantize, nil, "w"), token)
 	b.Name(x, "x")
-	b.Return(b.Add(ops.Scale, ops.ByAttr{By: 0.5}, x))
+	b.Region("halve", "r", func() { x = b.Add(ops.Scale, ops.ByAttr{By: 0.5}, x) })
+	b.Return(x)
 	built, err := b.Module()
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +111,11 @@ func TestParsedEqualsBuilt(t *testing.T) {
 	if p, q := got.Params[0], built.Params[0]; p.Name != q.Name || !p.Type.Equal(q.Type) || p.Encoding != q.Encoding {
 		t.Errorf("parameter %v, want %v", *p, *q)
 	}
-	if p, q := got.States[0], built.States[0]; p.Name != q.Name || !p.Row.Equal(q.Row) || !p.Keep.Equal(q.Keep) {
+	if p, q := got.States[0], built.States[0]; p.Name != q.Name || !p.Row.Equal(q.Row) || !p.Keep.Equal(q.Keep) || p.Stored != q.Stored {
 		t.Errorf("state %v, want %v", *p, *q)
+	}
+	if r, w := got.Regions[0], built.Regions[0]; r.Kind != w.Kind || r.Name != w.Name || r.From != w.From || r.To != w.To || r.Yields[0].Ref() != w.Yields[0].Ref() {
+		t.Errorf("region %v, want %v", *r, *w)
 	}
 	for i, n := range got.Nodes {
 		w := built.Nodes[i]

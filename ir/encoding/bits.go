@@ -1,0 +1,169 @@
+package encoding
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// BitType is the type of a bit expression.
+type BitType uint8
+
+// Bits are 32 unsigned bits, Real is a float32, Truth a condition.
+const (
+	Bits BitType = iota
+	Real
+	Truth
+)
+
+// BitOp is an operation of a bit expression.
+type BitOp uint8
+
+// The operations; the comment gives operands and result.
+const (
+	BitWord   BitOp = iota // word Const of the unit: Bits
+	BitConst               // Const: Bits
+	BitReal                // Value: Real
+	BitShl                 // Bits, Bits (a constant below 32): Bits
+	BitShr                 // Bits, Bits (a constant below 32): Bits
+	BitAnd                 // Bits, Bits: Bits
+	BitOr                  // Bits, Bits: Bits
+	BitAdd                 // both Bits or both Real: the same
+	BitSub                 // Real, Real: Real
+	BitMul                 // Real, Real: Real
+	BitLess                // Bits, Bits: Truth
+	BitSelect              // Truth, then two of one type: that type
+	BitToReal              // the number as a float32: Bits: Real
+	BitAsReal              // the bits of a float32: Bits: Real
+	BitHalf                // the low 16 bits as an IEEE half: Bits: Real
+)
+
+var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half"}
+
+// BitExpr is a typed expression over the words of a unit. Expressions are
+// immutable; the constructors panic on operands of a wrong type, which is a
+// fault in the tables of this package.
+type BitExpr struct {
+	Op    BitOp
+	Type  BitType
+	Args  []*BitExpr
+	Const uint32
+	Value float32
+}
+
+func bitWord(i int) *BitExpr          { return &BitExpr{Op: BitWord, Const: uint32(i)} }
+func bitConst(v uint32) *BitExpr      { return &BitExpr{Op: BitConst, Const: v} }
+func bitReal(v float32) *BitExpr      { return &BitExpr{Op: BitReal, Type: Real, Value: v} }
+func (e *BitExpr) shl(n int) *BitExpr { return bitApply(BitShl, Bits, e, bitConst(uint32(n))) }
+func (e *BitExpr) and(m uint32) *BitExpr {
+	return bitApply(BitAnd, Bits, e, bitConst(m))
+}
+func (e *BitExpr) shr(n int) *BitExpr {
+	if n == 0 {
+		return e
+	}
+	return bitApply(BitShr, Bits, e, bitConst(uint32(n)))
+}
+
+// bitOperands are the types each operation takes; BitAdd and BitSelect are
+// checked apart.
+var bitOperands = map[BitOp][]BitType{
+	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
+	BitSub: {Real, Real}, BitMul: {Real, Real}, BitLess: {Bits, Bits},
+	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits},
+}
+
+func bitApply(op BitOp, t BitType, args ...*BitExpr) *BitExpr {
+	var types []BitType
+	for _, a := range args {
+		types = append(types, a.Type)
+	}
+	ok := false
+	switch want := bitOperands[op]; op {
+	case BitAdd:
+		ok = len(types) == 2 && types[0] == types[1] && types[0] == t && t != Truth
+	case BitSelect:
+		ok = len(types) == 3 && types[0] == Truth && types[1] == types[2] && types[1] == t
+	default:
+		ok = len(want) == len(types)
+		for i := range want {
+			ok = ok && want[i] == types[i]
+		}
+	}
+	if !ok {
+		panic(fmt.Sprintf("encoding: operands of %s in a bit expression have types %v", bitNames[op], types))
+	}
+	return &BitExpr{Op: op, Type: t, Args: args}
+}
+
+// String prints the expression.
+func (e *BitExpr) String() string {
+	switch e.Op {
+	case BitWord:
+		return fmt.Sprintf("word%d", e.Const)
+	case BitConst:
+		return fmt.Sprintf("%#x", e.Const)
+	case BitReal:
+		return fmt.Sprint(e.Value)
+	}
+	var args []string
+	for _, a := range e.Args {
+		args = append(args, a.String())
+	}
+	if len(args) == 2 {
+		return "(" + args[0] + " " + bitNames[e.Op] + " " + args[1] + ")"
+	}
+	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
+}
+
+// Eval interprets an expression of type Real over the words of a unit.
+func (e *BitExpr) Eval(words []uint32) float32 { return math.Float32frombits(e.bits(words)) }
+
+// bits evaluates any expression; a Real as its bits, a Truth as 0 or 1.
+func (e *BitExpr) bits(words []uint32) uint32 {
+	var a [3]uint32
+	for i, x := range e.Args {
+		a[i] = x.bits(words)
+	}
+	real := math.Float32frombits
+	switch e.Op {
+	case BitWord:
+		return words[e.Const]
+	case BitConst:
+		return e.Const
+	case BitReal:
+		return math.Float32bits(e.Value)
+	case BitShl:
+		return a[0] << (a[1] & 31)
+	case BitShr:
+		return a[0] >> (a[1] & 31)
+	case BitAnd:
+		return a[0] & a[1]
+	case BitOr:
+		return a[0] | a[1]
+	case BitAdd:
+		if e.Type == Bits {
+			return a[0] + a[1]
+		}
+		return math.Float32bits(real(a[0]) + real(a[1]))
+	case BitSub:
+		return math.Float32bits(real(a[0]) - real(a[1]))
+	case BitMul:
+		return math.Float32bits(real(a[0]) * real(a[1]))
+	case BitLess:
+		if a[0] < a[1] {
+			return 1
+		}
+		return 0
+	case BitSelect:
+		if a[0] != 0 {
+			return a[1]
+		}
+		return a[2]
+	case BitToReal:
+		return math.Float32bits(float32(a[0]))
+	case BitAsReal:
+		return a[0]
+	}
+	return math.Float32bits(F16ToF32(uint16(a[0])))
+}
