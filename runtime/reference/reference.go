@@ -63,6 +63,12 @@ func (d *Device) Step(rows []ir.Row, wanted []int) ([]float32, error) {
 	return out[0].F, nil
 }
 
+// Prefill is Step: the evaluator has one way to run rows.
+func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) { return d.Step(rows, wanted) }
+
+// Decode is Step.
+func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return d.Step(rows, wanted) }
+
 // Reset forgets a slot.
 func (d *Device) Reset(slot int32) { d.machine.Reset(slot) }
 

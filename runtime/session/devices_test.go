@@ -33,6 +33,10 @@ func (*fake) Vocab() int { return fakeVocab }
 
 func (f *fake) Reset(slot int32) { delete(f.seen, slot) }
 
+func (f *fake) Prefill(rows []ir.Row, wanted []int) ([]float32, error) { return f.Step(rows, wanted) }
+
+func (f *fake) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return f.Step(rows, wanted) }
+
 func (f *fake) Step(rows []ir.Row, wanted []int) ([]float32, error) {
 	if f.before != nil {
 		if err := f.before(rows, wanted); err != nil {

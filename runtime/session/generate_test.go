@@ -260,6 +260,10 @@ type constant struct {
 	logit float32
 }
 
+func (c constant) Prefill(rows []ir.Row, wanted []int) ([]float32, error) { return c.Step(rows, wanted) }
+
+func (c constant) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return c.Step(rows, wanted) }
+
 func (c constant) Step(rows []ir.Row, wanted []int) ([]float32, error) {
 	logits, err := c.fake.Step(rows, wanted)
 	for i := range logits {

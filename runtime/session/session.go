@@ -17,9 +17,13 @@ import (
 type Device interface {
 	// Vocab is the number of logits per row.
 	Vocab() int
-	// Step runs rows and returns Vocab logits for each wanted row, in the order
-	// of wanted; the slice is the caller's. On an error no slot changes.
-	Step(rows []ir.Row, wanted []int) ([]float32, error)
+	// Prefill runs rows of prompts, those of a slot one after another, and
+	// returns Vocab logits for each wanted row, in the order of wanted; the slice
+	// is the caller's. On an error no slot changes.
+	Prefill(rows []ir.Row, wanted []int) ([]float32, error)
+	// Decode is Prefill for steps that give each slot one row. The kind of a step
+	// picks the kernels, the number of rows never does.
+	Decode(rows []ir.Row, wanted []int) ([]float32, error)
 	// Reset forgets a slot, which then begins again at position 0.
 	Reset(slot int32)
 }
@@ -129,7 +133,7 @@ func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(don
 		if done+n == len(tokens) {
 			wanted = []int{n - 1}
 		}
-		logits, err := q.s.dev.Step(q.rows(nil, tokens[done:done+n]), wanted)
+		logits, err := q.s.dev.Prefill(q.rows(nil, tokens[done:done+n]), wanted)
 		if err != nil {
 			return err
 		}
@@ -174,7 +178,7 @@ func (s *Session) Decode(next []Next) error {
 		rows = n.Sequence.rows(rows, []int32{n.Token})
 		wanted[i] = i
 	}
-	logits, err := s.dev.Step(rows, wanted)
+	logits, err := s.dev.Decode(rows, wanted)
 	if err != nil {
 		return err
 	}
