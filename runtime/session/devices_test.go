@@ -217,7 +217,7 @@ func alone(t testing.TB, s subject, tokens []int32) [][]float32 {
 	for i, x := range tokens {
 		rows[i], wanted[i] = ir.Row{Token: x, Position: int32(i)}, i
 	}
-	logits, err := s.device(t).Step(rows, wanted)
+	logits, err := s.device(t).Prefill(rows, wanted)
 	if err != nil || len(logits) != len(tokens)*s.vocab {
 		t.Fatalf("%d logits for %d rows: %v", len(logits), len(rows), err)
 	}
