@@ -1,0 +1,132 @@
+package fusion
+
+import (
+	"fmt"
+	"math"
+
+	"smelt/ir"
+	"smelt/ir/ops"
+)
+
+var attentionPattern = pattern[Attention]{kind: KindAttention, at: attentionAt, results: attentionResults, name: attentionName}
+
+// FindAttention lists the sparse attentions in a scope.
+func FindAttention(s *Scope) ([]Found[Attention], []Miss) { return attentionPattern.find(s) }
+
+// ViewAttention reads a region of kind attention.
+func ViewAttention(m *ir.Module, r *ir.Region) (*Attention, error) {
+	return attentionPattern.view(m, r)
+}
+
+const (
+	scoreSpec = "thd,tkd->thk" // queries, keys
+	mixSpec   = "thk,tkd->thd" // probabilities, values
+)
+
+func attentionResults(a *Attention) []*ir.Value { return []*ir.Value{a.Result} }
+
+func attentionName(a *Attention) string {
+	return regionName("attend", nil, a.Window, a.Entries, a.Sink)
+}
+
+// attentionAt walks both ways from the softmax with a sink.
+func attentionAt(w *walk, n *ir.Node) *Attention {
+	if n.Op != ops.SinkSoftmax {
+		return nil
+	}
+	w.take(n)
+	a := &Attention{Sink: w.weight(n.Args[1]), Scale: 1}
+	masked := w.def(n.Args[0], ops.Mask)
+	w.check(isBelow(masked.Attr.(ops.MaskAttr).Fill), masked.Result, "expected -inf where there is no key")
+	scores := masked.Args[0]
+	if w.is(scores, ops.Scale) {
+		scaled := w.def(scores, ops.Scale)
+		a.Scale, scores = scaled.Attr.(ops.ByAttr).By, scaled.Args[0]
+	}
+	match := w.spec(scores, scoreSpec)
+	keys := match.Args[1]
+	w.query(a, match.Args[0])
+	w.keys(a, keys, masked.Args[1])
+
+	mixed := w.only(n.Result, ops.Einsum)
+	w.check(hasSpec(mixed, mixSpec) && mixed.Args[1] == keys, mixed.Result, "expected a mix of the keys %s", keys.Ref())
+	back := w.only(mixed.Result, ops.Rope)
+	w.input(back.Args[1], "position")
+	inverse := a.Rope
+	inverse.Inverse = !inverse.Inverse
+	w.check(back.Attr.(ops.RopeAttr) == inverse, back.Result, "expected the inverse of the queries' rotation")
+	a.Result = back.Result
+	return a
+}
+
+// query walks back from the finished queries to the raw product.
+func (w *walk) query(a *Attention, v *ir.Value) {
+	a.Heads, a.Dim = w.size(v, 1), w.size(v, 2)
+	rotated := w.def(v, ops.Rope)
+	w.input(rotated.Args[1], "position")
+	a.Rope = rotated.Attr.(ops.RopeAttr)
+	v = rotated.Args[0]
+	if norm, x := w.norm(v); norm != nil {
+		a.QNorm, v = norm, x
+	}
+	a.Q = w.def(v, ops.Reshape).Args[0]
+	w.shaped(a.Q, a.Heads*a.Dim)
+}
+
+// keys reads the window's rows, and those of entries behind them.
+func (w *walk) keys(a *Attention, keys, index *ir.Value) {
+	if w.is(keys, ops.Concat) {
+		rows, ids := w.def(keys, ops.Concat), w.def(index, ops.Concat)
+		w.along(rows, 1)
+		w.along(ids, 1)
+		w.check(len(rows.Args) == 2 && len(ids.Args) == 2, keys, "expected the window's rows, then entries")
+		if w.failed() {
+			return
+		}
+		seen := ids.Args[1]
+		a.Entries = w.read(rows.Args[1], seen)
+		if w.is(seen, ops.IndexRange) {
+			a.Ratio = w.visible(seen)
+		} else {
+			a.Selected = seen
+		}
+		keys, index = rows.Args[0], ids.Args[0]
+	}
+	a.Window, a.Size = w.read(keys, index), w.size(index, 1)
+	i, size := ir.Sym("i"), ir.Const(int64(a.Size))
+	position := w.def(index, ops.IndexRange).Args[0]
+	w.input(position, "position")
+	w.indexRange(index, position, i.Sub(size).Add(ir.Const(1)), size, i.Add(ir.Const(1)))
+}
+
+// read requires a reading of a state by this list in the rows' own slots.
+func (w *walk) read(v, index *ir.Value) string {
+	n := w.def(v, ops.Read)
+	w.input(n.Args[1], "slot")
+	w.check(n.Args[2] == index, v, "expected the rows %s of a state", index.Ref())
+	w.check(n.Attr.(ops.ReadAttr).Missing == 0, v, "expected 0 where there is no row")
+	if w.failed() {
+		return ""
+	}
+	return w.stateOf(n.Args[0])
+}
+
+// visible requires the list of entries a row sees, (j+1)*ratio <= position+1,
+// and returns the ratio.
+func (w *walk) visible(v *ir.Value) int {
+	n := w.def(v, ops.IndexRange)
+	w.input(n.Args[0], "position")
+	if w.failed() {
+		return 0
+	}
+	a := n.Attr.(ops.IndexRangeAttr)
+	var ratio int64
+	_, err := fmt.Sscanf(a.Limit.String(), "floor((i+1)/%d)", &ratio)
+	w.check(err == nil && ratio > 0, v, "expected the limit floor((i+1)/ratio), is %s", a.Limit)
+	if !w.failed() {
+		w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.reach().FloorDiv(ratio), ir.Sym("i").Add(ir.Const(1)).FloorDiv(ratio))
+	}
+	return int(ratio)
+}
+
+func isBelow(x float64) bool { return math.IsInf(x, -1) }

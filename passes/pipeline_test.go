@@ -1,0 +1,148 @@
+package passes
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smelt/ir"
+)
+
+const small = `module @small
+symbol T = rows
+input %token : tensor<T x i32>
+param @embed : tensor<16 x 8 x f32>
+%1 = dequantize @embed : tensor<16 x 8 x f32>
+%2 = take_rows(%1, %token) : tensor<T x 8 x f32>
+return %2
+`
+
+func same(_ *Context, m *ir.Module) (*ir.Module, error) { return m, nil }
+
+// TestRunErrors: what goes wrong in a pass is an error that names it.
+func TestRunErrors(t *testing.T) {
+	spoil := func(_ *Context, m *ir.Module) (*ir.Module, error) {
+		bad := *m
+		bad.Results = nil
+		return &bad, nil
+	}
+	for _, c := range []struct {
+		name string
+		run  func(*Context, *ir.Module) (*ir.Module, error)
+		want []string
+	}{
+		{"an error", func(*Context, *ir.Module) (*ir.Module, error) { return nil, errors.New("no luck") }, []string{"pass second: no luck"}},
+		{"a panic", func(*Context, *ir.Module) (*ir.Module, error) { panic("oh") }, []string{"pass second, module @small", "oh", "pipeline_test.go"}},
+		{"a broken module", spoil, []string{"pass second: module @small: returns nothing"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := run(parse(t, small), Options{}, []Pass{{"first", "does nothing", same}, {"second", "fails", c.run}})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %q, want %q in it", err, want)
+				}
+			}
+			if len(r.Stages) != 2 || r.Stages[1].Name != "first" || r.Module != r.Stages[1].Module {
+				t.Errorf("the stages before are not kept: %v", r.Stages)
+			}
+		})
+	}
+}
+
+// TestLeftovers: what no fusion covers is named.
+func TestLeftovers(t *testing.T) {
+	_, err := Run(parse(t, small), Options{})
+	const want = "pass check-fused: module @small: no fusion covers %1 = dequantize, %2 = take_rows; kernels exist for fusions only."
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestOrdered(t *testing.T) {
+	a, b := Pass{"a", "first", same}, Pass{"b", "second", same}
+	for _, c := range []struct {
+		name   string
+		passes []Pass
+		orders []order
+		want   string
+	}{
+		{"right", []Pass{a, b}, []order{{"a", "b", "so be it"}}, ""},
+		{"wrong order", []Pass{b, a}, []order{{"a", "b", "so be it"}}, "passes: a must run before b: so be it"},
+		{"unknown", []Pass{a}, []order{{"a", "b", "so be it"}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
+		{"no reason", []Pass{a, b}, []order{{"a", "b", ""}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
+		{"twice", []Pass{a, a}, nil, "passes: two passes are named a"},
+		{"no doc", []Pass{{"a", "", same}}, nil, `passes: pass 0 ("a") lacks its name, doc or function`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer func() {
+				if got, _ := recover().(string); got != c.want {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+			}()
+			ordered(c.passes, c.orders)
+		})
+	}
+}
+
+// TestDump: one file for each stage, which prints the stage.
+func TestDump(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "stages")
+	r, err := run(parse(t, small), Options{Dump: DumpTo(dir)}, []Pass{{"first", "does nothing", same}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"00_input.ir", "01_first.ir"} {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || string(got) != r.Stages[i].Text() {
+			t.Errorf("%s: %v, %q", name, err, got)
+		}
+	}
+	if _, err := run(parse(t, small), Options{Dump: DumpTo(filepath.Join(dir, "00_input.ir"))}, nil); err == nil || !strings.Contains(err.Error(), "dump of the stage input") {
+		t.Errorf("a file in the folder's place: got %v", err)
+	}
+}
+
+func TestCanonicalise(t *testing.T) {
+	const src = `module @moves
+symbol T = rows
+input %token : tensor<T x i32>
+param @embed : tensor<16 x 8 x f32>
+param @unused : tensor<8 x f32>
+%1 = dequantize @embed : tensor<16 x 8 x f32>
+%2 = take_rows(%1, %token) : tensor<T x 8 x f32>
+%3 = reshape(%2) {shape = [T, 8]} : tensor<T x 8 x f32>
+%4 = dequantize @unused : tensor<8 x f32>
+%5 = mul(%3, %4) : tensor<T x 8 x f32>
+%6 = slice(%3) {axis = -1, count = 8} : tensor<T x 8 x f32>
+%7 = reshape(%6) {shape = [T, 2, 4]} : tensor<T x 2 x 4 x f32>
+%8 = reshape(%7) {shape = [T, 4, 2]} : tensor<T x 4 x 2 x f32>
+%named = reshape(%8) {shape = [T, 4, 2]} : tensor<T x 4 x 2 x f32>
+return %named
+`
+	const want = `module @moves
+symbol T = rows
+input %token : tensor<T x i32>
+param @embed : tensor<16 x 8 x f32>
+param @unused : tensor<8 x f32>
+%1 = dequantize @embed : tensor<16 x 8 x f32>
+%2 = take_rows(%1, %token) : tensor<T x 8 x f32>
+%named = reshape(%2) {shape = [T, 4, 2]} : tensor<T x 4 x 2 x f32>
+return %named
+`
+	r, err := run(parse(t, src), Options{}, []Pass{passNamed(t, "canonicalise")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Stages[1].Text(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	const report = "9 to 3 operations, 0 regions: dead code 4, reshape of a reshape 2, reshape to the same shape 1, slice of all 1"
+	if got := r.Stages[1].Report.String(); got != report {
+		t.Errorf("got %s\nwant %s", got, report)
+	}
+}
