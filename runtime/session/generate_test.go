@@ -260,7 +260,9 @@ type constant struct {
 	logit float32
 }
 
-func (c constant) Prefill(rows []ir.Row, wanted []int) ([]float32, error) { return c.Step(rows, wanted) }
+func (c constant) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
+	return c.Step(rows, wanted)
+}
 
 func (c constant) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return c.Step(rows, wanted) }
 

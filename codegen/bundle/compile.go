@@ -1,0 +1,107 @@
+package bundle
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"smelt/codegen/lower"
+	"smelt/codegen/plan"
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/models/checkpoint"
+	"smelt/passes"
+)
+
+// Source is what is compiled: a graph whose parameters are bound to a checkpoint.
+type Source struct {
+	Name       string // of the model
+	Graph      *ir.Module
+	Checkpoint *checkpoint.Checkpoint
+	Binding    *checkpoint.Binding
+}
+
+// Options are what smelt compile can be told. Zero values mean the defaults.
+type Options struct {
+	Context int // tokens of the longest sequence
+	Chunk   int // rows of a prefill step
+	Slots   int // sequences at once
+	Wanted  int // rows of a step whose logits are asked for
+	Formats passes.Formats
+	// Dump sees every stage of the passes; see passes.DumpTo.
+	Dump func(index int, pass string, m *ir.Module) error
+}
+
+// Defaults: a chunk of 512 rows reads each weight once for many rows while its
+// arena stays far below the weights; 16 wanted rows are those of a decode step.
+const (
+	DefaultContext = 8192
+	DefaultChunk   = 512
+	DefaultSlots   = 1
+	DefaultWanted  = lower.MaxDecodeRows
+)
+
+// defaults fills in what is zero.
+func (o Options) defaults() Options {
+	for _, f := range []struct {
+		field *int
+		value int
+	}{{&o.Context, DefaultContext}, {&o.Chunk, DefaultChunk}, {&o.Slots, DefaultSlots}, {&o.Wanted, DefaultWanted}} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	if o.Formats.Rows == "" {
+		o.Formats.Rows = "fp8"
+	}
+	if o.Formats.Keys == "" {
+		o.Formats.Keys = "fp4"
+	}
+	return o
+}
+
+// Compile takes a bound graph through the passes and plans its kernels. The
+// stages of the passes come with it, for inspection; on an error as far as
+// they were reached.
+func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
+	o = o.defaults()
+	stages, err := passes.Run(s.Graph, passes.Options{Formats: o.Formats, Dump: o.Dump})
+	if err != nil {
+		return nil, stages, err
+	}
+	lead := map[string]int{}
+	for _, p := range s.Graph.Params {
+		lead[p.Name] = 1
+		if p.Type.Rank() == 3 {
+			n, _ := p.Type.Shape[0].Value()
+			lead[p.Name] = int(n)
+		}
+	}
+	params := storage.Bound(s.Checkpoint, s.Binding, func(name string) int { return lead[name] })
+	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: lower.Metal})
+	if err != nil {
+		return nil, stages, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, stages, fmt.Errorf("a bug in the planner: %w", err)
+	}
+	dir, err := filepath.Abs(s.Checkpoint.Dir)
+	if err != nil {
+		return nil, stages, err
+	}
+	b := &Bundle{
+		Name: s.Name, Checkpoint: dir, Layout: s.Binding.Layout, Config: Digest(s.Checkpoint.ConfigJSON()), Files: Files(s.Checkpoint),
+		CacheRows: o.Formats.Rows, CacheKeys: o.Formats.Keys, Module: stages.Module, Plan: p, Params: params,
+	}
+	b.Notes = notes(stages)
+	return b, stages, nil
+}
+
+// notes keeps what the passes decided.
+func notes(r *passes.Result) []string {
+	var out []string
+	for _, s := range r.Stages[1:] {
+		out = append(out, s.Name+": "+s.Report.String())
+		out = append(out, s.Report.Notes...)
+	}
+	return out
+}

@@ -1,0 +1,94 @@
+package kernel
+
+// Stmt is a statement; the types below are all there are.
+type Stmt interface{ stmt() }
+
+// Comment is a remark for readers of the printed kernel.
+type Comment struct{ Text string }
+
+// Let names a value that does not change.
+type Let struct {
+	Name  string
+	Value *Expr
+}
+
+// Var declares a variable of the thread.
+type Var struct {
+	Name string
+	Init *Expr
+}
+
+// Set assigns to a Var.
+type Set struct {
+	Name  string
+	Value *Expr
+}
+
+// Store writes Value to element Index of a place.
+type Store struct {
+	Space Space // Device or Threadgroup
+	Name  string
+	Index *Expr
+	Value *Expr
+}
+
+// For counts Name (i32) from Lo while it is below Hi, in steps of Step.
+type For struct {
+	Name         string
+	Lo, Hi, Step *Expr
+	Body         []Stmt
+}
+
+// If runs Then where the condition holds, else Else.
+type If struct {
+	Cond       *Expr
+	Then, Else []Stmt
+}
+
+// Barrier makes all threads of the threadgroup meet. What they wrote to
+// threadgroup memory, and with Device also to device memory, is seen by all
+// of the threadgroup after it.
+type Barrier struct{ Device bool }
+
+// Fragment declares an 8x8 matrix of F32 or F16 held by a SIMD group, filled
+// with zero. How lanes hold it is the target's secret.
+type Fragment struct {
+	Name string
+	Elem Scalar
+}
+
+// FragmentLoad reads a fragment: row r, column c is element Index+r*Stride+c of
+// the place (c*Stride+r with Transpose).
+type FragmentLoad struct {
+	Name      string
+	Space     Space
+	Place     string
+	Index     *Expr
+	Stride    *Expr
+	Transpose bool
+}
+
+// FragmentStore writes a fragment to a place, laid out as in FragmentLoad.
+type FragmentStore struct {
+	Name   string
+	Space  Space
+	Place  string
+	Index  *Expr
+	Stride *Expr
+}
+
+// FragmentMultiply is D += A times B.
+type FragmentMultiply struct{ D, A, B string }
+
+func (*Comment) stmt()          {}
+func (*Let) stmt()              {}
+func (*Var) stmt()              {}
+func (*Set) stmt()              {}
+func (*Store) stmt()            {}
+func (*For) stmt()              {}
+func (*If) stmt()               {}
+func (*Barrier) stmt()          {}
+func (*Fragment) stmt()         {}
+func (*FragmentLoad) stmt()     {}
+func (*FragmentStore) stmt()    {}
+func (*FragmentMultiply) stmt() {}

@@ -1,0 +1,238 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/passes/fusion"
+)
+
+// Keys a decode threadgroup goes through. A row's keys are numbered alike
+// whatever the step's other rows are, so a split holds the same keys always.
+const (
+	keysPerSplit    = 64  // with a list of entries: some hundred keys in all
+	keysPerSplitAll = 128 // of window and all visible entries, which may be thousands: fewer partial results
+)
+
+// lowerAttention makes one launch, or where a decode step's keys are split, one
+// that mixes the keys of each split and one that merges the mixes.
+func lowerAttention(in *Input) ([]Launch, error) {
+	v, err := fusion.ViewAttention(in.Module, in.Region)
+	if err != nil {
+		return nil, err
+	}
+	return in.attention(v)
+}
+
+func (in *Input) attention(v *fusion.Attention) ([]Launch, error) {
+	a, err := in.newAttention(v)
+	if err != nil {
+		return nil, err
+	}
+	attend, err := a.attend()
+	if err != nil || a.keys == 0 {
+		return []Launch{attend}, err
+	}
+	merge, err := a.merge()
+	return []Launch{attend, merge}, err
+}
+
+// attention is a region with its schedule.
+type attention struct {
+	*fusion.Attention
+	in     *Input
+	rows   string // symbol
+	reach  string // symbol; with all visible entries
+	heads  int    // that a SIMD group works on: a key is decoded once for them
+	groups int    // SIMD groups of a threadgroup
+	keys   int    // a split has; 0: not split
+	mixes  *Scratch
+	stats  *Scratch // largest score and sum of a split's weights, for each head
+}
+
+func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
+	a := &attention{Attention: v, in: in}
+	if v.Dim%4 != 0 || v.Rope.Dims > v.Dim {
+		return nil, fmt.Errorf("vectors of %d elements, %d of them rotated; kernels need a multiple of 4", v.Dim, v.Rope.Dims)
+	}
+	var err error
+	if a.rows, err = rowsSymbol(v.Q); err != nil {
+		return nil, err
+	}
+	if a.allVisible() {
+		if a.reach, err = in.symbol(ir.Reach); err != nil {
+			return nil, err
+		}
+	}
+	a.schedule()
+	if a.keys > 0 {
+		parts := ir.Sym(a.rows).Mul(a.splits()).Mul(ir.Const(int64(v.Heads)))
+		a.mixes = &Scratch{Name: "mixes", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
+		a.stats = &Scratch{Name: "stats", Bytes: parts.Mul(ir.Const(8))}
+	}
+	return a, nil
+}
+
+// symbol is the name of the module's symbol of that definition.
+func (in *Input) symbol(def ir.SymbolDef) (string, error) {
+	for _, s := range in.Module.Symbols {
+		if s.Def == def {
+			return s.Name, nil
+		}
+	}
+	return "", fmt.Errorf("the module declares no symbol %s", def)
+}
+
+func (a *attention) allVisible() bool { return a.Entries != "" && a.Selected == nil }
+
+func (a *attention) schedule() {
+	const maxHeads, maxGroups, wide = 2, 4, 512
+	a.heads = maxHeads
+	if a.Dim > wide || a.Heads%maxHeads != 0 {
+		a.heads = 1
+	}
+	a.groups = divisor(a.Heads/a.heads, maxGroups)
+	if a.in.Kind == Prefill {
+		return
+	}
+	switch {
+	case a.allVisible():
+		a.keys = keysPerSplitAll
+	case a.Entries != "":
+		a.keys = keysPerSplit
+	case a.Size > keysPerSplitAll:
+		a.keys = keysPerSplit
+	}
+}
+
+// divisor is the largest divisor of n that is at most limit.
+func divisor(n, limit int) int {
+	for d := min(n, limit); ; d-- {
+		if n%d == 0 {
+			return d
+		}
+	}
+}
+
+func (a *attention) settings() []kernel.Setting {
+	keys := kernel.Setting{Name: "keys", Value: "not split", Why: "a prefill step has rows enough to fill the machine"}
+	switch {
+	case a.keys > 0:
+		keys.Value, keys.Why = fmt.Sprintf("%d a split", a.keys), "one row's heads make few threadgroups"
+	case a.in.Kind == Decode:
+		keys.Why = "they fit one split"
+	}
+	return []kernel.Setting{
+		{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads), Why: "a key is read and decoded once for them; more need too many registers"},
+		{Name: "SIMD groups", Value: fmt.Sprint(a.groups), Why: "they read the same keys at about the same time"},
+		keys,
+	}
+}
+
+// listed is the number of entries a row looks at, if it is fixed.
+func (a *attention) listed() int {
+	if a.Selected == nil {
+		return 0
+	}
+	return dim(a.Selected, 1)
+}
+
+// splits is their number for the step's longest row.
+func (a *attention) splits() ir.Expr {
+	n := ir.Const(int64(a.Size + a.listed()))
+	if a.allVisible() {
+		n = n.Add(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
+	}
+	return ceilDiv(n, a.keys)
+}
+
+// rowKeys is what a kernel knows of one row's keys. Number k below Size is
+// position p-(Size-1)+k, the others are entries.
+type rowKeys struct {
+	row, position, slot *kernel.Expr
+	entries             *kernel.Expr // how many, nil if there are none
+	first, end          *kernel.Expr // numbers of keys: those before first lie before the sequence
+}
+
+func (a *attention) rowKeys(u *unit, row *kernel.Expr) rowKeys {
+	k := rowKeys{row: row}
+	k.position = u.Let("position", u.StepAt("position", row))
+	k.slot = u.Let("slot", u.StepAt("slot", row))
+	k.first = u.Let("first_key", i32(a.Size-1).Sub(k.position).Max(i32(0)))
+	switch {
+	case a.allVisible():
+		k.entries = u.Let("visible", k.position.Add(i32(1)).Div(i32(a.Ratio)))
+	case a.Selected != nil:
+		k.entries = i32(a.listed())
+	}
+	k.end = i32(a.Size)
+	if k.entries != nil {
+		k.end = u.Let("end_key", i32(a.Size).Add(k.entries))
+	}
+	return k
+}
+
+// splitCount is splits, in a kernel.
+func (a *attention) splitCount(u *unit) *kernel.Expr {
+	n := i32(a.Size + a.listed())
+	if a.allVisible() {
+		n = n.Add(u.StepValue(a.reach).Div(i32(a.Ratio)))
+	}
+	return u.Let("splits", n.Add(i32(a.keys-1)).Div(i32(a.keys)))
+}
+
+// part is the index of a head's partial result.
+func (a *attention) part(row, splits, split, head *kernel.Expr) *kernel.Expr {
+	return row.Mul(splits).Add(split).Mul(i32(a.Heads)).Add(head)
+}
+
+// merge combines the splits of each head, a threadgroup for one head of a row.
+// Splits are taken in ascending order, so that the bits depend on the row alone.
+func (a *attention) merge() (Launch, error) {
+	width, chunks := a.in.Target.SimdWidth, a.Dim/4
+	threads := (chunks + width - 1) / width * width
+	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: threads}, a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a thread makes four elements")...)
+	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Read)
+	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Read)
+	sink := u.vector("sink", a.Sink)
+	result := u.activation4("result", a.Result, kernel.Write)
+
+	head := u.Let("head", kernel.Group(0))
+	k := a.rowKeys(u, u.Let("row", kernel.Group(1)))
+	splits := a.splitCount(u)
+	from := u.Let("from", k.first.Div(i32(a.keys)))
+	to := u.Let("to", k.end.Add(i32(a.keys-1)).Div(i32(a.keys)))
+	each := func(body func(part *kernel.Expr)) {
+		u.For("split", from, to, i32(1), func(split *kernel.Expr) {
+			body(u.Let("part", a.part(k.row, splits, split, head)))
+		})
+	}
+	own := u.Let("own", sink.At(head))
+	top := u.Var("top", own)
+	each(func(part *kernel.Expr) { top.Set(top.Max(stats.At(part.Mul(i32(2))))) })
+	chunk := kernel.Thread()
+	write := func() {
+		sum, mix := u.Var("sum", own.Sub(top.Expr).Exp()), u.Var("mix", splat(f32(0)))
+		each(func(part *kernel.Expr) {
+			// A split without a key has top -inf, sum 0 and mix 0, which change no bit.
+			weight := u.Let("weight", stats.At(part.Mul(i32(2))).Sub(top.Expr).Exp())
+			sum.Set(weight.Fma(stats.At(part.Mul(i32(2)).Add(i32(1))), sum.Expr))
+			mix.Set(splat(weight).Fma(mixes.At(part.Mul(i32(chunks)).Add(chunk)), mix.Expr))
+		})
+		mix.Set(mix.Div(splat(sum.Expr)))
+		back := a.rotation(u, k.row, true)
+		back.apply(chunk, mix)
+		result.Set(k.row.Mul(i32(a.Heads)).Add(head).Mul(i32(chunks)).Add(chunk), mix.Expr)
+	}
+	u.guard(nil, chunk.Lt(i32(chunks)), threads != chunks, write)
+	return u.launch("merge", ir.Const(int64(a.Heads)), ir.Sym(a.rows))
+}
+
+// vectors is a pointer to vectors of four f32.
+func (u *unit) vectors(name string, arg Arg, access kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
+}
+
+// splat is a vector of four equal elements.
+func splat(x *kernel.Expr) *kernel.Expr { return kernel.Vector(x, x, x, x) }

@@ -1,0 +1,207 @@
+package lower
+
+import (
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/passes/fusion"
+)
+
+// In prefill rows are grouped by expert: "route" chooses and weighs, "group"
+// lists each expert's choices (row*K+k, ascending), and the products go through
+// an expert's list a tile of rows at a time, so that a weight is unpacked once
+// for many rows.
+
+// lists are the choices of each expert.
+type lists struct {
+	counts *Scratch // [experts] i32
+	items  *Scratch // [experts, rows*K] i32
+	k      int
+	rows   string
+}
+
+func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
+	rows, err := rowsSymbol(e.X)
+	if err != nil {
+		return nil, err
+	}
+	weights := &Scratch{Name: "weights", Bytes: ir.Sym(rows).Mul(ir.Const(int64(4 * e.K)))}
+	route, err := expertsRoute(in, e, rows, weights)
+	if err != nil {
+		return nil, err
+	}
+	group, l, err := groupChoices(in, e.IDs, e.Experts)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := expertsHidden(in, e, l, weights)
+	return []Launch{route, group, hidden}, err
+}
+
+// expertsRoute: a SIMD group a row.
+func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (Launch, error) {
+	const groups = 4
+	u := in.begin(in.kernelName("route"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("a row's experts and their weights, a SIMD group a row")...)
+	r := u.router(e)
+	to := u.scratch("choice_weights", weights, kernel.F32, kernel.Write)
+	if u.err != nil {
+		return Launch{}, u.err
+	}
+	row := u.Let("row", kernel.Group(0).Mul(i32(groups)).Add(kernel.Simd()))
+	u.If(row.Lt(u.StepValue(rows)), func() {
+		ids, ws := r.route(row)
+		u.If(kernel.Lane().Eq(i32(0)), func() {
+			r.store(row, ids, ws)
+			for k, w := range ws {
+				to.Set(row.Mul(i32(e.K)).Add(i32(k)), w)
+			}
+		}, nil)
+	}, nil)
+	return u.launch("route", ceilDiv(ir.Sym(rows), groups))
+}
+
+// groupChoices lists, a threadgroup an expert, the choices of that expert.
+func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error) {
+	const threads = 256
+	rows, err := rowsSymbol(ids)
+	if err != nil {
+		return Launch{}, nil, err
+	}
+	k := dim(ids, 1)
+	choices := ir.Sym(rows).Mul(ir.Const(int64(k)))
+	l := &lists{k: k, rows: rows,
+		counts: &Scratch{Name: "expert_counts", Bytes: ir.Const(int64(4 * experts))},
+		items:  &Scratch{Name: "expert_choices", Bytes: choices.Mul(ir.Const(int64(4 * experts)))},
+	}
+	u := in.begin(in.kernelName("group"), kernel.Schedule{Threads: threads}, in.doc("the choices of each expert in ascending order, a threadgroup an expert")...)
+	chosen := u.activation("ids", ids, kernel.Read)
+	counts, items := u.scratch("counts", l.counts, kernel.I32, kernel.Write), u.scratch("choices", l.items, kernel.I32, kernel.Write)
+	expert := u.Let("expert", kernel.Group(0))
+	total := u.Let("total", u.StepValue(rows).Mul(i32(k)))
+	found := u.SharedArray("found", kernel.I32, threads/32)
+	count := u.Var("count", i32(0))
+	u.For("base", i32(0), total, i32(threads), func(base *kernel.Expr) {
+		at := u.Let("choice", base.Add(kernel.Thread()))
+		mine := u.Var("mine", i32(0))
+		u.If(at.Lt(total), func() { mine.Set(chosen.At(at).Eq(expert).Select(i32(1), i32(0))) }, nil)
+		before := u.Let("before", mine.SimdPrefix())
+		inGroup := u.Let("in_group", mine.SimdSum())
+		u.Barrier()
+		u.If(kernel.Lane().Eq(i32(0)), func() { found.Set(kernel.Simd(), inGroup) }, nil)
+		u.Barrier()
+		offset, all := u.Var("offset", count.Expr), u.Var("all", i32(0))
+		for s := range threads / 32 {
+			n := u.Let("n", found.At(i32(s)))
+			offset.Set(offset.Add(kernel.Simd().Gt(i32(s)).Select(n, i32(0))))
+			all.Set(all.Add(n))
+		}
+		u.If(mine.Eq(i32(1)), func() { items.Set(expert.Mul(total).Add(offset.Expr).Add(before), at) }, nil)
+		count.Set(count.Add(all.Expr))
+	})
+	u.If(kernel.Thread().Eq(i32(0)), func() { counts.Set(expert, count.Expr) }, nil)
+	launch, err := u.launch("group", ir.Const(int64(experts)))
+	return launch, l, err
+}
+
+// listed is a kernel that goes through an expert's list, a tile of rows at a time.
+type listed struct {
+	*unit
+	*gemm
+	counts, items kernel.Buffer
+	total         *kernel.Expr // choices of the step
+	expert, first *kernel.Expr
+	l             *lists
+}
+
+func (u *unit) listed(l *lists) *listed {
+	return &listed{
+		unit: u, gemm: u.newGemm(), l: l,
+		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
+		total: u.Let("total", u.StepValue(l.rows).Mul(i32(l.k))),
+		first: u.Let("first", kernel.Group(0).Mul(i32(gemmOutputs))), expert: u.Let("expert", kernel.Group(1)),
+	}
+}
+
+// tiles runs f for each tile of the expert's list.
+func (p *listed) tiles(f func(t *tileOfList)) {
+	count := p.unit.Let("count", p.counts.At(p.expert))
+	p.unit.For("tile0", i32(0), count, i32(gemmRows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
+}
+
+type tileOfList struct {
+	*listed
+	at, count *kernel.Expr
+}
+
+// choice is the r-th of the tile, or the last of the list.
+func (t *tileOfList) choice(r *kernel.Expr) *kernel.Expr {
+	item := t.at.Add(r).Min(t.count.Sub(i32(1)))
+	return t.unit.Let("choice", t.items.At(t.expert.Mul(t.total).Add(item)))
+}
+
+func (t *tileOfList) live(r *kernel.Expr) *kernel.Expr { return t.at.Add(r).Lt(t.count) }
+
+// expertsHidden is silu(gate)*up times the weight, for every choice.
+func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (Launch, error) {
+	u := in.begin(in.kernelName("hidden"), gemmSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
+	gate, up := u.expertMatrix("gate", e.Gate, e.IDs), u.expertMatrix("up", e.Up, e.IDs)
+	x, d := u.activation("x", e.X, kernel.Read), dim(e.X, 1)
+	ws := u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
+	mid := u.activation("mid", e.Mid, kernel.Write)
+	if u.err != nil {
+		return Launch{}, u.err
+	}
+	p := u.listed(l)
+	g, m := gate.open(p.expert), up.open(p.expert)
+	p.tiles(func(t *tileOfList) {
+		load := func(r, k *kernel.Expr) *kernel.Expr {
+			row := t.choice(r).Div(i32(e.K))
+			return t.live(r).Select(x.At(row.Mul(i32(d)).Add(k)), f32(0))
+		}
+		p.multiply(g, p.first, load)
+		gates := p.gemm.keep()
+		p.multiply(m, p.first, load)
+		for i, v := range gates {
+			at := u.Let("i", kernel.Thread().Add(i32(i*gemmThreads)))
+			r, n := u.Let("tile_row", at.Div(i32(gemmOutputs))), u.Let("n", p.first.Add(at.Rem(i32(gemmOutputs))))
+			u.If(t.live(r).And(n.Lt(i32(e.F))), func() {
+				c := t.choice(r)
+				mid.Set(c.Mul(i32(e.F)).Add(n), swiglu(v.Expr, p.out.At(at), e.Limit).Mul(ws.At(c)))
+			}, nil)
+		}
+		u.Barrier()
+	})
+	return u.launch("hidden", ir.Const(int64((e.F+gemmOutputs-1)/gemmOutputs)), ir.Const(int64(e.Experts)))
+}
+
+// expertsDown makes the down product of every choice, into to [rows*K, width].
+func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, error) {
+	p, err := in.Params.Get(e.Down)
+	if err != nil {
+		return nil, err
+	}
+	group, l, err := groupChoices(in, e.IDs, p.Lead)
+	if err != nil {
+		return nil, err
+	}
+	u := in.begin(in.kernelName("down"), gemmSchedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
+	down := u.expertMatrix("down", e.Down, e.IDs)
+	mid := u.activation("mid", e.Mid, kernel.Read)
+	y := u.scratch("y_parts", to, kernel.F32, kernel.Write)
+	if u.err != nil {
+		return nil, u.err
+	}
+	q := u.listed(l)
+	o := down.open(q.expert)
+	q.tiles(func(t *tileOfList) {
+		q.multiply(o, q.first, func(r, k *kernel.Expr) *kernel.Expr {
+			return t.live(r).Select(mid.At(t.choice(r).Mul(i32(down.cols)).Add(k)), f32(0))
+		})
+		q.each(func(r, out, v *kernel.Expr) {
+			n := u.Let("n", q.first.Add(out))
+			u.If(t.live(r).And(n.Lt(i32(down.n))), func() { y.Set(t.choice(r).Mul(i32(down.n)).Add(n), v) }, nil)
+		})
+		u.Barrier()
+	})
+	launch, err := u.launch("down", ir.Const(int64((down.n+gemmOutputs-1)/gemmOutputs)), ir.Const(int64(p.Lead)))
+	return []Launch{group, launch}, err
+}

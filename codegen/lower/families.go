@@ -1,0 +1,10 @@
+package lower
+
+import "smelt/passes/fusion"
+
+// families is the table of kernel families.
+var families = []Family{
+	{Kind: fusion.KindLinear, Doc: "products that share an input", Lower: lowerLinear},
+	{Kind: fusion.KindMix, Doc: "residual streams: a half block's result in, the next one's input out", Lower: lowerMix},
+	{Kind: fusion.KindExperts, Doc: "routing and the chosen experts' hidden vectors", Lower: lowerExperts},
+}

@@ -1,0 +1,126 @@
+// Package lower turns fused regions into launches of kernels. One file per
+// kernel family and step kind; families are the rows of a table. It knows
+// regions (package fusion) and stored weights (package storage), no model.
+package lower
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/ir/encoding"
+)
+
+// Kind is the kind of a step; it picks the kernels, the number of rows never does.
+type Kind uint8
+
+// The kinds of steps.
+const (
+	Decode  Kind = iota // 1 to MaxDecodeRows rows; a row's bits do not depend on its companions
+	Prefill             // up to a chunk of rows
+)
+
+// MaxDecodeRows is the most rows a decode step takes.
+const MaxDecodeRows = 16
+
+func (k Kind) String() string {
+	if k == Prefill {
+		return "prefill"
+	}
+	return "decode"
+}
+
+// Launch is one dispatch.
+type Launch struct {
+	Kernel *kernel.Kernel
+	Region string     // the region it stands for
+	Role   string     // what it does there: "score", "merge"; empty if the region is one launch
+	Grid   [3]ir.Expr // threadgroups, over the module's symbols
+	Args   []Arg      // one for each of the kernel's parameters, in order
+}
+
+// Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
+// and Scalar is set.
+type Arg struct {
+	Param   string
+	Value   *ir.Value  // an activation in the arena
+	Scratch *Scratch   // memory of the region in the arena
+	Weight  *WeightArg // a plane of a parameter, or its table of pieces
+	State   string     // a cache; all slots, from the first byte
+	Scalar  *int32     // bits of a 32-bit scalar
+	Touched *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
+}
+
+// WeightArg is the address of a stored plane, aligned down to Align bytes (a
+// kernel that loads words is told by how many bits to shift), or the table of
+// a plane's pieces: for piece i an i64, the bytes from piece 0's aligned-down
+// address to piece i's first byte.
+type WeightArg struct {
+	Param string
+	Role  encoding.Role
+	Align int
+	Table bool
+}
+
+// Scratch is memory that lives from the region's first launch that names it
+// to its last.
+type Scratch struct {
+	Name  string
+	Bytes ir.Expr // over the module's symbols
+}
+
+// Cache is the layout of a state's memory: Slots logs, each a ring of
+// Capacity rows of RowBytes bytes; index i of a slot lies at row i mod
+// Capacity (Capacity is a power of two where the log is a ring).
+type Cache struct {
+	State    *ir.State
+	Row      encoding.RowLayout
+	Capacity int
+	Ring     bool
+	Slots    int
+}
+
+// Input is what lowering a region needs to know.
+type Input struct {
+	Module *ir.Module
+	Region *ir.Region
+	Kind   Kind
+	Params storage.Parameters
+	Caches map[string]*Cache
+	Step   *Step
+	Target Target
+}
+
+// Target holds the numbers of the machine that schedules depend on.
+type Target struct {
+	Name         string
+	SimdWidth    int
+	MaxThreads   int
+	SharedMemory int // bytes
+}
+
+// Metal is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB
+// a threadgroup (Metal feature set tables).
+var Metal = Target{Name: "metal", SimdWidth: 32, MaxThreads: 1024, SharedMemory: 32 << 10}
+
+// Family lowers one kind of region.
+type Family struct {
+	Kind  string // of the region
+	Doc   string
+	Lower func(*Input) ([]Launch, error)
+}
+
+// Lower picks the family of the input's region and lowers it.
+func Lower(in *Input) ([]Launch, error) {
+	for _, f := range families {
+		if f.Kind == in.Region.Kind {
+			launches, err := f.Lower(in)
+			if err != nil {
+				return nil, fmt.Errorf("region @%s (%s, %s): %w", in.Region.Name, in.Region.Kind, in.Kind, err)
+			}
+			return launches, nil
+		}
+	}
+	return nil, fmt.Errorf("region @%s: no family of kernels for kind %q", in.Region.Name, in.Region.Kind)
+}

@@ -1,0 +1,245 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/storage"
+	"smelt/ir/encoding"
+)
+
+// matrix is a parameter as a kernel reads it: units of packed words with
+// their scales and biases, from any byte on.
+//
+// A parameter of three dimensions is one matrix for each leading index (expert,
+// group), in one piece or in a piece for each; open chooses one.
+type matrix struct {
+	u      *unit
+	p      *storage.Parameter
+	unpack encoding.Unpack
+	n      int // rows for each leading index
+	cols   int
+
+	words    kernel.Buffer
+	rowWords int
+	shift    *kernel.Expr  // bits that words are shifted by, in one piece; nil: words are aligned
+	table    kernel.Buffer // byte offsets of pieces, if there are several
+	pieces   int
+	index    kernel.Scalar // of word indices: i64 where the plane may pass 2^31 words
+
+	scales, biases factorPlane
+}
+
+// factorPlane is the plane of scales or of biases.
+type factorPlane struct {
+	*encoding.Factor
+	cols  int // factors in a stored row
+	at    func(i *kernel.Expr) *kernel.Expr
+	bytes kernel.Buffer // with a table: the plane's bytes
+	table kernel.Buffer
+}
+
+// matrix binds a parameter's planes; name begins the names of its arguments.
+func (u *unit) matrix(name, param string) *matrix {
+	m, err := u.newMatrix(name, param)
+	if err != nil {
+		u.fail("%w", err)
+		return nil
+	}
+	return m
+}
+
+func (u *unit) newMatrix(name, param string) (*matrix, error) {
+	p, err := u.in.Params.Get(param)
+	if err != nil {
+		return nil, err
+	}
+	if p.Encoding == nil {
+		return nil, fmt.Errorf("parameter @%s holds integers (%s), a product needs real numbers", param, p.Integer)
+	}
+	unpack, err := encoding.UnpackOf(p.Encoding)
+	if err != nil {
+		return nil, fmt.Errorf("parameter @%s: %w", param, err)
+	}
+	row, err := p.RowBytes(encoding.Weight)
+	if err != nil {
+		return nil, err
+	}
+	m := &matrix{u: u, p: p, unpack: unpack, n: p.Rows / p.Lead, cols: p.Cols, rowWords: row / 4, pieces: len(p.Pieces), index: kernel.I32}
+	if row%4 != 0 || p.Cols%4 != 0 {
+		return nil, fmt.Errorf("parameter @%s: a row of %d values takes %d bytes in %s; kernels need a multiple of 4 of both", param, p.Cols, row, p.Encoding.Name())
+	}
+	if m.pieces > 1 && !m.onePieceEach() {
+		return nil, fmt.Errorf("parameter @%s: lies in %d pieces that are not one for each of %d leading indices of %d rows", param, m.pieces, p.Lead, m.n)
+	}
+	if int64(m.rowWords)*int64(p.Rows+p.Pieces[0].StoredFirst) >= 1<<31-1 || m.pieces > 1 {
+		m.index = kernel.I64
+	}
+	m.words = u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U32))
+	if skew := p.Pieces[0].Weight.Skew() % 4; skew > 0 && m.pieces == 1 {
+		m.shift = u.constant(name+"_shift", 8*skew)
+	}
+	if m.pieces > 1 {
+		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, 4)
+	}
+	m.scales = m.factors(name+"_scales", encoding.Scales, unpack.Scale)
+	m.biases = m.factors(name+"_biases", encoding.Biases, unpack.Bias)
+	return m, nil
+}
+
+// onePieceEach reports whether every leading index is a piece of its own.
+func (m *matrix) onePieceEach() bool {
+	for i, pc := range m.p.Pieces {
+		if pc.First != i*m.n || pc.Rows != m.n {
+			return false
+		}
+	}
+	return len(m.p.Pieces) == m.p.Lead
+}
+
+// pieceTable is the table of byte offsets of a plane's pieces.
+func (u *unit) pieceTable(name, param string, r encoding.Role, align int) kernel.Buffer {
+	t := u.Pointer(name, kernel.Of(kernel.I64), kernel.Read)
+	return u.bind(t, Arg{Weight: &WeightArg{Param: param, Role: r, Align: align, Table: true}})
+}
+
+func (m *matrix) factors(name string, r encoding.Role, f *encoding.Factor) factorPlane {
+	if f == nil {
+		return factorPlane{}
+	}
+	fp := factorPlane{Factor: f, cols: (m.cols + f.Group - 1) / f.Group}
+	if m.pieces == 1 {
+		fp.at = m.u.elements(name, m.p.Name, r, f.DType, m.p.Pieces[0].Plane(r).Skew())
+		return fp
+	}
+	fp.bytes = m.u.weightPlane(name, m.p.Name, r, kernel.Of(kernel.U8))
+	fp.table = m.u.pieceTable(name+"_pieces", m.p.Name, r, 1)
+	return fp
+}
+
+// opened is one matrix [n, cols] of the parameter.
+type opened struct {
+	*matrix
+	word   *kernel.Expr // index of its first word
+	shift  *kernel.Expr // bits its words are shifted by (u32); nil: they are aligned
+	row0   *kernel.Expr // row of the stored matrix that its row 0 is
+	scale0 *kernel.Expr // with a table: first byte of its scales
+	bias0  *kernel.Expr
+}
+
+// open chooses a leading index (nil: the parameter has two dimensions).
+func (m *matrix) open(lead *kernel.Expr) *opened {
+	o := &opened{matrix: m}
+	first := m.p.Pieces[0].StoredFirst
+	if m.pieces == 1 {
+		o.row0 = i32(first)
+		if lead != nil {
+			o.row0 = m.u.Let("first_row", lead.Mul(i32(m.n)).Add(i32(first)))
+		}
+		o.word = o.row0.To(m.index).Mul(kernel.C(m.index, float64(m.rowWords)))
+		o.shift = m.shift
+		return o
+	}
+	if lead == nil {
+		lead = i32(0)
+	}
+	at := m.u.Let("piece", m.table.At(lead))
+	o.row0 = i32(first) // pieces of one parameter begin at the same stored row, or the fragment is not built
+	o.word = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, 4)).Add(kernel.C(kernel.I64, float64(first*m.rowWords))))
+	if m.anySkew() {
+		o.shift = m.u.Let("shift", at.Rem(kernel.C(kernel.I64, 4)).To(kernel.U32).Mul(kernel.U(8)))
+	}
+	if m.scales.Factor != nil {
+		o.scale0 = m.u.Let("first_scale", m.scales.table.At(lead))
+	}
+	if m.biases.Factor != nil {
+		o.bias0 = m.u.Let("first_bias", m.biases.table.At(lead))
+	}
+	return o
+}
+
+func (m *matrix) anySkew() bool {
+	for _, p := range m.p.Pieces {
+		if p.Weight.Skew()%4 != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// rowOf is one row of an opened matrix.
+type rowOf struct {
+	*opened
+	word *kernel.Expr // index of the row's first word
+	row  *kernel.Expr // of the stored matrix
+}
+
+// row names row r.
+func (o *opened) row(r *kernel.Expr) rowOf {
+	stored := o.row0.Add(r)
+	at := o.word.Add(r.To(o.index).Mul(kernel.C(o.index, float64(o.rowWords))))
+	return rowOf{o, o.u.Let("row_word", at), stored}
+}
+
+// unit reads the words of the unit that begins at column unit*Elements, and
+// returns its values before scaling.
+func (r rowOf) unit(n *kernel.Expr) []*kernel.Expr {
+	w := r.unpack.Words
+	at := r.word.Add(n.Mul(i32(w)).To(r.index))
+	words := make([]*kernel.Expr, w)
+	if r.shift == nil {
+		for i := range words {
+			words[i] = r.u.Let("word", r.words.At(at.Add(kernel.C(r.index, float64(i)))))
+		}
+		return r.values(words)
+	}
+	base := r.u.Let("at", at)
+	low := r.u.Let("low", r.words.At(base))
+	for i := range words {
+		next := kernel.C(r.index, float64(i+1))
+		if r.pieces > 1 && i+1 == w {
+			// Without skew the next word may lie beyond the file: read this one again, it is shifted out.
+			next = r.shift.Eq(kernel.U(0)).Select(kernel.C(r.index, float64(i)), next)
+		}
+		high := r.u.Let("high", r.words.At(base.Add(next)))
+		words[i] = r.u.Let("word", low.Shr(r.shift).Or(high.Shl(kernel.U(1)).Shl(kernel.U(31).Sub(r.shift))))
+		low = high
+	}
+	return r.values(words)
+}
+
+func (r rowOf) values(words []*kernel.Expr) []*kernel.Expr {
+	out := make([]*kernel.Expr, len(r.unpack.Codes))
+	for i := range out {
+		out[i] = bitExpr(r.unpack.Codes[i], words)
+	}
+	return out
+}
+
+// scale and bias are the factors of the group that column k lies in; nil if
+// the encoding has none.
+func (r rowOf) scale(k *kernel.Expr) *kernel.Expr { return r.factor(r.scales, r.scale0, k) }
+
+func (r rowOf) bias(k *kernel.Expr) *kernel.Expr { return r.factor(r.biases, r.bias0, k) }
+
+func (r rowOf) factor(f factorPlane, first, k *kernel.Expr) *kernel.Expr {
+	if f.Factor == nil {
+		return nil
+	}
+	i := r.row.Div(i32(f.GroupRows)).Mul(i32(f.cols)).Add(k.Div(i32(f.Group)))
+	if f.at != nil {
+		return r.u.Let("factor", f.at(i))
+	}
+	size, _ := f.DType.Size()
+	var bits *kernel.Expr
+	at := first.Add(i.Mul(i32(size)).To(kernel.I64))
+	for b := range size {
+		part := f.bytes.At(at.Add(kernel.C(kernel.I64, float64(b)))).To(kernel.U32).Shl(kernel.U(uint32(8 * b)))
+		if bits == nil {
+			bits = part
+		} else {
+			bits = bits.Or(part)
+		}
+	}
+	return r.u.Let("factor", floatOf(f.DType, bits))
+}

@@ -1,0 +1,225 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/passes/fusion"
+)
+
+// The mixing of residual streams is two launches. "write" makes a tile of the
+// half block's result y, writes it into the streams and adds up the tile's
+// share of the next half block's stream logits z; threadgroups cannot meet, so
+// "read", a threadgroup a row, adds the shares up, makes the weights and
+// collapses the streams into the next input.
+//
+// In prefill y comes from launches of its own.
+
+// mixTile is how many columns of the streams a threadgroup of "write" makes.
+const mixTile = 32
+
+func lowerMix(in *Input) ([]Launch, error) {
+	m, err := fusion.ViewMix(in.Module, in.Region)
+	if err != nil {
+		return nil, err
+	}
+	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
+		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
+	}
+	x := &mixing{in: in, m: m, rows: mixRows(m)}
+	if in.Kind == Prefill {
+		if err := x.sourceLaunches(); err != nil {
+			return nil, err
+		}
+	}
+	if m.Next != nil {
+		m := x.logitCount() + 1
+		x.shares = &Scratch{Name: "z_shares", Bytes: ir.Sym(x.rows).Mul(ir.Const(int64(4 * m * x.tiles())))}
+	}
+	if err := x.write(); err != nil {
+		return nil, err
+	}
+	if m.Next != nil {
+		if err := x.read(); err != nil {
+			return nil, err
+		}
+	}
+	return x.launches, nil
+}
+
+// mixRows is the symbol of the rows a mix works on.
+func mixRows(m *fusion.Mix) string {
+	v := m.After
+	if m.Source.Take != nil {
+		v = m.Source.Take.Rows
+	}
+	name, _ := v.Type.Shape[0].Symbol()
+	return name
+}
+
+// mixing is the lowering of one mix region.
+type mixing struct {
+	in       *Input
+	m        *fusion.Mix
+	rows     string
+	shares   *Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
+	ready    *ready   // in prefill, where y lies
+	launches []Launch
+}
+
+func (x *mixing) tiles() int { return (x.m.Width + mixTile - 1) / mixTile }
+
+// logitCount is the length of z.
+func (x *mixing) logitCount() int {
+	if x.m.Next.Head {
+		return x.m.Streams
+	}
+	return (2 + x.m.Streams) * x.m.Streams
+}
+
+// write is the first launch.
+func (x *mixing) write() error {
+	u := x.in.begin(x.in.kernelName("write"), kernel.Schedule{Threads: linearDecodeThreads, Settings: []kernel.Setting{
+		{Name: "columns per threadgroup", Value: fmt.Sprint(mixTile), Why: "as many as eight SIMD groups make outputs of the product at once"},
+	}}, x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
+	w := &mixWrite{unit: u, mixing: x}
+	w.bind()
+	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(mixTile)))
+	row0 := u.Let("row0", kernel.Group(1).Mul(i32(matvecInputs)))
+	left := u.Let("rows_left", u.StepValue(x.rows).Sub(row0))
+	if u.err == nil {
+		u.If(left.Eq(i32(1)), func() { w.body(row0, left, 1) }, func() { w.body(row0, left, matvecInputs) })
+	}
+	l, err := u.launch("write", ir.Const(int64(x.tiles())), ceilDiv(ir.Sym(x.rows), matvecInputs))
+	x.launches = append(x.launches, l)
+	return err
+}
+
+// mixWrite is the kernel "write" in the making.
+type mixWrite struct {
+	*unit
+	*mixing
+	source             mixSource
+	before, post, comb kernel.Buffer
+	after, shareOut    kernel.Buffer
+	fn                 vector
+	y, tile            kernel.Array
+	column0            *kernel.Expr
+	row, live          []*kernel.Expr
+}
+
+func (w *mixWrite) bind() {
+	m := w.m
+	w.source = w.bindSource()
+	if m.Before != nil {
+		w.before = w.activation("before", m.Before, kernel.Read)
+		w.post = w.activation("post", m.Post, kernel.Read)
+		w.comb = w.activation("comb", m.Comb, kernel.Read)
+	}
+	if m.Source.Take == nil {
+		w.after = w.activation("after", m.After, kernel.Write)
+	}
+	if m.Next != nil {
+		w.fn = w.vector("fn", m.Next.Fn)
+		w.shareOut = w.scratch("z_shares", w.shares, kernel.F32, kernel.Write)
+	}
+	w.y = w.SharedArray("y", kernel.F32, matvecInputs*mixTile)
+	w.tile = w.SharedArray("streams", kernel.F32, matvecInputs*m.Streams*mixTile)
+}
+
+func (w *mixWrite) body(row0, left *kernel.Expr, n int) {
+	w.row, w.live = nil, nil
+	for i := range n {
+		row, live := row0, (*kernel.Expr)(nil)
+		if i > 0 {
+			live = w.Let("live", left.Gt(i32(i)))
+			row = w.Let("row", row0.Add(i32(i).Min(left.Sub(i32(1)))))
+		}
+		w.row, w.live = append(w.row, row), append(w.live, live)
+	}
+	w.Comment("y of this tile")
+	w.source.tile(w)
+	w.Barrier()
+	w.streams()
+	if w.m.Next != nil {
+		w.Barrier()
+		w.partials()
+	}
+}
+
+// streams computes the new streams of the tile: element e of a row is column
+// e mod mixTile of stream e / mixTile.
+func (w *mixWrite) streams() {
+	m, elements := w.m, w.m.Streams*mixTile
+	w.Comment("into the streams")
+	for i := range w.row {
+		w.For("e", kernel.Thread(), i32(elements), i32(w.Schedule().Threads), func(e *kernel.Expr) {
+			stream := w.Let("stream", e.Div(i32(mixTile)))
+			column := w.Let("column", w.column0.Add(e.Rem(i32(mixTile))))
+			store := func() {
+				at := w.row[i].Mul(i32(m.Streams * m.Width)).Add(column)
+				v := w.Let("h", w.newStream(i, stream, column, at, w.y.At(e.Rem(i32(mixTile)).Add(i32(i*mixTile)))))
+				w.tile.Set(e.Add(i32(i*elements)), v)
+				if m.Source.Take == nil {
+					w.guard(w.live[i], nil, false, func() { w.after.Set(at.Add(stream.Mul(i32(m.Width))), v) })
+				}
+			}
+			if m.Width%mixTile == 0 {
+				store()
+				return
+			}
+			w.If(column.Lt(i32(m.Width)), store, func() { w.tile.Set(e.Add(i32(i*elements)), f32(0)) })
+		})
+	}
+}
+
+// newStream is post[k]*y + sum_j comb[j,k] before[j].
+func (w *mixWrite) newStream(i int, stream, column, at, y *kernel.Expr) *kernel.Expr {
+	n := w.m.Streams
+	if w.m.Source.Take != nil {
+		return w.source.stream(w, i, stream, column)
+	}
+	if w.m.Before == nil {
+		return y
+	}
+	v := w.post.At(w.row[i].Mul(i32(n)).Add(stream)).Mul(y)
+	for j := range n {
+		c := w.comb.At(w.row[i].Mul(i32(n * n)).Add(i32(j * n)).Add(stream))
+		v = c.Fma(w.before.At(at.Add(i32(j*w.m.Width))), v)
+	}
+	return v
+}
+
+// partials adds up the tile's share of each logit: SIMD group s takes logits
+// s, s+8 ...; the last is the sum of squares.
+func (w *mixWrite) partials() {
+	m, n := w.m, w.logitCount()
+	elements := m.Streams * mixTile
+	simds := w.Schedule().Threads / w.Schedule().SimdWidth
+	w.Comment("shares of the next logits; the last is the sum of squares")
+	w.For("z", kernel.Simd(), i32(n+1), i32(simds), func(z *kernel.Expr) {
+		sums := w.Vars("share", len(w.row), f32(0))
+		column := w.Let("column", w.column0.Add(kernel.Lane()))
+		for stream := range m.Streams {
+			at := z.Mul(i32(m.Streams * m.Width)).Add(i32(stream * m.Width)).Add(column)
+			f := w.Var("f", f32(0))
+			inside := z.Lt(i32(n))
+			if m.Width%mixTile != 0 {
+				inside = inside.And(column.Lt(i32(m.Width)))
+			}
+			w.If(inside, func() { f.Set(w.fn.At(at)) }, nil)
+			for i := range w.row {
+				h := w.Let("h", w.tile.At(kernel.Lane().Add(i32(i*elements+stream*mixTile))))
+				sums[i].Set(z.Eq(i32(n)).Select(h, f.Expr).Fma(h, sums[i].Expr))
+			}
+		}
+		for i := range w.row {
+			total := w.Let("total", sums[i].SimdSum())
+			at := w.row[i].Mul(i32(w.tiles())).Add(kernel.Group(0)).Mul(i32(n + 1)).Add(z)
+			w.guard(w.live[i], nil, false, func() {
+				w.If(kernel.Lane().Eq(i32(0)), func() { w.shareOut.Set(at, total) }, nil)
+			})
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package lower
+
+import (
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/passes/fusion"
+)
+
+// mixReadThreads is the threadgroup of "read": one row's streams are read by
+// as many threads as there may be.
+const mixReadThreads = 1024
+
+// read is the second launch of a mix: weights from the logits' shares, then
+// the collapsed and normed vector.
+func (x *mixing) read() error {
+	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: mixReadThreads}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
+	r := &mixRead{unit: u, mixing: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+	r.bind()
+	r.logits()
+	r.collapse()
+	l, err := u.launch("read", ir.Sym(x.rows))
+	x.launches = append(x.launches, l)
+	return err
+}
+
+// mixRead is the kernel "read" in the making.
+type mixRead struct {
+	*unit
+	*mixing
+	next                *fusion.MixNext
+	row                 *kernel.Expr
+	shareIn, streams    kernel.Buffer
+	wanted              bool
+	scale, base, weight vector
+	x, post, comb       kernel.Buffer
+	sums, pre           kernel.Array
+}
+
+func (r *mixRead) bind() {
+	m := r.m
+	r.shareIn = r.scratch("z_shares", r.shares, kernel.F32, kernel.Read)
+	if t := m.Source.Take; t != nil {
+		r.streams, r.wanted = r.activation4("streams", t.Streams, kernel.Read), true
+	} else {
+		r.streams = r.activation4("after", m.After, kernel.Read)
+	}
+	r.scale, r.base = r.vector("scale", r.next.Scale), r.vector("base", r.next.Base)
+	r.weight = r.vector("norm", r.next.Norm.Weight)
+	r.x = r.activation4("x", r.next.X, kernel.Write)
+	if !r.next.Head {
+		r.post = r.activation("post", r.next.Post, kernel.Write)
+		r.comb = r.activation("comb", r.next.Comb, kernel.Write)
+	}
+	r.sums = r.SharedArray("sums", kernel.F32, mixReadThreads/32*32)
+	r.pre = r.SharedArray("pre", kernel.F32, m.Streams)
+}
+
+// logits adds the shares up and makes pre, post and comb of them in the
+// first SIMD group, a lane for each logit.
+func (r *mixRead) logits() {
+	n, count := r.m.Streams, r.logitCount()
+	simds := mixReadThreads / 32
+	r.Comment("z: SIMD group s adds up the shares of tiles s, s+%d ...", simds)
+	sum := r.Var("z_part", f32(0))
+	r.If(kernel.Lane().Le(i32(count)), func() {
+		r.For("tile", kernel.Simd(), i32(r.tiles()), i32(simds), func(tile *kernel.Expr) {
+			at := r.row.Mul(i32(r.tiles())).Add(tile).Mul(i32(count + 1)).Add(kernel.Lane())
+			sum.Set(sum.Add(r.shareIn.At(at)))
+		})
+	}, nil)
+	r.sums.Set(kernel.Thread(), sum.Expr)
+	r.Barrier()
+	r.If(kernel.Simd().Eq(i32(0)), func() {
+		z := r.Var("z", f32(0))
+		for s := range simds {
+			z.Set(z.Add(r.sums.At(kernel.Lane().Add(i32(32 * s)))))
+		}
+		squares := r.Let("squares", z.Shuffle(i32(count)))
+		inv := r.Let("inv_rms", squares.Mul(f32(1/float64(n*r.m.Width))).Add(f32(r.next.FnEps)).Rsqrt())
+		logit := r.Let("logit", z.Mul(inv))
+		r.weights(logit)
+	}, nil)
+	r.Barrier()
+}
+
+// weights turns the lanes' logits into pre (lanes 0 to n-1), post (n to 2n-1)
+// and comb (2n on).
+func (r *mixRead) weights(logit *kernel.Expr) {
+	n, lane := r.m.Streams, kernel.Lane()
+	count := r.logitCount()
+	index := r.Let("index", lane.Min(i32(count-1)))
+	part := i32(0)
+	if !r.next.Head {
+		part = r.Let("part", index.Lt(i32(n)).Select(i32(0), index.Lt(i32(2*n)).Select(i32(1), i32(2))))
+	}
+	v := r.Let("v", logit.Mul(r.scale.At(part)).Add(r.base.At(index)))
+	gate := r.Let("gate", f32(1).Div(f32(1).Add(v.Neg().Exp())))
+	r.If(lane.Lt(i32(n)), func() { r.pre.Set(lane, gate.Add(f32(r.next.HCEps))) }, nil)
+	if r.next.Head {
+		return
+	}
+	r.If(lane.Ge(i32(n)).And(lane.Lt(i32(2*n))), func() {
+		r.post.Set(r.row.Mul(i32(n)).Add(lane.Sub(i32(n))), gate.Mul(f32(r.next.PostScale)))
+	}, nil)
+	r.Comment("comb: lane i*%d+j holds element (i, j)", n)
+	element := r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(31))))
+	c := r.sinkhorn(element)
+	r.If(lane.Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(lane), c) }, nil)
+}
+
+// sinkhorn normalises rows and columns in turn (model.md, Residual). Lanes
+// beyond n*n compute what nobody reads.
+func (r *mixRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
+	n, eps := r.m.Streams, f32(r.next.HCEps)
+	over := func(x *kernel.Expr, from, to int, f func(a, b *kernel.Expr) *kernel.Expr) *kernel.Expr {
+		for mask := from; mask < to; mask *= 2 {
+			x = r.Let("fold", f(x, x.ShuffleXor(mask)))
+		}
+		return x
+	}
+	add := func(a, b *kernel.Expr) *kernel.Expr { return a.Add(b) }
+	most := over(v, 1, n, func(a, b *kernel.Expr) *kernel.Expr { return a.Max(b) })
+	c := r.Var("c", v.Sub(most).Exp())
+	c.Set(c.Div(over(c.Expr, 1, n, add)).Add(eps))
+	c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
+	r.For("iteration", i32(1), i32(r.next.Iters), i32(1), func(*kernel.Expr) {
+		c.Set(c.Div(over(c.Expr, 1, n, add).Add(eps)))
+		c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
+	})
+	return c.Expr
+}
+
+// collapse makes u = sum_k pre[k] h[k] and stores its norm times the weight.
+// Each thread holds up to `chunks` vectors of four.
+func (r *mixRead) collapse() {
+	n, quads := r.m.Streams, r.m.Width/4
+	chunks := (quads + mixReadThreads - 1) / mixReadThreads
+	source := r.row
+	if r.wanted {
+		source = r.Let("source", r.StepAt("wanted", r.row))
+	}
+	u := r.Vars("u", 4*chunks, f32(0))
+	squares := r.Var("squares", f32(0))
+	for ch := range chunks {
+		at := r.Let("quad", kernel.Thread().Add(i32(ch*mixReadThreads)))
+		r.inside(at, quads, ch, func() {
+			for k := range n {
+				h := r.Let("h", r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at)))
+				p := r.Let("p", r.pre.At(i32(k)))
+				for q := range 4 {
+					u[4*ch+q].Set(p.Fma(h.Lane(q), u[4*ch+q].Expr))
+				}
+			}
+			for q := range 4 {
+				squares.Set(u[4*ch+q].Fma(u[4*ch+q].Expr, squares.Expr))
+			}
+		})
+	}
+	total := r.threadgroupSum(squares.Expr)
+	inv := r.Let("inv", total.Mul(f32(1/float64(r.m.Width))).Add(f32(r.next.Norm.Eps)).Rsqrt())
+	for ch := range chunks {
+		at := r.Let("quad", kernel.Thread().Add(i32(ch*mixReadThreads)))
+		r.inside(at, quads, ch, func() {
+			var out [4]*kernel.Expr
+			for q := range out {
+				out[q] = u[4*ch+q].Mul(inv).Mul(r.weight.At(at.Mul(i32(4)).Add(i32(q))))
+			}
+			r.x.Set(r.row.Mul(i32(quads)).Add(at), kernel.Vector(out[:]...))
+		})
+	}
+}
+
+// inside runs f for threads whose chunk exists.
+func (r *mixRead) inside(at *kernel.Expr, quads, chunk int, f func()) {
+	if (chunk+1)*mixReadThreads <= quads {
+		f()
+		return
+	}
+	r.If(at.Lt(i32(quads)), f, nil)
+}

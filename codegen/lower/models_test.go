@@ -1,0 +1,82 @@
+package lower
+
+import (
+	"testing"
+
+	"smelt/codegen/msl"
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/ir/encoding"
+	"smelt/models/deepseekv4"
+	"smelt/passes"
+)
+
+// TestModels lowers every region of the fixtures for both kinds of steps and
+// prints the kernels.
+func TestModels(t *testing.T) {
+	for _, name := range []string{"a-bf16", "a-mlx-4bit-stacked", "a-mlx-sanitized", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
+		t.Run(name, func(t *testing.T) {
+			m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			for _, f := range []passes.Formats{{Rows: "f32", Keys: "f32"}, {Rows: "fp8", Keys: "fp4"}} {
+				lowerAll(t, m, f)
+			}
+		})
+	}
+}
+
+func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats) {
+	t.Helper()
+	r, err := passes.Run(m.Graph, passes.Options{Formats: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := storage.Bound(m.Checkpoint, m.Binding, func(param string) int {
+		if p := m.Graph.Param(param); p.Type.Rank() == 3 {
+			n, _ := p.Type.Shape[0].Value()
+			return int(n)
+		}
+		return 1
+	})
+	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
+		step := NewStep(r.Module, rows)
+		for _, region := range r.Module.Regions {
+			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: Metal}
+			launches, err := Lower(in)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			for _, l := range launches {
+				if len(l.Args) != len(l.Kernel.Params) {
+					t.Errorf("%s: %d arguments for %d parameters", l.Kernel.Name, len(l.Args), len(l.Kernel.Params))
+				}
+				if _, err := msl.Print(l.Kernel); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
+
+func caches(t *testing.T, m *ir.Module) map[string]*Cache {
+	t.Helper()
+	out := map[string]*Cache{}
+	for _, s := range m.States {
+		format, err := encoding.ParseRow(s.Stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		width, _ := s.Row.Shape[0].Value()
+		row, err := format.Layout(int(width))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, ring := s.Keep.Value()
+		out[s.Name] = &Cache{State: s, Row: row, Capacity: 512, Ring: ring, Slots: 2}
+	}
+	return out
+}

@@ -1,0 +1,134 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/ir/encoding"
+	"smelt/ir/ops"
+)
+
+// unit is a kernel in the making with the arguments of its launch. The first
+// error sticks and is reported by launch, so that kernel code reads straight on.
+type unit struct {
+	*kernel.Builder
+	in   *Input
+	args []Arg
+	err  error
+}
+
+// begin starts a kernel. The name says family and shape, so that equal
+// kernels of different layers get equal names.
+func (in *Input) begin(name string, s kernel.Schedule, doc ...string) *unit {
+	if s.SimdWidth == 0 {
+		s.SimdWidth = in.Target.SimdWidth
+	}
+	return &unit{Builder: kernel.New(name, in.Step.Layout, s, doc...), in: in}
+}
+
+func (u *unit) fail(format string, args ...any) {
+	if u.err == nil {
+		u.err = fmt.Errorf(format, args...)
+	}
+}
+
+// launch ends the kernel.
+func (u *unit) launch(role string, grid ...ir.Expr) (Launch, error) {
+	if u.err != nil {
+		return Launch{}, u.err
+	}
+	k, err := u.Kernel()
+	if err != nil {
+		return Launch{}, err
+	}
+	l := Launch{Kernel: k, Region: u.in.Region.Name, Role: role, Args: u.args}
+	for i := range l.Grid {
+		l.Grid[i] = ir.Const(1)
+		if i < len(grid) {
+			l.Grid[i] = grid[i]
+		}
+	}
+	return l, nil
+}
+
+func (u *unit) bind(b kernel.Buffer, a Arg) kernel.Buffer {
+	a.Param = b.Name()
+	u.args = append(u.args, a)
+	return b
+}
+
+// activation is a value in the arena, of f32 or i32.
+func (u *unit) activation(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+	elem := kernel.F32
+	if v.Type.Elem == ir.I32 {
+		elem = kernel.I32
+	}
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), Arg{Value: v})
+}
+
+// activation4 is a value in the arena read as vectors of four f32: the arena
+// aligns values to 256 bytes, so rows of a multiple of four elements allow it.
+func (u *unit) activation4(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), a), Arg{Value: v})
+}
+
+// scratch is memory of the region in the arena.
+func (u *unit) scratch(name string, s *Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), Arg{Scratch: s})
+}
+
+// touched states how many bytes of the last bound argument the launch needs.
+func (u *unit) touched(bytes ir.Expr) { u.args[len(u.args)-1].Touched = &bytes }
+
+// shape is a value's dimension as a number; the leading one is the step's.
+func (u *unit) shape(v *ir.Value, axis int) int { return dim(v, axis) }
+
+func dim(v *ir.Value, axis int) int {
+	n, _ := v.Type.Shape[axis].Value()
+	return int(n)
+}
+
+// state is a cache's memory seen as 32-bit words.
+func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), Arg{State: state})
+}
+
+// constant is a scalar parameter with its value for this launch.
+func (u *unit) constant(name string, v int) *kernel.Expr {
+	param, value := u.Scalar(name, kernel.U32)
+	bits := int32(v)
+	u.args = append(u.args, Arg{Param: param, Scalar: &bits})
+	return value
+}
+
+// weightPlane is a plane of a parameter, seen as elements of type t.
+func (u *unit) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
+	return u.bind(u.Pointer(name, t, kernel.Read), Arg{Weight: &WeightArg{Param: param, Role: r, Align: t.Scalar.Bytes()}})
+}
+
+// rotation names the step's table of cosines and sines for a rope.
+func (u *unit) rotation(a ops.RopeAttr, ratio int) string {
+	f, err := u.in.Step.RopeField(a, ratio)
+	if err != nil {
+		u.fail("%w", err)
+		return u.in.Step.Layout.Fields[0].Name
+	}
+	return f
+}
+
+// i32 and f32 shorten constants in kernel code.
+func i32(n int) *kernel.Expr     { return kernel.I(n) }
+func f32(v float64) *kernel.Expr { return kernel.F(v) }
+
+// ceilDiv is ceil(n/k) of a size.
+func ceilDiv(n ir.Expr, k int) ir.Expr { return n.Add(ir.Const(int64(k - 1))).FloorDiv(int64(k)) }
+
+// rowsSymbol is the symbol a value's leading dimension is.
+func rowsSymbol(v *ir.Value) (name string, err error) {
+	name, ok := v.Type.Shape[0].Symbol()
+	if !ok {
+		return "", fmt.Errorf("value %s: %s: the leading size must be a symbol", v.Ref(), v.Type)
+	}
+	return name, nil
+}

@@ -1,0 +1,199 @@
+package plan
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+)
+
+// Cost is what one dispatch moves and computes, for given sizes of a step.
+// Bytes count what it needs, each byte once; Traffic what its loads and stores
+// ask for in all, which caches serve in part.
+type Cost struct {
+	Grid       [3]int64
+	Weights    int64 // bytes read
+	CacheRead  int64
+	CacheWrite int64
+	Read       int64 // activations
+	Write      int64
+	Traffic    int64
+	Flops      int64
+}
+
+// Bytes is all a dispatch needs to read and write.
+func (c Cost) Bytes() int64 { return c.Weights + c.CacheRead + c.CacheWrite + c.Read + c.Write }
+
+// Add adds another dispatch's cost, grid aside.
+func (c *Cost) Add(o Cost) {
+	c.Weights += o.Weights
+	c.CacheRead += o.CacheRead
+	c.CacheWrite += o.CacheWrite
+	c.Read += o.Read
+	c.Write += o.Write
+	c.Traffic += o.Traffic
+	c.Flops += o.Flops
+}
+
+// Cost evaluates a dispatch's cost for values of the module's symbols.
+func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) {
+	var c Cost
+	at := env(symbols)
+	for i, g := range d.Grid {
+		n, err := g.Eval(at)
+		if err != nil {
+			return c, fmt.Errorf("dispatch %s: grid %s: %w", d.Kernel.Name, g, err)
+		}
+		c.Grid[i] = n
+	}
+	if c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 {
+		return c, nil
+	}
+	scalars := map[string]int64{}
+	for _, a := range d.Args {
+		n, err := a.Needs.Eval(at)
+		if err != nil {
+			return c, fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
+		}
+		if a.Scalar != nil {
+			scalars[a.Param.Name] = int64(*a.Scalar)
+		}
+		c.count(a, n)
+	}
+	e, err := kernel.Estimate(d.Kernel, kernel.Env{Step: symbols, Scalars: scalars, Grid: c.Grid})
+	if err != nil {
+		return c, fmt.Errorf("dispatch %s: %w", d.Kernel.Name, err)
+	}
+	c.Flops = e.Flops
+	c.Traffic = e.Bytes()
+	return c, nil
+}
+
+func (c *Cost) count(a Arg, n int64) {
+	reads, writes := n, n
+	switch a.Param.Access {
+	case kernel.Read:
+		writes = 0
+	case kernel.Write:
+		reads = 0
+	}
+	switch {
+	case a.Weight != nil:
+		c.Weights += reads
+	case a.Cache != nil:
+		c.CacheRead += reads
+		c.CacheWrite += writes
+	case a.Buffer != nil:
+		c.Read += reads
+		c.Write += writes
+	}
+}
+
+// Minimum is what a step cannot do without: each weight it uses once in its
+// encoding, each cache byte that is visible once, each new one written once.
+func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
+	most := map[any]int64{}
+	var keys []any
+	for _, d := range s.Dispatches {
+		for _, a := range d.Args {
+			key := a.minimumKey()
+			if key == nil {
+				continue
+			}
+			n, err := a.Needs.Eval(env(symbols))
+			if err != nil {
+				return 0, err
+			}
+			if _, seen := most[key]; !seen {
+				keys = append(keys, key)
+			}
+			most[key] = max(most[key], n)
+		}
+	}
+	total := int64(0)
+	for _, k := range keys {
+		total += most[k]
+	}
+	return total, nil
+}
+
+// minimumKey identifies what the argument's bytes are counted once under; nil
+// for activations, which a perfect program would not store.
+func (a *Arg) minimumKey() any {
+	switch {
+	case a.Weight != nil:
+		return *a.Weight
+	case a.Cache != nil:
+		return [2]any{a.Cache, a.Param.Access == kernel.Read}
+	}
+	return nil
+}
+
+// A command buffer must end before the GPU's watchdog does: some seconds, and
+// less where the screen waits. Its time is bounded with the slowest machines
+// that hold such models in mind.
+const (
+	bufferSeconds  = 0.4
+	slowBytes      = 100e9 // a second
+	slowFlops      = 3e12
+	slowDispatches = 20e-6 // seconds each
+)
+
+// splitCommandBuffers numbers command buffers so that none is expected to
+// take longer than bufferSeconds at the step's limits. They end at barriers.
+func (s *Step) splitCommandBuffers() error {
+	spent, buffer := 0.0, 0
+	symbols := s.Symbols(int(s.limitOf(ir.Reach)), s.MaxRows)
+	var pending []*Dispatch // of the present level
+	cost := 0.0
+	flush := func() {
+		if spent > 0 && spent+cost > bufferSeconds {
+			buffer++
+			spent = 0
+		}
+		for _, d := range pending {
+			d.CommandBuffer = buffer
+		}
+		spent += cost
+		pending, cost = nil, 0
+	}
+	for _, d := range s.Dispatches {
+		if d.Barrier {
+			flush()
+		}
+		c, err := d.Cost(symbols)
+		if err != nil {
+			return err
+		}
+		cost += max(float64(c.Bytes())/slowBytes, float64(c.Flops)/slowFlops) + slowDispatches
+		pending = append(pending, d)
+	}
+	flush()
+	return nil
+}
+
+// limitOf is the limit of the symbol with that definition, 1 if there is none.
+func (s *Step) limitOf(def ir.SymbolDef) int64 {
+	for _, sym := range s.Params.Symbols {
+		if sym.Def == def {
+			return s.Limits[sym.Name]
+		}
+	}
+	return 1
+}
+
+// CommandBuffers is how many a step takes, Barriers how many it has.
+func (s *Step) CommandBuffers() int {
+	return s.Dispatches[len(s.Dispatches)-1].CommandBuffer + 1
+}
+
+// Barriers counts the barriers of a step; the end of a command buffer is one.
+func (s *Step) Barriers() int {
+	n := 0
+	for _, d := range s.Dispatches {
+		if d.Barrier {
+			n++
+		}
+	}
+	return n
+}

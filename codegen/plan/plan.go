@@ -1,0 +1,220 @@
+// Package plan turns launches into a static plan of a step: the order of
+// dispatches, where every buffer lies in the arena, where barriers and command
+// buffers end, and what each dispatch costs. A run only rewrites the block of
+// step parameters.
+//
+// It knows launches (package lower), no model and no device.
+package plan
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/lower"
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/ir/encoding"
+)
+
+// Options sizes a plan.
+type Options struct {
+	Context int // tokens of the longest sequence
+	Chunk   int // most rows of a prefill step
+	Slots   int // sequences at once
+	Wanted  int // most rows of a step whose results are asked for
+	Target  lower.Target
+}
+
+// Check refuses sizes that make no plan.
+func (o Options) Check() error {
+	for _, f := range []struct {
+		name        string
+		value, most int
+	}{{"context", o.Context, 1 << 30}, {"chunk", o.Chunk, 1 << 16}, {"slots", o.Slots, 1 << 12}, {"wanted", o.Wanted, 1 << 16}} {
+		if f.value < 1 || f.value > f.most {
+			return fmt.Errorf("--%s is %d; expected 1 to %d", f.name, f.value, f.most)
+		}
+	}
+	return nil
+}
+
+// Plan is everything of a compiled model but the kernels' text.
+type Plan struct {
+	Options
+	Kernels    []*kernel.Kernel // distinct, by name
+	Caches     []*Cache
+	CacheBytes int64
+	Steps      []*Step // decode, prefill
+}
+
+// Cache is a state's memory, at Offset of the cache memory.
+type Cache struct {
+	lower.Cache
+	Offset int64
+	Bytes  int64
+}
+
+// Step is the plan of one kind of step.
+type Step struct {
+	Kind       lower.Kind
+	MaxRows    int
+	Params     *lower.Step
+	Dispatches []*Dispatch
+	Buffers    []*Buffer
+	ArenaBytes int64
+	// Limits are the largest values of the module's symbols.
+	Limits  map[string]int64
+	Results []*Buffer // of the module's results, in order
+}
+
+// Buffer is a range of the arena: a value, or a region's scratch memory.
+type Buffer struct {
+	Name    string
+	Bytes   ir.Expr // over the module's symbols
+	Size    int64   // at the limits, a multiple of 256
+	Offset  int64
+	First   int // level of the first dispatch that uses it
+	Last    int // level of the last
+	Scratch bool
+}
+
+// Dispatch is one launch in its place.
+type Dispatch struct {
+	Kernel  *kernel.Kernel
+	Region  string
+	Role    string
+	Grid    [3]ir.Expr
+	Args    []Arg
+	Level   int  // number of barriers before it
+	Barrier bool // before it
+	// CommandBuffer numbers the command buffer it goes into.
+	CommandBuffer int
+}
+
+// Arg is what one kernel parameter is bound to; one of Buffer, Cache, Weight
+// and Scalar is set.
+type Arg struct {
+	Param  *kernel.Param
+	Buffer *Buffer
+	Cache  *Cache
+	Weight *lower.WeightArg
+	Scalar *int32
+	Needs  ir.Expr // bytes the dispatch needs of it, each counted once
+}
+
+// Build plans both kinds of steps of a fused module.
+func Build(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	p := &Plan{Options: o}
+	if err := p.layoutCaches(m); err != nil {
+		return nil, err
+	}
+	names := newNamer()
+	for _, kind := range []lower.Kind{lower.Decode, lower.Prefill} {
+		step, err := p.buildStep(m, params, kind, names)
+		if err != nil {
+			return nil, err
+		}
+		p.Steps = append(p.Steps, step)
+	}
+	p.Kernels = names.kernels
+	return p, nil
+}
+
+// Step returns the plan of a kind of step.
+func (p *Plan) Step(k lower.Kind) *Step { return p.Steps[k] }
+
+// layoutCaches gives every state its place. Rows of a log that is kept whole
+// stand at their index; of others a ring holds what a reader may look back to
+// and a chunk beside.
+func (p *Plan) layoutCaches(m *ir.Module) error {
+	limits := p.limits(m, p.Chunk)
+	for _, s := range m.States {
+		name := s.Stored
+		if name == "" {
+			name = "f32"
+		}
+		format, err := encoding.ParseRow(name)
+		if err != nil {
+			return fmt.Errorf("state @%s: %w", s.Name, err)
+		}
+		width := 1
+		for _, d := range s.Row.Shape {
+			n, _ := d.Value()
+			width *= int(n)
+		}
+		row, err := format.Layout(width)
+		if err != nil {
+			return fmt.Errorf("state @%s: %w", s.Name, err)
+		}
+		keep, err := s.Keep.Eval(env(limits))
+		if err != nil {
+			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
+		}
+		c := &Cache{Cache: lower.Cache{State: s, Row: row, Slots: p.Slots, Capacity: int(max(keep, 1))}, Offset: p.CacheBytes}
+		if _, constant := s.Keep.Value(); constant {
+			c.Ring = true
+			c.Capacity = min(c.Capacity+max(p.Chunk, lower.MaxDecodeRows)-1, p.Context)
+		}
+		c.Bytes = align(int64(c.Capacity) * int64(row.Bytes) * int64(p.Slots))
+		p.Caches = append(p.Caches, c)
+		p.CacheBytes += c.Bytes
+	}
+	return nil
+}
+
+// align rounds up to what every buffer begins at: 256 bytes.
+func align(n int64) int64 { return (n + 255) / 256 * 256 }
+
+func env(values map[string]int64) ir.Env {
+	return func(name string) (int64, bool) { v, ok := values[name]; return v, ok }
+}
+
+// limits are the largest values of the symbols in steps of at most rows rows.
+func (p *Plan) limits(m *ir.Module, rows int) map[string]int64 {
+	out := map[string]int64{}
+	for _, s := range m.Symbols {
+		switch s.Def {
+		case ir.Rows:
+			out[s.Name] = int64(rows)
+		case ir.Wanted:
+			out[s.Name] = int64(min(p.Wanted, rows))
+		case ir.Reach:
+			out[s.Name] = int64(p.Context)
+		case ir.Closing:
+			out[s.Name] = min(int64(rows), int64(rows)/s.Arg+int64(p.Slots))
+		}
+	}
+	return out
+}
+
+// Symbols gives the values of the module's symbols for a step of `rows` rows
+// that all end a sequence of `context` tokens (decode: rows slots; prefill: the
+// last rows of one), with one wanted row for each slot.
+func (s *Step) Symbols(context, rows int) map[string]int64 {
+	out := map[string]int64{}
+	for _, sym := range s.Params.Symbols {
+		switch sym.Def {
+		case ir.Rows:
+			out[sym.Name] = int64(rows)
+		case ir.Wanted:
+			out[sym.Name] = 1
+			if s.Kind == lower.Decode {
+				out[sym.Name] = int64(rows)
+			}
+		case ir.Reach:
+			out[sym.Name] = int64(context)
+		case ir.Closing:
+			if s.Kind == lower.Prefill {
+				out[sym.Name] = int64(context)/sym.Arg - (int64(context)-int64(rows))/sym.Arg
+			} else if int64(context)%sym.Arg == 0 {
+				out[sym.Name] = int64(rows)
+			} else {
+				out[sym.Name] = 0
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+// Package storage says where a parameter's bytes lie: what kernels are
+// specialised to and what a bundle records. It reads nothing.
+package storage
+
+import (
+	"fmt"
+
+	"smelt/ir/encoding"
+)
+
+// Parameter is a weight as it lies in the checkpoint: a matrix of Rows x Cols
+// (all dimensions but the last are rows) in one or more pieces.
+type Parameter struct {
+	Name string
+	Rows int
+	Cols int
+	// Lead is the leading dimension of a parameter of three (experts, groups), else 1.
+	Lead int
+	// Encoding is the stored format; nil for integers, which are of type Integer.
+	Encoding encoding.Encoding
+	Integer  encoding.DType
+	Pieces   []Piece // ascending in First, without gaps
+}
+
+// Piece is a run of a parameter's rows as one stored matrix holds them.
+type Piece struct {
+	First, Rows int // of the parameter
+	StoredFirst int // row of the stored matrix that First is
+	Weight      Extent
+	Scales      Extent // zero if the encoding has none
+	Biases      Extent // zero if the encoding has none
+}
+
+// Extent is a range of bytes of one of the checkpoint's files: a whole stored plane.
+type Extent struct {
+	File   int // index of the bundle's file list
+	Offset int64
+	Bytes  int64
+}
+
+// Skew is where the extent begins, modulo 16.
+func (e Extent) Skew() int { return int(e.Offset % 16) }
+
+// Plane returns the extent of a role.
+func (p Piece) Plane(r encoding.Role) Extent {
+	switch r {
+	case encoding.Scales:
+		return p.Scales
+	case encoding.Biases:
+		return p.Biases
+	}
+	return p.Weight
+}
+
+// Parameters finds parameters by name.
+type Parameters map[string]*Parameter
+
+// Get returns the parameter of that name.
+func (ps Parameters) Get(name string) (*Parameter, error) {
+	if p := ps[name]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("parameter @%s is not bound to stored tensors", name)
+}
+
+// RowBytes is how many bytes a stored row of a plane takes.
+func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
+	if p.Encoding == nil {
+		size, ok := p.Integer.Size()
+		if !ok {
+			return 0, fmt.Errorf("parameter @%s: %s has no size", p.Name, p.Integer)
+		}
+		return size * p.Cols, nil
+	}
+	planes, err := p.Encoding.Planes(p.Rows, p.Cols)
+	if err != nil {
+		return 0, fmt.Errorf("parameter @%s: %w", p.Name, err)
+	}
+	for _, pl := range planes {
+		if pl.Role == r {
+			return pl.Bytes() / pl.Rows, nil
+		}
+	}
+	return 0, nil
+}
+
+// Bytes is the size of the parameter in its encoding.
+func (p *Parameter) Bytes() int64 {
+	var n int64
+	if p.Encoding == nil {
+		row, _ := p.RowBytes(encoding.Weight)
+		return int64(row) * int64(p.Rows)
+	}
+	size, err := encoding.Bytes(p.Encoding, p.Rows, p.Cols)
+	if err != nil {
+		return n
+	}
+	return int64(size)
+}

@@ -1,0 +1,357 @@
+// Package standin runs a bundle's Metal kernels on a machine without Metal:
+// the emitted text is compiled by clang against a stand-in for the Metal
+// standard library and executed on the CPU (package codegen/msl/standin). It is
+// slow, and there to prove kernels, not to be used for text.
+package standin
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"smelt/codegen/bundle"
+	"smelt/codegen/lower"
+	"smelt/codegen/msl/standin"
+	"smelt/codegen/plan"
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/ir/encoding"
+	"smelt/models/checkpoint"
+	"smelt/runtime/stepblock"
+)
+
+// Options says how kernels run.
+type Options struct {
+	// Sanitize builds them with address and undefined-behaviour sanitizers.
+	Sanitize bool
+	// Observe, if not nil, sees the arena's named values after the dispatch that
+	// writes them, as many bytes as the step needs; what it returns, unless nil,
+	// takes their place.
+	Observe func(name string, data []byte) []byte
+	// Poison fills the arena with NaNs before every step.
+	Poison bool
+}
+
+// Device is a session.Device.
+type Device struct {
+	b      *bundle.Bundle
+	opts   Options
+	host   *standin.Host
+	dir    string
+	caches standin.Addr
+	files  []standin.Addr
+	tables map[lower.WeightArg]standin.Addr
+	steps  [2]*stepRunner
+	next   map[int32]int32
+	vocab  int
+	seed   uint64
+}
+
+// poisonByte makes NaNs, and -1 of integers.
+const poisonByte = 0xff
+
+// Open compiles the bundle's kernels and maps the checkpoint's files.
+func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
+	d := &Device{b: b, opts: o, tables: map[lower.WeightArg]standin.Addr{}, next: map[int32]int32{}}
+	if err := d.start(ck); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Device) start(ck *checkpoint.Checkpoint) (err error) {
+	compiler, err := standin.Find()
+	if err != nil {
+		return err
+	}
+	sources := map[string]string{}
+	for _, k := range d.b.Plan.Kernels {
+		if sources[k.Name+".metal"], err = d.b.Metal(k.Name); err != nil {
+			return err
+		}
+	}
+	if d.dir, err = os.MkdirTemp("", "smelt-standin-"); err != nil {
+		return err
+	}
+	program, err := compiler.Build(d.dir, sources, standin.Options{Sanitize: d.opts.Sanitize})
+	if err != nil {
+		return err
+	}
+	if d.host, err = program.Start(); err != nil {
+		return err
+	}
+	for _, f := range ck.Files {
+		path, err := filepath.Abs(f.Path())
+		if err != nil {
+			return err
+		}
+		at, _, err := d.host.Map(path)
+		if err != nil {
+			return err
+		}
+		d.files = append(d.files, at)
+	}
+	if d.caches, err = d.host.Alloc(int(max(d.b.Plan.CacheBytes, 1)), poisonByte); err != nil {
+		return err
+	}
+	for i, s := range d.b.Plan.Steps {
+		if d.steps[i], err = d.newStep(s); err != nil {
+			return err
+		}
+	}
+	d.vocab, err = vocabOf(d.b.Module)
+	return err
+}
+
+func vocabOf(m *ir.Module) (int, error) {
+	t := m.Results[0].Type
+	n, ok := t.Shape[t.Rank()-1].Value()
+	if !ok || t.Rank() != 2 {
+		return 0, fmt.Errorf("module @%s returns %s; a model returns logits [wanted, vocabulary]", m.Name, t)
+	}
+	return int(n), nil
+}
+
+// Close ends the process that runs kernels.
+func (d *Device) Close() error {
+	var errs []error
+	if d.host != nil {
+		errs = append(errs, d.host.Close())
+	}
+	if d.dir != "" {
+		errs = append(errs, os.RemoveAll(d.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// Name is what --device calls it.
+func (d *Device) Name() string { return "standin" }
+
+// Vocab is the number of logits per row.
+func (d *Device) Vocab() int { return d.vocab }
+
+// Reset forgets a slot.
+func (d *Device) Reset(slot int32) { delete(d.next, slot) }
+
+// Prefill runs rows of prompts through the prefill kernels.
+func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.run(d.steps[lower.Prefill], rows, wanted)
+}
+
+// Decode runs one row of each slot through the decode kernels.
+func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.run(d.steps[lower.Decode], rows, wanted)
+}
+
+func (d *Device) run(s *stepRunner, rows []ir.Row, wanted []int) ([]float32, error) {
+	if err := d.check(s, rows, wanted); err != nil {
+		return nil, err
+	}
+	logits, err := s.run(rows, wanted)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		d.next[r.Slot] = r.Position + 1
+	}
+	return logits, nil
+}
+
+// check refuses what the plan has no room for, and rows that do not follow.
+func (d *Device) check(s *stepRunner, rows []ir.Row, wanted []int) error {
+	p := d.b.Plan
+	if len(rows) < 1 || len(rows) > s.plan.MaxRows {
+		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", s.plan.Kind, len(rows), s.plan.MaxRows)
+	}
+	if len(wanted) > p.Wanted {
+		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), p.Wanted)
+	}
+	next := map[int32]int32{}
+	for i, r := range rows {
+		want, seen := next[r.Slot]
+		if !seen {
+			want = d.next[r.Slot]
+		}
+		if r.Slot < 0 || int(r.Slot) >= p.Slots || r.Position != want || int(r.Position) >= p.Context {
+			return fmt.Errorf("row %d: slot %d at position %d; expected slot 0 to %d, which goes on at %d, and a context of %d", i, r.Slot, r.Position, p.Slots-1, want, p.Context)
+		}
+		next[r.Slot] = r.Position + 1
+	}
+	for _, w := range wanted {
+		if w < 0 || w >= len(rows) {
+			return fmt.Errorf("wanted row %d is outside %d rows", w, len(rows))
+		}
+	}
+	return nil
+}
+
+// stepRunner holds one kind of step, bound to addresses.
+type stepRunner struct {
+	d              *Device
+	plan           *plan.Step
+	filler         *stepblock.Filler
+	block          []byte
+	blockAt, arena standin.Addr
+	args           [][]byte
+}
+
+func (d *Device) newStep(s *plan.Step) (*stepRunner, error) {
+	r := &stepRunner{d: d, plan: s, filler: stepblock.New(s.Params)}
+	r.block = make([]byte, r.filler.Bytes())
+	var err error
+	if r.blockAt, err = d.host.Alloc(len(r.block), poisonByte); err != nil {
+		return nil, err
+	}
+	if r.arena, err = d.host.Alloc(int(max(s.ArenaBytes, 1)), poisonByte); err != nil {
+		return nil, err
+	}
+	for _, x := range s.Dispatches {
+		args, err := r.bind(x)
+		if err != nil {
+			return nil, fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)
+		}
+		r.args = append(r.args, args)
+	}
+	return r, nil
+}
+
+// bind makes the argument block of a dispatch.
+func (r *stepRunner) bind(x *plan.Dispatch) ([]byte, error) {
+	offsets, size := x.Kernel.Args()
+	block := make([]byte, size)
+	for i, a := range x.Args {
+		at := block[offsets[i]:]
+		switch {
+		case a.Scalar != nil:
+			binary.LittleEndian.PutUint32(at, uint32(*a.Scalar))
+			continue
+		case a.Buffer != nil:
+			binary.LittleEndian.PutUint64(at, uint64(r.arena)+uint64(a.Buffer.Offset))
+		case a.Cache != nil:
+			binary.LittleEndian.PutUint64(at, uint64(r.d.caches)+uint64(a.Cache.Offset))
+		case a.Weight != nil:
+			addr, err := r.d.weight(*a.Weight)
+			if err != nil {
+				return nil, err
+			}
+			binary.LittleEndian.PutUint64(at, uint64(addr))
+		}
+	}
+	return block, nil
+}
+
+// weight is the address of a plane, aligned down to what it is read as, or of its table.
+func (d *Device) weight(w lower.WeightArg) (standin.Addr, error) {
+	p, err := d.b.Params.Get(w.Param)
+	if err != nil {
+		return 0, err
+	}
+	first := d.place(p.Pieces[0], w.Role) &^ standin.Addr(w.Align-1)
+	if !w.Table {
+		return first, nil
+	}
+	if at, ok := d.tables[w]; ok {
+		return at, nil
+	}
+	var table []byte
+	for _, pc := range p.Pieces {
+		table = binary.LittleEndian.AppendUint64(table, uint64(d.place(pc, w.Role))-uint64(first))
+	}
+	at, err := d.host.Alloc(len(table), poisonByte)
+	if err != nil {
+		return 0, err
+	}
+	d.tables[w] = at
+	return at, d.host.Write(at, table)
+}
+
+func (d *Device) place(p storage.Piece, r encoding.Role) standin.Addr {
+	e := p.Plane(r)
+	return d.files[e.File] + standin.Addr(e.Offset)
+}
+
+// run executes the step's dispatches in order and returns the wanted logits.
+func (r *stepRunner) run(rows []ir.Row, wanted []int) ([]float32, error) {
+	d := r.d
+	if err := r.filler.Fill(r.block, rows, wanted); err != nil {
+		return nil, err
+	}
+	if err := d.host.Write(r.blockAt, r.block); err != nil {
+		return nil, err
+	}
+	if d.opts.Poison {
+		poison := make([]byte, r.plan.ArenaBytes)
+		for i := range poison {
+			poison[i] = poisonByte
+		}
+		if err := d.host.Write(r.arena, poison); err != nil {
+			return nil, err
+		}
+	}
+	for i, x := range r.plan.Dispatches {
+		if err := r.dispatch(i, x); err != nil {
+			return nil, fmt.Errorf("dispatch %d, kernel %s of region @%s: %w", i, x.Kernel.Name, x.Region, err)
+		}
+	}
+	out, err := d.host.Read(r.arena+standin.Addr(r.plan.Results[0].Offset), 4*d.vocab*len(wanted))
+	if err != nil {
+		return nil, err
+	}
+	logits := make([]float32, d.vocab*len(wanted))
+	for i := range logits {
+		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
+	}
+	return logits, nil
+}
+
+func (r *stepRunner) dispatch(i int, x *plan.Dispatch) error {
+	d := r.d
+	l := standin.Launch{Kernel: x.Kernel.Name, Threads: uint32(x.Kernel.Schedule.Threads), Args: r.args[i], Step: r.blockAt, Poison: poisonByte, Seed: d.seed}
+	d.seed++
+	groups := int64(1)
+	for axis, g := range x.Grid {
+		n, err := g.Eval(r.filler.Symbol)
+		if err != nil {
+			return err
+		}
+		l.Grid[axis] = uint32(n)
+		groups *= n
+	}
+	if groups == 0 {
+		return nil
+	}
+	if err := d.host.Launch(l); err != nil {
+		return err
+	}
+	if d.opts.Observe == nil {
+		return nil
+	}
+	return r.observe(x)
+}
+
+// observe shows the named values that a dispatch wrote.
+func (r *stepRunner) observe(x *plan.Dispatch) error {
+	for _, a := range x.Args {
+		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == 0 {
+			continue
+		}
+		n, err := a.Buffer.Bytes.Eval(r.filler.Symbol)
+		if err != nil {
+			return err
+		}
+		at := r.arena + standin.Addr(a.Buffer.Offset)
+		data, err := r.d.host.Read(at, int(n))
+		if err != nil {
+			return err
+		}
+		if data = r.d.opts.Observe(a.Buffer.Name, data); data != nil {
+			if err := r.d.host.Write(at, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
