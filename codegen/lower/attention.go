@@ -86,8 +86,14 @@ func (in *Input) symbol(def ir.SymbolDef) (string, error) {
 
 func (a *attention) allVisible() bool { return a.Entries != "" && a.Selected == nil }
 
+// Bounds of schedules.
+const (
+	maxHeads  = 2   // of a SIMD group, for which it holds queries and mixes
+	maxGroups = 4   // SIMD groups of a threadgroup
+	wide      = 512 // elements of a vector; of wider ones a SIMD group holds one head's
+)
+
 func (a *attention) schedule() {
-	const maxHeads, maxGroups, wide = 2, 4, 512
 	a.heads = maxHeads
 	if a.Dim > wide || a.Heads%maxHeads != 0 {
 		a.heads = 1
@@ -187,46 +193,59 @@ func (a *attention) part(row, splits, split, head *kernel.Expr) *kernel.Expr {
 	return row.Mul(splits).Add(split).Mul(i32(a.Heads)).Add(head)
 }
 
-// merge combines the splits of each head, a threadgroup for one head of a row.
+// vectorAt is the first chunk of a head's vector in the queries and the result.
+func (a *attention) vectorAt(row, head *kernel.Expr) *kernel.Expr {
+	return row.Mul(i32(a.Heads)).Add(head).Mul(i32(a.Dim / 4))
+}
+
+// write divides a head's mix by the sum, rotates it back and stores it.
+func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr, s headState) {
+	for _, m := range s.mix {
+		m.Set(m.Div(splat(s.sum.Expr)))
+	}
+	back := a.Rope
+	back.Inverse = !back.Inverse
+	u.rotateVector(s.mix, a.Dim, &back, row, 0)
+	at := u.Let("to", a.vectorAt(row, head))
+	u.eachChunkIn(s.mix, part4{0, a.Dim}, func(j int, c *kernel.Expr) { result.Set(at.Add(c), s.mix[j].Expr) })
+}
+
+// merge combines the splits of each head, a SIMD group for one head of a row.
 // Splits are taken in ascending order, so that the bits depend on the row alone.
 func (a *attention) merge() (Launch, error) {
-	width, chunks := a.in.Target.SimdWidth, a.Dim/4
-	threads := (chunks + width - 1) / width * width
-	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: threads}, a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a thread makes four elements")...)
+	groups := divisor(a.Heads, maxGroups)
+	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: groups * a.in.Target.SimdWidth},
+		a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a SIMD group for each head")...)
 	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Read)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
 
-	head := u.Let("head", kernel.Group(0))
+	head := u.Let("head", kernel.Group(0).Mul(i32(groups)).Add(kernel.Simd()))
 	k := a.rowKeys(u, u.Let("row", kernel.Group(1)))
 	splits := a.splitCount(u)
 	from := u.Let("from", k.first.Div(i32(a.keys)))
 	to := u.Let("to", k.end.Add(i32(a.keys-1)).Div(i32(a.keys)))
-	each := func(body func(part *kernel.Expr)) {
+	each := func(body func(part, top *kernel.Expr)) {
 		u.For("split", from, to, i32(1), func(split *kernel.Expr) {
-			body(u.Let("part", a.part(k.row, splits, split, head)))
+			part := u.Let("part", a.part(k.row, splits, split, head))
+			body(part, u.Let("split_top", stats.At(part.Mul(i32(2)))))
 		})
 	}
 	own := u.Let("own", sink.At(head))
 	top := u.Var("top", own)
-	each(func(part *kernel.Expr) { top.Set(top.Max(stats.At(part.Mul(i32(2))))) })
-	chunk := kernel.Thread()
-	write := func() {
-		sum, mix := u.Var("sum", own.Sub(top.Expr).Exp()), u.Var("mix", splat(f32(0)))
-		each(func(part *kernel.Expr) {
-			// A split without a key has top -inf, sum 0 and mix 0, which change no bit.
-			weight := u.Let("weight", stats.At(part.Mul(i32(2))).Sub(top.Expr).Exp())
-			sum.Set(weight.Fma(stats.At(part.Mul(i32(2)).Add(i32(1))), sum.Expr))
-			mix.Set(splat(weight).Fma(mixes.At(part.Mul(i32(chunks)).Add(chunk)), mix.Expr))
+	each(func(_, splitTop *kernel.Expr) { top.Set(top.Max(splitTop)) })
+	s := headState{sum: u.Var("sum", own.Sub(top.Expr).Exp()), mix: u.newLaneVector("mix", a.Dim)}
+	each(func(part, splitTop *kernel.Expr) {
+		// A split without a key has top -inf, sum 0 and mix 0, which change no bit.
+		weight := u.Let("weight", splitTop.Sub(top.Expr).Exp())
+		s.sum.Set(weight.Fma(stats.At(part.Mul(i32(2)).Add(i32(1))), s.sum.Expr))
+		u.eachChunkIn(s.mix, part4{0, a.Dim}, func(j int, c *kernel.Expr) {
+			s.mix[j].Set(splat(weight).Fma(mixes.At(part.Mul(i32(a.Dim/4)).Add(c)), s.mix[j].Expr))
 		})
-		mix.Set(mix.Div(splat(sum.Expr)))
-		back := a.rotation(u, k.row, true)
-		back.apply(chunk, mix)
-		result.Set(k.row.Mul(i32(a.Heads)).Add(head).Mul(i32(chunks)).Add(chunk), mix.Expr)
-	}
-	u.guard(nil, chunk.Lt(i32(chunks)), threads != chunks, write)
-	return u.launch("merge", ir.Const(int64(a.Heads)), ir.Sym(a.rows))
+	})
+	a.write(u, result, k.row, head, s)
+	return u.launch("merge", ir.Const(int64(a.Heads/groups)), ir.Sym(a.rows))
 }
 
 // vectors is a pointer to vectors of four f32.

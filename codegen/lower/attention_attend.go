@@ -5,11 +5,10 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/ir"
+	"smelt/passes/fusion"
 )
 
-// attendUnit is the kernel that goes through keys. A vector of Dim elements is
-// spread over a SIMD group: a lane holds the chunks of four elements lane,
-// lane+width and so on.
+// attendUnit is the kernel that goes through keys.
 type attendUnit struct {
 	*unit
 	a        *attention
@@ -17,17 +16,16 @@ type attendUnit struct {
 	window   *cacheRows
 	entries  *cacheRows
 	selected kernel.Buffer
-	chunk    []*kernel.Expr // numbers of the lane's chunks; the last may lie behind the vector
-	head0    *kernel.Expr   // the SIMD group's first head
-	split    *kernel.Expr   // nil if keys are not split
+	head0    *kernel.Expr // the SIMD group's first head
+	split    *kernel.Expr // nil if keys are not split
 	heads    []headState
 }
 
 // headState is what a SIMD group keeps of one head while keys go by.
 type headState struct {
-	query    []kernel.Variable
+	query    laneVector
 	top, sum kernel.Variable // largest score, sum of exp(score-top)
-	mix      []kernel.Variable
+	mix      laneVector
 }
 
 func (a *attention) attend() (Launch, error) {
@@ -41,13 +39,36 @@ func (a *attention) newAttendUnit(role, doc string) *attendUnit {
 	s := kernel.Schedule{Threads: a.groups * a.in.Target.SimdWidth, Settings: a.settings()}
 	u := &attendUnit{unit: a.in.begin(a.in.kernelName(role), s, a.in.doc(doc)...), a: a}
 	u.window = u.cacheRows("window", a.Window, kernel.Read)
+	u.touched(a.windowRows().Mul(ir.Const(int64(u.window.cache.Row.Bytes))))
 	if a.Entries != "" {
 		u.entries = u.cacheRows("entries", a.Entries, kernel.Read)
+		u.touched(a.entryRows(u.entries.cache).Mul(ir.Const(int64(u.entries.cache.Row.Bytes))))
 	}
 	if a.Selected != nil {
 		u.selected = u.activation("selected", a.Selected, kernel.Read)
 	}
 	return u
+}
+
+// windowRows is how many rows of the window a step reads: decode rows are of
+// different slots, prefill rows mostly of one.
+func (a *attention) windowRows() ir.Expr {
+	rows, size := ir.Sym(a.rows), ir.Const(int64(a.Size))
+	if a.in.Kind == Prefill {
+		return rows.Add(size)
+	}
+	return rows.Mul(size)
+}
+
+// entryRows is how many entries a step reads, at most.
+func (a *attention) entryRows(c *Cache) ir.Expr {
+	switch {
+	case a.in.Kind == Prefill && c.State != nil:
+		return c.State.Keep
+	case a.allVisible():
+		return ir.Sym(a.rows).Mul(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
+	}
+	return ir.Sym(a.rows).Mul(ir.Const(int64(a.listed())))
 }
 
 // blocks is how many threadgroups one row's heads take.
@@ -91,76 +112,33 @@ func (u *attendUnit) place(row *kernel.Expr) {
 	u.k = u.a.rowKeys(u.unit, u.Let("row", row))
 	group := kernel.Group(0).Mul(i32(u.a.groups)).Add(kernel.Simd())
 	u.head0 = u.Let("head", group.Mul(i32(u.a.heads)))
-	width := u.Schedule().SimdWidth
-	for first := 0; first < u.a.Dim/4; first += width {
-		u.chunk = append(u.chunk, u.Let("chunk", kernel.Lane().Add(i32(first))))
-	}
-}
-
-// each runs f for the lane's chunks that lie in the vector.
-func (u *attendUnit) each(f func(j int, chunk *kernel.Expr)) {
-	chunks := u.a.Dim / 4
-	for j, c := range u.chunk {
-		u.guard(nil, c.Lt(i32(chunks)), (j+1)*u.Schedule().SimdWidth > chunks, func() { f(j, c) })
-	}
-}
-
-// spread declares a vector and reads it; chunks behind its end are 0.
-func (u *attendUnit) spread(name string, read func(chunk *kernel.Expr) *kernel.Expr) []kernel.Variable {
-	chunks, v := u.a.Dim/4, make([]kernel.Variable, len(u.chunk))
-	for j, c := range u.chunk {
-		if (j+1)*u.Schedule().SimdWidth <= chunks {
-			v[j] = u.Var(name, read(c))
-			continue
-		}
-		v[j] = u.Var(name, splat(f32(0)))
-		u.If(c.Lt(i32(chunks)), func() { v[j].Set(read(c)) }, nil)
-	}
-	return v
 }
 
 // start reads, norms and rotates the queries; statistics gives a head's first
 // maximum and sum.
 func (u *attendUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
-	chunks := u.a.Dim / 4
-	turn := u.a.rotation(u.unit, u.k.row, false)
+	finish := &fusion.Finish{Norm: u.a.QNorm, Rope: &u.a.Rope}
 	for h := range u.a.heads {
 		head := u.head0.Add(i32(h))
-		at := u.Let("q_at", u.k.row.Mul(i32(u.a.Heads)).Add(head).Mul(i32(chunks)))
-		s := headState{query: u.spread("query", func(c *kernel.Expr) *kernel.Expr { return q.At(at.Add(c)) })}
-		if u.a.QNorm != nil {
-			u.norm(s.query)
-		}
-		u.each(func(j int, c *kernel.Expr) {
-			if turn.reaches(4*((j+1)*u.Schedule().SimdWidth) - 1) {
-				turn.apply(c, s.query[j])
-			}
-		})
+		var s headState
+		at := u.Let("q_at", u.a.vectorAt(u.k.row, head))
+		s.query = u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return q.At(at.Add(c)) })
+		u.finish(s.query, u.a.Dim, finish, u.k.row, 0)
 		top, sum := statistics(head)
 		s.top, s.sum = u.Var("top", top), u.Var("sum", sum)
-		s.mix = u.Vars("mix", len(u.chunk), splat(f32(0)))
+		s.mix = u.newLaneVector("mix", u.a.Dim)
 		u.heads = append(u.heads, s)
 	}
 }
 
-// norm divides a vector by its root mean square.
-func (u *attendUnit) norm(v []kernel.Variable) {
-	squares := u.dot(v, func(j int) *kernel.Expr { return v[j].Expr })
-	rms := u.Let("rms", squares.Div(f32(float64(u.a.Dim))).Add(f32(u.a.QNorm.Eps)).Sqrt())
-	for _, x := range v {
-		x.Set(x.Div(splat(rms)))
+// dot is the product of two vectors; every lane gets it.
+func (u *attendUnit) dot(x, y laneVector) *kernel.Expr {
+	sum := x[0].Mul(y[0].Expr)
+	for j := 1; j < len(x); j++ {
+		sum = x[j].Fma(y[j].Expr, sum)
 	}
-}
-
-// dot is the product of two vectors; every lane gets it. Chunks behind a
-// vector are 0.
-func (u *attendUnit) dot(v []kernel.Variable, other func(j int) *kernel.Expr) *kernel.Expr {
-	sum := v[0].Mul(other(0))
-	for j := 1; j < len(v); j++ {
-		sum = v[j].Fma(other(j), sum)
-	}
-	s := u.Let("products", sum)
-	return s.Lane(0).Add(s.Lane(1)).Add(s.Lane(2).Add(s.Lane(3))).SimdSum()
+	s := lanesOf(u.Let("products", sum))
+	return s[0].Add(s[1]).Add(s[2].Add(s[3])).SimdSum()
 }
 
 // goThroughKeys takes the window's rows, then the entries, of the split.
@@ -196,13 +174,9 @@ func (u *attendUnit) goThroughKeys() {
 // takeRow lets the heads see one row of a cache.
 func (u *attendUnit) takeRow(cache *cacheRows, index *kernel.Expr) {
 	row := cache.row(u.k.slot, index)
-	key := u.spread("key", func(c *kernel.Expr) *kernel.Expr {
-		v := cache.load4(row, c.Mul(i32(4)))
-		return kernel.Vector(v[:]...)
-	})
-	at := func(j int) *kernel.Expr { return key[j].Expr }
+	key := u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Mul(i32(4))) })
 	for _, h := range u.heads {
-		score := u.Let("score", u.dot(h.query, at).Mul(f32(u.a.Scale)))
+		score := u.Let("score", u.dot(h.query, key).Mul(f32(u.a.Scale)))
 		top := u.Let("new_top", h.top.Max(score))
 		weight := u.Let("weight", score.Sub(top).Exp())
 		shrink := u.Let("shrink", h.top.Sub(top).Exp())
@@ -214,19 +188,10 @@ func (u *attendUnit) takeRow(cache *cacheRows, index *kernel.Expr) {
 	}
 }
 
-// write divides by the sum, rotates back and stores.
+// write stores the results.
 func (u *attendUnit) write(result kernel.Buffer) {
-	chunks := u.a.Dim / 4
-	back := u.a.rotation(u.unit, u.k.row, true)
 	for h, s := range u.heads {
-		at := u.Let("to", u.k.row.Mul(i32(u.a.Heads)).Add(u.head0.Add(i32(h))).Mul(i32(chunks)))
-		u.each(func(j int, c *kernel.Expr) {
-			s.mix[j].Set(s.mix[j].Div(splat(s.sum.Expr)))
-			if back.reaches(4*((j+1)*u.Schedule().SimdWidth) - 1) {
-				back.apply(c, s.mix[j])
-			}
-			result.Set(at.Add(c), s.mix[j].Expr)
-		})
+		u.a.write(u.unit, result, u.k.row, u.head0.Add(i32(h)), s)
 	}
 }
 
@@ -234,7 +199,9 @@ func (u *attendUnit) write(result kernel.Buffer) {
 func (u *attendUnit) writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) {
 	for h, s := range u.heads {
 		part := u.Let("part", u.a.part(u.k.row, splits, u.split, u.head0.Add(i32(h))))
-		u.each(func(j int, c *kernel.Expr) { mixes.Set(part.Mul(i32(u.a.Dim/4)).Add(c), s.mix[j].Expr) })
+		u.eachChunkIn(s.mix, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) {
+			mixes.Set(part.Mul(i32(u.a.Dim/4)).Add(c), s.mix[j].Expr)
+		})
 		u.If(kernel.Lane().Eq(i32(0)), func() {
 			stats.Set(part.Mul(i32(2)), s.top.Expr)
 			stats.Set(part.Mul(i32(2)).Add(i32(1)), s.sum.Expr)

@@ -27,6 +27,7 @@ func lowerCache(in *Input) ([]Launch, error) {
 type cacheEntry struct {
 	*fusion.Entry
 	u      *unit
+	number int
 	symbol string // number of jobs
 	share  int    // SIMD groups that pool one vector
 	x      kernel.Buffer
@@ -44,7 +45,7 @@ func (in *Input) cache(c *fusion.Cache) ([]Launch, error) {
 	var entries []*cacheEntry
 	grid := ir.Const(0)
 	for i := range c.Entries {
-		e, err := u.cacheEntry(&c.Entries[i])
+		e, err := u.cacheEntry(&c.Entries[i], i)
 		if err != nil {
 			return nil, err
 		}
@@ -57,8 +58,8 @@ func (in *Input) cache(c *fusion.Cache) ([]Launch, error) {
 }
 
 // cacheEntry binds what an entry needs.
-func (u *unit) cacheEntry(e *fusion.Entry) (*cacheEntry, error) {
-	out := &cacheEntry{Entry: e, u: u, share: 1}
+func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
+	out := &cacheEntry{Entry: e, u: u, number: number, share: 1}
 	if e.Width < 4 || e.Width%4 != 0 {
 		return nil, fmt.Errorf("entries of %d elements for state @%s; kernels need a multiple of 4", e.Width, e.State)
 	}
@@ -126,7 +127,11 @@ func (u *unit) dealEntries(group *kernel.Expr, entries []*cacheEntry) {
 // work makes the vectors of one threadgroup.
 func (e *cacheEntry) work(group *kernel.Expr) {
 	u := e.u
-	u.Comment("entries of %s", e.State)
+	kind := "each row's vector"
+	if e.Pool != nil {
+		kind = fmt.Sprintf("a vector for each row that closes a block of %d", e.Pool.Ratio)
+	}
+	u.Comment("entry %d: %s", e.number, kind)
 	job := u.Let("job", group.Mul(i32(e.jobs())).Add(kernel.Simd().Div(i32(e.share))))
 	live := job.Lt(u.StepValue(e.symbol))
 	switch {
@@ -182,7 +187,11 @@ func (e *cacheEntry) finish(v laneVector, job, row *kernel.Expr) {
 		ratio = e.Pool.Ratio
 		index = index.Div(i32(ratio))
 	}
-	u.finish(v, e.Width, &e.Finish, job, ratio)
+	f := e.Finish
+	if e.state.rounds(f.Round) {
+		f.Round = nil
+	}
+	u.finish(v, e.Width, &f, job, ratio)
 	u.Comment("append")
 	e.state.store(e.state.row(u.StepAt("slot", row), index), v)
 }
@@ -233,6 +242,5 @@ func (b tokenBlock) read(rows *cacheRows, token, chunk *kernel.Expr) *kernel.Exp
 		own := token.Ge(b.after.Sub(i32(b.e.Pool.Ratio)))
 		channel = u.Let("channel", channel.Add(own.Select(i32(b.e.Width), i32(0))))
 	}
-	x := rows.load4(rows.row(b.slot, token), channel)
-	return kernel.Vector(x[:]...)
+	return rows.load(rows.row(b.slot, token), channel)
 }

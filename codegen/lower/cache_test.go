@@ -1,171 +1,26 @@
 package lower
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"smelt/codegen/storage"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/eval"
+	"smelt/ir/ops"
 	"smelt/ir/tensor"
-	"smelt/ir/text"
 )
 
-// testEntry is one entry of a cache region.
-type testEntry struct {
-	name     string
-	width    int
-	ratio    int // 0: not pooled
-	overlap  bool
-	norm     bool
-	rope     int // dimensions
-	hadamard bool
-	round    []string // attributes of round_to
-	format   string   // that rows are stored in with rounding, else f32
-}
-
-func (e testEntry) channels() int {
-	if e.overlap {
-		return 2 * e.width
-	}
-	return e.width
-}
-
-func (e testEntry) tokens() int {
-	if e.overlap {
-		return 2 * e.ratio
-	}
-	return max(e.ratio, 1)
-}
-
 // testTokens is how many different tokens there are; each has a row of every
-// input. A slot has some of them.
+// input. No step has more than testMaxRows rows.
 const (
 	testTokens     = 512
-	tokensOfSlot   = 170
 	testMaxRows    = 150
 	testCacheSlots = 3
 )
-
-// cacheModule writes a module with one region of these entries. What comes
-// from products in a model is looked up by token here.
-func cacheModule(entries []testEntry, rounded bool) string {
-	head, before, region := &strings.Builder{}, &strings.Builder{}, &strings.Builder{}
-	fmt.Fprintf(head, "module @cache\nsymbol T = rows\nsymbol P = reach\n")
-	var yields, ratios, params, states []string
-	for _, e := range entries {
-		if r := fmt.Sprint(e.ratio); e.ratio > 0 && !slices.Contains(ratios, r) {
-			ratios = append(ratios, r)
-			fmt.Fprintf(head, "symbol E%s = closing(%s)\n", r, r)
-		}
-		format := "f32"
-		if rounded {
-			format = e.format
-		}
-		keep := "8"
-		if e.ratio > 0 {
-			keep = fmt.Sprintf("floor(P/%d)", e.ratio)
-		}
-		states = append(states, fmt.Sprintf("state @%s : tensor<%d x f32> keep %s stored %s", e.name, e.width, keep, format))
-		inputs := []string{"x"}
-		if e.ratio > 0 {
-			inputs = []string{"values", "scores"}
-		}
-		for _, in := range inputs {
-			params = append(params, fmt.Sprintf("param @%s.%s : tensor<%d x %d x f32>", e.name, in, testTokens, e.channels()))
-			fmt.Fprintf(before, "%%%[1]s.%[2]s.table = dequantize @%[1]s.%[2]s : tensor<%[3]d x %[4]d x f32>\n", e.name, in, testTokens, e.channels())
-			fmt.Fprintf(before, "%%%[1]s.%[2]s = take_rows(%%%[1]s.%[2]s.table, %%token) : tensor<T x %[3]d x f32>\n", e.name, in, e.channels())
-			if e.ratio > 0 {
-				states = append(states, fmt.Sprintf("state @%s.%s : tensor<%d x f32> keep %d", e.name, in, e.channels(), e.tokens()))
-				fmt.Fprintf(before, "%%%[1]s.%[2]s.before = state @%[1]s.%[2]s : state<%[3]d x f32>\n", e.name, in, e.channels())
-				fmt.Fprintf(before, "%%%[1]s.%[2]s.log = append(%%%[1]s.%[2]s.before, %%slot, %%position, %%%[1]s.%[2]s) : state<%[3]d x f32>\n", e.name, in, e.channels())
-			}
-		}
-		if e.norm {
-			params = append(params, fmt.Sprintf("param @%s.norm : tensor<%d x f32>", e.name, e.width))
-		}
-		e.writeRegion(region, rounded)
-		yields = append(yields, "%"+e.name+".log")
-	}
-	fmt.Fprintf(head, "input %%token : tensor<T x i32>\ninput %%position : tensor<T x i32>\ninput %%slot : tensor<T x i32>\n")
-	fmt.Fprintf(head, "%s\n%s\n", strings.Join(params, "\n"), strings.Join(states, "\n"))
-	return head.String() + before.String() + "region cache @layers.3.attn.cache {\n" + region.String() + "}\nreturn %position\n"
-}
-
-// writeRegion writes an entry's operations. The vector before rounding is
-// called .exact, the one that is appended .vector.
-func (e testEntry) writeRegion(w *strings.Builder, rounded bool) {
-	rows, n := "T", 0
-	line := func(result, typ, format string, args ...any) string {
-		if result == "" {
-			result = fmt.Sprintf("%%%s.v%d", e.name, n)
-			n++
-		}
-		fmt.Fprintf(w, "  %s = %s : %s\n", result, fmt.Sprintf(format, args...), typ)
-		return result
-	}
-	vector := func() string { return fmt.Sprintf("tensor<%s x %d x f32>", rows, e.width) }
-	x, slot, index, turned := "%"+e.name+".x", "%slot", "%position", "%position"
-	if e.ratio > 0 {
-		rows = fmt.Sprintf("E%d", e.ratio)
-		numbers := fmt.Sprintf("tensor<%s x i32>", rows)
-		closing := line("", numbers, "closing_rows(%%position) {ratio = %d}", e.ratio)
-		position := line("", numbers, "take_rows(%%position, %s)", closing)
-		slot = line("", numbers, "take_rows(%%slot, %s)", closing)
-		read := func(log, missing string, back, from int) string {
-			list := line("", fmt.Sprintf("tensor<%s x %d x i32>", rows, e.ratio), "index_range(%s) {first = i-%d, count = %d, limit = i+1}", position, back+e.ratio-1, e.ratio)
-			block := line("", fmt.Sprintf("tensor<%s x %d x %d x f32>", rows, e.ratio, e.channels()), "read(%%%s.%s.log, %s, %s)%s", e.name, log, slot, list, missing)
-			if !e.overlap {
-				return block
-			}
-			first := ""
-			if from > 0 {
-				first = fmt.Sprintf("from = %d, ", from)
-			}
-			return line("", fmt.Sprintf("tensor<%s x %d x %d x f32>", rows, e.ratio, e.width), "slice(%s) {axis = -1, %scount = %d}", block, first, e.width)
-		}
-		all := fmt.Sprintf("tensor<%s x %d x %d x f32>", rows, e.tokens(), e.width)
-		both := func(log, missing string) string {
-			if !e.overlap {
-				return read(log, missing, 0, 0)
-			}
-			own := read(log, missing, 0, e.width)
-			return line("", all, "concat(%s, %s) {axis = 1}", read(log, missing, e.ratio, 0), own)
-		}
-		values := both("values", "")
-		soft := line("", all, "softmax(%s) {axis = 1}", both("scores", " {missing = -inf}"))
-		product := line("", all, "mul(%s, %s)", soft, values)
-		x = line("", vector(), "reduce_sum(%s) {axis = 1}", product)
-		turned = line("", numbers, "index_map(%s) {to = i-%d}", position, e.ratio-1)
-		if e.ratio == 1 {
-			panic("a formula without i-0 is not written here")
-		}
-		index = line("", numbers, "index_map(%s) {to = floor(i/%d)}", position, e.ratio)
-	}
-	if e.norm {
-		normed := line("", vector(), "rms_norm(%s) {eps = 1e-06}", x)
-		weight := line("", fmt.Sprintf("tensor<%d x f32>", e.width), "dequantize @%s.norm", e.name)
-		x = line("", vector(), "mul(%s, %s)", normed, weight)
-	}
-	if e.rope > 0 {
-		x = line("", vector(), "rope(%s, %s) {dims = %d, theta = 10000.0}", x, turned, e.rope)
-	}
-	if e.hadamard {
-		x = line("", vector(), "hadamard(%s)", x)
-	}
-	if rounded {
-		for _, r := range e.round {
-			x = line("", vector(), "round_to(%s) {%s}", x, r)
-		}
-	}
-	opened := line("", fmt.Sprintf("state<%d x f32>", e.width), "state @%s", e.name)
-	line("%"+e.name+".log", fmt.Sprintf("state<%d x f32>", e.width), "append(%s, %s, %s, %s)", opened, slot, index, x)
-}
 
 // cacheTest is a module with its numbers, and memory for its kernels.
 type cacheTest struct {
@@ -177,11 +32,7 @@ type cacheTest struct {
 
 func newCacheTest(t *testing.T, entries []testEntry, rounded bool, tables map[string][]float32) *cacheTest {
 	t.Helper()
-	src := cacheModule(entries, rounded)
-	m, err := text.Parse("cache.ir", src)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, src)
-	}
+	m := cacheModule(t, entries, rounded)
 	c := &cacheTest{entries: entries, module: m, tables: tables}
 	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: Metal, Params: storage.Parameters{}}
 	c.mem = newMemory(in, nil)
@@ -295,21 +146,26 @@ func (e testEntry) appended(rows []ir.Row) (out []ir.Row, index []int) {
 	return out, index
 }
 
-// reference evaluates steps and returns what each appends to each entry, by name.
+// reference evaluates steps and returns what each appends to the entries, by name.
 func reference[F tensor.Float](t *testing.T, c *cacheTest, steps [][]ir.Row) []map[string][]F {
 	t.Helper()
 	machine, err := eval.New[F](c.module, func(name string) tensor.Source {
-		p := c.mem.in.Params[name]
-		m := tensor.Matrix{R: p.Rows, C: p.Cols}
-		return sourceOf(m, c.tables[name])
+		var values []float64
+		for _, v := range c.tables[name] {
+			values = append(values, float64(v))
+		}
+		return tensor.NewMatrix(values, c.mem.in.Params[name].Cols)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []map[string][]F
 	machine.Observe = func(name string, v tensor.Value[F]) {
-		// The vector is the last value but the state's versions.
-		out[len(out)-1][name] = slices.Clone(v.Dense())
+		for _, e := range c.entries {
+			if e.name == name {
+				out[len(out)-1][name] = slices.Clone(v.Dense())
+			}
+		}
 	}
 	for _, rows := range steps {
 		out = append(out, map[string][]F{})
@@ -318,4 +174,158 @@ func reference[F tensor.Float](t *testing.T, c *cacheTest, steps [][]ir.Row) []m
 		}
 	}
 	return out
+}
+
+// testSteps are prompts in chunks and single rows of two slots: blocks end
+// inside and at the end of steps, steps without closing rows are among them,
+// and positions pass the rings' capacity.
+func testSteps(last int) [][]ir.Row {
+	row := func(slot, position int) ir.Row {
+		return ir.Row{Token: int32((slot*251 + position) % testTokens), Position: int32(position), Slot: int32(slot)}
+	}
+	var rows []ir.Row
+	for p := range last {
+		rows = append(rows, row(2, p))
+	}
+	both := slices.Clone(rows[3:9])
+	for p := range 5 {
+		both = append(both, row(0, p))
+	}
+	return [][]ir.Row{
+		rows[:3], both, {row(0, 5), rows[9]}, {rows[10]}, rows[11:min(140, last)], rows[min(140, last):],
+	}
+}
+
+var (
+	roundFP8 = func(width, tail int) []ops.RoundAttr {
+		return []ops.RoundAttr{{Format: "e4m3", Block: 64, Count: width - tail}, {Format: "bf16", From: width - tail, Count: tail}}
+	}
+	roundFP4  = func(width int) []ops.RoundAttr { return []ops.RoundAttr{{Format: "e2m1", Block: 32, Count: width}} }
+	roundBF   = func(width int) []ops.RoundAttr { return []ops.RoundAttr{{Format: "bf16", Count: width}} }
+	testCases = [][]testEntry{
+		{{name: "window", width: 96, norm: true, rope: 32, round: roundFP8(96, 32), format: "fp8_b64_r32"}},
+		{
+			{name: "window", width: 512, norm: true, rope: 64, round: roundFP8(512, 64), format: "fp8_b64_r64"},
+			{name: "entries", width: 512, ratio: 4, overlap: true, norm: true, rope: 64, round: roundFP8(512, 64), format: "fp8_b64_r64"},
+			{name: "keys", width: 128, ratio: 4, overlap: true, norm: true, rope: 64, hadamard: true, round: roundFP4(128), format: "fp4_b32"},
+		},
+		{
+			{name: "window", width: 160, norm: true, rope: 64, round: roundFP8(160, 64), format: "fp8_b64_r64"},
+			{name: "entries", width: 160, ratio: 128, norm: true, rope: 64, round: roundFP8(160, 64), format: "fp8_b64_r64"},
+		},
+		{
+			{name: "wide", width: 256, ratio: 3, overlap: true, norm: true, rope: 6, hadamard: true, round: roundBF(256), format: "bf16"},
+			{name: "small", width: 8, ratio: 5, norm: true, hadamard: true, round: roundFP4(8), format: "fp4_b32"},
+			{name: "real", width: 192, norm: true, rope: 64, round: append(roundFP8(192, 64), roundFP4(192)...), format: "f32"},
+			{name: "huge", width: 640, ratio: 4, rope: 640, round: roundFP8(640, 0)[:1], format: "fp8_b64_r0"},
+		},
+	}
+)
+
+// TestCache: without rounding, kernels append what the evaluator computes in
+// float64, within a bound for sums; with rounding exactly that, rounded and
+// stored as the reference does it. All other memory stays as it was.
+func TestCache(t *testing.T) {
+	for _, entries := range testCases {
+		tables := map[string][]float32{}
+		real := newCacheTest(t, entries, false, tables)
+		stored := newCacheTest(t, entries, true, tables)
+		steps := testSteps(150)
+		wants := reference[float64](t, real, steps)
+		written := map[string]map[int]bool{}
+		for i, rows := range steps {
+			real.step(t, rows)
+			stored.step(t, rows)
+			for _, e := range entries {
+				appended, index := e.appended(rows)
+				for n, r := range appended {
+					got := floats(real.stored(e.name, r.Slot, index[n]))
+					e.checkReal(t, r, got, wants[i][e.name][n*e.width:][:e.width])
+					stored.checkStored(t, e, r, index[n], got)
+					if written[e.name] == nil {
+						written[e.name] = map[int]bool{}
+					}
+					written[e.name][int(r.Slot)*1e6+index[n]%stored.mem.in.Caches[e.name].Capacity] = true
+				}
+			}
+		}
+		for _, e := range entries {
+			stored.checkPoison(t, e.name, written[e.name])
+		}
+	}
+}
+
+// checkReal compares with the evaluator in float64. Softmax weights are
+// positive and add up to 1, so that the error of pooling counts at the size of
+// the values; a norm makes it larger by 1/rms, at most the root of the tokens.
+func (e testEntry) checkReal(t *testing.T, r ir.Row, got []float32, want []float64) {
+	t.Helper()
+	largest := 1.0
+	for _, w := range want {
+		largest = max(largest, math.Abs(w))
+	}
+	bound := float64(e.tokens()+e.width+32) * 0x1p-24 * largest * math.Sqrt(float64(e.tokens()))
+	for i := range got {
+		if !(math.Abs(float64(got[i])-want[i]) <= bound) {
+			t.Fatalf("%s of %+v: element %d is %v, want %v within %g", e.name, r, i, got[i], want[i], bound)
+		}
+	}
+}
+
+// checkStored compares with a vector that was not rounded yet: what is stored
+// must be its rounding, in the bytes that the reference writes. (Formats that
+// hold rounded values do the rounding.)
+func (c *cacheTest) checkStored(t *testing.T, e testEntry, r ir.Row, index int, vector []float32) {
+	t.Helper()
+	have, layout := c.stored(e.name, r.Slot, index), c.mem.in.Caches[e.name].Row
+	rounded, source := slices.Clone(vector), vector
+	for _, a := range e.round {
+		roundLike(t, a, rounded)
+	}
+	if e.format == "f32" {
+		source = rounded
+	}
+	want := make([]byte, layout.Bytes)
+	encoding.EncodeRow(layout, want, source)
+	if !slices.Equal(have, want) {
+		t.Fatalf("%s of %+v is stored as\n%x, want\n%x", e.name, r, have, want)
+	}
+	values := make([]float32, layout.Width)
+	encoding.DecodeRow(layout, values, have)
+	if !sameBits(values, rounded) {
+		t.Fatalf("%s of %+v is stored as %v, want %v", e.name, r, values, rounded)
+	}
+}
+
+// roundLike is ops.RoundTo for one vector.
+func roundLike(t *testing.T, a ops.RoundAttr, v []float32) {
+	t.Helper()
+	v = v[a.From:][:a.Count]
+	if a.Format == "bf16" {
+		for i, x := range v {
+			v[i] = encoding.BF16ToF32(encoding.F32ToBF16(x))
+		}
+		return
+	}
+	code, err := encoding.BlockCodeNamed(a.Format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := range slices.Chunk(v, a.Block) {
+		encoding.Round(code, block)
+	}
+}
+
+// checkPoison: rows that nothing was appended to are untouched.
+func (c *cacheTest) checkPoison(t *testing.T, state string, written map[int]bool) {
+	t.Helper()
+	cache := c.mem.in.Caches[state]
+	for slot := range cache.Slots {
+		for i := range cache.Capacity {
+			row := c.stored(state, int32(slot), i)
+			if !written[slot*1e6+i] && !slices.Equal(row, poisoned(len(row))) {
+				t.Fatalf("%s: row %d of slot %d was written", state, i, slot)
+			}
+		}
+	}
 }

@@ -116,44 +116,40 @@ func (c *cacheRows) amongSegments(segments []encoding.RowSegment, i *kernel.Expr
 // load4 reads elements i to i+3; i is a multiple of 4 and may differ from lane
 // to lane.
 func (c *cacheRows) load4(row cacheRow, i *kernel.Expr) [4]*kernel.Expr {
+	return lanesOf(c.load(row, i))
+}
+
+// load is load4 as a vector (f32x4).
+func (c *cacheRows) load(row cacheRow, i *kernel.Expr) *kernel.Expr {
 	if len(c.cache.Row.Segments) == 1 {
 		return c.loadFrom(c.cache.Row.Segments[0], row, i)
 	}
 	v := c.u.Var(c.name+"4", splat(f32(0)))
-	c.inSegment(i, func(s encoding.RowSegment) {
-		x := c.loadFrom(s, row, i)
-		v.Set(kernel.Vector(x[:]...))
-	})
-	return lanesOf(v.Expr)
+	c.inSegment(i, func(s encoding.RowSegment) { v.Set(c.loadFrom(s, row, i)) })
+	return v.Expr
 }
 
 // lanesOf takes a vector of four apart.
 func lanesOf(v *kernel.Expr) (x [4]*kernel.Expr) {
 	for i := range x {
-		x[i] = v.Lane(i)
+		if v.Op == kernel.OpVec {
+			x[i] = v.Args[i]
+		} else {
+			x[i] = v.Lane(i)
+		}
 	}
 	return x
 }
 
-// loadFrom is load4 of a segment.
-func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr) (x [4]*kernel.Expr) {
+// loadFrom is load of a segment.
+func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr) *kernel.Expr {
 	u, place := c.u, i.Sub(i32(s.FirstElement))
 	switch s.Kind {
-	case encoding.RowF32:
-		if c.unit == 16 {
-			return lanesOf(u.Let(c.name+"4", c.memory.At(row.at.Add(place.Div(i32(4)).To(c.index)))))
-		}
-		at := u.Let("at", c.word(row, s.Offset, place))
-		for n := range x {
-			x[n] = u.Let("element", c.memory.At(at.Add(c.number(n))).As(kernel.F32))
-		}
 	case encoding.RowBF16:
 		at := u.Let("at", c.word(row, s.Offset, place.Div(i32(2))))
-		for n := range 2 {
-			pair := u.Let("pair", c.memory.At(at.Add(c.number(n))))
-			x[2*n] = pair.Shl(kernel.U(16)).As(kernel.F32)
-			x[2*n+1] = pair.And(kernel.U(0xffff0000)).As(kernel.F32)
-		}
+		low, high := u.Let("pair", c.memory.At(at)), u.Let("pair", c.memory.At(at.Add(c.number(1))))
+		upper := kernel.U(0xffff0000)
+		return kernel.Vector(floatOf(encoding.BF16, low), low.And(upper).As(kernel.F32), floatOf(encoding.BF16, high), high.And(upper).As(kernel.F32))
 	case encoding.RowE4M3:
 		codes := u.Let("codes", c.memory.At(c.word(row, s.Offset, place.Div(i32(4)))))
 		return c.decode(encoding.FP8Block{}, codes, c.scale(s, row, place))
@@ -162,21 +158,30 @@ func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr
 		half := place.To(kernel.U32).And(kernel.U(4)).Shl(kernel.U(2)) // bits before the chunk's codes: 0 or 16
 		return c.decode(encoding.FP4{}, u.Let("codes", codes.Shr(half)), c.scale(s, row, place))
 	}
-	return x
+	if c.unit == 16 {
+		return u.Let(c.name+"4", c.memory.At(row.at.Add(place.Div(i32(4)).To(c.index))))
+	}
+	at := u.Let("at", c.word(row, s.Offset, place))
+	var x []*kernel.Expr
+	for n := range 4 {
+		x = append(x, u.Let("element", c.memory.At(at.Add(c.number(n))).As(kernel.F32)))
+	}
+	return kernel.Vector(x...)
 }
 
-// decode reads the four lowest codes of a word as weights of that encoding
+// decode reads the four lowest codes of a word, as weights of that encoding
 // have them.
-func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) (x [4]*kernel.Expr) {
+func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) *kernel.Expr {
 	unpack, err := encoding.UnpackOf(e)
 	if err != nil {
 		c.u.fail("%w", err)
-		return [4]*kernel.Expr{scale, scale, scale, scale}
+		return splat(scale)
 	}
-	for n := range x {
-		x[n] = c.u.Let("element", bitExpr(unpack.Codes[n], []*kernel.Expr{codes}).Mul(scale))
+	var x []*kernel.Expr
+	for n := range 4 {
+		x = append(x, c.u.Let("element", bitExpr(unpack.Codes[n], []*kernel.Expr{codes}).Mul(scale)))
 	}
-	return x
+	return kernel.Vector(x...)
 }
 
 // scale is the scale of the block that an element of the segment is in.

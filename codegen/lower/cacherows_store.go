@@ -1,9 +1,29 @@
 package lower
 
 import (
+	"slices"
+
 	"smelt/codegen/kernel"
 	"smelt/ir/encoding"
+	"smelt/ir/ops"
 )
+
+// rounds reports whether storing does the rounding: each is what one segment
+// of the row does. EncodeRow of a vector then holds the same values as of the
+// rounded one.
+func (c *cacheRows) rounds(all []ops.RoundAttr) bool {
+	done := map[encoding.RowSegment]bool{}
+	for _, r := range all {
+		at := slices.IndexFunc(c.cache.Row.Segments, func(s encoding.RowSegment) bool {
+			return r == ops.RoundAttr{Format: string(s.Kind), Block: s.Block, From: s.FirstElement, Count: s.Count}
+		})
+		if at < 0 || done[c.cache.Row.Segments[at]] {
+			return false
+		}
+		done[c.cache.Row.Segments[at]] = true
+	}
+	return true
+}
 
 // store writes a whole row, which a SIMD group holds, as encoding.EncodeRow
 // does: to the bit, padding included.

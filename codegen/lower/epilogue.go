@@ -2,6 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
+	"smelt/ir"
 	"smelt/passes/fusion"
 )
 
@@ -23,6 +24,7 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 	}
 	if p.Append != "" {
 		e.state = d.cacheRows("log", p.Append, kernel.Write)
+		d.touched(d.l.X.Type.Shape[0].Mul(ir.Const(int64(4 * p.N))))
 	} else {
 		e.result = d.activation("y", p.Result, kernel.Write)
 	}

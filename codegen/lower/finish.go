@@ -16,9 +16,6 @@ type laneVector []kernel.Variable
 
 // newLaneVector declares a vector of zeros.
 func (u *unit) newLaneVector(name string, width int) laneVector {
-	if width%4 != 0 {
-		u.fail("vectors of %d elements; kernels need a multiple of 4", width)
-	}
 	lanes := 4 * u.Schedule().SimdWidth
 	return u.Vars(name, (width+lanes-1)/lanes, splat(f32(0)))
 }
@@ -47,14 +44,18 @@ func (u *unit) eachChunkIn(v laneVector, p part4, f func(j int, chunk *kernel.Ex
 	}
 }
 
-// isIn is the condition that the lane's j-th chunk lies in the part.
+// isIn is the condition that the lane's j-th chunk, which lies in the part for
+// some lanes, does so for this one.
 func (u *unit) isIn(p part4, j int) *kernel.Expr {
-	c := u.chunk(j)
-	in := c.Lt(i32((p.from + p.count) / 4))
-	if p.from <= 4*j*u.Schedule().SimdWidth {
-		return in
+	c, lanes := u.chunk(j), u.Schedule().SimdWidth
+	above, below := c.Ge(i32(p.from/4)), c.Lt(i32((p.from+p.count)/4))
+	switch {
+	case p.from <= 4*j*lanes:
+		return below
+	case 4*(j+1)*lanes <= p.from+p.count:
+		return above
 	}
-	return c.Ge(i32(p.from / 4)).And(in)
+	return above.And(below)
 }
 
 // loadVector reads a vector element by element.
@@ -70,8 +71,20 @@ func (u *unit) loadVector(width int, read func(i *kernel.Expr) *kernel.Expr) lan
 
 // loadChunks reads a vector in chunks.
 func (u *unit) loadChunks(width int, read func(chunk *kernel.Expr) *kernel.Expr) laneVector {
-	v := u.newLaneVector("x", width)
-	u.eachChunkIn(v, part4{0, width}, func(j int, chunk *kernel.Expr) { v[j].Set(read(chunk)) })
+	if width%4 != 0 {
+		u.fail("vectors of %d elements; kernels need a multiple of 4", width)
+	}
+	var v laneVector
+	whole, lanes := part4{0, width}, u.Schedule().SimdWidth
+	for j := 0; 4*j*lanes < width; j++ {
+		if all, _ := whole.overlap(j, lanes); all {
+			v = append(v, u.Var("x", read(u.chunk(j))))
+			continue
+		}
+		last := u.Var("x", splat(f32(0)))
+		u.If(u.isIn(whole, j), func() { last.Set(read(u.chunk(j))) }, nil)
+		v = append(v, last)
+	}
 	return v
 }
 

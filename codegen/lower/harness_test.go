@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/kernel/interp"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/num"
@@ -48,19 +49,17 @@ func (m *memory) run(t *testing.T, launches []Launch) {
 		if err := kernel.Verify(l.Kernel); err != nil {
 			t.Fatalf("kernel %s: %v", l.Kernel.Name, err)
 		}
-		buffers, scalars := map[string][]byte{}, map[string]int32{}
+		buffers := map[string][]byte{}
 		for _, a := range l.Args {
-			if a.Scalar != nil {
-				scalars[a.Param] = *a.Scalar
-				continue
-			}
 			buffers[a.Param] = m.bytes(t, a)
 		}
 		var grid [3]int
 		for i, e := range l.Grid {
 			grid[i] = m.eval(t, e)
 		}
-		runKernel(t, l.Kernel, buffers, scalars, step, grid)
+		if err := interp.Run(l.Kernel, interp.Launch{Buffers: buffers, Step: step, Grid: grid}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -86,6 +86,16 @@ func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, erro
 	return t, nil
 }
 
+// entries is how many a step scores: decode rows are of different slots,
+// prefill rows mostly of one.
+func (t *indexTopK) entries() ir.Expr {
+	longest := ir.Sym(t.reach).FloorDiv(int64(t.Ratio))
+	if t.in.Kind == Prefill {
+		return longest
+	}
+	return longest.Mul(ir.Sym(t.rows))
+}
+
 // best is the most candidates a chunk leaves.
 func (t *indexTopK) best() int { return min(t.K, t.chunk.size) }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/ir"
 )
 
 // tilePlan says how a threadgroup scores entries: a tile at a time, whose keys
@@ -93,6 +94,7 @@ func (t *indexTopK) scorer(u *unit) *scorer {
 	}
 	s.weights = u.activation("weights", t.Weights, kernel.Read)
 	s.keys = u.cacheRows("index_keys", t.Keys, kernel.Read)
+	u.touched(t.entries().Mul(ir.Const(int64(s.keys.cache.Row.Bytes))))
 	s.tile = u.SharedArray("tile", kernel.F32, p.entries*p.stride)
 	s.sums = u.SharedArray("sums", kernel.F32, t.Heads/p.heads*p.entries)
 	return s

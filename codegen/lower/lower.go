@@ -41,14 +41,14 @@ type Launch struct {
 }
 
 // Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
-// and Scalar is set.
+// and Shift is set.
 type Arg struct {
 	Param   string
 	Value   *ir.Value  // an activation in the arena
 	Scratch *Scratch   // memory of the region in the arena
 	Weight  *WeightArg // a plane of a parameter, or its table of pieces
 	State   string     // a cache; all slots, from the first byte
-	Scalar  *int32     // bits of a 32-bit scalar
+	Shift   string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
 	Touched *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
 }
 

@@ -77,7 +77,7 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 	}
 	m.words = u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U32))
 	if skew := p.Pieces[0].Weight.Skew() % 4; skew > 0 && m.pieces == 1 {
-		m.shift = u.constant(name+"_shift", 8*skew)
+		m.shift = u.shift(name+"_shift", param)
 	}
 	if m.pieces > 1 {
 		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, 4)

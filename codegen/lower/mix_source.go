@@ -20,7 +20,10 @@ func (w *mixWrite) bindSource() mixSource {
 	s := w.m.Source
 	switch {
 	case s.Embed != nil:
-		return &embedSource{table: w.matrix("table", s.Embed.Table)}
+		before := len(w.args)
+		e := &embedSource{table: w.matrix("table", s.Embed.Table)}
+		w.touchedRows(before, e.table)
+		return e
 	case s.Take != nil:
 		return &takeSource{streams: w.activation("streams", s.Take.Streams, kernel.Read)}
 	case w.ready != nil:
@@ -34,6 +37,19 @@ func (w *mixWrite) bindSource() mixSource {
 		mid: w.activation4("mid", e.Mid, kernel.Read), ids: w.activation("ids", e.IDs, kernel.Read),
 		shared: w.activation4("shared", e.Shared, kernel.Read),
 		down:   w.expertMatrix("down", e.Down, e.IDs), sharedDown: w.matrix("shared_down", e.SharedDown),
+	}
+}
+
+// touchedRows: of a table each of the step's rows needs a row.
+func (w *mixWrite) touchedRows(before int, table *matrix) {
+	if table == nil {
+		return
+	}
+	for i := before; i < len(w.args); i++ {
+		if a := w.args[i].Weight; a != nil && !a.Table {
+			bytes := ir.Sym(w.rows).Mul(ir.Const(w.unit.in.planeBytes(table.p.Name, a.Role) / int64(table.p.Rows)))
+			w.args[i].Touched = &bytes
+		}
 	}
 }
 

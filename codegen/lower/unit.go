@@ -94,11 +94,10 @@ func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), Arg{State: state})
 }
 
-// constant is a scalar parameter with its value for this launch.
-func (u *unit) constant(name string, v int) *kernel.Expr {
-	param, value := u.Scalar(name, kernel.U32)
-	bits := int32(v)
-	u.args = append(u.args, Arg{Param: param, Scalar: &bits})
+// shift is a scalar parameter: the bits by which a weight's words are shifted.
+func (u *unit) shift(name, param string) *kernel.Expr {
+	p, value := u.Scalar(name, kernel.U32)
+	u.args = append(u.args, Arg{Param: p, Shift: param})
 	return value
 }
 

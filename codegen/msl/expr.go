@@ -2,6 +2,7 @@ package msl
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,8 +116,10 @@ func (p *printer) bound(e *kernel.Expr) (text string, prec int) {
 		return p.prefix(e), unary
 	case kernel.OpSelect:
 		return p.choice(e)
-	case kernel.OpConvert, kernel.OpVec:
+	case kernel.OpConvert:
 		return p.call(p.typeName(e.Type), e.Args...), primary
+	case kernel.OpVec:
+		return p.vector(e), primary
 	case kernel.OpBitcast:
 		return p.call("as_type<"+p.typeName(e.Type)+">", e.Args...), primary
 	case kernel.OpExtract:
@@ -133,11 +136,24 @@ func (p *printer) bound(e *kernel.Expr) (text string, prec int) {
 }
 
 func (p *printer) call(name string, args ...*kernel.Expr) string {
+	return name + "(" + strings.Join(p.exprs(args), ","+brk) + ")"
+}
+
+func (p *printer) exprs(args []*kernel.Expr) []string {
 	texts := make([]string, len(args))
 	for i, a := range args {
 		texts[i] = p.expr(a)
 	}
-	return name + "(" + strings.Join(texts, ","+brk) + ")"
+	return texts
+}
+
+// vector prints a vector of its lanes, once if they are all the same.
+func (p *printer) vector(e *kernel.Expr) string {
+	lanes := p.exprs(e.Args)
+	if len(slices.Compact(slices.Clone(lanes))) == 1 {
+		lanes = lanes[:1]
+	}
+	return p.typeName(e.Type) + "(" + strings.Join(lanes, ","+brk) + ")"
 }
 
 func (p *printer) constant(e *kernel.Expr) (string, int) {
@@ -156,11 +172,8 @@ func (p *printer) function(e *kernel.Expr) string {
 	if isFloat(e.Type.Scalar) {
 		name = f.float
 	}
-	if e.Type.Scalar == kernel.F16 { // only float has two variants
-		name = strings.TrimPrefix(name, "precise::")
-	}
-	if name == "" || e.Type.Scalar == kernel.Bool {
-		p.fail("operation %v of %s has no form in MSL", e.Op, e.Type)
+	if name == "" || e.Type.Scalar == kernel.Bool || e.Type.Scalar == kernel.F16 {
+		p.fail("operation %v has no form for %s; half is for memory, bool for conditions", e.Op, e.Type)
 	}
 	if isSimd(e.Op) {
 		p.checkSimd(e)

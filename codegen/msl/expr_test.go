@@ -129,6 +129,8 @@ func TestExpressions(t *testing.T) {
 		{"float(h)", func(o operands) *kernel.Expr { return o.h.To(kernel.F32) }},
 		{"as_type<half>(ushort(u))", func(o operands) *kernel.Expr { return o.u.To(kernel.U16).As(kernel.F16) }},
 		{"float4(x, y, z, 0.0f).y", func(o operands) *kernel.Expr { return kernel.Vector(o.x, o.y, o.z, f(0)).Lane(1) }},
+		{"f4 * float4(x)", func(o operands) *kernel.Expr { return o.f4.Mul(kernel.Vector(o.x, o.x, o.x, o.x)) }},
+		{"float4(x, x, y, y)", func(o operands) *kernel.Expr { return kernel.Vector(o.x, o.x, o.y, o.y) }},
 		{"(f4 + f4).w", func(o operands) *kernel.Expr { return o.f4.Add(o.f4).Lane(3) }},
 		{"int4(f4).x", func(o operands) *kernel.Expr { return o.f4.To(kernel.I32).Lane(0) }},
 	}

@@ -23,7 +23,8 @@ const (
 var groupNames = [3]string{"group_x", "group_y", "group_z"}
 
 // reserved lists the names that a kernel's own may not have: keywords, types
-// and what the printer writes.
+// and what the printer writes. What it writes after precise:: is found there
+// whatever a local name hides.
 var reserved = set(`
 	alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t class compl const
 	const_cast constexpr continue decltype default delete do double dynamic_cast else enum explicit export extern false
@@ -41,7 +42,7 @@ var reserved = set(`
 	Args Step args step tid lane simd_group group_x group_y group_z
 	group_position thread_index lane_index simd_index
 
-	fma exp log sqrt rsqrt rint floor fabs fmin fmax min max select as_type
+	fma rint floor fabs fmin fmax min max select as_type
 	simd_sum simd_max simd_min simd_prefix_exclusive_sum simd_shuffle simd_shuffle_xor
 	simdgroup_float8x8 simdgroup_half8x8 make_filled_simdgroup_matrix simdgroup_load simdgroup_store
 	simdgroup_multiply_accumulate threadgroup_barrier mem_flags

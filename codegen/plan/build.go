@@ -23,13 +23,13 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 	for _, c := range p.Caches {
 		caches[c.State.Name] = &c.Cache
 	}
-	covered := 0
+	memo, covered := lower.NewMemo(), 0
 	for _, r := range m.Regions {
 		if r.From != covered {
 			break
 		}
 		covered = r.To
-		launches, err := lower.Lower(&lower.Input{Module: m, Region: r, Kind: kind, Params: params, Caches: caches, Step: s.Params, Target: p.Target})
+		launches, err := memo.Lower(&lower.Input{Module: m, Region: r, Kind: kind, Params: params, Caches: caches, Step: s.Params, Target: p.Target})
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,11 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 	}
 	s.order()
 	s.place()
-	return s, s.splitCommandBuffers()
+	weights := int64(0)
+	for _, q := range params {
+		weights += q.Bytes()
+	}
+	return s, s.splitCommandBuffers(weights)
 }
 
 // builder collects dispatches and their buffers.
@@ -77,7 +81,7 @@ func (b *builder) dispatch(l lower.Launch, names *namer) error {
 		if a.Param != l.Kernel.Params[i].Name {
 			return fmt.Errorf("kernel %s: parameter %d is %s, the launch binds %s", l.Kernel.Name, i, l.Kernel.Params[i].Name, a.Param)
 		}
-		arg, err := b.arg(a, param)
+		arg, err := b.arg(l.Region, a, param)
 		if err != nil {
 			return fmt.Errorf("kernel %s: parameter %s: %w", l.Kernel.Name, param.Name, err)
 		}
@@ -87,14 +91,14 @@ func (b *builder) dispatch(l lower.Launch, names *namer) error {
 	return nil
 }
 
-func (b *builder) arg(a lower.Arg, param *kernel.Param) (Arg, error) {
-	out := Arg{Param: param, Scalar: a.Scalar, Weight: a.Weight, Needs: ir.Const(4)}
+func (b *builder) arg(region string, a lower.Arg, param *kernel.Param) (Arg, error) {
+	out := Arg{Param: param, Weight: a.Weight, Needs: ir.Const(4)}
 	switch {
 	case a.Value != nil:
 		out.Buffer = b.value(a.Value)
 		out.Needs = out.Buffer.Bytes
 	case a.Scratch != nil:
-		out.Buffer = b.scratchBuffer(a.Scratch)
+		out.Buffer = b.scratchBuffer(region, a.Scratch)
 		out.Needs = out.Buffer.Bytes
 	case a.Weight != nil:
 		bytes, err := weightBytes(b.params, a.Weight)
@@ -114,7 +118,14 @@ func (b *builder) arg(a lower.Arg, param *kernel.Param) (Arg, error) {
 		if a.Touched == nil {
 			return out, fmt.Errorf("the launch does not say how many bytes of state @%s it needs", a.State)
 		}
-	case a.Scalar == nil:
+	case a.Shift != "":
+		p, err := b.params.Get(a.Shift)
+		if err != nil {
+			return out, err
+		}
+		bits := int32(8 * (p.Pieces[0].Weight.Skew() % 4))
+		out.Scalar = &bits
+	default:
 		return out, fmt.Errorf("bound to nothing")
 	}
 	if a.Touched != nil {
@@ -145,11 +156,11 @@ func (b *builder) value(v *ir.Value) *Buffer {
 	return buf
 }
 
-func (b *builder) scratchBuffer(s *lower.Scratch) *Buffer {
+func (b *builder) scratchBuffer(region string, s *lower.Scratch) *Buffer {
 	if buf := b.scratch[s]; buf != nil {
 		return buf
 	}
-	buf := &Buffer{Name: s.Name, Bytes: s.Bytes, Scratch: true}
+	buf := &Buffer{Name: region + "/" + s.Name, Bytes: s.Bytes, Scratch: true}
 	b.scratch[s] = buf
 	b.step.Buffers = append(b.step.Buffers, buf)
 	return buf

@@ -130,18 +130,26 @@ func (a *Arg) minimumKey() any {
 }
 
 // A command buffer must end before the GPU's watchdog does: some seconds, and
-// less where the screen waits. Its time is bounded with the slowest machines
-// that hold such models in mind.
+// less where the screen waits. What one takes is bounded by half of what the
+// slowest machine that holds the model has: up to 96 GB of weights fit Macs
+// with 300 GB/s, more than that takes a machine with 800 GB/s (the table of
+// machines in field reports); the least GPU of either has about 8 TFLOP/s.
 const (
 	bufferSeconds  = 0.4
-	slowBytes      = 100e9 // a second
-	slowFlops      = 3e12
+	smallModel     = 96e9 // bytes of weights
+	smallBytes     = 150e9
+	largeBytes     = 400e9
+	slowFlops      = 4e12
 	slowDispatches = 20e-6 // seconds each
 )
 
 // splitCommandBuffers numbers command buffers so that none is expected to
 // take longer than bufferSeconds at the step's limits. They end at barriers.
-func (s *Step) splitCommandBuffers() error {
+func (s *Step) splitCommandBuffers(weights int64) error {
+	bytesPerSecond := largeBytes
+	if weights <= smallModel {
+		bytesPerSecond = smallBytes
+	}
 	spent, buffer := 0.0, 0
 	symbols := s.Symbols(int(s.limitOf(ir.Reach)), s.MaxRows)
 	var pending []*Dispatch // of the present level
@@ -165,7 +173,7 @@ func (s *Step) splitCommandBuffers() error {
 		if err != nil {
 			return err
 		}
-		cost += max(float64(c.Bytes())/slowBytes, float64(c.Flops)/slowFlops) + slowDispatches
+		cost += max(float64(c.Bytes())/bytesPerSecond, float64(c.Flops)/slowFlops) + slowDispatches
 		pending = append(pending, d)
 	}
 	flush()

@@ -133,26 +133,31 @@ func lowestFree(b *Buffer, placed []*Buffer) int64 {
 // of the same name get a number.
 type namer struct {
 	kernels  []*kernel.Kernel
+	known    map[*kernel.Kernel]*kernel.Kernel // as lowered -> as named
 	byDigest map[string]*kernel.Kernel
 	count    map[string]int
 }
 
 func newNamer() *namer {
-	return &namer{byDigest: map[string]*kernel.Kernel{}, count: map[string]int{}}
+	return &namer{known: map[*kernel.Kernel]*kernel.Kernel{}, byDigest: map[string]*kernel.Kernel{}, count: map[string]int{}}
 }
 
 func (n *namer) add(k *kernel.Kernel) *kernel.Kernel {
-	digest := k.Name + " " + k.Digest()
-	if have := n.byDigest[digest]; have != nil {
+	if have := n.known[k]; have != nil {
 		return have
 	}
-	n.byDigest[digest] = k
+	digest := k.Name + " " + k.Digest()
+	if have := n.byDigest[digest]; have != nil {
+		n.known[k] = have
+		return have
+	}
 	named := *k
 	n.count[k.Name]++
 	if c := n.count[k.Name]; c > 1 {
 		named.Name = k.Name + "_" + letters(c)
 	}
 	n.byDigest[digest] = &named
+	n.known[k] = &named
 	n.kernels = append(n.kernels, &named)
 	return &named
 }

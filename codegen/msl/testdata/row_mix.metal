@@ -52,7 +52,7 @@ void row_mix(
             if (v.x > v.y) {
                 y[row * row_pairs + i] = float2(v.y, v.x);
             } else if (v.x == v.y || (v.x < 0.0f && i % 2 == 1)) {
-                y[row * row_pairs + i] = v * float2(step.half_, step.half_);
+                y[row * row_pairs + i] = v * float2(step.half_);
             } else {
                 y[row * row_pairs + i] = float2(precise::sqrt(fabs(v.x)), fmax(-v.y, -1.5f));
             }

@@ -1,0 +1,322 @@
+package interp
+
+import (
+	"math"
+
+	"smelt/codegen/kernel"
+)
+
+// eval computes an expression for the threads of mask. The result may be
+// changed until the statement ends.
+func (m *machine) eval(e *kernel.Expr, mask []bool) []value {
+	var args [4][]value
+	for i, a := range e.Args {
+		args[i] = m.eval(a, mask)
+	}
+	out := m.operand()
+	switch e.Op {
+	case kernel.OpLocal:
+		local := m.locals[e.Name]
+		if local == nil {
+			failf("%s has no value yet", e.Name)
+		}
+		copy(out, local)
+	case kernel.OpSimdSum, kernel.OpSimdMax, kernel.OpSimdMin, kernel.OpSimdPrefix, kernel.OpSimdShuffle, kernel.OpSimdShuffleXor:
+		m.eachSimd(mask, func(_, first int) { m.acrossLanes(e, first, args[0], args[1], out) })
+	default:
+		for t, on := range mask {
+			if on {
+				out[t] = m.one(e, t, &args)
+			}
+		}
+	}
+	return out
+}
+
+// combines says how a reduction over lanes takes in one more lane.
+func combines(op kernel.Op) kernel.Op {
+	switch op {
+	case kernel.OpSimdMax:
+		return kernel.OpMax
+	case kernel.OpSimdMin:
+		return kernel.OpMin
+	}
+	return kernel.OpAdd
+}
+
+// acrossLanes is an operation of the SIMD group that begins at thread first.
+func (m *machine) acrossLanes(e *kernel.Expr, first int, x, from, out []value) {
+	op, all := combines(e.Op), x[first]
+	for lane := range m.width {
+		t := first + lane
+		switch {
+		case e.Op == kernel.OpSimdShuffle:
+			n := from[t].i[0]
+			if n < 0 || n >= int64(m.width) {
+				failf("thread %d: shuffle from lane %d of %d", t, n, m.width)
+			}
+			out[t] = x[first+int(n)]
+		case e.Op == kernel.OpSimdShuffleXor:
+			out[t] = x[first+(lane^int(e.Int))]
+		case lane == 0:
+			out[t] = value{} // of a prefix
+		default:
+			out[t] = all
+			for l := range e.Type.Lanes {
+				if isFloat(e.Type.Scalar) {
+					all.f[l], _ = float(op, all.f[l], x[t].f[l], 0)
+				} else {
+					all.i[l] = wrap(e.Type.Scalar, integer(op, e.Type.Scalar, all.i[l], x[t].i[l]))
+				}
+			}
+		}
+	}
+	if e.Op == kernel.OpSimdSum || e.Op == kernel.OpSimdMax || e.Op == kernel.OpSimdMin {
+		for lane := range m.width {
+			out[first+lane] = all
+		}
+	}
+}
+
+func isFloat(s kernel.Scalar) bool { return s == kernel.F32 || s == kernel.F16 }
+
+// one computes what concerns a single thread.
+func (m *machine) one(e *kernel.Expr, t int, args *[4][]value) (v value) {
+	switch e.Op {
+	case kernel.OpConst:
+		v.f[0], v.i[0] = float32(e.Float), wrap(e.Type.Scalar, e.Int)
+	case kernel.OpScalar:
+		bits := m.launch.Scalars[e.Name]
+		v.f[0], v.i[0] = math.Float32frombits(uint32(bits)), wrap(e.Type.Scalar, int64(bits))
+	case kernel.OpStep:
+		return decode(m.launch.Step[m.kernel.Step.Offset(e.Name):], e.Type)
+	case kernel.OpGroup:
+		v.i[0] = int64(m.group[e.Int])
+	case kernel.OpThread:
+		v.i[0] = int64(t)
+	case kernel.OpLane:
+		v.i[0] = int64(t % m.width)
+	case kernel.OpSimd:
+		v.i[0] = int64(t / m.width)
+	case kernel.OpLoad:
+		return decode(m.place(e.Space, e.Name, args[0][t].i[0], t, false))
+	case kernel.OpSelect:
+		if args[0][t].i[0] != 0 {
+			return args[1][t]
+		}
+		return args[2][t]
+	case kernel.OpVec:
+		for l := range e.Args {
+			v.f[l], v.i[l] = args[l][t].f[0], args[l][t].i[0]
+		}
+	case kernel.OpExtract:
+		v.f[0], v.i[0] = args[0][t].f[e.Int], args[0][t].i[e.Int]
+	case kernel.OpConvert, kernel.OpBitcast:
+		for l := range e.Type.Lanes {
+			cast := convert
+			if e.Op == kernel.OpBitcast {
+				cast = bitcast
+			}
+			v.f[l], v.i[l] = cast(e.Args[0].Type.Scalar, e.Type.Scalar, args[0][t].f[l], args[0][t].i[l])
+		}
+	default:
+		v = arithmetic(e, t, args)
+	}
+	return v
+}
+
+func arithmetic(e *kernel.Expr, t int, args *[4][]value) (v value) {
+	var x [3]value
+	for i := range e.Args {
+		x[i] = args[i][t]
+	}
+	from := e.Args[0].Type
+	for l := range from.Lanes {
+		if isFloat(from.Scalar) {
+			v.f[l], v.i[l] = float(e.Op, x[0].f[l], x[1].f[l], x[2].f[l])
+		} else {
+			v.i[l] = wrap(e.Type.Scalar, integer(e.Op, from.Scalar, x[0].i[l], x[1].i[l]))
+		}
+	}
+	return v
+}
+
+func convert(from, to kernel.Scalar, f float32, i int64) (float32, int64) {
+	switch {
+	case isFloat(from) && to == kernel.F16:
+		return halfValue(halfBits(f)), 0
+	case isFloat(from) && to == kernel.F32:
+		return f, 0
+	case isFloat(from):
+		return 0, wrap(to, int64(f))
+	case isFloat(to):
+		return float32(i), 0
+	}
+	return 0, wrap(to, i)
+}
+
+func bitcast(from, to kernel.Scalar, f float32, i int64) (float32, int64) {
+	switch from {
+	case kernel.F32:
+		i = int64(math.Float32bits(f))
+	case kernel.F16:
+		i = int64(halfBits(f))
+	}
+	switch to {
+	case kernel.F32:
+		return math.Float32frombits(uint32(i)), 0
+	case kernel.F16:
+		return halfValue(uint16(i)), 0
+	}
+	return 0, wrap(to, i)
+}
+
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// compare tells comparisons from other operations.
+func compare[N float32 | int64](op kernel.Op, x, y N) (result, isComparison bool) {
+	switch op {
+	case kernel.OpLt:
+		return x < y, true
+	case kernel.OpLe:
+		return x <= y, true
+	case kernel.OpGt:
+		return x > y, true
+	case kernel.OpGe:
+		return x >= y, true
+	case kernel.OpEq:
+		return x == y, true
+	case kernel.OpNe:
+		return x != y, true
+	}
+	return false, false
+}
+
+// float is an operation on floats; comparisons give the integer.
+func float(op kernel.Op, x, y, z float32) (float32, int64) {
+	if b, ok := compare(op, x, y); ok {
+		return 0, truth(b)
+	}
+	wide := float64(x)
+	switch op {
+	case kernel.OpAdd:
+		return x + y, 0
+	case kernel.OpSub:
+		return x - y, 0
+	case kernel.OpMul:
+		return float32(x * y), 0
+	case kernel.OpDiv:
+		return x / y, 0
+	case kernel.OpMin, kernel.OpMax:
+		return extreme(op, x, y), 0
+	case kernel.OpNeg:
+		return -x, 0
+	case kernel.OpFma:
+		return fma(x, y, z), 0
+	case kernel.OpAbs:
+		wide = math.Abs(wide)
+	case kernel.OpExp:
+		wide = math.Exp(wide)
+	case kernel.OpLog:
+		wide = math.Log(wide)
+	case kernel.OpSqrt:
+		wide = math.Sqrt(wide)
+	case kernel.OpRsqrt:
+		wide = 1 / math.Sqrt(wide)
+	case kernel.OpRint:
+		wide = math.RoundToEven(wide)
+	case kernel.OpFloor:
+		wide = math.Floor(wide)
+	default:
+		failf("operation %d of floats is not known", op)
+	}
+	return float32(wide), 0
+}
+
+// extreme is fmin or fmax: the other operand if one is not a number.
+func extreme(op kernel.Op, x, y float32) float32 {
+	switch {
+	case x != x:
+		return y
+	case y != y:
+		return x
+	case op == kernel.OpMin:
+		return min(x, y)
+	}
+	return max(x, y)
+}
+
+// fma rounds once: the product is exact in float64, the sum is made odd
+// where float64 had to round it, so that the rounding to float32 is right.
+func fma(x, y, z float32) float32 {
+	p := float64(x) * float64(y)
+	s := p + float64(z)
+	if math.IsInf(s, 0) || s != s {
+		return float32(s)
+	}
+	b := s - p
+	lost := (p - (s - b)) + (float64(z) - b)
+	if lost != 0 && math.Float64bits(s)&1 == 0 {
+		toward := math.Inf(1)
+		if lost < 0 {
+			toward = math.Inf(-1)
+		}
+		s = math.Nextafter(s, toward)
+	}
+	return float32(s)
+}
+
+// integer is an operation on integers and conditions, before wrapping.
+func integer(op kernel.Op, s kernel.Scalar, x, y int64) int64 {
+	if b, ok := compare(op, x, y); ok {
+		return truth(b)
+	}
+	switch op {
+	case kernel.OpAdd:
+		return x + y
+	case kernel.OpSub:
+		return x - y
+	case kernel.OpMul:
+		return x * y
+	case kernel.OpDiv, kernel.OpRem:
+		if x < 0 || y <= 0 {
+			failf("division of %d by %d", x, y)
+		}
+		if op == kernel.OpDiv {
+			return x / y
+		}
+		return x % y
+	case kernel.OpMin:
+		return min(x, y)
+	case kernel.OpMax:
+		return max(x, y)
+	case kernel.OpAnd:
+		return x & y
+	case kernel.OpOr:
+		return x | y
+	case kernel.OpXor:
+		return x ^ y
+	case kernel.OpShl, kernel.OpShr:
+		if y < 0 || y > 31 {
+			failf("shift by %d bits", y)
+		}
+		if op == kernel.OpShl {
+			return x << y
+		}
+		return x >> y
+	case kernel.OpNot:
+		if s == kernel.Bool {
+			return 1 - x
+		}
+		return ^x
+	case kernel.OpNeg:
+		return -x
+	}
+	failf("operation %d of integers is not known", op)
+	return 0
+}

@@ -1,0 +1,170 @@
+package interp
+
+import (
+	"encoding/binary"
+	"math"
+
+	"smelt/codegen/kernel"
+)
+
+// sharedArray is an array of threadgroup memory with who touched each element
+// since the last barrier. It begins as ones: not a number, or -1.
+type sharedArray struct {
+	name    string
+	elem    kernel.Scalar
+	bytes   []byte
+	touched []touch
+}
+
+// touch names the threads that wrote and read an element, 0 for none, else
+// their number from 1 on; several for several readers.
+type touch struct{ writer, reader int32 }
+
+const several = -1
+
+func newShared(s *kernel.Shared) *sharedArray {
+	a := &sharedArray{name: s.Name, elem: s.Elem, bytes: make([]byte, s.Bytes()), touched: make([]touch, s.Len)}
+	for i := range a.bytes {
+		a.bytes[i] = 0xff
+	}
+	return a
+}
+
+// access notes that a thread touches element i, and returns its bytes.
+func (a *sharedArray) access(i int64, thread int, write bool) []byte {
+	if i < 0 || i >= int64(len(a.touched)) {
+		failf("thread %d: element %d of %s, which has %d", thread, i, a.name, len(a.touched))
+	}
+	t, me := &a.touched[i], int32(thread+1)
+	if t.writer != 0 && t.writer != me {
+		failf("race: thread %d touches %s[%d], which thread %d wrote since the last barrier", thread, a.name, i, t.writer-1)
+	}
+	switch {
+	case write && t.reader != 0 && t.reader != me:
+		failf("race: thread %d writes %s[%d], which another read since the last barrier", thread, a.name, i)
+	case write:
+		t.writer = me
+	case t.reader == 0:
+		t.reader = me
+	case t.reader != me:
+		t.reader = several
+	}
+	size := a.elem.Bytes()
+	return a.bytes[int(i)*size : (int(i)+1)*size]
+}
+
+// place is the memory of one element, of type e, for an access by a thread.
+func (m *machine) place(space kernel.Space, name string, i int64, thread int, write bool) (b []byte, e kernel.Type) {
+	switch space {
+	case kernel.Threadgroup:
+		a := m.shared[name]
+		return a.access(i, thread, write), kernel.Of(a.elem)
+	case kernel.StepBlock:
+		f := m.kernel.Step.Field(name)
+		b, e = m.launch.Step[m.kernel.Step.Offset(name):][:4*f.Len], kernel.Of(f.Elem)
+	default:
+		p := m.kernel.Param(name)
+		if write && p.Access == kernel.Read || !write && p.Access == kernel.Write {
+			failf("thread %d: %s is declared for %s", thread, name, p.Access)
+		}
+		b, e = m.launch.Buffers[name], p.Elem
+	}
+	size := int64(e.Bytes())
+	if i < 0 || (i+1)*size > int64(len(b)) {
+		failf("thread %d: element %d of %s, which has %d bytes, %d an element", thread, i, name, len(b), size)
+	}
+	return b[i*size : (i+1)*size], e
+}
+
+// decode and encode move one value between memory and a thread.
+func decode(b []byte, e kernel.Type) (v value) {
+	size := e.Scalar.Bytes()
+	for l := range e.Lanes {
+		p := b[l*size:]
+		switch e.Scalar {
+		case kernel.F32:
+			v.f[l] = math.Float32frombits(binary.LittleEndian.Uint32(p))
+		case kernel.F16:
+			v.f[l] = halfValue(binary.LittleEndian.Uint16(p))
+		case kernel.I64:
+			v.i[l] = int64(binary.LittleEndian.Uint64(p))
+		case kernel.U8:
+			v.i[l] = int64(p[0])
+		case kernel.U16:
+			v.i[l] = int64(binary.LittleEndian.Uint16(p))
+		default:
+			v.i[l] = wrap(e.Scalar, int64(binary.LittleEndian.Uint32(p)))
+		}
+	}
+	return v
+}
+
+func encode(b []byte, e kernel.Type, v *value) {
+	size := e.Scalar.Bytes()
+	for l := range e.Lanes {
+		p := b[l*size:]
+		switch e.Scalar {
+		case kernel.F32:
+			binary.LittleEndian.PutUint32(p, math.Float32bits(v.f[l]))
+		case kernel.F16:
+			binary.LittleEndian.PutUint16(p, halfBits(v.f[l]))
+		case kernel.I64:
+			binary.LittleEndian.PutUint64(p, uint64(v.i[l]))
+		case kernel.U8:
+			p[0] = byte(v.i[l])
+		case kernel.U16:
+			binary.LittleEndian.PutUint16(p, uint16(v.i[l]))
+		default:
+			binary.LittleEndian.PutUint32(p, uint32(v.i[l]))
+		}
+	}
+}
+
+// wrap brings an integer into its type's range.
+func wrap(s kernel.Scalar, n int64) int64 {
+	switch s {
+	case kernel.I32:
+		return int64(int32(n))
+	case kernel.U32:
+		return int64(uint32(n))
+	case kernel.U16:
+		return int64(uint16(n))
+	case kernel.U8:
+		return int64(uint8(n))
+	}
+	return n
+}
+
+// halfValue is the number a binary16 stands for.
+func halfValue(h uint16) float32 {
+	sign, exponent, fraction := 1.0, int(h>>10&31), float64(h&1023)
+	if h>>15 == 1 {
+		sign = -1
+	}
+	switch exponent {
+	case 0:
+		return float32(sign * math.Ldexp(fraction, -24))
+	case 31:
+		if fraction != 0 {
+			return float32(math.NaN())
+		}
+		return float32(math.Inf(int(sign)))
+	}
+	return float32(sign * math.Ldexp(1024+fraction, exponent-25))
+}
+
+// halfBits rounds to the nearest binary16, ties to even.
+func halfBits(x float32) uint16 {
+	sign := uint16(math.Float32bits(x) >> 16 & 0x8000)
+	a := math.Abs(float64(x))
+	switch {
+	case a != a:
+		return sign | 0x7e00
+	case a >= 65520:
+		return sign | 0x7c00
+	case a < 0x1p-14:
+		return sign | uint16(math.RoundToEven(a*0x1p24))
+	}
+	fraction, exponent := math.Frexp(a) // a = fraction * 2^exponent, fraction in [0.5, 1)
+	return sign | uint16(int(math.RoundToEven(fraction*2048))-1024+(exponent+14)<<10)
+}

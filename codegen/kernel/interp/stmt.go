@@ -1,0 +1,171 @@
+package interp
+
+import (
+	"slices"
+
+	"smelt/codegen/kernel"
+)
+
+// run executes statements for the threads of mask.
+func (m *machine) run(body []kernel.Stmt, mask []bool) {
+	for _, s := range body {
+		mark := len(m.used)
+		m.statement(s, mask)
+		m.release(mark)
+	}
+}
+
+func (m *machine) statement(s kernel.Stmt, mask []bool) {
+	switch s := s.(type) {
+	case *kernel.Comment:
+	case *kernel.Let:
+		m.assign(s.Name, m.eval(s.Value, mask), mask)
+	case *kernel.Var:
+		m.assign(s.Name, m.eval(s.Init, mask), mask)
+	case *kernel.Set:
+		m.assign(s.Name, m.eval(s.Value, mask), mask)
+	case *kernel.Store:
+		m.store(s, mask)
+	case *kernel.If:
+		m.branch(s, mask)
+	case *kernel.For:
+		m.loop(s, mask)
+	case *kernel.Barrier:
+		m.barrier(mask)
+	case *kernel.Fragment:
+		fs := make([]fragment, m.threads/m.width)
+		for g := range fs {
+			fs[g].elem = s.Elem
+		}
+		m.fragments[s.Name] = fs
+	case *kernel.FragmentLoad:
+		m.moveFragment(s.Name, kernel.FragmentStore{Space: s.Space, Place: s.Place, Index: s.Index, Stride: s.Stride}, s.Transpose, false, mask)
+	case *kernel.FragmentStore:
+		m.moveFragment(s.Name, *s, false, true, mask)
+	case *kernel.FragmentMultiply:
+		m.multiply(s, mask)
+	default:
+		failf("statement %T is not known", s)
+	}
+}
+
+func (m *machine) assign(name string, v []value, mask []bool) {
+	local := m.locals[name]
+	if local == nil {
+		local = make([]value, m.threads)
+		m.locals[name] = local
+	}
+	for t, on := range mask {
+		if on {
+			local[t] = v[t]
+		}
+	}
+}
+
+func (m *machine) store(s *kernel.Store, mask []bool) {
+	index, v := m.eval(s.Index, mask), m.eval(s.Value, mask)
+	for t, on := range mask {
+		if on {
+			b, e := m.place(s.Space, s.Name, index[t].i[0], t, true)
+			encode(b, e, &v[t])
+		}
+	}
+}
+
+func (m *machine) branch(s *kernel.If, mask []bool) {
+	cond := m.eval(s.Cond, mask)
+	yes, no := make([]bool, m.threads), make([]bool, m.threads)
+	for t, on := range mask {
+		yes[t] = on && cond[t].i[0] != 0
+		no[t] = on && cond[t].i[0] == 0
+	}
+	if slices.Contains(yes, true) {
+		m.run(s.Then, yes)
+	}
+	if slices.Contains(no, true) {
+		m.run(s.Else, no)
+	}
+}
+
+// loop takes the bounds once, before the first pass.
+func (m *machine) loop(s *kernel.For, mask []bool) {
+	lo, hi, step := m.eval(s.Lo, mask), m.eval(s.Hi, mask), m.eval(s.Step, mask)
+	for {
+		in := make([]bool, m.threads)
+		for t, on := range mask {
+			in[t] = on && lo[t].i[0] < hi[t].i[0]
+		}
+		if !slices.Contains(in, true) {
+			return
+		}
+		m.assign(s.Name, lo, in)
+		m.run(s.Body, in)
+		for t := range lo {
+			lo[t].i[0] += step[t].i[0]
+		}
+	}
+}
+
+func (m *machine) barrier(mask []bool) {
+	if t := slices.Index(mask, false); t >= 0 {
+		failf("thread %d does not reach a barrier that others reach", t)
+	}
+	for _, a := range m.shared {
+		clear(a.touched)
+	}
+}
+
+// eachSimd runs f for the SIMD groups at work, all of whose lanes must be.
+func (m *machine) eachSimd(mask []bool, f func(g, first int)) {
+	for first := 0; first < m.threads; first += m.width {
+		lanes := mask[first : first+m.width]
+		if !slices.Contains(lanes, true) {
+			continue
+		}
+		if slices.Contains(lanes, false) {
+			failf("threads %d to %d: not all lanes reach an operation of the SIMD group", first, first+m.width-1)
+		}
+		f(first/m.width, first)
+	}
+}
+
+// moveFragment loads or stores. For the search for races, the first lane does it.
+func (m *machine) moveFragment(name string, s kernel.FragmentStore, transpose, write bool, mask []bool) {
+	index, stride := m.eval(s.Index, mask), m.eval(s.Stride, mask)
+	m.eachSimd(mask, func(g, first int) {
+		at, step := index[first].i[0], stride[first].i[0]
+		for lane := range m.width {
+			if index[first+lane].i[0] != at || stride[first+lane].i[0] != step {
+				failf("thread %d: fragment %s is elsewhere than for its first lane", first+lane, name)
+			}
+		}
+		f := &m.fragments[name][g]
+		for i := range int64(64) {
+			row, column := i/8, i%8
+			if transpose {
+				row, column = column, row
+			}
+			b, e := m.place(s.Space, s.Place, at+row*step+column, first, write)
+			v := value{f: [4]float32{f.at[i]}}
+			if write {
+				encode(b, e, &v)
+			} else {
+				f.at[i] = decode(b, e).f[0]
+			}
+		}
+	})
+}
+
+func (m *machine) multiply(s *kernel.FragmentMultiply, mask []bool) {
+	m.eachSimd(mask, func(g, _ int) {
+		d, a, b := &m.fragments[s.D][g], &m.fragments[s.A][g], &m.fragments[s.B][g]
+		for i := range 64 {
+			for k := range 8 {
+				d.at[i] += a.at[i/8*8+k] * b.at[k*8+i%8]
+			}
+			if d.elem == kernel.F16 {
+				d.at[i] = halfValue(halfBits(d.at[i]))
+			}
+		}
+	})
+}
