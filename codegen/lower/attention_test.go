@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -24,7 +25,7 @@ type attentionCase struct {
 	ratio       int // 0: no entries
 	k           int // selected entries; 0: all visible
 	rows        []ir.Row
-	window      string // row format
+	format      string // of rows; f32 if empty
 	sink        float32
 	emptyTail   bool // of selected entries, also where more are visible
 	withoutNorm bool
@@ -83,10 +84,7 @@ func newAttentionTest(t *testing.T, c attentionCase) *attentionTest {
 	if a.view.Selected != nil {
 		a.mem.values[a.view.Selected] = intBytes(a.selected)
 	}
-	format := c.window
-	if format == "" {
-		format = "f32"
-	}
+	format := cmp.Or(c.format, "f32")
 	a.mem.fillCache(t, "window", format, c.dim, max(c.size, 1)+len(c.rows), true, a.keys)
 	if c.ratio > 0 {
 		a.mem.fillCache(t, "entries", format, c.dim, 0, false, a.entries)
@@ -235,6 +233,8 @@ func TestAttention(t *testing.T) {
 		{heads: 4, dim: 64, rotated: 16, size: 128, ratio: 2, rows: long},
 		{heads: 3, dim: 96, rotated: 32, size: 8, ratio: 4, k: 4, rows: mixed},
 		{heads: 6, dim: 100, rotated: 6, size: 8, ratio: 3, rows: mixed, withoutNorm: true},
+		{heads: 4, dim: 128, rotated: 64, size: 16, ratio: 4, k: 8, rows: mixed, format: "bf16"},
+		{heads: 4, dim: 128, rotated: 64, size: 16, ratio: 4, rows: mixed, format: "fp8_b64_r64"},
 		{heads: 2, dim: 512, rotated: 64, size: 5, ratio: 4, rows: mixed, sink: 30},
 		{heads: 1, dim: 544, rotated: 544, size: 5, rows: mixed, sink: -60},
 	} {

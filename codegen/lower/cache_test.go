@@ -93,6 +93,14 @@ func (c *cacheTest) stored(state string, slot int32, index int) []byte {
 	return c.mem.states[state][at*cache.Row.Bytes:][:cache.Row.Bytes]
 }
 
+// decoded is one row of a state as values.
+func (c *cacheTest) decoded(state string, slot int32, index int) []float32 {
+	layout := c.mem.in.Caches[state].Row
+	values := make([]float32, layout.Width)
+	encoding.DecodeRow(layout, values, c.stored(state, slot, index))
+	return values
+}
+
 // step does what launches before the region's would, then runs that.
 func (c *cacheTest) step(t *testing.T, rows []ir.Row) {
 	t.Helper()
@@ -290,9 +298,7 @@ func (c *cacheTest) checkStored(t *testing.T, e testEntry, r ir.Row, index int, 
 	if !slices.Equal(have, want) {
 		t.Fatalf("%s of %+v is stored as\n%x, want\n%x", e.name, r, have, want)
 	}
-	values := make([]float32, layout.Width)
-	encoding.DecodeRow(layout, values, have)
-	if !sameBits(values, rounded) {
+	if values := c.decoded(e.name, r.Slot, index); !sameBits(values, rounded) {
 		t.Fatalf("%s of %+v is stored as %v, want %v", e.name, r, values, rounded)
 	}
 }

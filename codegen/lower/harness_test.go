@@ -49,15 +49,19 @@ func (m *memory) run(t *testing.T, launches []Launch) {
 		if err := kernel.Verify(l.Kernel); err != nil {
 			t.Fatalf("kernel %s: %v", l.Kernel.Name, err)
 		}
-		buffers := map[string][]byte{}
+		buffers, scalars := map[string][]byte{}, map[string]int32{}
 		for _, a := range l.Args {
+			if a.Shift != "" {
+				scalars[a.Param] = int32(8 * (m.in.Params[a.Shift].Pieces[0].Weight.Skew() % 4))
+				continue
+			}
 			buffers[a.Param] = m.bytes(t, a)
 		}
 		var grid [3]int
 		for i, e := range l.Grid {
 			grid[i] = m.eval(t, e)
 		}
-		if err := interp.Run(l.Kernel, interp.Launch{Buffers: buffers, Step: step, Grid: grid}); err != nil {
+		if err := interp.Run(l.Kernel, interp.Launch{Buffers: buffers, Scalars: scalars, Step: step, Grid: grid}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,7 +258,8 @@ func testInput(rope ops.RopeAttr, kind Kind, region string) *Input {
 }
 
 // fillCache makes a cache of one slot more than content has and writes content,
-// by slot and index, into it; all else is poison. A ring keeps at least keep rows.
+// by slot and index, into it; all else is poison. A ring keeps at least keep
+// rows. Content becomes what the format keeps of it.
 func (m *memory) fillCache(t *testing.T, name, format string, width, keep int, ring bool, content map[[2]int][]float32) {
 	t.Helper()
 	f, err := encoding.ParseRow(format)
@@ -280,8 +285,11 @@ func (m *memory) fillCache(t *testing.T, name, format string, width, keep int, r
 	m.in.Caches[name] = c
 	bytes := poisoned(c.Slots * c.Capacity * layout.Bytes)
 	for at, row := range content {
+		stored := make([]byte, layout.Bytes)
+		encoding.EncodeRow(layout, stored, row)
+		encoding.DecodeRow(layout, row, stored)
 		if newest[at[0]]-at[1] < c.Capacity {
-			copy(bytes[(at[0]*c.Capacity+at[1]%c.Capacity)*layout.Bytes:], floatBytes(row))
+			copy(bytes[(at[0]*c.Capacity+at[1]%c.Capacity)*layout.Bytes:], stored)
 		}
 	}
 	m.states[name] = bytes

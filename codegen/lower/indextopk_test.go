@@ -23,8 +23,9 @@ type indexCase struct {
 	chunk      int
 	spread     int
 	rows       []ir.Row
-	nan        int // every so many entries are not a number; 0: none
-	sign       int // of weights: only that; 0: both
+	nan        int    // every so many entries are not a number; 0: none
+	sign       int    // of weights: only that; 0: both
+	format     string // of keys; f32 if empty
 }
 
 func (c indexCase) String() string {
@@ -73,7 +74,7 @@ func newIndexTest(t *testing.T, c indexCase) *indexTest {
 	}
 	x.mem.values[x.view.Q] = floatBytes(x.q)
 	x.mem.values[x.view.Weights] = floatBytes(x.weights)
-	x.mem.fillCache(t, "keys", "f32", c.dim, 0, false, x.keys)
+	x.mem.fillCache(t, "keys", cmp.Or(c.format, "f32"), c.dim, 0, false, x.keys)
 	return x
 }
 
@@ -161,6 +162,8 @@ func TestIndexTopK(t *testing.T) {
 		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 64, rows: edges, sign: 1, nan: 3},
 		{heads: 8, dim: 32, ratio: 1, k: 200, chunk: 512, rows: edges, nan: 2},
 		{heads: 16, dim: 64, ratio: 1, k: 40, chunk: 96, rows: edges},
+		{heads: 8, dim: 64, ratio: 1, k: 9, chunk: 128, rows: edges, format: "fp4_b32"},
+		{heads: 8, dim: 32, ratio: 1, k: 9, chunk: 128, rows: edges, format: "bf16"},
 		{heads: 3, dim: 20, ratio: 1, k: 8, chunk: 32, rows: edges},
 		{heads: 4, dim: 32, ratio: 4, k: 100, chunk: 32, rows: edges},
 		{heads: 64, dim: 128, ratio: 4, k: 16, chunk: 64, rows: slotRows(0, 511)},

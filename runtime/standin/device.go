@@ -249,7 +249,11 @@ func (d *Device) weight(w lower.WeightArg) (standin.Addr, error) {
 	if err != nil {
 		return 0, err
 	}
-	first := d.place(p.Pieces[0], w.Role) &^ standin.Addr(w.Align-1)
+	first := d.place(p.Pieces[0], w.Role)
+	for _, pc := range p.Pieces {
+		first = min(first, d.place(pc, w.Role))
+	}
+	first &^= standin.Addr(w.Align - 1)
 	if !w.Table {
 		return first, nil
 	}
