@@ -156,15 +156,14 @@ func (a *attention) splits() ir.Expr {
 // rowKeys is what a kernel knows of one row's keys. Number k below Size is
 // position p-(Size-1)+k, the others are entries.
 type rowKeys struct {
-	row, position, slot *kernel.Expr
-	entries             *kernel.Expr // how many, nil if there are none
-	first, end          *kernel.Expr // numbers of keys: those before first lie before the sequence
+	row, position *kernel.Expr
+	entries       *kernel.Expr // how many, nil if there are none
+	first, end    *kernel.Expr // numbers of keys: those before first lie before the sequence
 }
 
 func (a *attention) rowKeys(u *unit, row *kernel.Expr) rowKeys {
 	k := rowKeys{row: row}
 	k.position = u.Let("position", u.StepAt("position", row))
-	k.slot = u.Let("slot", u.StepAt("slot", row))
 	k.first = u.Let("first_key", i32(a.Size-1).Sub(k.position).Max(i32(0)))
 	switch {
 	case a.allVisible():

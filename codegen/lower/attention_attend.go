@@ -13,6 +13,7 @@ type attendUnit struct {
 	*unit
 	a        *attention
 	k        rowKeys
+	slot     *kernel.Expr
 	window   *cacheRows
 	entries  *cacheRows
 	selected kernel.Buffer
@@ -110,6 +111,7 @@ func (a *attention) attendSplit() (Launch, error) {
 // place names what the SIMD group works on.
 func (u *attendUnit) place(row *kernel.Expr) {
 	u.k = u.a.rowKeys(u.unit, u.Let("row", row))
+	u.slot = u.Let("slot", u.StepAt("slot", u.k.row))
 	group := kernel.Group(0).Mul(i32(u.a.groups)).Add(kernel.Simd())
 	u.head0 = u.Let("head", group.Mul(i32(u.a.heads)))
 }
@@ -173,7 +175,7 @@ func (u *attendUnit) goThroughKeys() {
 
 // takeRow lets the heads see one row of a cache.
 func (u *attendUnit) takeRow(cache *cacheRows, index *kernel.Expr) {
-	row := cache.row(u.k.slot, index)
+	row := cache.row(u.slot, index)
 	key := u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Mul(i32(4))) })
 	for _, h := range u.heads {
 		score := u.Let("score", u.dot(h.query, key).Mul(f32(u.a.Scale)))

@@ -44,7 +44,7 @@ func (u *unit) blockScales(v laneVector, b blocks) []*kernel.Expr {
 		}
 		return scales
 	}
-	u.Comment("The scale of each block: the least power of two by which its largest magnitude is a code.")
+	u.Comment("scale of each block: the least power of two that brings its largest magnitude within the codes")
 	together := max(1, b.size/4/lanes) // chunks of a lane that lie in one block
 	for first := 0; first < len(v); first += together {
 		var amax *kernel.Expr

@@ -107,15 +107,14 @@ func (t *indexTopK) chunks() ir.Expr {
 
 // indexRow is what a kernel knows of one row.
 type indexRow struct {
-	row, slot, visible *kernel.Expr
-	chunk              *kernel.Expr // entries of a chunk
-	best               *kernel.Expr // candidates that all chunks but the last leave
-	candidates         *kernel.Expr // index of the row's first one
+	row, visible *kernel.Expr
+	chunk        *kernel.Expr // entries of a chunk
+	best         *kernel.Expr // candidates that all chunks but the last leave
+	candidates   *kernel.Expr // index of the row's first one
 }
 
 func (t *indexTopK) row(u *unit, row *kernel.Expr) indexRow {
 	r := indexRow{row: u.Let("row", row), chunk: i32(t.chunk.size), best: i32(t.best())}
-	r.slot = u.Let("slot", u.StepAt("slot", r.row))
 	r.visible = u.Let("visible", u.StepAt("position", r.row).Add(i32(1)).Div(i32(t.Ratio)))
 	longest := u.Let("longest", u.StepValue(t.reach).Div(i32(t.Ratio)))
 	if t.chunk.spread > 0 {

@@ -103,9 +103,9 @@ func (t *indexTopK) scorer(u *unit) *scorer {
 // run gives put the score of each of n entries from first on; i counts from 0.
 // An entry's score does not depend on the chunk it is in.
 func (s *scorer) run(r indexRow, first, n *kernel.Expr, put func(i, score *kernel.Expr)) {
-	p := s.t.tile
+	p, slot := s.t.tile, s.Let("slot", s.StepAt("slot", r.row))
 	s.For("tile_at", i32(0), n, i32(p.entries), func(at *kernel.Expr) {
-		s.stage(r, first, n, at)
+		s.stage(slot, first, n, at)
 		s.Barrier()
 		if p.fragments {
 			s.multiplyFragments(r)
@@ -125,14 +125,14 @@ func (s *scorer) run(r indexRow, first, n *kernel.Expr, put func(i, score *kerne
 }
 
 // stage decodes the keys of a tile; behind the last entry it repeats that.
-func (s *scorer) stage(r indexRow, first, n, at *kernel.Expr) {
+func (s *scorer) stage(slot, first, n, at *kernel.Expr) {
 	chunks := s.t.Dim / 4
 	s.For("i", kernel.Thread(), i32(s.t.tile.entries*chunks), i32(s.Schedule().Threads), func(i *kernel.Expr) {
 		place := s.Let("place", i.Div(i32(chunks)))
 		element := s.Let("element", i.Rem(i32(chunks)).Mul(i32(4)))
 		entry := first.Add(at.Add(place).Min(n.Sub(i32(1))))
 		to := s.Let("to", place.Mul(i32(s.t.tile.stride)).Add(element))
-		for lane, v := range s.keys.load4(s.keys.row(r.slot, entry), element) {
+		for lane, v := range s.keys.load4(s.keys.row(slot, entry), element) {
 			s.tile.Set(to.Add(i32(lane)), v)
 		}
 	})

@@ -27,11 +27,19 @@ const (
 	primary
 )
 
-// infix lists the binary operators. Of bool, and, or are logical (below).
-var infix = map[kernel.Op]struct {
+// operator is how a binary operation is written between its operands.
+type operator struct {
 	sign string
 	prec int
-}{
+}
+
+// logic lists the operators between conditions.
+var logic = map[kernel.Op]operator{
+	kernel.OpAnd: {"&&", logicalAnd}, kernel.OpOr: {"||", logicalOr}, kernel.OpXor: {"!=", equality},
+}
+
+// infix lists the operators between numbers, and those that give conditions.
+var infix = map[kernel.Op]operator{
 	kernel.OpAdd: {"+", additive}, kernel.OpSub: {"-", additive},
 	kernel.OpMul: {"*", multiplicative}, kernel.OpDiv: {"/", multiplicative}, kernel.OpRem: {"%", multiplicative},
 	kernel.OpAnd: {"&", bitAnd}, kernel.OpOr: {"|", bitOr}, kernel.OpXor: {"^", bitXor},
@@ -213,14 +221,14 @@ func containsSimd(e *kernel.Expr) bool {
 // around bitwise operators, compared comparisons and && in || are for readers.
 func (p *printer) binary(e *kernel.Expr) (string, int) {
 	op := infix[e.Op]
-	if e.Type == kernel.Of(kernel.Bool) && (e.Op == kernel.OpAnd || e.Op == kernel.OpOr) {
-		if containsSimd(e.Args[1]) {
+	if e.Type == kernel.Of(kernel.Bool) {
+		logical, ok := logic[e.Op]
+		switch {
+		case ok && e.Op != kernel.OpXor && containsSimd(e.Args[1]):
 			// && would leave out lanes that a SIMD-group function needs.
 			return "bool(" + p.within(e.Args[0], unary) + " " + op.sign + brk + p.within(e.Args[1], unary) + ")", primary
-		}
-		op.sign, op.prec = op.sign+op.sign, logicalAnd
-		if e.Op == kernel.OpOr {
-			op.prec = logicalOr
+		case ok:
+			op = logical
 		}
 	}
 	gap := brk
@@ -279,8 +287,12 @@ func (p *printer) prefix(e *kernel.Expr) string {
 // side makes no difference.
 func (p *printer) choice(e *kernel.Expr) (string, int) {
 	cond, yes, no := e.Args[0], e.Args[1], e.Args[2]
-	if cond.Type.Lanes > 1 || containsSimd(yes) || containsSimd(no) {
-		return p.call("select", no, yes, cond), primary
+	if containsSimd(yes) || containsSimd(no) {
+		texts := p.exprs([]*kernel.Expr{no, yes, cond})
+		if e.Type.Lanes > 1 { // select takes a condition for each lane
+			texts[2] = p.typeName(kernel.Vec(kernel.Bool, e.Type.Lanes)) + "(" + texts[2] + ")"
+		}
+		return "select(" + strings.Join(texts, ","+brk) + ")", primary
 	}
 	return p.within(cond, conditional+1) + " ?" + brk + p.within(yes, conditional+1) + " :" + brk + p.within(no, conditional), conditional
 }

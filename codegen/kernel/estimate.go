@@ -1,0 +1,310 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+)
+
+// Env is what an estimate is made for.
+type Env struct {
+	Step    map[string]int64 // the step block's numbers
+	Scalars map[string]int64 // scalar parameters
+	Grid    [3]int64         // threadgroups
+}
+
+// Cost is what a launch asks for in all: every load and store counted as
+// often as a thread, or for a uniform address a SIMD group, makes it.
+type Cost struct {
+	Read, Write map[string]int64 // bytes by device buffer
+	Flops       int64
+	Barriers    int64 // for each threadgroup
+}
+
+// Bytes is all traffic with device memory.
+func (c Cost) Bytes() int64 {
+	n := int64(0)
+	for _, v := range c.Read {
+		n += v
+	}
+	for _, v := range c.Write {
+		n += v
+	}
+	return n
+}
+
+// Estimate adds up a launch. It follows one threadgroup in the middle of the
+// grid: loops run as often as their bounds say for an average thread, a
+// condition on lane, thread or SIMD group holds for the share of threads it
+// names, and one that depends on data holds always.
+func Estimate(k *Kernel, e Env) (Cost, error) {
+	groups := e.Grid[0] * e.Grid[1] * e.Grid[2]
+	if groups < 0 {
+		return Cost{}, fmt.Errorf("kernel %s: a grid of %v threadgroups", k.Name, e.Grid)
+	}
+	s := &estimator{k: k, env: e, locals: map[string]guess{}, read: map[string]float64{}, write: map[string]float64{}}
+	s.block(k.Body, 1)
+	total := Cost{Read: map[string]int64{}, Write: map[string]int64{}, Barriers: int64(s.barriers + 0.5)}
+	scale := float64(groups) * float64(k.Schedule.Threads)
+	for name, n := range s.read {
+		total.Read[name] = int64(n*scale + 0.5)
+	}
+	for name, n := range s.write {
+		total.Write[name] = int64(n*scale + 0.5)
+	}
+	total.Flops = int64(s.flops*scale + 0.5)
+	return total, nil
+}
+
+// guess is what is known of an expression: its value for the average thread,
+// and whether the lanes of a SIMD group differ in it.
+type guess struct {
+	value  float64
+	known  bool
+	varies bool
+}
+
+type estimator struct {
+	k           *Kernel
+	env         Env
+	locals      map[string]guess
+	read, write map[string]float64 // bytes a thread
+	flops       float64            // a thread
+	barriers    float64
+}
+
+// block counts statements that a share of the threads runs `times` times.
+func (s *estimator) block(body []Stmt, times float64) {
+	for _, st := range body {
+		s.stmt(st, times)
+	}
+}
+
+func (s *estimator) stmt(st Stmt, times float64) {
+	switch st := st.(type) {
+	case *Let:
+		s.locals[st.Name] = s.expr(st.Value, times)
+	case *Var:
+		g := s.expr(st.Init, times)
+		g.known = false // it may be set later
+		s.locals[st.Name] = g
+	case *Set:
+		g := s.expr(st.Value, times)
+		old := s.locals[st.Name]
+		s.locals[st.Name] = guess{varies: old.varies || g.varies}
+	case *Store:
+		s.expr(st.Index, times)
+		v := st.Value
+		s.expr(v, times)
+		if st.Space == Device {
+			s.write[st.Name] += times * float64(v.Type.Bytes())
+		}
+	case *For:
+		s.loop(st, times)
+	case *If:
+		share := s.share(st.Cond, times)
+		s.block(st.Then, times*share)
+		s.block(st.Else, times*(1-min(share, 1)+s.unknown(st.Cond)))
+	case *Barrier:
+		s.barriers += times
+	case *FragmentLoad:
+		if st.Space == Device {
+			s.read[st.Place] += times * 64 * 4 / float64(s.k.Schedule.SimdWidth)
+		}
+	case *FragmentStore:
+		if st.Space == Device {
+			s.write[st.Place] += times * 64 * 4 / float64(s.k.Schedule.SimdWidth)
+		}
+	case *FragmentMultiply:
+		s.flops += times * 2 * 8 * 8 * 8 / float64(s.k.Schedule.SimdWidth)
+	}
+}
+
+// loop counts a loop's trips for the average thread: one that starts at the
+// lane's or thread's number and steps by their count shares its range evenly.
+func (s *estimator) loop(l *For, times float64) {
+	lo, hi, step := s.expr(l.Lo, times), s.expr(l.Hi, times), s.expr(l.Step, times)
+	trips := 1.0
+	if hi.known && step.known && step.value > 0 {
+		from := lo.value
+		if lo.varies || s.perGroup(l.Lo) {
+			from = 0
+		}
+		trips = max(0, (hi.value-from)/step.value)
+		if !lo.varies && !s.perGroup(l.Lo) {
+			trips = math.Ceil(trips)
+		}
+	}
+	s.locals[l.Name] = guess{value: lo.value + step.value*math.Floor(trips/2), known: lo.known && step.known, varies: lo.varies}
+	s.block(l.Body, times*trips)
+}
+
+// perGroup reports whether an expression is the SIMD group's number, which
+// loops share out as lanes do.
+func (s *estimator) perGroup(e *Expr) bool { return e.Op == OpSimd }
+
+// share is the share of threads for which a condition holds.
+func (s *estimator) share(c *Expr, times float64) float64 {
+	s.expr(c, times)
+	return s.shareOf(c)
+}
+
+func (s *estimator) shareOf(c *Expr) float64 {
+	switch c.Op {
+	case OpAnd:
+		return s.shareOf(c.Args[0]) * s.shareOf(c.Args[1])
+	case OpOr:
+		return min(1, s.shareOf(c.Args[0])+s.shareOf(c.Args[1]))
+	case OpNot:
+		return 1 - s.shareOf(c.Args[0])
+	case OpLt, OpLe, OpEq:
+		count := s.countOf(c.Args[0])
+		bound := s.quiet(c.Args[1])
+		if count > 0 && bound.known {
+			switch c.Op {
+			case OpEq:
+				return 1 / count
+			case OpLe:
+				return min(1, max(0, (bound.value+1)/count))
+			}
+			return min(1, max(0, bound.value/count))
+		}
+	}
+	if g := s.quiet(c); g.known && !g.varies {
+		return min(1, max(0, g.value))
+	}
+	return 1
+}
+
+// unknown is 1 where a condition depends on data: both branches are counted.
+func (s *estimator) unknown(c *Expr) float64 {
+	if g := s.quiet(c); !g.known && s.shareOf(c) == 1 {
+		return 1
+	}
+	return 0
+}
+
+// countOf is how many values a thread's number takes, 0 for other expressions.
+func (s *estimator) countOf(e *Expr) float64 {
+	switch e.Op {
+	case OpLane:
+		return float64(s.k.Schedule.SimdWidth)
+	case OpThread:
+		return float64(s.k.Schedule.Threads)
+	case OpSimd:
+		return float64(s.k.Schedule.Threads / s.k.Schedule.SimdWidth)
+	}
+	return 0
+}
+
+// quiet evaluates without counting.
+func (s *estimator) quiet(e *Expr) guess { return s.expr(e, 0) }
+
+// expr counts an expression's work and says what is known of its value.
+func (s *estimator) expr(e *Expr, times float64) guess {
+	var a [4]guess
+	known, varies := true, false
+	for i, x := range e.Args {
+		a[i] = s.expr(x, times)
+		known, varies = known && a[i].known, varies || a[i].varies
+	}
+	if e.Type.Scalar == F32 {
+		s.flops += times * float64(ops[e.Op].flops*e.Type.Lanes)
+	}
+	switch e.Op {
+	case OpConst:
+		return guess{value: max(float64(e.Int), e.Float), known: true}
+	case OpLocal:
+		return s.locals[e.Name]
+	case OpScalar:
+		v, ok := s.env.Scalars[e.Name]
+		return guess{value: float64(v), known: ok}
+	case OpStep:
+		v, ok := s.env.Step[e.Name]
+		return guess{value: float64(v), known: ok}
+	case OpGroup:
+		return guess{value: math.Floor(float64(s.env.Grid[e.Int]) / 2), known: true}
+	case OpThread, OpLane:
+		return guess{known: true, varies: true}
+	case OpSimd:
+		return guess{known: true}
+	case OpLoad:
+		if e.Space == Device {
+			share := 1.0
+			if !a[0].varies {
+				share = 1 / float64(s.k.Schedule.SimdWidth)
+			}
+			s.read[e.Name] += times * share * float64(e.Type.Bytes())
+		}
+		return guess{varies: a[0].varies}
+	case OpSimdSum, OpSimdMax, OpSimdMin, OpSimdShuffle:
+		return guess{varies: e.Op == OpSimdShuffle && a[1].varies}
+	}
+	v, ok := folded(e, a)
+	return guess{value: v, known: known && ok, varies: varies}
+}
+
+// folded computes on what is known; ok is false for operations that loop
+// bounds and conditions do not use.
+func folded(e *Expr, a [4]guess) (v float64, ok bool) {
+	truth := func(b bool) (float64, bool) {
+		if b {
+			return 1, true
+		}
+		return 0, true
+	}
+	x, y := a[0].value, a[1].value
+	switch e.Op {
+	case OpAdd:
+		return x + y, true
+	case OpSub:
+		return x - y, true
+	case OpMul:
+		return x * y, true
+	case OpDiv:
+		if e.Type.Scalar.integer() && y != 0 {
+			return math.Floor(x / y), true
+		}
+		return 0, false
+	case OpRem:
+		if y == 0 {
+			return 0, false
+		}
+		return x - y*math.Floor(x/y), true
+	case OpMin:
+		return min(x, y), true
+	case OpMax:
+		return max(x, y), true
+	case OpLt:
+		return truth(x < y)
+	case OpLe:
+		return truth(x <= y)
+	case OpGt:
+		return truth(x > y)
+	case OpGe:
+		return truth(x >= y)
+	case OpEq:
+		return truth(x == y)
+	case OpNe:
+		return truth(x != y)
+	case OpAnd:
+		if e.Type.Scalar == Bool {
+			return x * y, true
+		}
+	case OpOr:
+		if e.Type.Scalar == Bool {
+			return max(x, y), true
+		}
+	case OpNot:
+		if e.Type.Scalar == Bool {
+			return 1 - x, true
+		}
+	case OpSelect:
+		if x != 0 {
+			return y, true
+		}
+		return a[2].value, true
+	case OpConvert:
+		return x, true
+	}
+	return 0, false
+}
