@@ -1,0 +1,197 @@
+package encoding
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// planesOf makes random planes of rows x cols: any codes but those that
+// kernels take for others (NaN of e4m3), scales of a few powers of two or
+// around 1, and values of plain encodings that are finite.
+func planesOf(t *testing.T, e Encoding, rng *rand.Rand, rows, cols int) Planes {
+	t.Helper()
+	described, err := e.Planes(rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Planes
+	for _, d := range described {
+		size, _ := d.DType.Size()
+		b := make([]byte, d.Bytes())
+		for i := 0; i < len(b); i += size {
+			copy(b[i:], elementOf(e, d, rng))
+		}
+		switch d.Role {
+		case Weight:
+			p.Weight = b
+		case Scales:
+			p.Scales = b
+		case Biases:
+			p.Biases = b
+		}
+	}
+	return p
+}
+
+func elementOf(e Encoding, d Plane, rng *rand.Rand) []byte {
+	switch {
+	case d.Role != Weight && (d.DType == E8M0 || d.DType == U8):
+		return []byte{byte(1 + rng.IntN(254))}
+	case d.Role != Weight:
+		return floatBytes(d.DType, []float64{rng.NormFloat64()})
+	}
+	switch d.DType {
+	case BF16, F16, F32:
+		return floatBytes(d.DType, []float64{rng.NormFloat64()})
+	}
+	size, _ := d.DType.Size()
+	out := make([]byte, size)
+	for i := range out {
+		for out[i] = byte(rng.IntN(256)); e4m3Codes(e) && out[i]&0x7f == 0x7f; {
+			out[i] = byte(rng.IntN(256))
+		}
+	}
+	return out
+}
+
+func e4m3Codes(e Encoding) bool {
+	mx, isMX := e.(MX)
+	_, isFP8 := e.(FP8Block)
+	return isFP8 || isMX && mx.Bits == 8
+}
+
+// unpacked is row r as a kernel reads it: value*scale, plus bias in one
+// rounding more.
+func unpacked(u Unpack, p Planes, r, rows, cols int) []float32 {
+	row := p.Weight[r*(len(p.Weight)/rows):]
+	out := make([]float32, cols)
+	words := make([]uint32, u.Words)
+	for unit := 0; unit*u.Elements < cols; unit++ {
+		for w := range words {
+			words[w] = binary.LittleEndian.Uint32(row[4*(unit*u.Words+w):])
+		}
+		for i, code := range u.Codes {
+			k := unit*u.Elements + i
+			out[k] = code.Eval(words)
+			if u.Scale != nil {
+				out[k] = float32(out[k] * factorOf(u.Scale, p.Scales, r, k, cols))
+			}
+			if u.Bias != nil {
+				out[k] += factorOf(u.Bias, p.Biases, r, k, cols)
+			}
+		}
+	}
+	return out
+}
+
+func factorOf(f *Factor, plane []byte, r, k, cols int) float32 {
+	i := r/f.GroupRows*ceilDiv(cols, f.Group) + k/f.Group
+	if f.DType == E8M0 {
+		return E8M0ToF32(plane[i])
+	}
+	return halfAt[float32](f.DType, plane, i)
+}
+
+func TestUnpack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, e := range All() {
+		u, err := UnpackOf(e)
+		if e.Name() == "f64" {
+			if err == nil {
+				t.Error("f64 unpacks")
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", e.Name(), err)
+			continue
+		}
+		const rows, cols = 130, 256
+		p := planesOf(t, e, rng, rows, cols)
+		want := make([]float32, cols)
+		for _, r := range []int{0, 1, 127, 128, 129} {
+			Decode(e, want, p, r)
+			for k, got := range unpacked(u, p, r, rows, cols) {
+				// An affine value is rounded after the product and after the sum where
+				// Decode rounds once (bf16 and f16 scales).
+				slack := 0.0
+				if u.Bias != nil {
+					slack = 2e-6 * (math.Abs(float64(got)) + math.Abs(float64(factorOf(u.Bias, p.Biases, r, k, cols))))
+				}
+				if d := math.Abs(float64(got) - float64(want[k])); got != want[k] && !(d <= slack) {
+					t.Fatalf("%s: row %d, column %d: unpacked %v, decoded %v", e.Name(), r, k, got, want[k])
+				}
+			}
+		}
+	}
+}
+
+// TestMiniFloats reads every code of e4m3 and e2m1 but NaN, and sees to it that
+// no step makes a float32 subnormal.
+func TestMiniFloats(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		codes int
+		value func(*BitExpr) *BitExpr
+		want  func(uint8) float32
+	}{
+		{"e4m3", 256, e4m3Value, func(b uint8) float32 { return E4M3ToF32(b) }},
+		{"e2m1", 16, e2m1Value, func(b uint8) float32 { return float32(e2m1Values[b]) }},
+	} {
+		e := c.value(bitWord(0))
+		for code := range c.codes {
+			want := c.want(uint8(code))
+			if want != want {
+				continue
+			}
+			if got := e.Eval([]uint32{uint32(code)}); got != want {
+				t.Errorf("%s code %#x: %v, expected %v", c.name, code, got, want)
+			}
+			if s := subnormal(e, []uint32{uint32(code)}); s != "" {
+				t.Errorf("%s code %#x: %s is subnormal", c.name, code, s)
+			}
+		}
+	}
+}
+
+// subnormal finds a part of an expression that is a float32 subnormal.
+func subnormal(e *BitExpr, words []uint32) string {
+	for _, a := range e.Args {
+		if s := subnormal(a, words); s != "" {
+			return s
+		}
+	}
+	if v := math.Abs(float64(math.Float32frombits(e.bits(words)))); e.Type == Real && v > 0 && v < 0x1p-126 {
+		return e.String()
+	}
+	return ""
+}
+
+func TestBitTypes(t *testing.T) {
+	real, word := bitReal(1), bitWord(0)
+	for i, f := range []func(){
+		func() { bitApply(BitAnd, Bits, real, word) },
+		func() { bitApply(BitMul, Real, word, word) },
+		func() { bitApply(BitAdd, Real, real, word) },
+		func() { bitApply(BitAdd, Bits, real, real) },
+		func() { bitApply(BitSelect, Real, word, real, real) },
+		func() { bitApply(BitSelect, Real, bitApply(BitLess, Truth, word, word), real, word) },
+		func() { bitApply(BitToReal, Real, real) },
+		func() { bitApply(BitShl, Bits, word) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("case %d: operands of wrong types are taken", i)
+				}
+			}()
+			f()
+		}()
+	}
+	if s := fmt.Sprint(e2m1Value(codeAt(4, 4))); s == "" {
+		t.Error("an expression prints as nothing")
+	}
+}
