@@ -136,8 +136,8 @@ func (d *decoder) extent(where string, t *[3]int64) storage.Extent {
 }
 
 func (d *decoder) step(where string, kind lower.Kind, s stepDoc) {
-	if s.Kind != kind.String() || s.MaxRows < 1 || s.MaxRows > 1<<16 {
-		d.fail(where, "expected a %s step of 1 to 65536 rows, found %q of %d", kind, s.Kind, s.MaxRows)
+	if s.Kind != kind.String() || s.MaxRows < 1 || s.MaxRows > 1<<14 {
+		d.fail(where, "expected a %s step of 1 to 16384 rows, found %q of %d", kind, s.Kind, s.MaxRows)
 		return
 	}
 	step := &plan.Step{Kind: kind, MaxRows: s.MaxRows, ArenaBytes: s.ArenaBytes, Limits: s.Limits, Params: lower.NewStep(d.module, s.MaxRows)}

@@ -81,9 +81,7 @@ func (u *unit) scratch(name string, s *Scratch, elem kernel.Scalar, a kernel.Acc
 // touched states how many bytes of the last bound argument the launch needs.
 func (u *unit) touched(bytes ir.Expr) { u.args[len(u.args)-1].Touched = &bytes }
 
-// shape is a value's dimension as a number; the leading one is the step's.
-func (u *unit) shape(v *ir.Value, axis int) int { return dim(v, axis) }
-
+// dim is a value's dimension as a number; the leading one is the step's.
 func dim(v *ir.Value, axis int) int {
 	n, _ := v.Type.Shape[axis].Value()
 	return int(n)

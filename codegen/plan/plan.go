@@ -25,12 +25,13 @@ type Options struct {
 	Target  lower.Target
 }
 
-// Check refuses sizes that make no plan.
+// Check refuses sizes that make no plan. The limits keep every index of an
+// activation within 32 bits for the largest models.
 func (o Options) Check() error {
 	for _, f := range []struct {
 		name        string
 		value, most int
-	}{{"context", o.Context, 1 << 30}, {"chunk", o.Chunk, 1 << 16}, {"slots", o.Slots, 1 << 12}, {"wanted", o.Wanted, 1 << 16}} {
+	}{{"context", o.Context, 1 << 24}, {"chunk", o.Chunk, 1 << 14}, {"slots", o.Slots, 1 << 12}, {"wanted", o.Wanted, 1 << 14}} {
 		if f.value < 1 || f.value > f.most {
 			return fmt.Errorf("--%s is %d; expected 1 to %d", f.name, f.value, f.most)
 		}

@@ -28,12 +28,6 @@ type Norm struct {
 	Weight string
 }
 
-// Rotation is a rotary embedding of a region's vectors; its positions are the
-// rows' own, plus Back tokens back for compressed entries (ratio-1).
-type Rotation struct {
-	ops.RopeAttr
-}
-
 // Finish is what is done to a vector before it is stored or compared: norm,
 // rotation, transform and rounding, in this order; each may be absent.
 type Finish struct {

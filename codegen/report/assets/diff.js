@@ -67,9 +67,10 @@ function printed(st, row) {
   return head && row > head.row && row < head.end ? `  ${text}` : text;
 }
 
-// compare aligns two stages. Rows are {kind, left, right}: line numbers, or -1.
-// Lines about the same thing stand in one row unless they changed their order;
-// then they are moved, and stand where each stage has them.
+// compare aligns two stages. Rows are {left, right, leftKind, rightKind}: line
+// numbers, or -1, and what the line is. Lines about the same thing stand in one
+// row unless they changed their order; then they are moved, and stand where each
+// stage has them.
 function compare(a, b) {
   const placeInB = new Map(b.keys.map((key, row) => [key, row]));
   const partner = a.keys.map((key) => (placeInB.has(key) ? placeInB.get(key) : -1));
@@ -81,7 +82,7 @@ function compare(a, b) {
   const between = (left, leftEnd, right, rightEnd) => {
     while (left < leftEnd || right < rightEnd) {
       const l = left < leftEnd ? left++ : -1, r = right < rightEnd ? right++ : -1;
-      rows.push({kind: null, left: l, right: r,
+      rows.push({left: l, right: r,
         leftKind: l < 0 ? null : partner[l] < 0 ? REMOVED : MOVED,
         rightKind: r < 0 ? null : back[r] < 0 ? ADDED : MOVED});
     }
@@ -91,7 +92,7 @@ function compare(a, b) {
     if (!anchored.has(l)) continue;
     between(left, l, right, partner[l]);
     const kind = a.lines[l] === b.lines[partner[l]] ? SAME : CHANGED;
-    rows.push({kind, left: l, right: partner[l], leftKind: kind, rightKind: kind});
+    rows.push({left: l, right: partner[l], leftKind: kind, rightKind: kind});
     left = l + 1;
     right = partner[l] + 1;
   }
@@ -99,12 +100,17 @@ function compare(a, b) {
 
   const counts = {[CHANGED]: 0, [REMOVED]: 0, [ADDED]: 0, [MOVED]: 0};
   for (const row of rows) {
-    if (row.kind === CHANGED) counts[CHANGED]++;
+    if (row.leftKind === CHANGED) counts[CHANGED]++;
     if (row.leftKind === REMOVED) counts[REMOVED]++;
     if (row.rightKind === ADDED) counts[ADDED]++;
     if (row.rightKind === MOVED) counts[MOVED]++;
   }
   return {rows, counts, partner, back};
+}
+
+// isChange reports whether a row of a comparison shows a difference.
+function isChange(row) {
+  return (row.leftKind || row.rightKind) !== SAME;
 }
 
 // longestAscending returns the places of a longest ascending subsequence of

@@ -47,6 +47,13 @@ struct Scheduler {
 Scheduler s;
 Kernel *table;
 
+// spread_out gives neighbouring seeds unlike numbers, 0 stays 0.
+unsigned long long spread_out(unsigned long long seed) {
+    seed *= 0x9e3779b97f4a7c15ull;
+    return seed ^ seed >> 32;
+}
+
+// all is the lowest n bits.
 u32 all(u32 n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
 // next is the set bit that follows i in the round; bits must not be 0.
@@ -150,7 +157,7 @@ void pass_on(Fiber *self) {
 }
 
 bool same_site(const Site &a, const Site &b) {
-    return a.line == b.line && a.column == b.column && strcmp(a.what, b.what) == 0;
+    return a.line == b.line && a.column == b.column && (a.what == b.what || strcmp(a.what, b.what) == 0);
 }
 
 // thread_main is what a fiber runs.
@@ -165,27 +172,35 @@ void thread_main() {
     __builtin_unreachable();
 }
 
-// shuffled is the i-th of n in an order that the seed chooses.
-unsigned long long shuffled(unsigned long long i, unsigned long long n) {
-    unsigned long long seed = s.launch.seed;
-    if (seed == 0 || n < 3) {
-        return seed & 1 ? n - 1 - i : i;
+unsigned long long common_divisor(unsigned long long a, unsigned long long b) {
+    while (b != 0) {
+        unsigned long long rest = a % b;
+        a = b;
+        b = rest;
     }
-    // i*factor+offset visits all, if factor and n have no common divisor.
-    unsigned long long factor = seed * 0x9e3779b97f4a7c15ull % n;
-    for (;; factor = (factor + 1) % n) {
-        unsigned long long a = factor, b = n;
-        while (b != 0) {
-            unsigned long long rest = a % b;
-            a = b;
-            b = rest;
-        }
-        if (a == 1) {
-            break;
-        }
-    }
-    return (unsigned long long)(((unsigned __int128)i * factor + seed) % n);
+    return a;
 }
+
+// Order visits the numbers below n in an order that a seed chooses; by number
+// if the seed is 0. i*factor+offset visits all if n and factor have no common
+// divisor.
+struct Order {
+    unsigned long long n, factor, offset;
+
+    Order(unsigned long long count, unsigned long long seed) : n(count), factor(1), offset(0) {
+        if (seed == 0) {
+            return;
+        }
+        offset = seed % n;
+        factor = spread_out(seed) % n;
+        while (common_divisor(n, factor) != 1) {
+            factor = (factor + 1) % n;
+        }
+    }
+    unsigned long long at(unsigned long long i) const {
+        return (unsigned long long)(((unsigned __int128)i * factor + offset) % n);
+    }
+};
 
 void reset(Position group) {
     threadgroup_number++;
@@ -309,10 +324,11 @@ const char *run(const Launch &launch) {
     }
     ascending = (launch.seed & 1) == 0;
     s.downward = (launch.seed & 1) != 0;
-    s.start = u32(launch.seed * 0x9e3779b97f4a7c15ull >> 40);
+    s.start = u32(spread_out(launch.seed));
     unsigned long long x = launch.groups.x, y = launch.groups.y, n = x * y * launch.groups.z;
+    Order order(n, launch.seed);
     for (unsigned long long i = 0; i < n; i++) {
-        unsigned long long at = shuffled(i, n);
+        unsigned long long at = order.at(i);
         run_threadgroup(Position{u32(at % x), u32(at / x % y), u32(at / (x * y))});
         if (s.failure[0] != 0) {
             for (u32 t = 0; t < launch.threads; t++) {
