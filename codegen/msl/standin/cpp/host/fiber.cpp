@@ -26,8 +26,7 @@ namespace standin {
 extern "C" void standin_switch(void **stopped, void *other) __asm__("standin_switch");
 
 #if defined(__x86_64__)
-constexpr unsigned saved_words = 6; // below the return address
-constexpr unsigned entry_word = 6;
+constexpr unsigned entry_word = 6; // the return address, above the registers
 constexpr unsigned frame_words = 8; // the stack is 8 bytes off alignment at a function's start
 __asm__(".text\n"
         ".globl standin_switch\n"

@@ -122,7 +122,8 @@ void handle_signals() {
     sigaction(SIGPROF, &action, nullptr);
 #else
     sigaltstack(&alternative, nullptr);
-    for (int number : {SIGPROF, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+    const int numbers[] = {SIGPROF, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    for (int number : numbers) {
         sigaction(number, &action, nullptr);
     }
 #endif
