@@ -78,6 +78,7 @@ type cachePass struct {
 // rounding says what happens to a vector before it is stored or compared.
 type rounding struct {
 	hadamard bool
+	name     string // of the rounded value: tests look at it, and put it in the place of another
 	segments []encoding.RowSegment // those whose kind is not f32
 }
 
@@ -118,7 +119,11 @@ func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
 		format, r, err = p.formats.keys(int(width))
 		for n, operand := range products {
 			if r.hadamard {
-				p.queries[n] = query{operand, r}
+				meets := r
+				if len(products) == 1 {
+					meets.name = s.Name + ".query"
+				}
+				p.queries[n] = query{operand, meets}
 			}
 		}
 	case p.attended(reads):
@@ -130,7 +135,11 @@ func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
 	default:
 		return CacheChoice{s.Name, "f32", "rotated, but neither attention nor an index reads it"}, nil
 	}
-	for _, n := range appends {
+	r.name = s.Name + ".row"
+	for i, n := range appends {
+		if i > 0 {
+			r.name = ""
+		}
 		p.appends[n] = r
 	}
 	return CacheChoice{s.Name, format, why}, err
@@ -303,11 +312,15 @@ func (p *cachePass) rewrite(b *ir.Rebuild, n *ir.Node) *ir.Value {
 
 // add applies the rounding to the last axis of x.
 func (r rounding) add(b *ir.Rebuild, x *ir.Value) *ir.Value {
+	from := x
 	if r.hadamard {
 		x = b.Add(ops.Hadamard, nil, x)
 	}
 	for _, s := range r.segments {
 		x = b.Add(ops.RoundTo, ops.RoundAttr{Format: string(s.Kind), Block: s.Block, From: s.FirstElement, Count: s.Count}, x)
+	}
+	if r.name != "" && x != from {
+		b.Name(x, r.name)
 	}
 	return x
 }

@@ -271,30 +271,30 @@ func TestCacheFormats(t *testing.T) {
 state @keys : tensor<32 x f32> keep P stored fp4_b32
 state @plain : tensor<96 x f32> keep P stored f32
 %9 = hadamard(%7) : tensor<T x 32 x f32>
-%10 = round_to(%9) {format = "e2m1", block = 32, count = 32} : tensor<T x 32 x f32>
-%11 = append(%8, %slot, %position, %10) : state<32 x f32>
+%keys.row = round_to(%9) {format = "e2m1", block = 32, count = 32} : tensor<T x 32 x f32>
+%11 = append(%8, %slot, %position, %keys.row) : state<32 x f32>
 %14 = hadamard(%13) : tensor<T x 1 x 32 x f32>
-%15 = round_to(%14) {format = "e2m1", block = 32, count = 32} : tensor<T x 1 x 32 x f32>
-%16 = einsum(%12, %15) {spec = "tkd,thd->thk"} : tensor<T x 1 x P x f32>
+%keys.query = round_to(%14) {format = "e2m1", block = 32, count = 32} : tensor<T x 1 x 32 x f32>
+%16 = einsum(%12, %keys.query) {spec = "tkd,thd->thk"} : tensor<T x 1 x P x f32>
 %22 = round_to(%20) {format = "e4m3", block = 64, count = 80} : tensor<T x 96 x f32>
-%23 = round_to(%22) {format = "bf16", from = 80, count = 16} : tensor<T x 96 x f32>
-%24 = append(%21, %slot, %position, %23) : state<96 x f32>`},
+%window.row = round_to(%22) {format = "bf16", from = 80, count = 16} : tensor<T x 96 x f32>
+%24 = append(%21, %slot, %position, %window.row) : state<96 x f32>`},
 		{"the reference's simulation", passes.Formats{Rows: "fp8", Keys: "bf16", RopeExact: true},
 			[]string{"@window: f32 (" + window + "; rounded to fp8 but for the rotated elements)", "@keys: bf16 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored f32
 state @keys : tensor<32 x f32> keep P stored bf16
 state @plain : tensor<96 x f32> keep P stored f32
-%9 = round_to(%7) {format = "bf16", count = 32} : tensor<T x 32 x f32>
-%10 = append(%8, %slot, %position, %9) : state<32 x f32>
-%19 = round_to(%17) {format = "e4m3", block = 64, count = 80} : tensor<T x 96 x f32>
-%20 = append(%18, %slot, %position, %19) : state<96 x f32>`},
+%keys.row = round_to(%7) {format = "bf16", count = 32} : tensor<T x 32 x f32>
+%10 = append(%8, %slot, %position, %keys.row) : state<32 x f32>
+%window.row = round_to(%17) {format = "e4m3", block = 64, count = 80} : tensor<T x 96 x f32>
+%20 = append(%18, %slot, %position, %window.row) : state<96 x f32>`},
 		{"bf16 rows", passes.Formats{Rows: "bf16", Keys: "f32", RopeExact: true},
 			[]string{"@window: bf16 (" + window + ")", "@keys: f32 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored bf16
 state @keys : tensor<32 x f32> keep P stored f32
 state @plain : tensor<96 x f32> keep P stored f32
-%18 = round_to(%16) {format = "bf16", count = 96} : tensor<T x 96 x f32>
-%19 = append(%17, %slot, %position, %18) : state<96 x f32>`},
+%window.row = round_to(%16) {format = "bf16", count = 96} : tensor<T x 96 x f32>
+%19 = append(%17, %slot, %position, %window.row) : state<96 x f32>`},
 		{"nothing rounded", passes.Formats{Rows: "f32", Keys: "f32"},
 			[]string{"@window: f32 (" + window + ")", "@keys: f32 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored f32

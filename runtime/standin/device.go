@@ -33,6 +33,10 @@ type Options struct {
 	Observe func(name string, data []byte) []byte
 	// Poison fills the arena with NaNs before every step.
 	Poison bool
+	// SameOrder makes every launch add up a SIMD group's lanes in one order, as
+	// a GPU does. Else launches alternate between two, so that nothing can
+	// depend on it beyond rounding.
+	SameOrder bool
 }
 
 // Device is a session.Device.
@@ -315,6 +319,9 @@ func (r *stepRunner) dispatch(i int, x *plan.Dispatch) error {
 	d := r.d
 	l := standin.Launch{Kernel: x.Kernel.Name, Threads: uint32(x.Kernel.Schedule.Threads), Args: r.args[i], Step: r.blockAt, Poison: poisonByte, Seed: d.seed}
 	d.seed++
+	if d.opts.SameOrder {
+		d.seed++
+	}
 	groups := int64(1)
 	for axis, g := range x.Grid {
 		n, err := g.Eval(r.filler.Symbol)
