@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -190,8 +191,8 @@ func (n *Node) typeOf(symbols []Symbol, params map[string]*Param, states map[str
 	if c := len(n.Args); c < n.Op.Arity.Min || c > n.Op.Arity.Max {
 		return fail("takes %s, got %d", n.Op.Arity, c)
 	}
-	if want, got := fmt.Sprintf("%T", n.Op.Attr), fmt.Sprintf("%T", n.Attr); want != got {
-		return fail("attribute must be %s, is %s", want, got)
+	if reflect.TypeOf(n.Op.Attr) != reflect.TypeOf(n.Attr) {
+		return fail("attribute must be %T, is %T", n.Op.Attr, n.Attr)
 	}
 	switch n.Op.Refers {
 	case RefersToNothing:

@@ -247,7 +247,15 @@ func (e Expr) Symbol() (string, bool) {
 
 // Equal reports whether e and f are the same polynomial.
 func (e Expr) Equal(f Expr) bool {
-	return !e.overflow && !f.overflow && e.String() == f.String()
+	if e.overflow || f.overflow {
+		return false
+	}
+	a, constA := e.Value()
+	b, constB := f.Value()
+	if constA || constB { // the common case, without printing
+		return constA && constB && a == b
+	}
+	return e.String() == f.String()
 }
 
 // Walk calls f with every symbol in e, repeats included.

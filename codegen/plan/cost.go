@@ -35,8 +35,42 @@ func (c *Cost) Add(o Cost) {
 	c.Flops += o.Flops
 }
 
-// Cost evaluates a dispatch's cost for values of the module's symbols.
-func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) {
+// Cost evaluates a dispatch's cost for values of the module's symbols. For
+// all of a step's dispatches Costs is faster.
+func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) { return d.cost(symbols, estimates{}) }
+
+// Costs evaluates all dispatches of the step.
+func (s *Step) Costs(symbols map[string]int64) ([]Cost, error) {
+	known := estimates{}
+	out := make([]Cost, len(s.Dispatches))
+	for i, d := range s.Dispatches {
+		var err error
+		if out[i], err = d.cost(symbols, known); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// estimates remembers kernels' traffic and operations: layers repeat.
+type estimates map[estimated]kernel.Cost
+
+type estimated struct {
+	kernel *kernel.Kernel
+	grid   [3]int64
+}
+
+func (known estimates) of(k *kernel.Kernel, grid [3]int64, symbols map[string]int64) (kernel.Cost, error) {
+	key := estimated{k, grid}
+	if e, ok := known[key]; ok {
+		return e, nil
+	}
+	e, err := kernel.Estimate(k, kernel.Env{Step: symbols, Grid: grid})
+	known[key] = e
+	return e, err
+}
+
+func (d *Dispatch) cost(symbols map[string]int64, known estimates) (Cost, error) {
 	var c Cost
 	at := env(symbols)
 	for i, g := range d.Grid {
@@ -49,18 +83,14 @@ func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) {
 	if c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 {
 		return c, nil
 	}
-	scalars := map[string]int64{}
 	for _, a := range d.Args {
 		n, err := a.Needs.Eval(at)
 		if err != nil {
 			return c, fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
 		}
-		if a.Scalar != nil {
-			scalars[a.Param.Name] = int64(*a.Scalar)
-		}
 		c.count(a, n)
 	}
-	e, err := kernel.Estimate(d.Kernel, kernel.Env{Step: symbols, Scalars: scalars, Grid: c.Grid})
+	e, err := known.of(d.Kernel, c.Grid, symbols)
 	if err != nil {
 		return c, fmt.Errorf("dispatch %s: %w", d.Kernel.Name, err)
 	}
@@ -165,14 +195,15 @@ func (s *Step) splitCommandBuffers(weights int64) error {
 		spent += cost
 		pending, cost = nil, 0
 	}
-	for _, d := range s.Dispatches {
+	costs, err := s.Costs(symbols)
+	if err != nil {
+		return err
+	}
+	for i, d := range s.Dispatches {
 		if d.Barrier {
 			flush()
 		}
-		c, err := d.Cost(symbols)
-		if err != nil {
-			return err
-		}
+		c := costs[i]
 		cost += max(float64(c.Bytes())/bytesPerSecond, float64(c.Flops)/slowFlops) + slowDispatches
 		pending = append(pending, d)
 	}

@@ -106,7 +106,11 @@ func writeSources(dir string, files map[string]string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := add(name, shareable(files[name])); err != nil {
+		shared, err := shareable(name, files[name])
+		if err != nil {
+			return nil, err
+		}
+		if err := add(name, shared); err != nil {
 			return nil, err
 		}
 		if err := add(name+".cpp", text); err != nil {

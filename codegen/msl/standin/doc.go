@@ -20,10 +20,10 @@
 //   - Reading threadgroup memory that nobody wrote: it is filled with Poison
 //     before every threadgroup, so run twice, with different bytes, and compare.
 //   - Missing barriers and dependence on orders: Seed chooses the order of
-//     threadgroups, where a round of SIMD groups and lanes begins and, by its
-//     lowest bit, the direction of rounds and the order of sums. A thread runs
+//     threadgroups, SIMD groups and lanes, ascending for 0; an odd seed reverses
+//     the order of the even one before and adds in another order. A thread runs
 //     until it must wait, so without a barrier it sees either all or nothing of
-//     what others write. Run with an even and an odd seed, and compare.
+//     what another wrote since the last. Run with seeds 0 and 1, and compare.
 //   - More than 32 KiB of threadgroup memory, a SIMD shuffle from a lane that
 //     does not exist: errors.
 //   - With sanitizers: accesses out of a block's or array's bounds, misaligned

@@ -76,8 +76,8 @@ func (h *Host) checkLaunch(l Launch, k Kernel) error {
 		return fmt.Errorf("arguments of %d bytes; the kernel's struct Args has %d", n, k.ArgsSize)
 	}
 	if k.StepSize > 0 {
-		if _, err := h.within("step block", l.Step, uint64(k.StepSize)); err != nil {
-			return err
+		if _, err := h.within(l.Step, uint64(k.StepSize)); err != nil {
+			return fmt.Errorf("step block: %w", err)
 		}
 	}
 	if l.Limit < 0 {

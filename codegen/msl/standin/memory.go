@@ -37,9 +37,9 @@ func (h *Host) Map(path string) (Addr, int, error) {
 
 // Write copies data to an address in a block from [Host.Alloc].
 func (h *Host) Write(at Addr, data []byte) error {
-	b, err := h.within("write", at, uint64(len(data)))
+	b, err := h.within(at, uint64(len(data)))
 	if err != nil {
-		return err
+		return fmt.Errorf("standin: write: %w", err)
 	}
 	if b.mapped {
 		return fmt.Errorf("standin: write: %#x is in a mapped file", at)
@@ -53,17 +53,17 @@ func (h *Host) Read(at Addr, size int) ([]byte, error) {
 	if size < 0 {
 		return nil, fmt.Errorf("standin: read: %d bytes", size)
 	}
-	if _, err := h.within("read", at, uint64(size)); err != nil {
-		return nil, err
+	if _, err := h.within(at, uint64(size)); err != nil {
+		return nil, fmt.Errorf("standin: read: %w", err)
 	}
 	return h.ask("read", cmdRead, words(uint64(at), uint64(size)), nil, size)
 }
 
 // Free gives back what Alloc or Map returned.
 func (h *Host) Free(at Addr) error {
-	b, err := h.within("free", at, 0)
+	b, err := h.within(at, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("standin: free: %w", err)
 	}
 	if b.addr != at {
 		return fmt.Errorf("standin: free: %#x is inside a block, which begins at %#x", at, b.addr)
@@ -91,12 +91,12 @@ func (h *Host) add(b block) Addr {
 }
 
 // within finds the block that size bytes at an address lie in.
-func (h *Host) within(what string, at Addr, size uint64) (block, error) {
+func (h *Host) within(at Addr, size uint64) (block, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := sort.Search(len(h.blocks), func(i int) bool { return h.blocks[i].addr > at }) - 1
 	if i < 0 || uint64(at-h.blocks[i].addr) > h.blocks[i].size || size > h.blocks[i].size-uint64(at-h.blocks[i].addr) {
-		return block{}, fmt.Errorf("standin: %s: %d bytes at %#x are not within one block from Alloc or Map", what, size, at)
+		return block{}, fmt.Errorf("%d bytes at %#x are not within one block from Alloc or Map", size, at)
 	}
 	return h.blocks[i], nil
 }

@@ -10,10 +10,18 @@ import (
 // declaration is a threadgroup array or variable at the top of a kernel.
 var declaration = regexp.MustCompile(`(?m)^([ \t]+)(threadgroup[ \t]+\w+[ \t]+(\w+)[ \t]*(?:\[[^\]\n]*\][ \t]*)*;)`)
 
+// unshared is what looks like such a declaration, but is not one that can be
+// made static: left as it is, every thread would have its own.
+var unshared = regexp.MustCompile(`(?m)^[ \t]*threadgroup[ \t]+\w+[ \t]+\w+[ \t]*[\[,;=].*$`)
+
 // shareable makes threadgroup memory static, as the package comment says. Lines
 // stay lines.
-func shareable(source string) string {
-	return declaration.ReplaceAllString(source, "${1}static ${2} STANDIN_SHARED(${3})")
+func shareable(file, source string) (string, error) {
+	out := declaration.ReplaceAllString(source, "${1}static ${2} STANDIN_SHARED(${3})")
+	if line := unshared.FindString(out); line != "" {
+		return "", fmt.Errorf("standin: %s: %q: expected one array or variable a line, without a value: threadgroup float name[256];", file, strings.TrimSpace(line))
+	}
+	return out, nil
 }
 
 // kernelHead is a kernel function in a source.

@@ -37,8 +37,8 @@ struct Scheduler {
     u32 ended, at_barrier;
     Site barrier;   // site of the first to arrive
     u32 first;      // thread that arrived first
-    u32 start;      // where a round of lanes or SIMD groups begins
-    bool downward;  // direction of a round
+    u32 start;      // where a round begins, from its first end
+    bool downward;  // a round goes down, from the last
     bool made;      // the fibers have stacks
     unsigned long shared_bytes;
     char failure[1024];
@@ -56,15 +56,18 @@ unsigned long long spread_out(unsigned long long seed) {
 // all is the lowest n bits.
 u32 all(u32 n) { return n >= 32 ? ~0u : (1u << n) - 1; }
 
-// next is the set bit that follows i in the round; bits must not be 0.
+// next is the first set bit in the round from i on; bits must not be 0.
 u32 next(u32 bits, u32 i) {
     if (s.downward) {
-        u32 below = bits & ((1u << i) - 1);
+        u32 below = bits & all(i + 1);
         return 31 - u32(__builtin_clz(below != 0 ? below : bits));
     }
-    u32 above = bits & ~(all(i + 1));
+    u32 above = bits & ~all(i);
     return u32(__builtin_ctz(above != 0 ? above : bits));
 }
+
+// begin is where a round of n begins.
+u32 begin(u32 n) { return s.downward ? n - 1 - s.start % n : s.start % n; }
 
 u32 group_of(const Fiber *f) { return f->thread.index / max_lanes; }
 Fiber *fiber_of(u32 group, u32 lane) { return &s.fibers[group * max_lanes + lane]; }
@@ -147,7 +150,7 @@ void pass_on(Fiber *self) {
         }
         group = next(s.group_ready, group);
         Group &other = s.groups[group];
-        to = fiber_of(group, next(other.ready, s.start % other.lanes));
+        to = fiber_of(group, next(other.ready, begin(other.lanes)));
     }
     if (to == self) {
         return;
@@ -181,24 +184,26 @@ unsigned long long common_divisor(unsigned long long a, unsigned long long b) {
     return a;
 }
 
-// Order visits the numbers below n in an order that a seed chooses; by number
-// if the seed is 0. i*factor+offset visits all if n and factor have no common
-// divisor.
+// Order visits the numbers below n in an order that a seed chooses: ascending
+// if that is 0, and for odd seeds the reverse of the seed before. i*factor+offset
+// visits all if n and factor have no common divisor.
 struct Order {
     unsigned long long n, factor, offset;
+    bool reverse;
 
-    Order(unsigned long long count, unsigned long long seed) : n(count), factor(1), offset(0) {
-        if (seed == 0) {
+    Order(unsigned long long count, unsigned long long seed) : n(count), factor(1), offset(0), reverse(seed & 1) {
+        if (seed < 2) {
             return;
         }
-        offset = seed % n;
-        factor = spread_out(seed) % n;
+        offset = seed / 2 % n;
+        factor = spread_out(seed / 2) % n;
         while (common_divisor(n, factor) != 1) {
             factor = (factor + 1) % n;
         }
     }
     unsigned long long at(unsigned long long i) const {
-        return (unsigned long long)(((unsigned __int128)i * factor + offset) % n);
+        i = (unsigned long long)(((unsigned __int128)i * factor + offset) % n);
+        return reverse ? n - 1 - i : i;
     }
 };
 
@@ -230,8 +235,8 @@ void reset(Position group) {
 
 void run_threadgroup(Position group) {
     reset(group);
-    u32 simd = s.start % s.group_count;
-    Fiber *first = fiber_of(simd, s.start % s.groups[simd].lanes);
+    u32 simd = begin(s.group_count);
+    Fiber *first = fiber_of(simd, begin(s.groups[simd].lanes));
     current = first;
     change(&s.main, &first->context);
 }
@@ -324,7 +329,7 @@ const char *run(const Launch &launch) {
     }
     ascending = (launch.seed & 1) == 0;
     s.downward = (launch.seed & 1) != 0;
-    s.start = u32(spread_out(launch.seed));
+    s.start = u32(spread_out(launch.seed / 2));
     unsigned long long x = launch.groups.x, y = launch.groups.y, n = x * y * launch.groups.z;
     Order order(n, launch.seed);
     for (unsigned long long i = 0; i < n; i++) {
