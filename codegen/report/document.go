@@ -81,10 +81,13 @@ func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
 	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels); err != nil {
 		return nil, err
 	}
-	p := planner{bundle: b, doc: doc, exprs: newTable()}
-	p.describeMemory()
-	if err := p.describeSteps(); err != nil {
-		return nil, err
+	p := newPlanner(b, doc)
+	for _, s := range b.Plan.Steps {
+		step, err := p.step(s)
+		if err != nil {
+			return nil, err
+		}
+		doc.Steps = append(doc.Steps, step)
 	}
 	doc.Exprs = p.exprs.lines
 	return doc, nil

@@ -1,5 +1,11 @@
 package report
 
+import (
+	"smelt/codegen/plan"
+	"smelt/codegen/storage"
+	"smelt/ir"
+)
+
 // cacheDoc is a state's memory.
 type cacheDoc struct {
 	State    string `json:"state"`
@@ -21,20 +27,19 @@ type weightDoc struct {
 	Bytes    int64  `json:"bytes"`
 }
 
-// describeMemory adds caches and weights.
-func (p *planner) describeMemory() {
-	for _, c := range p.bundle.Plan.Caches {
-		stored := c.State.Stored
-		if stored == "" {
-			stored = "f32"
-		}
-		p.doc.Caches = append(p.doc.Caches, cacheDoc{c.State.Name, stored, c.Row.Bytes, c.Capacity, c.Ring, c.Slots, c.Offset, c.Bytes})
+func describeCache(c *plan.Cache) cacheDoc {
+	stored := c.State.Stored
+	if stored == "" {
+		stored = "f32" // as computed
 	}
-	for _, q := range p.bundle.Module.Params {
-		w := weightDoc{Name: q.Name, Type: q.Type.String(), Encoding: q.Encoding}
-		if stored := p.bundle.Params[q.Name]; stored != nil {
-			w.Pieces, w.Bytes = len(stored.Pieces), stored.Bytes()
-		}
-		p.doc.Weights = append(p.doc.Weights, w)
+	return cacheDoc{c.State.Name, stored, c.Row.Bytes, c.Capacity, c.Ring, c.Slots, c.Offset, c.Bytes}
+}
+
+// describeWeight describes a parameter; stored may be nil.
+func describeWeight(q *ir.Param, stored *storage.Parameter) weightDoc {
+	w := weightDoc{Name: q.Name, Type: q.Type.String(), Encoding: q.Encoding}
+	if stored != nil {
+		w.Pieces, w.Bytes = len(stored.Pieces), stored.Bytes()
 	}
+	return w
 }

@@ -79,7 +79,9 @@ func assemble(title string, data []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// scripts are the page's scripts in the order of their file names, as one.
+// scripts are the page's scripts in the order of their file names, as one. What
+// runs at once may use only what stands before it: views.js, which lists the
+// views, comes after them.
 func scripts() ([]byte, error) {
 	names, err := fs.Glob(assets, "assets/*.js")
 	if err != nil {

@@ -47,7 +47,7 @@ type dispatchDoc struct {
 	Level   int     `json:"level"`
 	Barrier bool    `json:"barrier,omitempty"`
 	Buffer  int     `json:"cb,omitempty"` // command buffer
-	Args    [][]int `json:"args"`         // what each kernel parameter is bound to, see argDoc
+	Args    [][]int `json:"args"`         // what each kernel parameter is bound to, see argBuffer
 }
 
 // What an argument is bound to: the kind, the place in its list (a scalar: its
@@ -96,69 +96,79 @@ func describeRegions(m *ir.Module) []regionDoc {
 	return out
 }
 
-// planner turns plans into data.
+// planner turns plans into data. Its maps say where things stand in the
+// document's lists.
 type planner struct {
-	bundle *bundle.Bundle
-	doc    *document
-	exprs  *table
+	bundle  *bundle.Bundle
+	doc     *document
+	exprs   *table
+	kernels map[*kernel.Kernel]int
+	regions map[string]int
+	weights map[string]int
+	caches  map[*plan.Cache]int
+}
+
+// newPlanner also adds caches and weights to the document.
+func newPlanner(b *bundle.Bundle, doc *document) *planner {
+	p := &planner{bundle: b, doc: doc, exprs: newTable(), kernels: map[*kernel.Kernel]int{}, regions: map[string]int{}, weights: map[string]int{}, caches: map[*plan.Cache]int{}}
+	for i, k := range b.Plan.Kernels {
+		p.kernels[k] = i
+	}
+	for i, r := range doc.Regions {
+		p.regions[r.Name] = i
+	}
+	for i, c := range b.Plan.Caches {
+		p.caches[c] = i
+		doc.Caches = append(doc.Caches, describeCache(c))
+	}
+	for i, q := range b.Module.Params {
+		p.weights[q.Name] = i
+		doc.Weights = append(doc.Weights, describeWeight(q, b.Params[q.Name]))
+	}
+	return p
 }
 
 func (p *planner) expr(e ir.Expr) int { return p.exprs.add(e.String()) }
 
-func (p *planner) describeSteps() error {
-	kernels := map[*kernel.Kernel]int{}
-	for i, k := range p.bundle.Plan.Kernels {
-		kernels[k] = i
+func (p *planner) step(s *plan.Step) (stepDoc, error) {
+	d := stepDoc{Kind: s.Kind.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	buffers := map[*plan.Buffer]int{}
+	for i, b := range s.Buffers {
+		buffers[b] = i
+		d.Buffers = append(d.Buffers, bufferDoc{b.Name, p.expr(b.Bytes), b.Size, b.Offset, b.First, b.Last, b.Scratch, slices.Contains(s.Results, b)})
 	}
-	regions := map[string]int{}
-	for i, r := range p.doc.Regions {
-		regions[r.Name] = i
+	for _, x := range s.Dispatches {
+		d.Levels = max(d.Levels, x.Level+1)
+		d.Dispatches = append(d.Dispatches, p.dispatch(x, buffers))
 	}
-	weights := map[string]int{}
-	for i, w := range p.doc.Weights {
-		weights[w.Name] = i
-	}
-	caches := map[*plan.Cache]int{}
-	for i, c := range p.bundle.Plan.Caches {
-		caches[c] = i
-	}
-	for _, s := range p.bundle.Plan.Steps {
-		d := stepDoc{Kind: s.Kind.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
-		buffers := map[*plan.Buffer]int{}
-		for i, b := range s.Buffers {
-			buffers[b] = i
-			d.Buffers = append(d.Buffers, bufferDoc{b.Name, p.expr(b.Bytes), b.Size, b.Offset, b.First, b.Last, b.Scratch, slices.Contains(s.Results, b)})
+	for _, z := range sizes(p.bundle.Plan, s) {
+		scenario, err := describeScenario(s, z.context, z.rows)
+		if err != nil {
+			return d, fmt.Errorf("%s step of %d rows at %d: %w", s.Kind, z.rows, z.context, err)
 		}
-		for _, x := range s.Dispatches {
-			y := dispatchDoc{Kernel: kernels[x.Kernel], Region: regions[x.Region], Role: x.Role, Level: x.Level, Barrier: x.Barrier, Buffer: x.CommandBuffer}
-			for i, g := range x.Grid {
-				y.Grid[i] = p.expr(g)
-			}
-			for _, a := range x.Args {
-				switch {
-				case a.Buffer != nil:
-					y.Args = append(y.Args, []int{argBuffer, buffers[a.Buffer], p.expr(a.Needs)})
-				case a.Cache != nil:
-					y.Args = append(y.Args, []int{argCache, caches[a.Cache], p.expr(a.Needs)})
-				case a.Weight != nil:
-					y.Args = append(y.Args, []int{argWeight, weights[a.Weight.Param], p.expr(a.Needs), p.exprs.add(plane(a.Weight))})
-				case a.Scalar != nil:
-					y.Args = append(y.Args, []int{argScalar, int(*a.Scalar)})
-				}
-			}
-			d.Levels = max(d.Levels, x.Level+1)
-			d.Dispatches = append(d.Dispatches, y)
-		}
-		for _, size := range sizes(p.bundle.Plan, s) {
-			scenario, err := describeScenario(s, size.context, size.rows)
-			if err != nil {
-				return err
-			}
-			d.Scenarios = append(d.Scenarios, scenario)
-		}
-		p.doc.Steps = append(p.doc.Steps, d)
+		d.Scenarios = append(d.Scenarios, scenario)
 	}
-	return nil
+	return d, nil
+}
+
+func (p *planner) dispatch(x *plan.Dispatch, buffers map[*plan.Buffer]int) dispatchDoc {
+	d := dispatchDoc{Kernel: p.kernels[x.Kernel], Region: p.regions[x.Region], Role: x.Role, Level: x.Level, Barrier: x.Barrier, Buffer: x.CommandBuffer}
+	for i, g := range x.Grid {
+		d.Grid[i] = p.expr(g)
+	}
+	for _, a := range x.Args {
+		switch {
+		case a.Buffer != nil:
+			d.Args = append(d.Args, []int{argBuffer, buffers[a.Buffer], p.expr(a.Needs)})
+		case a.Cache != nil:
+			d.Args = append(d.Args, []int{argCache, p.caches[a.Cache], p.expr(a.Needs)})
+		case a.Weight != nil:
+			d.Args = append(d.Args, []int{argWeight, p.weights[a.Weight.Param], p.expr(a.Needs), p.exprs.add(plane(a.Weight))})
+		case a.Scalar != nil:
+			d.Args = append(d.Args, []int{argScalar, int(*a.Scalar)})
+		}
+	}
+	return d
 }
 
 // plane names what of a parameter an argument points at.

@@ -38,19 +38,18 @@ function sourceOf(runs) {
 const scenarios = data.steps.flatMap((step) =>
   step.scenarios.map((scenario) => ({step, scenario, label: `${step.kind}, ${scenarioLabel(step, scenario)}`})));
 
-function scenarioLabel(step, s) {
-  const rows = step.kind === "decode" ? (s.rows === 1 ? "1 token" : `${s.rows} tokens`) : `chunk of ${count(s.rows)}`;
-  return `${rows} at ${count(s.context)}`;
+function scenarioLabel(step, {context, rows}) {
+  return `${step.kind === "decode" ? plural(rows, "token") : `chunk of ${count(rows)}`} at ${count(context)}`;
 }
 
 // usesOfKernel lists, for each kernel, its dispatches in each kind of step.
 const usesOfKernel = data.kernels.map(() => data.steps.map(() => []));
-data.steps.forEach((step, s) => step.dispatches.forEach((d, i) => usesOfKernel[d.k][s].push(i)));
+data.steps.forEach((step, n) => step.dispatches.forEach((d, i) => usesOfKernel[d.k][n].push(i)));
 
 // kindsOfKernel are the kinds of regions a kernel stands for.
 const kindsOfKernel = usesOfKernel.map((steps) => {
   const kinds = new Set();
-  steps.forEach((uses, s) => uses.forEach((i) => kinds.add(data.regions[data.steps[s].dispatches[i].r].kind)));
+  steps.forEach((uses, n) => uses.forEach((i) => kinds.add(data.regions[data.steps[n].dispatches[i].r].kind)));
   return [...kinds].join(", ");
 });
 

@@ -25,7 +25,8 @@ function fill(element, props, children) {
   return element;
 }
 
-function add(element, children) {
+// add puts children, also lists of them, into an element; nothing for null and false.
+function add(element, ...children) {
   for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) element.append(child);
   }

@@ -35,14 +35,27 @@ const irRules = [
 
 const words = (list) => new RegExp(`\\b(?:${list.replace(/ /g, "|")})\\b`, "y");
 
-const codeRules = [
-  ["comment", /\/\/.*|^\s*#(?!include|pragma|define|if|endif).*/y],
+const metalRules = [
+  ["comment", /\/\/.*/y],
   ["directive", /^\s*#\w+.*/y],
-  ["string", /"[^"]*"/y],
+  ["string", /"(?:[^"\\]|\\.)*"/y],
   ["number", /\b(?:0x[\da-fA-F]+|\d[\d.]*(?:e[-+]?\d+)?)[fuhUL]*\b/y],
-  ["keyword", words("if else for while do return break continue switch case const constexpr using namespace struct kernel device constant threadgroup thread static inline void let var set store load barrier fragment step param shared read write readwrite")],
-  ["type", words("bool int uint long ulong short ushort char uchar half float bfloat u?int[234] float[234] half[234] uchar[234] simdgroup_float8x8 simdgroup_half8x8 i32 u32 f32 i64 u8 u16 f16 u32x[24] f32x[24] i32x[24]")],
+  ["keyword", words("if else for while do return break continue switch case const constexpr using namespace struct kernel device constant threadgroup thread static inline")],
+  ["type", words("void bool int uint long ulong short ushort char uchar half float bfloat (?:int|uint|float|half|uchar)[234] simdgroup_(?:float|half)8x8")],
   ["op", /\b(?:simd|thread|threadgroup|as_type|precise|metal|fma|exp|log|sqrt|rsqrt|min|max|clamp|floor|rint|select|popcount)\w*(?=\s*[(<:])/y],
+  ["", /\w+/y],
+];
+
+const kernelRules = [
+  ["comment", /(?<=^\s*(?:doc|comment) )".*/y],
+  ["string", /"(?:[^"\\]|\\.)*"/y],
+  ["value", /%[\w.]+/y],
+  ["keyword", /(?<=^\s*|\} )(?:kernel|doc|schedule|setting|field|pointer|scalar|shared|comment|let|var|set|store|for|if|else|barrier|fragment|load|put|multiply)\b/y],
+  ["keyword", words("to by stride transposed read write readwrite")],
+  ["symbol", words("device threadgroup step")],
+  ["type", /\b(?:bool|[iuf](?:8|16|32|64))(?:x[24])?\b(?!\()/y],
+  ["number", /\b\d[\d.]*(?:e[-+]?\d+)?[ulh]?\b|-?\binf\b|\bnan\b/y],
+  ["op", /\b[a-z]\w*(?=\()/y],
   ["", /\w+/y],
 ];
 
@@ -51,7 +64,7 @@ function coloured(parts) {
 }
 
 // code lists numbered lines of a program.
-function code(lines) {
+function code(lines, rules) {
   return h("pre", {class: "code", tabindex: "0"}, lines.map((line, i) =>
-    h("div", {class: "line"}, h("span", {class: "number", data: {n: i + 1}}), h("span", {}, coloured(tokens(line, codeRules)), line === "" ? "\u200b" : null))));
+    h("div", {class: "line"}, h("span", {class: "number", data: {n: i + 1}}), h("span", {}, coloured(tokens(line, rules)), line === "" ? "\u200b" : null))));
 }

@@ -14,7 +14,10 @@ const kernels = {
     this.renderTable();
     this.renderDetail();
     const row = this.body.querySelector("[aria-selected=true]");
-    if (row && selected >= 0) row.scrollIntoView({block: "nearest"});
+    if (!row || selected < 0) return;
+    row.scrollIntoView({block: "nearest"});
+    const below = this.detail.getBoundingClientRect().left <= this.body.getBoundingClientRect().left; // a narrow page
+    if (below) this.detail.scrollIntoView({block: "start"});
   },
 
   inScenario(kernel, sc = scenarios[this.scenario]) {
@@ -36,7 +39,7 @@ const kernels = {
     this.body = h("div", {class: "kernel-table"});
     this.detail = h("div", {class: "kernel-detail"});
     const filter = h("input", {type: "search", placeholder: "name or kind", on: {input: () => { this.filter = filter.value.toLowerCase(); this.renderTable(); }}});
-    add(document.getElementById("kernels"), h("div", {class: "split-kernels"},
+    add(document.getElementById("view-kernels"), h("div", {class: "split-kernels"},
       h("div", {}, heading("Kernels", "sums over the dispatches of one step"),
         h("div", {class: "controls"}, (this.picker = h("div", {})), h("label", {class: "field"}, h("span", {}, "Filter"), filter)),
         this.body),
@@ -83,7 +86,7 @@ const kernels = {
         h("td", {}, r.kind),
         h("td", {class: "n"}, count(r.uses)),
         h("td", {class: "n", title: count(r.bytes)}, bytes(r.bytes)),
-        h("td", {class: "n wide"}, h("span", {class: "beside"}, percent(r.bytes, total),
+        h("td", {class: "n wide"}, h("span", {class: "beside"}, h("span", {class: "percent"}, percent(r.bytes, total)),
           bar(classes.map((c) => ({key: c.key, value: c.bytes(r.cost), title: `${c.label} ${bytes(c.bytes(r.cost))}`})), most))),
         h("td", {class: "n"}, flops(r.flops)),
         h("td", {class: "n"}, digits(r.intensity)),
@@ -112,8 +115,8 @@ const kernels = {
   // grids are the different grid formulas of a kernel's dispatches.
   grids() {
     const seen = new Set();
-    usesOfKernel[this.selected].forEach((uses, s) => uses.forEach((i) =>
-      seen.add(data.steps[s].dispatches[i].grid.map((e) => data.exprs[e]).join(" × "))));
+    usesOfKernel[this.selected].forEach((uses, n) => uses.forEach((i) =>
+      seen.add(data.steps[n].dispatches[i].grid.map((e) => data.exprs[e]).join(" × "))));
     return [...seen].map((g, i) => [i ? "; " : "", h("code", {}, g)]);
   },
 
@@ -126,7 +129,7 @@ const kernels = {
   },
 
   regions() {
-    const places = usesOfKernel[this.selected].flatMap((uses, s) => uses.map((i) => [data.steps[s], i]));
+    const places = usesOfKernel[this.selected].flatMap((uses, n) => uses.map((i) => [data.steps[n], i]));
     const names = new Map();
     for (const [step, i] of places) {
       const region = data.regions[step.dispatches[i].r];
@@ -150,7 +153,7 @@ const kernels = {
     const draw = () => {
       const lines = sourceOf(this.source === "ir" ? k.ir : k.metal);
       const button = h("button", {type: "button", on: {click: () => copy(lines.join("\n"), button)}}, "copy");
-      replace(body, h("p", {class: "source-head"}, `${plural(lines.length, "line")}`, " ", button), code(lines));
+      replace(body, h("p", {class: "source-head"}, `${plural(lines.length, "line")}`, " ", button), code(lines, this.source === "ir" ? kernelRules : metalRules));
     };
     draw();
     return h("div", {class: "program"}, choice("Source", [["metal", "Metal"], ["ir", "kernel IR"]], this.source, (v) => { this.source = v; draw(); }), body);

@@ -20,7 +20,7 @@ const memory = {
       mousemove: (e) => this.hover(e), mouseleave: hideTip,
       click: (e) => { const i = this.bufferAt(e); if (i !== null) go(this.link(i)); }}});
     this.detail = h("div", {class: "buffer-detail"});
-    add(document.getElementById("memory"), [
+    add(document.getElementById("view-memory"), [
       heading("Arena", "levels from left to right, offsets upwards; a buffer lives from its first use to its last"),
       h("div", {class: "controls"}, this.picker,
         choice("Offsets", [["linear", "linear"], ["log", "logarithmic"]], this.scale, (v) => { this.scale = v; this.renderArena(); }),
@@ -29,7 +29,7 @@ const memory = {
       legend([{key: "act", text: "value"}, {key: "scratch", text: "scratch of a region"}, {key: "result", text: "result of the step"}]),
       this.detail,
       h("div", {class: "columns"}, this.caches(), this.weights())]);
-    new ResizeObserver(() => { if (this.plot.clientWidth !== this.width) this.renderArena(); }).observe(this.plot);
+    new ResizeObserver(() => { if (this.plot.clientWidth && this.plot.clientWidth !== this.width) this.renderArena(); }).observe(this.plot);
   },
 
   link(buffer) {
@@ -42,7 +42,7 @@ const memory = {
     const peak = Math.max(...live), at = live.indexOf(peak), sum = step.buffers.reduce((n, b) => n + b.size, 0);
     replace(this.picker, select("Step", data.steps.map((st) => [st.kind, `${st.kind}, up to ${plural(st.maxRows, "row")}`]), step.kind, (v) => go(`#memory=${v}`)));
     replace(this.summary, h("b", {}, bytes(step.arena)), ` arena for ${plural(step.buffers.length, "buffer")} of ${bytes(sum)} in all (reuse ${digits(sum / step.arena)}×); at most `,
-      h("b", {}, bytes(peak)), ` live at once, at level ${at}: ${percent(step.arena - peak, step.arena)} lost to placement.`);
+      h("b", {}, bytes(peak)), ` live at once, at level ${at}; ${step.arena > peak ? percent(step.arena - peak, step.arena) : "nothing"} is lost to placement.`);
     this.draw(step, live, at);
     this.renderDetail(step);
   },
@@ -59,7 +59,7 @@ const memory = {
     const text = (tx, ty, content, props) => svg.append(s("text", {x: tx, y: ty, ...props}, content));
 
     this.drawLive(svg, live, x, curve);
-    text(0, 12, "live", {class: "axis"});
+    text(6, 14, "live", {class: "axis"});
     for (const offset of ticksOf(step.arena, this.scale)) {
       svg.append(s("path", {class: "rule", d: `M${left} ${y(offset)}H${width - 12}`}));
       text(left - 6, y(offset) + 4, bytes(offset), {class: "axis", "text-anchor": "end"});
@@ -74,6 +74,7 @@ const memory = {
     text(px + (before ? -5 : 5), curve + 14, `peak ${bytes(live[peakLevel])}`, {class: "peak-label", "text-anchor": before ? "end" : "start"});
     const every = niceStep(levels / Math.max(2, (width - left) / 90));
     for (let level = 0; level < levels; level += every) text(x(level) + perLevel / 2, top + height + 15, String(level), {class: "axis", "text-anchor": "middle"});
+    text(6, top + height + 15, "level", {class: "axis"});
     this.plot.replaceChildren(svg);
   },
 
@@ -124,9 +125,9 @@ const memory = {
     const groups = grouped(data.weights, (w) => `${family(w.name)} ${w.encoding}`, (w) => w.bytes);
     const most = Math.max(...groups.map((g) => g.bytes), 1), sum = groups.reduce((n, g) => n + g.bytes, 0);
     return h("div", {}, heading("Weights", `${bytes(sum)} of parameters in ${bytes(data.memory.weights)} of files`),
-      table([{head: "parameters"}, {head: "×", class: "n"}, {head: "stored"}, {head: "shape", title: "of the first"}, {head: "bytes", class: "n"}, {head: "share", class: "n"}, {head: "", class: "wide"}],
+      table([{head: "parameters"}, {head: "×", class: "n"}, {head: "stored"}, {head: "shape", title: "of the first"}, {head: "bytes", class: "n"}, {head: "", class: "wide"}],
         groups.map((g) => [h("span", {title: g.members.map((w) => w.name).join("\n")}, groupName(g.members.map((w) => w.name))), count(g.members.length), g.members[0].encoding,
-          h("code", {}, g.members[0].type.replace(/^tensor<|( x f32| x i32)?>$/g, "")), bytes(g.bytes), percent(g.bytes, sum), bar([{key: "weights", value: g.bytes}], most)]), {class: "weights"}));
+          h("code", {}, g.members[0].type.replace(/^tensor<|( x f32| x i32)?>$/g, "")), bytes(g.bytes), bar([{key: "weights", value: g.bytes, title: percent(g.bytes, sum)}], most)]), {class: "weights"}));
   },
 };
 

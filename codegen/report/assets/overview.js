@@ -9,7 +9,7 @@ const overview = {
   open() {
     if (this.built) return;
     this.built = true;
-    add(document.getElementById("overview"), [
+    add(document.getElementById("view-overview"), [
       this.head(), this.tiles(), h("div", {class: "columns"}, this.memory(), this.traffic()),
       this.steps(), this.layers(), this.details()]);
   },
@@ -122,19 +122,23 @@ function boundOf(costs) {
   return {seconds, byMemory};
 }
 
-// groupNames is layers 0–3, 5, 7: the numbers of equal layers as ranges.
+// groupNames is layers.0–3, 5, 7 … 41: the numbers of equal layers, those that
+// are equally far apart as a run.
 function groupNames(groups) {
-  const numbers = groups.map((g) => /^(.*)\.(\d+)$/.exec(g));
-  if (groups.length === 1 || numbers.some((m) => !m)) return groups.join(", ");
-  const values = numbers.map((m) => Number(m[2])), steps = values.slice(1).map((v, i) => v - values[i]);
-  if (steps.length > 1 && steps[0] > 1 && steps.every((d) => d === steps[0])) {
-    return `${numbers[0][1]}.${values[0]}, ${values[1]} … ${values[values.length - 1]}`;
+  const parts = groups.map((g) => /^(.*)\.(\d+)$/.exec(g));
+  if (groups.length === 1 || parts.some((m) => !m)) return groups.join(", ");
+  const numbers = parts.map((m) => Number(m[2])), out = [];
+  for (let i = 0; i < numbers.length; ) {
+    const step = numbers[i + 1] - numbers[i];
+    let end = i + 1;
+    while (end < numbers.length && numbers[end] - numbers[end - 1] === step) end++;
+    if (end - i >= 3 || (step === 1 && end - i === 2)) {
+      out.push(step === 1 ? `${numbers[i]}–${numbers[end - 1]}` : `${numbers[i]}, ${numbers[i + 1]} … ${numbers[end - 1]}`);
+    } else {
+      out.push(numbers[i]);
+      end = i + 1;
+    }
+    i = end;
   }
-  const ranges = [];
-  for (const v of values) {
-    const last = ranges[ranges.length - 1];
-    if (last && last[1] + 1 === v) last[1] = v;
-    else ranges.push([v, v]);
-  }
-  return `${numbers[0][1]}.${ranges.map(([x, y]) => (x === y ? x : `${x}–${y}`)).join(", ")}`;
+  return `${parts[0][1]}.${out.join(", ")}`;
 }

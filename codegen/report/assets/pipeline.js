@@ -4,7 +4,7 @@ const signs = {[SAME]: "", [CHANGED]: "~", [REMOVED]: "−", [ADDED]: "+", [MOVE
 const context = 3; // equal lines shown around a change
 
 const pipeline = {
-  from: 0, to: 0, mode: "split", show: "changes",
+  from: 0, to: 0, names: [], mode: "split", show: "changes",
   folded: new Set(), // names of regions
   opened: new Set(), // rows at which hidden equal lines were opened
   at: null, // key of the line that is pointed out
@@ -42,7 +42,8 @@ const pipeline = {
   build() {
     this.built = true;
     if (innerWidth < 900) this.mode = "unified";
-    const names = data.stages.map((st, i) => [i, `${i} ${st.name}`]);
+    this.names = data.stages.map((st, i) => [i, `${i} ${st.name}`]);
+    this.titles = h("div", {class: "titles"});
     this.list = new VirtualList(20, (i) => this.renderItem(this.items[i]));
     this.list.element.classList.add("lines");
     this.list.element.setAttribute("aria-label", "Lines of both stages");
@@ -60,7 +61,7 @@ const pipeline = {
     this.summary = h("p", {class: "summary", role: "status"});
     this.selects = h("div", {class: "fields"});
     const step = (by, text, title) => h("button", {type: "button", title, on: {click: () => this.jump(by)}}, text);
-    add(document.getElementById("pipeline"), [
+    add(document.getElementById("view-pipeline"), [
       h("div", {class: "split-pipeline"},
         h("div", {class: "side"}, heading("Passes"), this.passes),
         h("div", {class: "stages"},
@@ -74,11 +75,9 @@ const pipeline = {
             h("div", {class: "field"}, h("span", {}, "Change"), h("div", {class: "choice"},
               step(-1, "↑", "Previous change (p)"), step(1, "↓", "Next change (n)")))),
           this.summary,
-          h("div", {class: "titles"}),
+          this.titles,
           h("div", {class: "with-map"}, this.list.element, this.map),
           this.slider))]);
-    this.titles = document.querySelector("#pipeline .titles");
-    this.names = names;
   },
 
   refresh() {

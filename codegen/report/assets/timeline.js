@@ -7,6 +7,16 @@ const measures = {
   equal: {text: "equal", of: () => 1, print: (n) => plural(n, "dispatch", "dispatches")},
 };
 
+// Sizes of the strip, in pixels: of a line and from one to the next; the least
+// width of a dispatch, and what is between two.
+const thick = 16, pitch = 24, least = 4, apart = 2;
+
+// usualMost is the largest of the sums that are not far above the others.
+function usualMost(sums) {
+  const sorted = [...sums].sort((x, y) => x - y), middle = sorted[sorted.length >> 1];
+  return Math.max(...sorted.filter((x) => x <= 2 * middle));
+}
+
 const timeline = {
   step: 0, scenario: 0, measure: "bytes", selected: 0, built: false,
 
@@ -35,13 +45,13 @@ const timeline = {
       click: (e) => { const i = this.dispatchAt(e); if (i !== null) go(this.link(i)); }}});
     this.totals = h("div", {});
     this.detail = h("div", {class: "dispatch-detail", "aria-live": "polite"});
-    add(document.getElementById("timeline"), [
+    add(document.getElementById("view-timeline"), [
       heading("Step", "dispatches in the order they run, a line for each layer"),
       h("div", {class: "controls"}, this.picker,
         choice("Width", Object.entries(measures).map(([k, m]) => [k, m.text]), this.measure, (v) => { this.measure = v; this.render(); })),
       this.totals,
       h("div", {class: "split-timeline"}, this.strip, this.detail)]);
-    new ResizeObserver(() => { if (this.strip.clientWidth !== this.width) this.renderStrip(); }).observe(this.strip);
+    new ResizeObserver(() => { if (this.strip.clientWidth && this.strip.clientWidth !== this.width) this.renderStrip(); }).observe(this.strip);
   },
 
   render() {
@@ -55,7 +65,7 @@ const timeline = {
 
   renderTotals() {
     const step = data.steps[this.step], sc = step.scenarios[this.scenario], sum = addCosts(sc.costs);
-    const closing = step.kind === "decode" ? " The token ends blocks of every ratio that divides its position." : "";
+    const closing = step.kind === "decode" ? " The token closes a block of every ratio that divides the context." : "";
     replace(this.totals,
       h("p", {class: "totals"}, h("b", {}, count(step.dispatches.length)), " dispatches, ", h("b", {}, count(step.barriers)), " barriers, ", h("b", {}, count(step.commandBuffers)),
         ` command ${step.commandBuffers === 1 ? "buffer" : "buffers"}; `, h("b", {}, bytes(bytesOf(sum))), ` moved, ${digits(bytesOf(sum) / sc.minimum)}× the minimum of ${bytes(sc.minimum)}; `,
@@ -75,45 +85,66 @@ const timeline = {
     return out;
   },
 
+  // renderStrip draws all lanes to one scale. A lane that is too long for its
+  // line goes on in the next one.
   renderStrip() {
     const step = data.steps[this.step], costs = step.scenarios[this.scenario].costs, measure = measures[this.measure];
-    const lanes = this.lanes(), label = innerWidth < 600 ? 66 : 92, total = 66, height = 16, pitch = 24, least = 4, gap = 2;
+    const lanes = this.lanes(), left = innerWidth < 600 ? 66 : 92;
     this.width = this.strip.clientWidth;
     const values = costs.map(measure.of);
     const sums = lanes.map((lane) => values.slice(lane.from, lane.to).reduce((x, y) => x + y, 0));
-    const room = Math.max(80, this.width - label - total - Math.max(...lanes.map((l) => (l.to - l.from) * (least + gap))));
-    const scale = room / Math.max(...sums, 1e-30);
-    const svg = s("svg", {width: this.width, height: lanes.length * pitch + 8, "aria-hidden": "true"});
+    const right = Math.max(this.width - 72, left + 120); // there is a line to draw on however narrow the page
+    const room = Math.max(80, right - left - Math.max(...lanes.map((l) => (l.to - l.from) * (least + apart))));
+    const scale = room / Math.max(usualMost(sums), 1e-30);
+    const svg = s("svg", {width: this.width, "aria-hidden": "true"});
+    const pen = {svg, x: left, y: 8, left, right};
     lanes.forEach((lane, n) => {
-      const y = n * pitch + 8;
-      svg.append(s("text", {x: 0, y: y + 12, class: "lane"}, lane.group));
-      let x = label;
+      svg.append(s("text", {x: 0, y: pen.y + 12, class: "lane"}, lane.group));
       for (let i = lane.from; i < lane.to; i++) {
-        const d = step.dispatches[i], width = least + values[i] * scale;
-        const begins = i > 0 && (d.cb || 0) !== (step.dispatches[i - 1].cb || 0);
-        if (begins) svg.append(s("path", {class: "buffer-begins", d: `M${x - gap / 2} ${y - 5}v${height + 9}`}));
-        else if (d.barrier) svg.append(s("path", {class: "barrier", d: `M${x - gap / 2} ${y - 4}v${height + 4}`}));
-        svg.append(this.mark(i, costs[i], x, y, width, height));
-        x += width + gap;
+        this.separator(pen, step.dispatches[i], step.dispatches[i - 1]);
+        this.mark(pen, i, costs[i], least + values[i] * scale, lane.group);
+        pen.x += apart;
       }
-      svg.append(s("text", {x: x + 6, y: y + 12, class: "total"}, measure.print(sums[n])));
+      svg.append(s("text", {x: pen.x + 6, y: pen.y + 12, class: "total"}, measure.print(sums[n])));
+      pen.x = left;
+      pen.y += pitch;
     });
+    svg.setAttribute("height", pen.y);
     this.strip.replaceChildren(svg);
     this.select();
   },
 
-  // mark is a dispatch: its width cut by class of memory.
-  mark(i, cost, x, y, width, height) {
-    const group = s("g", {class: "dispatch", "data-i": i});
-    const whole = bytesOf(cost);
-    let at = x;
-    for (const c of classes) {
-      const part = whole ? (width * c.bytes(cost)) / whole : 0;
-      if (part > 0) group.append(s("rect", {x: at, y, width: part, height, class: `fill-${c.key}`}));
-      at += part;
+  // separator draws the barrier or the beginning of a command buffer before a dispatch.
+  separator({svg, x, y}, d, previous) {
+    if (previous && (d.cb || 0) !== (previous.cb || 0)) svg.append(s("path", {class: "buffer-begins", d: `M${x - apart / 2} ${y - 5}v${thick + 9}`}));
+    else if (d.barrier) svg.append(s("path", {class: "barrier", d: `M${x - apart / 2} ${y - 4}v${thick + 4}`}));
+  },
+
+  // mark draws a dispatch, cut by class of memory, and moves the pen.
+  mark(pen, i, cost, width, lane) {
+    const group = s("g", {class: "dispatch", "data-i": i}), whole = bytesOf(cost);
+    const parts = classes.map((c) => [c.key, whole ? (width * c.bytes(cost)) / whole : 0]).filter(([, part]) => part > 0);
+    if (!whole) parts.push(["none", width]);
+    const frames = [];
+    let from = pen.x;
+    const frame = () => frames.push({x: from - 0.5, y: pen.y - 1, width: pen.x - from + 1, height: thick + 2});
+    for (const [key, part] of parts) {
+      for (let rest = part; rest > 1e-6; ) {
+        const now = Math.min(rest, pen.right - pen.x);
+        group.append(s("rect", {x: pen.x, y: pen.y, width: now, height: thick, class: `fill-${key}`}));
+        pen.x += now;
+        rest -= now;
+        if (rest <= 1e-6) break;
+        frame();
+        pen.y += pitch;
+        pen.x = from = pen.left;
+      }
     }
-    group.append(s("rect", {x: x - 0.5, y: y - 1, width: width + 1, height: height + 2, class: whole ? "frame" : "frame idle", rx: 1}));
-    return group;
+    frame();
+    for (const f of frames) group.append(s("rect", {...f, class: whole ? "frame" : "frame idle", rx: 1}));
+    const d = data.steps[this.step].dispatches[i], name = data.regions[d.r].name.replace(`${lane}.`, "") + (d.role ? ` ${d.role}` : "");
+    if (frames[0].width > name.length * 6.1 + 8) group.append(s("text", {x: frames[0].x + 5, y: frames[0].y + 13, class: "inside"}, name));
+    pen.svg.append(group);
   },
 
   dispatchAt(event) {

@@ -19,7 +19,7 @@ function viewOf(params) {
 function route() {
   const params = new URLSearchParams(location.hash.slice(1)), name = viewOf(params);
   hideTip();
-  for (const view of Object.keys(views)) document.getElementById(view).hidden = view !== name;
+  for (const view of Object.keys(views)) document.getElementById(`view-${view}`).hidden = view !== name;
   for (const a of document.querySelectorAll("nav a")) {
     if (a.dataset.view === name) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
@@ -37,7 +37,7 @@ function keydown(event) {
     document.getElementById("search").focus();
   } else if (digit) {
     document.querySelector(`nav a[data-view=${digit}]`).click();
-  } else if ((event.key === "n" || event.key === "p") && !document.getElementById("pipeline").hidden) {
+  } else if ((event.key === "n" || event.key === "p") && !document.getElementById("view-pipeline").hidden) {
     pipeline.jump(event.key === "n" ? 1 : -1);
   }
 }
