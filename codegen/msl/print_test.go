@@ -93,7 +93,7 @@ func TestStatements(t *testing.T) {
 		v.Set(f32(1).Sub(v.Expr))
 		b.DeviceBarrier()
 		m := b.Fragment("m", kernel.F16)
-		m.Accumulate(m, m)
+		b.Fragment("d", kernel.F32).Accumulate(m, m)
 		m.Store(s, i32(0), b.StepValue("n"))
 		y.Set(i32(1), v.Expr)
 	})
@@ -103,7 +103,7 @@ func TestStatements(t *testing.T) {
 	wants(t, text, "    // first\n    float v = y[0];\n\n    // two\n    // lines\n    v *= 2.0f;\n    v = 1.0f - v;\n",
 		"threadgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device);\n",
 		"simdgroup_half8x8 m = make_filled_simdgroup_matrix<half, 8>(half(0.0f));\n",
-		"simdgroup_multiply_accumulate(m, m, m, m);\n", "simdgroup_store(m, s, step.n);\n")
+		"simdgroup_multiply_accumulate(d, m, m, d);\n", "simdgroup_store(m, s, step.n);\n")
 }
 
 func TestLongLines(t *testing.T) {
@@ -145,8 +145,8 @@ func TestUnprintable(t *testing.T) {
 		want string
 	}{
 		{named, "kernel half: the name cannot be"},
-		{dotted, "kernel layers.0: the name cannot be"},
-		{k(&kernel.Let{Name: "a", Value: kernel.C(kernel.I64, 1).SimdSum()}), "at most 32 bits"},
+		{dotted, "not a name"},
+		{k(&kernel.Let{Name: "a", Value: kernel.C(kernel.I64, 1).SimdSum()}), "takes f32, i32 or u32"},
 		{k(&kernel.Comment{Text: `ends in \`}), "backslash"},
 	}
 	for _, test := range tests {
