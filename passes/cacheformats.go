@@ -78,7 +78,7 @@ type cachePass struct {
 // rounding says what happens to a vector before it is stored or compared.
 type rounding struct {
 	hadamard bool
-	name     string // of the rounded value: tests look at it, and put it in the place of another
+	name     string                // of the rounded value: tests look at it, and put it in the place of another
 	segments []encoding.RowSegment // those whose kind is not f32
 }
 

@@ -64,7 +64,7 @@ func (r Report) String() string {
 // is the input.
 type Stage struct {
 	Name, Doc string
-	Module    *ir.Module
+	Module    *ir.Module // nil if it was to be forgotten; see Options.Lean
 	Report    Report
 }
 
@@ -86,6 +86,9 @@ func run(m *ir.Module, o Options, passes []Pass) (*Result, error) {
 	r := &Result{Module: m}
 	keep := func(s Stage) error {
 		r.Module = s.Module
+		if n := len(r.Stages); o.Lean && n > 0 {
+			r.Stages[n-1].Module = nil
+		}
 		r.Stages = append(r.Stages, s)
 		if o.Dump == nil {
 			return nil

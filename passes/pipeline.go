@@ -11,6 +11,9 @@ import (
 type Options struct {
 	// Formats are the caches'; the zero value leaves them as computed.
 	Formats Formats
+	// Lean lets stages forget their modules, all but the last: of the largest
+	// models they take some 200 MB.
+	Lean bool
 	// Dump, if set, sees every stage: 0 is the input. See DumpTo.
 	Dump func(index int, pass string, m *ir.Module) error
 }

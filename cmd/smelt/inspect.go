@@ -7,15 +7,24 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"smelt/codegen/bundle"
 	"smelt/ir/text"
 	"smelt/models/deepseekv4"
 )
 
 // inspectOptions are the flags of `smelt inspect`.
 type inspectOptions struct {
-	weights, views, ir, json bool
-	layer                    int // allLayers, or the only one to show
+	weights, views, json bool
+	layer                int // allLayers, or the only one to show
+
+	stage string // of the module to print; "" is none
+
+	plan, explain, cost bool // of bundles
+	kernel, html        string
+	step                string
+	context, rows       int
 }
 
 const allLayers = -1
@@ -23,8 +32,8 @@ const allLayers = -1
 func newInspect(io stdio) *cobra.Command {
 	o := inspectOptions{layer: allLayers}
 	cmd := &cobra.Command{
-		Use:   "inspect CHECKPOINT",
-		Short: "Show a model's sizes, how its weights are stored, and its graph",
+		Use:   "inspect CHECKPOINT|BUNDLE",
+		Short: "Show a model's sizes, weights and graph, or a bundle's plan, kernels and costs",
 		Long: `Inspect opens a checkpoint, accounts for every byte of it, and prints the model
 on one page: its sizes, its parameters, and how they are stored. Headers and
 config.json are read, weights are not.
@@ -36,50 +45,154 @@ Bits per weight include scales and biases.
 --weights lists every parameter instead, with its encoding and the tensors it
 is stored in. A view is a run of a parameter's rows in one stored tensor, its
 skew the place of its first byte modulo 16; --views leaves a skew of 0 out.
---ir prints the graph in smelt's text form.`,
+--ir prints the graph in smelt's text form.
+
+Of a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
+
+  --plan         every dispatch of a decode and of a prefill step: | is a
+                 barrier before it; grids are formulas over the step's sizes
+  --kernel NAME  a kernel's facts and its text for the target; with --ir kernel
+                 its kernel IR
+  --ir STAGE     the module after a pass, or plan: the one that was lowered;
+                 --ir list names the stages. STAGE follows BUNDLE
+  --explain      what the passes decided, which kernels each region got with
+                 which settings and why, and how parameters are read
+  --cost         what every dispatch of a step reads, writes and computes
+  --html FILE    all of this as one page for a browser`,
 		Example: `  smelt inspect examples/storyteller/checkpoint
   smelt inspect CHECKPOINT --weights --layer 3
   smelt inspect CHECKPOINT --weights --views --layer 3 | grep experts.w1
   smelt inspect CHECKPOINT --json | jq .parameters.total
-  smelt inspect CHECKPOINT --ir > model.ir`,
-		Args:              oneCheckpoint,
+  smelt inspect CHECKPOINT --ir > model.ir
+  smelt inspect BUNDLE --kernel attn_q_decode
+  smelt inspect BUNDLE --ir fuse-linear
+  smelt inspect BUNDLE --cost --context 4096 --json | jq .ratio`,
+		Args:              o.arguments,
 		ValidArgsFunction: completeCheckpoint("safetensors"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(cmd.Flags().Changed("layer")); err != nil {
+			if err := o.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			if bundle.IsBundle(args[0]) {
+				return inspectBundle(io, args[0], o)
+			}
+			if err := o.checkpointOnly(args[0]); err != nil {
 				return err
 			}
 			return inspect(io, args[0], o)
 		},
 	}
-	f := cmd.Flags()
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// stageGraph stands for --ir without a stage.
+const stageGraph = "graph"
+
+func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.BoolVarP(&o.weights, "weights", "w", false, "list the parameters and where they are stored")
 	f.BoolVar(&o.views, "views", false, "with --weights: every stored tensor, also of experts")
 	f.IntVar(&o.layer, "layer", allLayers, "with --weights: only the parameters of this layer, from 0")
-	f.BoolVar(&o.ir, "ir", false, "print the graph")
-	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
 	f.Lookup("layer").DefValue = "all"
-	return cmd
+	f.StringVar(&o.stage, "ir", "", "print the graph; of a bundle the module after a `stage`")
+	f.Lookup("ir").NoOptDefVal = stageGraph
+	f.BoolVar(&o.plan, "plan", false, "list the dispatches of both kinds of steps")
+	f.StringVar(&o.kernel, "kernel", "", "print the kernel of this `name`")
+	f.BoolVar(&o.explain, "explain", false, "say what was chosen, and why")
+	f.BoolVar(&o.cost, "cost", false, "list what each dispatch of a step reads, writes and computes")
+	f.StringVar(&o.step, "step", "decode", "with --cost: decode or prefill")
+	f.IntVar(&o.context, "context", 0, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
+	f.IntVar(&o.rows, "rows", 0, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
+	f.StringVar(&o.html, "html", "", "write a page of all of it to this `file`")
+	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
+}
+
+// arguments is the rule for what follows the command: one folder, and behind
+// it the stage if --ir was given apart from its value.
+func (o *inspectOptions) arguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 2 && o.stage == stageGraph {
+		o.stage = args[1]
+		args = args[:1]
+	}
+	return oneModel(cmd, args)
+}
+
+// forms are what can be printed instead of the summary: the flag, whether it
+// was given, and what else is to say about --json (empty: it goes with it).
+func (o *inspectOptions) forms() []inspectForm {
+	return []inspectForm{
+		{"ir", o.stage != "" && o.kernel == "", "the graph is printed in smelt's text form only"},
+		{"weights", o.weights, ""},
+		{"plan", o.plan, "bundle.json in the bundle's folder is the plan in JSON"},
+		{"kernel", o.kernel != "", "kernels are printed as text only"},
+		{"explain", o.explain, "it is printed for people only"},
+		{"cost", o.cost, ""},
+		{"html", o.html != "", "the page goes to a file"},
+	}
+}
+
+type inspectForm struct {
+	flag   string
+	given  bool
+	noJSON string
 }
 
 // check refuses flags that make no sense together, before any file is opened.
-func (o inspectOptions) check(layerGiven bool) error {
+func (o *inspectOptions) check(given func(flag string) bool) error {
+	first := ""
+	for _, f := range o.forms() {
+		switch {
+		case !f.given:
+			continue
+		case first != "":
+			return fmt.Errorf("--%s contradicts --%s: each prints something else; give one of them", first, f.flag)
+		case o.json && f.noJSON != "":
+			return fmt.Errorf("--%s contradicts --json: %s; leave one of them out", f.flag, f.noJSON)
+		}
+		first = f.flag
+	}
+	for _, needs := range []struct{ flag, other string }{{"views", "weights"}, {"layer", "weights"}, {"step", "cost"}, {"context", "cost"}, {"rows", "cost"}} {
+		if given(needs.flag) && first != needs.other {
+			return fmt.Errorf("--%s needs --%s", needs.flag, needs.other)
+		}
+	}
+	for _, name := range []string{"kernel", "html"} {
+		if given(name) && first != name {
+			return fmt.Errorf("--%s needs a name, is empty", name)
+		}
+	}
 	switch {
-	case o.ir && o.weights:
-		return fmt.Errorf("--ir contradicts --weights: each prints something else; give one of them")
-	case o.ir && o.json:
-		return fmt.Errorf("--ir contradicts --json: the graph is printed in smelt's text form only; leave one of them out")
-	case o.views && !o.weights:
-		return fmt.Errorf("--views needs --weights")
-	case layerGiven && !o.weights:
-		return fmt.Errorf("--layer needs --weights")
-	case layerGiven && o.layer < 0:
+	case given("layer") && o.layer < 0:
 		return fmt.Errorf("--layer must be 0 or more, is %d", o.layer)
+	case given("context") && o.context < 1:
+		return fmt.Errorf("--context must be 1 or more, is %d", o.context)
+	case given("rows") && o.rows < 1:
+		return fmt.Errorf("--rows must be 1 or more, is %d", o.rows)
+	case o.kernel != "" && o.stage != "" && o.stage != "kernel":
+		return fmt.Errorf("--ir %s contradicts --kernel, which goes with --ir kernel", o.stage)
+	case o.step != "decode" && o.step != "prefill":
+		return fmt.Errorf("--step %s: expected decode or prefill", o.step)
 	}
 	return nil
 }
 
-func inspect(io stdio, path string, o inspectOptions) (err error) {
+// checkpointOnly refuses flags that need a bundle.
+func (o *inspectOptions) checkpointOnly(path string) error {
+	for _, f := range o.forms() {
+		stage := f.flag == "ir" && o.stage != stageGraph
+		if f.given && (stage || f.flag != "ir" && f.flag != "weights") {
+			name := f.flag
+			if stage {
+				name = "ir " + o.stage
+			}
+			return fmt.Errorf("--%s needs a bundle, %s is none; make one: smelt compile %s -o DIR", name, path, path)
+		}
+	}
+	return nil
+}
+
+func inspect(io stdio, path string, o inspectOptions) error {
 	m, err := deepseekv4.Open(path)
 	if err != nil {
 		return err
@@ -97,7 +210,7 @@ func inspect(io stdio, path string, o inspectOptions) (err error) {
 
 func inspectTo(w *bufio.Writer, m *deepseekv4.Model, o inspectOptions, st style) error {
 	switch {
-	case o.ir:
+	case o.stage != "":
 		return text.Print(w, m.Graph)
 	case o.weights && o.json:
 		return writeWeightsJSON(w, m, o.layer)
@@ -129,4 +242,12 @@ func completeCheckpoint(extensions ...string) cobra.CompletionFunc {
 		}
 		return extensions, cobra.ShellCompDirectiveFilterFileExt
 	}
+}
+
+// completeFolder completes a command's one argument to folders.
+func completeFolder(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
 }

@@ -54,7 +54,7 @@ func (p *page) sizes(s modelSizes) {
 	p.line("context", "%s", context)
 	p.line("vocabulary", "%s", grouped(s.Vocab))
 	p.line("hidden", "%s in %s", grouped(s.Hidden), plural(s.Streams, "hyper-connection stream"))
-	p.line("layers", "%s", layerKinds(s))
+	p.line("layers", "%s", layersInWords(s))
 	p.line("window", "%s", plural(s.Window, "token"))
 	p.line("attention", "%s x %d, RoPE on %d of them; one key/value head", plural(s.Heads, "head"), s.HeadDim, s.RopeDim)
 	if s.IndexHeads > 0 {
@@ -77,8 +77,8 @@ func (p *page) routing(s modelSizes) {
 	}
 }
 
-// layerKinds is the layers by what their attention sees.
-func layerKinds(s modelSizes) string {
+// layersInWords is the layers by what their attention sees.
+func layersInWords(s modelSizes) string {
 	var kinds []string
 	for _, k := range []struct {
 		n    int

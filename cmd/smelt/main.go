@@ -63,13 +63,14 @@ func newRoot(io stdio) *cobra.Command {
 		Use:   "smelt",
 		Short: "Compile and run DeepSeek-V4 checkpoints",
 		Long: `smelt opens DeepSeek-V4 checkpoints exactly as they lie on disk, checks that
-every byte of them is understood, and runs them.
+every byte of them is understood, compiles them to fused kernels, and runs them.
 
 A CHECKPOINT is a folder with config.json and safetensors files, in DeepSeek's
 own layout or one of the common conversions, or one .safetensors file with
-config.json beside it.`,
+config.json beside it. A BUNDLE is a folder that smelt compile made of one.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time"
   smelt inspect CHECKPOINT
+  smelt compile CHECKPOINT -o BUNDLE
   echo "Hello" | smelt tokenize CHECKPOINT`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -77,7 +78,7 @@ config.json beside it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(io), newEval(io), newInspect(io), newTokenize(io), newVersion(io))
+	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newEval(io), newTokenize(io), newVersion(io))
 	return root
 }
 
@@ -85,6 +86,22 @@ config.json beside it.`,
 func oneCheckpoint(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("expected one CHECKPOINT (a folder or a .safetensors file), got %d arguments (see %s --help)", len(args), cmd.CommandPath())
+	}
+	return nil
+}
+
+// oneModel is the argument rule of commands that take a checkpoint or a bundle.
+func oneModel(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("expected one CHECKPOINT or BUNDLE (a folder), got %d arguments (see %s --help)", len(args), cmd.CommandPath())
+	}
+	return nil
+}
+
+// oneBundle is the argument rule of commands that take a bundle.
+func oneBundle(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("expected one BUNDLE (a folder made by smelt compile), got %d arguments (see %s --help)", len(args), cmd.CommandPath())
 	}
 	return nil
 }

@@ -7,15 +7,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"smelt/codegen/bundle"
 	"smelt/models/deepseekv4"
 	"smelt/models/tokenizer"
-	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -28,13 +28,14 @@ type runOptions struct {
 	json           bool
 	maxTokens      int
 	context, chunk int
+	device         string
 	sampling       sampling.Params
 }
 
 func newRun(io stdio) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run CHECKPOINT",
+		Use:   "run CHECKPOINT|BUNDLE",
 		Short: "Continue a text, or answer a message with --chat",
 		Long: `Run continues a prompt, given with --prompt or on standard input (there without
 one newline at its end), and streams the text to standard output. Counts and
@@ -45,15 +46,22 @@ generation_config.json, without one to the most likely token (--temp 0). The
 filters act in the order temperature, top-k, top-p, min-p. The same seed gives
 the same text; without --seed one is drawn and shown.
 
+Of a BUNDLE, the checkpoint that it was compiled from must be where it was, and
+the bundle's limits hold. --device reference computes what the bundle's kernels
+compute, its cache formats included, in plain Go; --device standin executes the
+kernels' Metal text on the CPU by way of clang, which proves them and is slow.
+Running them on a Mac's GPU is not part of this smelt yet.
+
 Ctrl-C ends the text where it is; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
-  smelt run CHECKPOINT --prompt "2+2=" --json | jq .text`,
-		Args:              oneCheckpoint,
+  smelt run CHECKPOINT --prompt "2+2=" --json | jq .text
+  smelt run BUNDLE --prompt "Once upon a time" --device standin -n 5`,
+		Args:              oneModel,
 		ValidArgsFunction: completeCheckpoint("safetensors"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCheckpoint(cmd, io, args[0], o)
+			return runModel(cmd, io, args[0], o)
 		},
 	}
 	f := cmd.Flags()
@@ -69,18 +77,19 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	f.Float64Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this share of the most likely one")
 	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
 	f.IntVar(&o.context, "context", 0, "longest text in tokens, prompt included (default: the model's)")
-	f.IntVar(&o.chunk, "chunk", 0, "prompt tokens per step (default 128)")
+	f.IntVar(&o.chunk, "chunk", 0, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
+	f.StringVar(&o.device, "device", deviceReference, "what runs the model: "+strings.Join(deviceNames, ", "))
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
 	return cmd
 }
 
-func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) error {
+func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err error) {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	m, err := deepseekv4.Open(path)
+	m, b, err := openModel(path)
 	if err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) erro
 	if err != nil {
 		return err
 	}
-	if err := o.complete(cmd, m.Config, defaults); err != nil {
+	if err := o.complete(cmd, m.Config, b, defaults); err != nil {
 		return err
 	}
 	source := "--prompt"
@@ -107,23 +116,30 @@ func runCheckpoint(cmd *cobra.Command, io stdio, path string, o runOptions) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	dev, err := reference.New(m.Graph, m.Weights)
+	dev, err := openDevice(io, o.device, m, b)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
 	sess, err := session.New(dev, session.Options{Chunk: o.chunk, Context: o.context})
 	if err != nil {
 		return err
 	}
 	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.Config.EOS...), device: dev.Name()}
-	return r.run(cmd.Context(), sess, ids)
+	return inBundle(b, r.run(cmd.Context(), sess, ids))
 }
 
-// complete fills in what was not given: from the model, its suggestions, or chance.
-func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, defaults generationConfig) error {
+// complete fills in what was not given: from the model, its suggestions, or
+// chance. b is nil for a checkpoint.
+func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, b *bundle.Bundle, defaults generationConfig) error {
 	defaults.apply(cmd.Flags(), &o.sampling)
 	if !cmd.Flags().Changed("seed") {
 		o.sampling.Seed = rand.Uint64()
+	}
+	if b != nil {
+		if err := o.limit(b); err != nil {
+			return err
+		}
 	}
 	if o.context > c.MaxPositions {
 		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, c.MaxPositions)
@@ -132,6 +148,33 @@ func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, defaults
 		o.context = c.MaxPositions
 	}
 	return nil
+}
+
+// limit holds the sizes to what a bundle was compiled for.
+func (o *runOptions) limit(b *bundle.Bundle) error {
+	for _, f := range []struct {
+		name     string
+		value    *int
+		most, by int // by is what it is if not given
+	}{{"context", &o.context, b.Plan.Context, b.Plan.Context}, {"chunk", &o.chunk, b.Plan.Chunk, min(b.Plan.Chunk, 128)}} {
+		if *f.value > f.most {
+			return fmt.Errorf("--%s %d: the bundle was compiled for at most %d; compile it with --%s %d", f.name, *f.value, f.most, f.name, *f.value)
+		}
+		if *f.value == 0 {
+			*f.value = f.by
+		}
+	}
+	return nil
+}
+
+// inBundle adds to an error about a text that is too long what would make room
+// in a bundle.
+func inBundle(b *bundle.Bundle, err error) error {
+	var long *session.ContextError
+	if b == nil || !errors.As(err, &long) || long.Limit < b.Plan.Context {
+		return err
+	}
+	return fmt.Errorf("%w; the bundle was compiled for at most %d: compile it with --context %d or more", err, b.Plan.Context, long.Have+long.More)
 }
 
 // check refuses flags that make no sense, before any file is opened.
@@ -145,6 +188,8 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
+	case !slices.Contains(deviceNames, o.device):
+		return fmt.Errorf("--device %s: expected %s", o.device, strings.Join(deviceNames, " or "))
 	}
 	for _, f := range []struct {
 		name  string
@@ -329,29 +374,4 @@ func rate(tokens int, seconds float64) string {
 		return fmt.Sprintf("%d tokens", tokens)
 	}
 	return fmt.Sprintf("%d tokens in %.1f s (%.1f tokens/s)", tokens, seconds, float64(tokens)/seconds)
-}
-
-// progress is a bar on a terminal and nothing elsewhere.
-type progress struct{ bar *progressbar.ProgressBar }
-
-func newProgress(w io.Writer, total int, what string) progress {
-	if !isTerminal(w) {
-		return progress{}
-	}
-	return progress{progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("tokens"), progressbar.OptionClearOnFinish())}
-}
-
-// Set shows how much is done; Clear takes the bar away. A terminal that
-// cannot be drawn on is no reason to stop.
-func (p progress) Set(done int) {
-	if p.bar != nil {
-		_ = p.bar.Set(done)
-	}
-}
-
-func (p progress) Clear() {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
 }

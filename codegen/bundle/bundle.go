@@ -130,18 +130,11 @@ func (b *Bundle) contents() ([]content, error) {
 		Memory:  memoryOf(b.Memory()),
 	}
 	for _, f := range b.Files {
-		doc.Model.Files = append(doc.Model.Files, fileDoc{f.Name, f.Bytes, f.Header})
+		doc.Model.Files = append(doc.Model.Files, fileDoc(f))
 	}
 	encodePlan(&doc, b.Plan, b.Module.Symbols)
 	doc.Parameters = encodeParams(b.Module.Params, b.Params)
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(doc); err != nil {
-		return nil, err
-	}
-	files := []content{{documentName, out.Bytes()}, {moduleName, []byte(text.String(b.Module))}}
+	files := []content{{moduleName, []byte(text.String(b.Module))}}
 	for _, k := range b.Plan.Kernels {
 		metal, err := msl.Print(k)
 		if err != nil {
@@ -149,7 +142,17 @@ func (b *Bundle) contents() ([]content, error) {
 		}
 		files = append(files, content{kernelDir + "/" + k.Name + ".kir", []byte(kernel.Print(k))}, content{metalDir + "/" + k.Name + ".metal", []byte(metal)})
 	}
-	return files, nil
+	doc.Contents = map[string]string{}
+	for _, f := range files {
+		doc.Contents[f.name] = Digest(f.data)
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(doc); err != nil {
+		return nil, err
+	}
+	return append(files, content{documentName, out.Bytes()}), nil
 }
 
 // Metal is a kernel's text for Metal.

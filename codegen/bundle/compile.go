@@ -27,6 +27,7 @@ type Options struct {
 	Slots   int // sequences at once
 	Wanted  int // rows of a step whose logits are asked for
 	Formats passes.Formats
+	Lean    bool // stages keep their reports, not their modules
 	// Dump sees every stage of the passes; see passes.DumpTo.
 	Dump func(index int, pass string, m *ir.Module) error
 }
@@ -64,7 +65,7 @@ func (o Options) defaults() Options {
 // they were reached.
 func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	o = o.defaults()
-	stages, err := passes.Run(s.Graph, passes.Options{Formats: o.Formats, Dump: o.Dump})
+	stages, err := passes.Run(s.Graph, passes.Options{Formats: o.Formats, Lean: o.Lean, Dump: o.Dump})
 	if err != nil {
 		return nil, stages, err
 	}

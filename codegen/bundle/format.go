@@ -25,6 +25,8 @@ type document struct {
 	Caches     []cacheDoc  `json:"caches"`
 	Steps      []stepDoc   `json:"steps"`
 	Parameters []paramDoc  `json:"parameters"`
+	// Contents are the SHA-256 of the bundle's other files, by name.
+	Contents map[string]string `json:"contents_sha256"`
 }
 
 type modelDoc struct {

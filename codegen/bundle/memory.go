@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/ir"
 )
 
 // Memory is what running a bundle takes, in bytes.
@@ -20,7 +22,8 @@ type Memory struct {
 func (m Memory) Peak() int64 { return m.Weights + m.Caches + m.Arena + m.Steps }
 
 // Memory adds up the bundle's memory and states it as a formula of context
-// length, slots and chunk.
+// length, slots and chunk: weights + caches + arena + step blocks. The arena's
+// bytes are those of the bundle's chunk and context: packing is no formula.
 func (b *Bundle) Memory() Memory {
 	var m Memory
 	for _, f := range b.Files {
@@ -31,35 +34,52 @@ func (b *Bundle) Memory() Memory {
 		m.Arena = max(m.Arena, s.ArenaBytes)
 		m.Steps += int64(s.Params.Layout.Bytes())
 	}
-	m.Formula = strings.Join([]string{fmt.Sprint(m.Weights), cacheFormula(b.Plan), fmt.Sprintf("arena(chunk=%d, context=%d) = %d", b.Plan.Chunk, b.Plan.Context, m.Arena), fmt.Sprint(m.Steps)}, " + ")
+	m.Formula = strings.Join([]string{fmt.Sprint(m.Weights), cacheFormula(b.Plan), fmt.Sprint(m.Arena), fmt.Sprint(m.Steps)}, " + ")
 	return m
 }
 
-// cacheFormula is slots * (bytes of rings + bytes per token of context * context).
+// cacheFormula is slots * (bytes of rings + bytes for each row of a chunk +
+// bytes for tokens of context), and what rounding each state up to 256 bytes adds.
 func cacheFormula(p *plan.Plan) string {
-	rings, perChunk := int64(0), int64(0)
-	logs := map[int64]int64{} // bytes a row, by the tokens of a row
+	var rings, perChunk, perToken, sum int64
+	logs := map[string]int64{} // bytes a row, by the number of rows
+	var kept []string
 	for _, c := range p.Caches {
-		if c.Ring {
-			keep, _ := c.State.Keep.Value()
-			rings += (keep - 1) * int64(c.Row.Bytes)
-			perChunk += int64(c.Row.Bytes)
-			continue
+		row := int64(c.Row.Bytes)
+		sum += row * int64(c.Capacity) * int64(p.Slots)
+		keep, ring := c.State.Keep.Value()
+		switch {
+		case ring && c.Capacity == int(keep)+max(p.Chunk, lower.MaxDecodeRows)-1:
+			rings += (keep - 1) * row
+			perChunk += row
+		case ring: // no longer than the context
+			perToken += row
+		default:
+			rows := strings.ReplaceAll(c.State.Keep.String(), reachOf(p), "context")
+			if logs[rows] == 0 {
+				kept = append(kept, rows)
+			}
+			logs[rows] += row
 		}
-		tokens := int64(p.Context) / max(int64(c.Capacity), 1)
-		logs[tokens] += int64(c.Row.Bytes)
 	}
 	terms := []string{fmt.Sprintf("%d + %d*chunk", rings, perChunk)}
-	for tokens := int64(1); tokens <= int64(p.Context); tokens++ {
-		if n := logs[tokens]; n > 0 {
-			terms = append(terms, fmt.Sprintf("%d*floor(context/%d)", n, tokens))
-			delete(logs, tokens)
-		}
-		if len(logs) == 0 {
-			break
+	if perToken > 0 {
+		terms = append(terms, fmt.Sprintf("%d*context", perToken))
+	}
+	for _, rows := range kept {
+		terms = append(terms, fmt.Sprintf("%d*%s", logs[rows], rows))
+	}
+	return fmt.Sprintf("slots*(%s) + %d", strings.Join(terms, " + "), p.CacheBytes-sum)
+}
+
+// reachOf is the name of the symbol that is a sequence's length.
+func reachOf(p *plan.Plan) string {
+	for _, s := range p.Steps[0].Params.Symbols {
+		if s.Def == ir.Reach {
+			return s.Name
 		}
 	}
-	return "slots*(" + strings.Join(terms, " + ") + ")"
+	return "P"
 }
 
 func memoryOf(m Memory) memoryDoc {

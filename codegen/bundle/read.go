@@ -47,7 +47,7 @@ func Read(dir string) (*Bundle, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, moduleName)
-	src, err := readFile(path, maxModule)
+	src, err := doc.read(dir, moduleName, maxModule)
 	if err != nil {
 		return nil, err
 	}
@@ -57,17 +57,17 @@ func Read(dir string) (*Bundle, error) {
 	}
 	kernels := map[string]*kernel.Kernel{}
 	for _, name := range doc.Kernels {
-		path := filepath.Join(dir, filepath.FromSlash(kernelDir), name+".kir")
-		src, err := readFile(path, maxKernel)
+		file := kernelDir + "/" + name + ".kir"
+		src, err := doc.read(dir, file, maxKernel)
 		if err != nil {
 			return nil, err
 		}
 		k, err := kernel.Parse(string(src))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, filepath.FromSlash(file)), err)
 		}
 		if k.Name != name {
-			return nil, fmt.Errorf("%s: holds kernel %q; compile the bundle again", path, k.Name)
+			return nil, fmt.Errorf("%s: holds kernel %q; compile the bundle again", filepath.Join(dir, filepath.FromSlash(file)), k.Name)
 		}
 		kernels[name] = k
 	}
@@ -136,9 +136,22 @@ func assemble(doc *document, m *ir.Module, kernels map[string]*kernel.Kernel) (*
 	b := &Bundle{Name: doc.Model.Name, Checkpoint: doc.Model.Checkpoint, Layout: doc.Model.Layout, Config: doc.Model.Config,
 		CacheRows: doc.Options.Rows, CacheKeys: doc.Options.Keys, Notes: doc.Notes, Module: m, Plan: d.plan, Params: d.params}
 	for _, f := range doc.Model.Files {
-		b.Files = append(b.Files, File{f.Name, f.Bytes, f.Header})
+		b.Files = append(b.Files, File(f))
 	}
 	return b, nil
+}
+
+// read reads one of the bundle's other files, which must be what was written.
+func (d *document) read(dir, name string, limit int64) ([]byte, error) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	data, err := readFile(path, limit)
+	if err != nil {
+		return nil, err
+	}
+	if Digest(data) != d.Contents[name] {
+		return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", path, documentName)
+	}
+	return data, nil
 }
 
 // readFile reads a file of limited size.

@@ -140,14 +140,14 @@ func (p *parser) special() (*Expr, error) {
 
 func (p *parser) literal() (*Expr, error) {
 	tok := p.tok
-	bad := p.errorf("%s is not a number", show(tok))
+	at := p.lexer
 	if err := p.advance(); err != nil {
 		return nil, err
 	}
 	whole := func(text string, s Scalar, lo, hi int64) (*Expr, error) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < lo || n > hi {
-			return nil, bad
+			return nil, at.errorf("%s is not a number", show(at.tok))
 		}
 		return &Expr{Op: OpConst, Type: Of(s), Int: n}, nil
 	}
@@ -168,7 +168,7 @@ func (p *parser) literal() (*Expr, error) {
 	}
 	v, err := strconv.ParseFloat(tok, 32)
 	if err != nil {
-		return nil, bad
+		return nil, at.errorf("%s is not a number", show(at.tok))
 	}
 	return &Expr{Op: OpConst, Type: Of(s), Float: v}, nil
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"io"
+
+	"smelt/codegen/bundle"
+)
+
+// bundleReport is what `smelt compile --json` and `smelt inspect BUNDLE --json`
+// print, and what their page is made of. Field names are stable; README.md
+// explains them. Lists are never null.
+type bundleReport struct {
+	Path       string       `json:"path"`
+	Model      string       `json:"model"`
+	Checkpoint string       `json:"checkpoint"`
+	Layout     string       `json:"layout"`
+	Target     string       `json:"target"`
+	Context    int          `json:"context"`
+	Chunk      int          `json:"chunk"`
+	Slots      int          `json:"slots"`
+	Wanted     int          `json:"wanted"`
+	CacheRows  string       `json:"cache_rows"`
+	CacheKeys  string       `json:"cache_keys"`
+	Kernels    int          `json:"kernels"`
+	Steps      []stepReport `json:"steps"`
+	Memory     memoryReport `json:"memory"`
+	Seconds    float64      `json:"seconds,omitempty"` // of compile
+}
+
+// stepReport sums up the plan of one kind of step.
+type stepReport struct {
+	Kind           string `json:"kind"`
+	MaxRows        int    `json:"max_rows"`
+	Dispatches     int    `json:"dispatches"`
+	Barriers       int    `json:"barriers"`
+	CommandBuffers int    `json:"command_buffers"`
+	Arena          int64  `json:"arena"`
+}
+
+// memoryReport is what running takes, in bytes.
+type memoryReport struct {
+	Weights int64  `json:"weights"`
+	Caches  int64  `json:"caches"`
+	Arena   int64  `json:"arena"` // of the larger step
+	Steps   int64  `json:"step_blocks"`
+	Peak    int64  `json:"peak"`
+	Formula string `json:"formula"`
+}
+
+func summariseBundle(b *bundle.Bundle) *bundleReport {
+	p, mem := b.Plan, b.Memory()
+	r := &bundleReport{
+		Path: b.Dir, Model: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Target: p.Target.Name,
+		Context: p.Context, Chunk: p.Chunk, Slots: p.Slots, Wanted: p.Wanted, CacheRows: b.CacheRows, CacheKeys: b.CacheKeys,
+		Kernels: len(p.Kernels),
+		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula},
+	}
+	for _, s := range p.Steps {
+		r.Steps = append(r.Steps, stepReport{s.Kind.String(), s.MaxRows, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
+	}
+	return r
+}
+
+// write prints the report as a page for people.
+func (r *bundleReport) write(w io.Writer, st style) error {
+	p := page{w: w, st: st}
+	p.printf("%s  %s\n\n", st.bold("Bundle"), r.Path)
+	p.line("model", "%s, %s", r.Model, r.Layout)
+	p.line("checkpoint", "%s", r.Checkpoint)
+	p.line("target", "%s", r.Target)
+	p.line("limits", "context %s, prompt chunk %s, %s at once, %s wanted", grouped(r.Context), grouped(r.Chunk), plural(r.Slots, "text"), plural(r.Wanted, "row"))
+	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
+	p.line("kernels", "%s", grouped(r.Kernels))
+	p.heading("Steps")
+	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"arena bytes", true}}}
+	for _, s := range r.Steps {
+		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), grouped(s.Arena))
+	}
+	p.table(&t)
+	r.Memory.write(&p)
+	return p.err
+}
+
+func (m memoryReport) write(p *page) {
+	p.heading("Memory")
+	t := table{columns: []column{{"", false}, {"", true}, {"", false}}}
+	for _, row := range []struct {
+		what  string
+		bytes int64
+		note  string
+	}{
+		{"weights", m.Weights, "mapped files"}, {"caches", m.Caches, "all slots at full context"},
+		{"arena", m.Arena, "of the larger step"}, {"step blocks", m.Steps, ""}, {"peak", m.Peak, bytesInWords(m.Peak)},
+	} {
+		t.add(row.what, grouped(row.bytes), row.note)
+	}
+	p.table(&t)
+	p.printf("  %s %s\n", p.st.dim("peak ="), m.Formula)
+}
+
+// table prints a table as part of a page.
+func (p *page) table(t *table) {
+	if p.err == nil {
+		p.err = t.write(p.w, "  ", p.st)
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smelt/codegen/bundle"
+	"smelt/models/deepseekv4"
+	"smelt/passes"
+)
+
+// compileOptions are the flags of `smelt compile`.
+type compileOptions struct {
+	out, target, dump             string
+	cache, keys                   string
+	context, chunk, slots, wanted int
+	json                          bool
+}
+
+// The formats caches can have, and what index keys get if nobody says: the
+// format of the same precision. fp8 rows with fp4 keys are how DeepSeek-V4 was
+// trained.
+var (
+	cacheFormats = []string{"fp8", "bf16", "f32"}
+	keyFormats   = []string{"fp4", "bf16", "f32"}
+)
+
+const defaultCache = "fp8"
+
+func newCompile(io stdio) *cobra.Command {
+	var o compileOptions
+	cmd := &cobra.Command{
+		Use:   "compile CHECKPOINT -o DIR",
+		Short: "Compile a checkpoint to a bundle of fused kernels",
+		Long: `Compile plans how a checkpoint runs and writes the plan with its kernels to a
+folder, the bundle. It reads headers and config.json, not weights: those stay
+where they are, and the bundle refuses a checkpoint that has changed. Memory is
+known when it ends: what is printed as peak is all that running takes.
+
+--cache is how the rows that attention looks at are stored, --keys how the
+index keys that choose among them are; --keys follows --cache if it is not
+given (fp8: fp4, bf16: bf16, f32: f32). fp8 with fp4 is how DeepSeek-V4 was
+trained.
+
+A folder DIR that holds a bundle is replaced as a whole; any other that is not
+empty is refused. The same checkpoint and flags give the same bytes.`,
+		Example: `  smelt compile examples/storyteller/checkpoint -o storyteller.smelt
+  smelt compile CHECKPOINT -o DIR --context 131072 --slots 2
+  smelt compile CHECKPOINT -o DIR --cache f32 --dump-dir stages
+  smelt compile CHECKPOINT -o DIR --json | jq .memory.peak`,
+		Args:              oneCheckpoint,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			return compile(io, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.out, "output", "o", "", "folder of the bundle")
+	f.StringVar(&o.target, "target", "metal", "machine to compile for: metal")
+	f.StringVar(&o.cache, "cache", defaultCache, "format of attended rows: "+strings.Join(cacheFormats, ", "))
+	f.StringVar(&o.keys, "keys", "", "format of index keys: "+strings.Join(keyFormats, ", ")+" (default: as --cache)")
+	f.IntVar(&o.context, "context", 0, fmt.Sprintf("longest text in tokens (default %d, or the model's if that is less)", bundle.DefaultContext))
+	f.IntVar(&o.chunk, "chunk", 0, fmt.Sprintf("most prompt tokens per step (default %d, or the context if that is less)", bundle.DefaultChunk))
+	f.IntVar(&o.slots, "slots", bundle.DefaultSlots, "texts at once")
+	f.IntVar(&o.wanted, "wanted", bundle.DefaultWanted, "most rows of a step whose logits can be asked for")
+	f.StringVar(&o.dump, "dump-dir", "", "write the module after each pass into this folder, as NN_pass.ir")
+	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
+	return cmd
+}
+
+// check refuses flags that make no sense, before any file is opened.
+func (o *compileOptions) check(given func(flag string) bool) error {
+	switch {
+	case o.out == "":
+		return fmt.Errorf("-o is missing: give the folder that the bundle goes to")
+	case o.target != "metal":
+		return fmt.Errorf("--target %s: this smelt compiles for metal", o.target)
+	case !slices.Contains(cacheFormats, o.cache):
+		return fmt.Errorf("--cache %s: expected %s", o.cache, strings.Join(cacheFormats, ", "))
+	case given("keys") && !slices.Contains(keyFormats, o.keys):
+		return fmt.Errorf("--keys %s: expected %s", o.keys, strings.Join(keyFormats, ", "))
+	case given("dump-dir") && o.dump == "":
+		return fmt.Errorf("--dump-dir needs the name of a folder, is empty")
+	}
+	if !given("keys") {
+		o.keys = keyFormats[slices.Index(cacheFormats, o.cache)]
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"context", o.context}, {"chunk", o.chunk}, {"slots", o.slots}, {"wanted", o.wanted}} {
+		if given(f.name) && f.value < 1 {
+			return fmt.Errorf("--%s must be 1 or more, is %d", f.name, f.value)
+		}
+	}
+	return nil
+}
+
+// complete fills in the sizes that follow from the model.
+func (o *compileOptions) complete(c *deepseekv4.Config) error {
+	if o.context > c.MaxPositions {
+		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, c.MaxPositions)
+	}
+	if o.context == 0 {
+		o.context = min(bundle.DefaultContext, c.MaxPositions)
+	}
+	if o.chunk == 0 {
+		o.chunk = min(bundle.DefaultChunk, o.context)
+	}
+	return nil
+}
+
+func compile(io stdio, path string, o compileOptions) error {
+	if bundle.IsBundle(path) {
+		return fmt.Errorf("%s is a bundle already; give the checkpoint it was compiled from", path)
+	}
+	start := time.Now()
+	m, err := deepseekv4.Open(path)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := o.complete(m.Config); err != nil {
+		return err
+	}
+	wait := startWaiting(io.err, "compiling")
+	b, err := o.build(m)
+	wait.done()
+	if err != nil {
+		return err
+	}
+	report := summariseBundle(b)
+	report.Path, report.Seconds = o.out, time.Since(start).Seconds()
+	if o.json {
+		return writeIndented(io.out, report)
+	}
+	if err := report.write(io.out, styleFor(io.out)); err != nil {
+		return err
+	}
+	fmt.Fprintf(io.err, "compiled in %.1f s\n", report.Seconds)
+	return nil
+}
+
+// build compiles the model and writes the bundle.
+func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
+	options := bundle.Options{
+		Lean: true,
+		Context: o.context, Chunk: o.chunk, Slots: o.slots, Wanted: o.wanted,
+		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
+	}
+	if o.dump != "" {
+		options.Dump = passes.DumpTo(o.dump)
+	}
+	b, _, err := bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.Write(o.out)
+}

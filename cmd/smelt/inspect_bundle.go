@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"smelt/codegen/bundle"
+	"smelt/codegen/kernel"
+	"smelt/codegen/report"
+	"smelt/ir/text"
+	"smelt/passes"
+)
+
+// inspectBundle prints a bundle's summary or what the flags ask for.
+func inspectBundle(io stdio, dir string, o inspectOptions) error {
+	b, err := bundle.Read(dir)
+	if err != nil {
+		return err
+	}
+	if o.weights {
+		return fmt.Errorf("--weights is about a checkpoint, not the bundle %s; give %s", dir, b.Checkpoint)
+	}
+	if o.html != "" {
+		return writePage(io, b, o.html)
+	}
+	w := bufio.NewWriterSize(io.out, 64<<10)
+	if err := inspectBundleTo(w, b, o, styleFor(io.out)); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+func inspectBundleTo(w io.Writer, b *bundle.Bundle, o inspectOptions, st style) error {
+	switch {
+	case o.kernel != "":
+		return writeKernel(w, b, o.kernel, o.stage == "kernel")
+	case o.stage != "":
+		return writeStage(w, b, o.stage)
+	case o.plan:
+		return writePlan(w, b.Plan, st)
+	case o.explain:
+		return writeExplanation(w, b, st)
+	case o.cost:
+		r, err := costOf(b, o)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			return writeIndented(w, r)
+		}
+		return r.write(w, st)
+	}
+	r := summariseBundle(b)
+	if o.json {
+		return writeIndented(w, r)
+	}
+	return r.write(w, st)
+}
+
+// stagePlan names the module that was lowered, as the bundle holds it.
+const stagePlan = "plan"
+
+// writeStage prints the module after a pass. The passes run again over the
+// checkpoint's graph; for the module of the plan nothing needs to.
+func writeStage(w io.Writer, b *bundle.Bundle, name string) error {
+	if name == stagePlan || name == stageGraph {
+		return text.Print(w, b.Module)
+	}
+	stages, err := stagesOf(b)
+	if err != nil {
+		return err
+	}
+	if name == "list" {
+		return listStages(w, stages)
+	}
+	names := make([]string, 0, len(stages.Stages)+1)
+	for _, s := range stages.Stages {
+		if s.Name == name {
+			return text.Print(w, s.Module)
+		}
+		names = append(names, s.Name)
+	}
+	return fmt.Errorf("--ir %s: there is no such stage; expected %s or %s", name, strings.Join(names, ", "), stagePlan)
+}
+
+// stagesOf opens the bundle's checkpoint and runs the passes. The modules hold
+// no weights, so the checkpoint is closed again.
+func stagesOf(b *bundle.Bundle) (*passes.Result, error) {
+	c, err := withCheckpoint(b)
+	if err != nil {
+		return nil, err
+	}
+	stages, err := c.stages()
+	return stages, errors.Join(err, c.model.Close())
+}
+
+func listStages(w io.Writer, stages *passes.Result) error {
+	t := table{columns: make([]column, 3)}
+	for i, s := range stages.Stages {
+		did := ""
+		if i > 0 {
+			did = s.Report.String()
+		}
+		t.add(s.Name, s.Doc, did)
+	}
+	t.add(stagePlan, "the last one as the bundle holds it: what was lowered to kernels", "")
+	return t.write(w, "", style{})
+}
+
+// writeKernel prints one kernel: its facts as comments and its text for the
+// target, or its kernel IR alone.
+func writeKernel(w io.Writer, b *bundle.Bundle, name string, asIR bool) error {
+	k, err := kernelNamed(b, name)
+	if err != nil {
+		return err
+	}
+	if asIR {
+		_, err := io.WriteString(w, kernel.Print(k))
+		return err
+	}
+	metal, err := b.Metal(name)
+	if err != nil {
+		return err
+	}
+	var facts strings.Builder
+	for _, line := range kernelFacts(b, k) {
+		facts.WriteString("// " + line + "\n")
+	}
+	_, err = io.WriteString(w, facts.String()+"\n"+metal)
+	return err
+}
+
+func kernelNamed(b *bundle.Bundle, name string) (*kernel.Kernel, error) {
+	var near []string
+	for _, k := range b.Plan.Kernels {
+		if k.Name == name {
+			return k, nil
+		}
+		if strings.Contains(k.Name, name) {
+			near = append(near, k.Name)
+		}
+	}
+	if len(near) > 0 {
+		return nil, fmt.Errorf("--kernel %s: the bundle has no kernel of that name; near it are %s", name, strings.Join(near, ", "))
+	}
+	return nil, fmt.Errorf("--kernel %s: the bundle has no kernel of that name; --explain lists them", name)
+}
+
+// kernelFacts are what a plan says of a kernel, a line each.
+func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
+	lines := []string{fmt.Sprintf("%s: %d threads a threadgroup in SIMD groups of %d, %s bytes of threadgroup memory",
+		k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, grouped(k.SharedBytes()))}
+	for _, s := range k.Schedule.Settings {
+		lines = append(lines, fmt.Sprintf("%s %s: %s", s.Name, s.Value, s.Why))
+	}
+	for _, s := range b.Plan.Steps {
+		var regions []string
+		for _, d := range s.Dispatches {
+			if d.Kernel == k {
+				regions = append(regions, d.Region)
+			}
+		}
+		if len(regions) > 0 {
+			lines = append(lines, fmt.Sprintf("%s of a %s step: %s", dispatches(len(regions)), s.Kind, strings.Join(regions, ", ")))
+		}
+	}
+	return lines
+}
+
+// writePage writes the page of --html. Without its checkpoint a bundle has only
+// its last stage to show; the page then does without the others.
+func writePage(io stdio, b *bundle.Bundle, path string) error {
+	if err := checkOutput("--html", path); err != nil {
+		return err
+	}
+	stages, err := stagesOf(b)
+	if err != nil {
+		fmt.Fprintf(io.err, "the page has no stages but the last: %v\n", err)
+		stages = nil
+	}
+	return writeWhole(path, func(w *bufio.Writer) error { return report.Write(w, b, stages) })
+}
+
+// writeWhole writes a file beside its place and moves it there: under path is
+// the whole file or what was there before.
+func writeWhole(path string, write func(w *bufio.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".smelt-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone by that name if all went well
+	w := bufio.NewWriter(f)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smelt/codegen/bundle"
+	"smelt/codegen/kernel"
+	msl "smelt/codegen/msl/standin"
+	"smelt/runtime/reference"
+	"smelt/runtime/standin"
+)
+
+// verifyOptions are the flags of `smelt verify`.
+type verifyOptions struct {
+	tokens               int
+	seed                 uint64
+	sanitize, scan, json bool
+}
+
+func newVerify(io stdio) *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Prove a bundle's kernels against the reference, or scan its weights",
+		Long: `Verify compiles every kernel's Metal text with clang, address spaces checked,
+executes prompts of random tokens with it on the CPU, and compares all logits
+that the bundle can give, and the choices of experts and entries, with the
+evaluator's. Prompts are of 1 to 5 tokens, of a token less and more than each
+window, and of 127 to 129, as far as the bundle's context allows; each is then
+decoded for some tokens. A bundle with several slots also decodes texts
+together.
+
+The bound on a logit's difference depends on the caches' formats; it is printed
+with its reason. The exit status is 1 if anything is beyond it. clang 19 or
+newer must be installed. Large models take very long.
+
+--scan reads all weights once instead, and reports codes that the evaluator
+knows and kernels do not handle: NaN codes of fp8, and scales of 0 and 255 in
+E8M0, with the tensors they are in. It needs no clang.`,
+		Example: `  smelt verify BUNDLE
+  smelt verify BUNDLE --tokens 32 --sanitize
+  smelt verify BUNDLE --scan`,
+		Args:              oneBundle,
+		ValidArgsFunction: completeFolder,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			c, err := openBundle(args[0])
+			if err != nil {
+				return err
+			}
+			defer c.model.Close()
+			if o.scan {
+				return scanBundle(cmd.Context(), io, c, o)
+			}
+			return verifyBundle(cmd.Context(), io, c, o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVar(&o.tokens, "tokens", 4, "tokens to decode after each prompt")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the random tokens")
+	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
+	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
+	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func (o verifyOptions) check(given func(flag string) bool) error {
+	if o.tokens < 1 {
+		return fmt.Errorf("--tokens must be 1 or more, is %d", o.tokens)
+	}
+	for _, flag := range []string{"tokens", "seed", "sanitize"} {
+		if o.scan && given(flag) {
+			return fmt.Errorf("--%s contradicts --scan, which executes nothing", flag)
+		}
+	}
+	return nil
+}
+
+// verifyReport is what `smelt verify --json` prints. Field names are stable;
+// README.md explains them.
+type verifyReport struct {
+	Path      string        `json:"path"`
+	Model     string        `json:"model"`
+	CacheRows string        `json:"cache_rows"`
+	CacheKeys string        `json:"cache_keys"`
+	Compiler  string        `json:"compiler"`
+	Kernels   int           `json:"kernels"`
+	Bound     float64       `json:"bound"`
+	Why       string        `json:"why"`
+	Checks    []verifyCheck `json:"checks"`
+	OK        bool          `json:"ok"`
+	Seconds   float64       `json:"seconds"`
+}
+
+// verifyBundle compiles the kernels and runs the checks, printing each as it
+// ends.
+func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (err error) {
+	start := time.Now()
+	compiler, err := msl.Find()
+	if err != nil {
+		return err
+	}
+	r := &verifyReport{Path: c.Dir, Model: c.Name, CacheRows: c.CacheRows, CacheKeys: c.CacheKeys, Compiler: compiler.String(), Kernels: len(c.Plan.Kernels), Checks: []verifyCheck{}}
+	tolerance := toleranceOf(c.CacheRows, c.CacheKeys)
+	r.Bound, r.Why = tolerance.logits, tolerance.why
+	p := newVerifyPage(io, o.json)
+	if err := checkKernels(ctx, io, c.Bundle, compiler); err != nil {
+		return err
+	}
+	p.begin(r)
+	wait := startWaiting(io.err, "building kernels")
+	seen := &observed{}
+	dev, err := standin.Open(c.Bundle, c.model.Checkpoint, standin.Options{Sanitize: o.sanitize, Poison: true, Observe: seen.bytes})
+	wait.done()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	ref, err := reference.New(c.Module, c.model.Weights)
+	if err != nil {
+		return err
+	}
+	v := newVerifier(c.Plan, c.Module, ref, dev, seen, tolerance, o)
+	for _, prompt := range v.prompts() {
+		check, err := v.run(ctx, prompt)
+		if ctx.Err() != nil { // it may have ended the process that runs kernels, too
+			return errInterrupted
+		}
+		if err != nil {
+			return err
+		}
+		r.Checks = append(r.Checks, check)
+		p.check(check)
+	}
+	r.Seconds = time.Since(start).Seconds()
+	return p.end(r)
+}
+
+// checkKernels compiles each kernel's text by itself.
+func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl.Compiler) error {
+	kernels := b.Plan.Kernels
+	bar := newCountProgress(io.err, len(kernels), "compiling kernels")
+	defer bar.Clear()
+	todo, errs := make(chan *kernel.Kernel), make([]error, len(kernels))
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for k := range todo {
+				err := checkKernel(b, k.Name, compiler)
+				mu.Lock()
+				errs[done] = err
+				done++
+				bar.Set(done)
+				mu.Unlock()
+			}
+		})
+	}
+	for _, k := range kernels {
+		if ctx.Err() != nil {
+			break
+		}
+		todo <- k
+	}
+	close(todo)
+	workers.Wait()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return errors.Join(errs...)
+}
+
+func checkKernel(b *bundle.Bundle, name string, compiler *msl.Compiler) error {
+	metal, err := b.Metal(name)
+	if err != nil {
+		return err
+	}
+	return compiler.Check(name+".metal", metal)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+)
+
+// verifyPage prints checks as they end, or nothing but the JSON at the end.
+type verifyPage struct {
+	page
+	json bool
+}
+
+func newVerifyPage(io stdio, json bool) *verifyPage {
+	return &verifyPage{page{w: io.out, st: styleFor(io.out)}, json}
+}
+
+func (p *verifyPage) begin(r *verifyReport) {
+	if p.json {
+		return
+	}
+	p.printf("%s  %s\n\n", p.st.bold("Verify"), r.Path)
+	p.line("kernels", "%s compiled by %s, address spaces checked", grouped(r.Kernels), r.Compiler)
+	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
+	p.line("bound", "%g for a logit: %s", r.Bound, r.Why)
+	p.printf("\n")
+}
+
+func (p *verifyPage) check(c verifyCheck) {
+	if p.json {
+		return
+	}
+	verdict := "ok"
+	if !c.OK {
+		verdict = p.st.yellow("DIFFERS")
+	}
+	difference := fmt.Sprintf("%.1e", c.Difference)
+	if c.Difference < 0 {
+		difference = "no finite number"
+	}
+	p.printf("  %-14s and %s  logits differ by %s at most  %s of %s choices differ  %s\n",
+		c.Name, plural(c.Decoded, "token"), difference, grouped(c.Differ), grouped(c.Choices), verdict)
+}
+
+// end prints the verdict and turns a bad one into an error.
+func (p *verifyPage) end(r *verifyReport) error {
+	failed := 0
+	for _, c := range r.Checks {
+		if !c.OK {
+			failed++
+		}
+	}
+	r.OK = failed == 0
+	if p.json {
+		p.err = writeIndented(p.w, r)
+	} else if r.OK {
+		p.printf("\n%s in %.1f s: the kernels compute what the evaluator does\n", plural(len(r.Checks), "check"), r.Seconds)
+	}
+	switch {
+	case p.err != nil:
+		return p.err
+	case !r.OK:
+		return fmt.Errorf("%d of %s differ from the evaluator by more than the bound %g", failed, plural(len(r.Checks), "check"), r.Bound)
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"smelt/ir/encoding"
+	"smelt/models/checkpoint"
+)
+
+// scanReport is what `smelt verify --scan --json` prints. Field names are
+// stable; README.md explains them. Lists are never null.
+type scanReport struct {
+	Path     string        `json:"path"`
+	Tensors  int           `json:"tensors"`
+	Bytes    int64         `json:"bytes"`
+	Findings []scanFinding `json:"findings"`
+	OK       bool          `json:"ok"`
+}
+
+// scanFinding is a tensor with codes that kernels do not handle.
+type scanFinding struct {
+	Tensor string `json:"tensor"`
+	File   string `json:"file"`
+	Code   string `json:"code"`
+	Count  int64  `json:"count"`
+}
+
+// badCode is a byte that kernels do not handle in planes of a type.
+type badCode struct {
+	name   string
+	values []byte
+}
+
+// The codes by the element type of a plane: E4M3 has NaN as 0x7F and 0xFF (OCP
+// 8-bit floating point), an E8M0 scale NaN as 255 and 2^-127, a subnormal
+// float32, as 0 (OCP microscaling formats).
+var (
+	badE4M3 = []badCode{{"NaN of fp8 e4m3", []byte{0x7f, 0xff}}}
+	badE8M0 = []badCode{{"E8M0 scale 255 (NaN)", []byte{255}}, {"E8M0 scale 0 (2^-127)", []byte{0}}}
+)
+
+// scanPlane is a stored tensor and what is looked for in it.
+type scanPlane struct {
+	tensor *checkpoint.Tensor
+	bad    []badCode
+}
+
+// scanBundle reads every plane that can hold such codes once.
+func scanBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) error {
+	r := &scanReport{Path: c.Dir, Findings: []scanFinding{}}
+	planes := planesToScan(c.model.Binding)
+	r.Tensors = len(planes)
+	for _, p := range planes {
+		r.Bytes += p.tensor.Bytes
+	}
+	bar := newBytesProgress(io.err, r.Bytes, "reading weights")
+	done := int64(0)
+	for _, p := range planes {
+		found, err := p.scan(ctx, func(n int64) { done += n; bar.SetBytes(done) })
+		if err != nil {
+			bar.Clear()
+			return err
+		}
+		r.Findings = append(r.Findings, found...)
+	}
+	bar.Clear()
+	r.OK = len(r.Findings) == 0
+	return r.end(io, o.json)
+}
+
+// planesToScan lists the planes of fp8 codes and of E8M0 scales, each stored
+// tensor once, in the order of the parameters.
+func planesToScan(b *checkpoint.Binding) []scanPlane {
+	var planes []scanPlane
+	seen := map[string]bool{}
+	add := func(t *checkpoint.Tensor, bad []badCode) {
+		if t != nil && !seen[t.Name] {
+			seen[t.Name] = true
+			planes = append(planes, scanPlane{t, bad})
+		}
+	}
+	for i := range b.Params {
+		for _, v := range b.Params[i].Views {
+			if codesAreE4M3(v.Encoding) {
+				add(v.Weight, badE4M3)
+			}
+			if scalesAreE8M0(v.Encoding) {
+				add(v.Scales, badE8M0)
+			}
+		}
+	}
+	return planes
+}
+
+func codesAreE4M3(e encoding.Encoding) bool {
+	switch e := e.(type) {
+	case encoding.FP8Block:
+		return true
+	case encoding.MX:
+		return e.Bits == 8
+	}
+	return false
+}
+
+func scalesAreE8M0(e encoding.Encoding) bool {
+	switch e.(type) {
+	case encoding.FP8Block, encoding.FP4, encoding.MX:
+		return true
+	}
+	return false
+}
+
+// scanBuffer is read at a time: weights are larger than memory.
+const scanBuffer = 4 << 20
+
+// scan reads the tensor from its file, not through the mapping, so that no more
+// than a buffer of it stays in memory.
+func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFinding, error) {
+	path := p.tensor.File.Path()
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // only read
+	section := io.NewSectionReader(f, p.tensor.Offset, p.tensor.Bytes)
+	buffer, counts := make([]byte, min(scanBuffer, p.tensor.Bytes)), make([]int64, len(p.bad))
+	for {
+		if ctx.Err() != nil {
+			return nil, errInterrupted
+		}
+		n, err := section.Read(buffer)
+		for i, bad := range p.bad {
+			for _, value := range bad.values {
+				counts[i] += int64(bytes.Count(buffer[:n], []byte{value}))
+			}
+		}
+		progress(int64(n))
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.tensor.Name, err)
+		}
+	}
+	var found []scanFinding
+	for i, n := range counts {
+		if n > 0 {
+			found = append(found, scanFinding{p.tensor.Name, filepath.Base(path), p.bad[i].name, n})
+		}
+	}
+	return found, nil
+}
+
+// end prints the report and turns findings into an error.
+func (r *scanReport) end(io stdio, asJSON bool) error {
+	p := page{w: io.out, st: styleFor(io.out)}
+	switch {
+	case asJSON:
+		p.err = writeIndented(io.out, r)
+	default:
+		p.printf("read %s of fp8 codes and E8M0 scales, %s bytes\n", plural(r.Tensors, "tensor"), grouped(r.Bytes))
+		t := table{columns: []column{{"tensor", false}, {"file", false}, {"code", false}, {"count", true}}}
+		for _, f := range r.Findings {
+			t.add(f.Tensor, f.File, f.Code, grouped(f.Count))
+		}
+		if !r.OK {
+			p.table(&t)
+		}
+	}
+	if p.err != nil || r.OK {
+		return p.err
+	}
+	return fmt.Errorf("%s with codes that kernels do not handle: logits that meet them are wrong on a device, the reference device computes them as stored", plural(len(r.Findings), "finding"))
+}

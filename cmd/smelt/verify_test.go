@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	msl "smelt/codegen/msl/standin"
+	"smelt/ir"
+	"smelt/ir/tensor"
+	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/reference"
+)
+
+// faulty is the evaluator as a device under test, with a fault put in.
+type faulty struct {
+	*reference.Device
+	seen   *observed
+	steps  int
+	logits func(step int, logits []float32) // nil: as they are
+	ids    func(name string, ids []int32)
+	fail   int // step that fails, from 1
+}
+
+func (d *faulty) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
+	d.steps++
+	if d.steps == d.fail {
+		return nil, fmt.Errorf("the device is on fire")
+	}
+	logits, err := d.Step(rows, wanted)
+	if err == nil && d.logits != nil {
+		d.logits(d.steps, logits)
+	}
+	return logits, err
+}
+
+func (d *faulty) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.Prefill(rows, wanted)
+}
+
+// newFaulty prepares a verifier of a bundle against a device with a fault.
+func newFaulty(t *testing.T, c *compiled, d *faulty) *verifier {
+	t.Helper()
+	ref, err := reference.New(c.Module, c.model.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Device, err = reference.New(c.Module, c.model.Weights); err != nil {
+		t.Fatal(err)
+	}
+	d.seen = &observed{}
+	v := newVerifier(c.Plan, c.Module, ref, d, d.seen, toleranceOf(c.CacheRows, c.CacheKeys), verifyOptions{tokens: 2, seed: 1})
+	d.Observe(func(name string, x tensor.Value[float32]) {
+		ids := slices.Clone(x.I)
+		if d.ids != nil && ids != nil {
+			d.ids(name, ids)
+		}
+		data := int32Bytes(ids)
+		if x.I == nil {
+			data = float32Bytes(x.F)
+		}
+		d.seen.bytes("%"+name, data)
+	})
+	return v
+}
+
+func openForTest(t *testing.T, flags ...string) *compiled {
+	t.Helper()
+	c, err := openBundle(compileTo(t, mixedFixture, flags...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.model.Close() })
+	return c
+}
+
+// TestVerifier has a way to be wrong a row; each is noticed.
+func TestVerifier(t *testing.T) {
+	c := openForTest(t, "--context", "40", "--chunk", "8", "--slots", "3", "--wanted", "3", "--cache", "f32")
+	set := func(step int, x float32) func(int, []float32) {
+		return func(at int, logits []float32) {
+			if at == step {
+				logits[len(logits)-1] += x
+			}
+		}
+	}
+	nan := float32(0)
+	nan /= nan
+	for _, x := range []struct {
+		name string
+		dev  faulty
+		ok   bool
+	}{
+		{"equal", faulty{}, true},
+		{"within the bound", faulty{logits: set(1, 4e-4)}, true},
+		{"beyond the bound in prefill", faulty{logits: set(1, 1e-3)}, false},
+		{"beyond the bound in the last step", faulty{logits: set(4, -1e-3)}, false},
+		{"no number", faulty{logits: set(2, nan)}, false},
+		{"another expert", faulty{ids: func(name string, ids []int32) {
+			if name == "layer1.experts" {
+				ids[0]++
+			}
+		}}, false},
+		{"another entry", faulty{ids: func(name string, ids []int32) {
+			if name == "layer2.index_topk" {
+				ids[0] = 99
+			}
+		}}, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			got, err := newFaulty(t, c, &x.dev).run(t.Context(), texts{"prompt of 9", map[int32]int{1: 9}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Prefill in two steps with logits of 3 rows and of 1, then two tokens.
+			if got.OK != x.ok || got.Prompt != 9 || got.Decoded != 2 || got.Logits != 6*c.model.Config.VocabSize || got.Choices == 0 || (got.Differ > 0) != (x.dev.ids != nil) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+	if _, err := newFaulty(t, c, &faulty{fail: 2}).run(t.Context(), texts{"x", map[int32]int{0: 9}}); err == nil || !strings.Contains(err.Error(), "x, prefill step from token 8: the device is on fire") {
+		t.Errorf("a device that fails: %v", err)
+	}
+}
+
+// TestVerifierPrompts: lengths straddle the edges that the context has room for.
+func TestVerifierPrompts(t *testing.T) {
+	c := openForTest(t, "--context", "40", "--slots", "3", "--cache", "f32")
+	v := newFaulty(t, c, &faulty{})
+	var lengths []int
+	all := v.prompts()
+	for _, p := range all[:len(all)-1] {
+		for slot, n := range p.lengths {
+			lengths = append(lengths, n)
+			if int(slot) != n%3 {
+				t.Errorf("%s is in slot %d", p.name, slot)
+			}
+		}
+	}
+	if want := []int{1, 2, 3, 4, 5, 7, 8, 9, 23, 24, 25}; !slices.Equal(lengths, want) {
+		t.Errorf("prompts of %v, want %v", lengths, want)
+	}
+	together := all[len(all)-1]
+	got, err := v.run(t.Context(), together)
+	if err != nil || !got.OK || together.name != "3 at once" || got.Prompt != 1+6+11 || got.Logits != (1+6+11+2*3)*c.model.Config.VocabSize {
+		t.Errorf("%+v: %+v (%v)", together, got, err)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		n, most int
+		want    []int
+	}{{1, 16, []int{0}}, {3, 3, []int{0, 1, 2}}, {5, 1, []int{4}}, {10, 2, []int{0, 9}}, {129, 3, []int{0, 64, 128}}} {
+		if got := spread(c.n, c.most); !slices.Equal(got, c.want) {
+			t.Errorf("%d of %d rows: %v, want %v", c.most, c.n, got, c.want)
+		}
+	}
+}
+
+func TestTolerance(t *testing.T) {
+	for _, c := range []struct {
+		rows, keys string
+		want       float64
+	}{{"f32", "f32", 5e-4}, {"bf16", "f32", 2e-2}, {"f32", "bf16", 2e-2}, {"f32", "fp4", 2e-1}, {"fp8", "fp4", 2e-1}, {"fp8", "f32", 2e-1}} {
+		if got := toleranceOf(c.rows, c.keys); got.logits != c.want || got.why == "" {
+			t.Errorf("%s and %s: %+v, want %g", c.rows, c.keys, got, c.want)
+		}
+	}
+}
+
+// TestVerify runs the kernels of a small bundle by way of clang.
+func TestVerify(t *testing.T) {
+	if testing.Short() {
+		t.Skip("clang takes its time")
+	}
+	if _, err := msl.Find(); err != nil {
+		t.Skip(err)
+	}
+	dir := compileTo(t, plainFixture, "--context", "3", "--cache", "f32")
+	var r verifyReport
+	decodeStrictly(t, smelt(t, "", "verify", dir, "--json", "--tokens", "1").succeeds(t), &r)
+	if !r.OK || len(r.Checks) != 2 || r.Bound != 5e-4 || r.Kernels < 10 || r.Checks[1].Logits == 0 || !(r.Checks[1].Difference > 0) {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// TestVerifyWithoutClang: one line says what to install.
+func TestVerifyWithoutClang(t *testing.T) {
+	dir := compileTo(t, plainFixture, "--context", "3")
+	t.Setenv("PATH", t.TempDir())
+	r := smelt(t, "", "verify", dir)
+	r.fails(t, "install", "clang")
+	if strings.Count(r.errors, "\n") != 1 {
+		t.Errorf("more than a line: %q", r.errors)
+	}
+}
+
+// TestScan plants codes in a checkpoint's files and finds them.
+func TestScan(t *testing.T) {
+	checkpoint := copyOf(t, mixedFixture)
+	dir := compileTo(t, checkpoint, "--context", "16")
+	clean := smelt(t, "", "verify", dir, "--scan").succeeds(t)
+	if !strings.HasPrefix(clean, "read 116 tensors of fp8 codes and E8M0 scales, ") {
+		t.Errorf("a clean checkpoint: %s", clean)
+	}
+	path := filepath.Join(checkpoint, "model.safetensors")
+	plant(t, path, "layers.1.attn.wq_b.weight", 0x7f, 0xff)
+	plant(t, path, "layers.1.attn.wq_b.scale", 0)
+	plant(t, path, "layers.2.ffn.experts.3.w2.scale", 255, 0, 255)
+	plant(t, path, "layers.2.ffn.experts.3.w2.weight", 0x7f) // fp4 has no NaN
+	r := smelt(t, "", "verify", dir, "--scan")
+	if r.status != 1 || r.errors != "smelt: 4 findings with codes that kernels do not handle: logits that meet them are wrong on a device, the reference device computes them as stored\n" {
+		t.Errorf("status %d, %q", r.status, r.errors)
+	}
+	var lines []string
+	for _, l := range strings.Split(r.out, "\n") {
+		lines = append(lines, strings.Join(strings.Fields(l), " "))
+	}
+	for _, want := range []string{
+		"layers.1.attn.wq_b.weight model.safetensors NaN of fp8 e4m3 2",
+		"layers.1.attn.wq_b.scale model.safetensors E8M0 scale 0 (2^-127) 1",
+		"layers.2.ffn.experts.3.w2.scale model.safetensors E8M0 scale 255 (NaN) 2",
+		"layers.2.ffn.experts.3.w2.scale model.safetensors E8M0 scale 0 (2^-127) 1",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("no line %q in\n%s", want, r.out)
+		}
+	}
+	var out bytes.Buffer
+	if r := smeltWith(interruptAfter(t, 20), &out, "verify", dir, "--scan"); r.status != statusInterrupted || out.Len() != 0 {
+		t.Errorf("interrupted: status %d, %q", r.status, out.String())
+	}
+}
+
+// plant writes codes over a tensor's last bytes.
+func plant(t *testing.T, path, tensor string, codes ...byte) {
+	t.Helper()
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, x := range f.Tensors() {
+		if x.Name != tensor {
+			continue
+		}
+		w, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		if _, err := w.WriteAt(codes, x.Offset+x.Bytes-int64(len(codes))); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("%s has no tensor %s", path, tensor)
+}
+
+func TestVerifyRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"no bundle", nil, []string{"expected one BUNDLE", "smelt verify --help"}},
+		{"a checkpoint", []string{plainFixture}, []string{plainFixture, "not a bundle", "smelt compile"}},
+		{"nothing there", []string{"nowhere"}, []string{"nowhere"}},
+		{"no tokens", []string{plainFixture, "--tokens", "0"}, []string{"--tokens must be 1 or more, is 0"}},
+		{"sanitizers of a scan", []string{plainFixture, "--scan", "--sanitize"}, []string{"--sanitize contradicts --scan"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { smelt(t, "", append([]string{"verify"}, c.args...)...).fails(t, c.want...) })
+	}
+}
+
+// TestRunBundle: with caches of float32 a bundle's text is its checkpoint's,
+// and the bundle's limits hold.
+func TestRunBundle(t *testing.T) {
+	dir := compileTo(t, storyteller, "--context", "24", "--chunk", "3", "--cache", "f32")
+	args := []string{"-p", "Once upon a time", "--temp", "0", "-n", "6"}
+	want, _ := runText(t, "", append([]string{storyteller}, args...)...)
+	got, errors := runText(t, "", append([]string{dir}, args...)...)
+	if got != want {
+		t.Errorf("the bundle says %q, the checkpoint %q", got, want)
+	}
+	if !strings.HasPrefix(errors, "device reference: ") || !strings.Contains(errors, "metal needs a Mac") {
+		t.Errorf("standard error:\n%s", errors)
+	}
+	var full bytes.Buffer
+	if r := smeltWith(t.Context(), &full, "run", dir, "-p", "Once", "--temp", "0", "--json"); r.status != 0 || !strings.Contains(full.String(), `"stop_reason":"context is full"`) {
+		t.Errorf("status %d, %s", r.status, full.String())
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"beyond the context", []string{dir, "-p", "x", "--context", "25"}, []string{"--context 25", "compiled for at most 24; compile it with --context 25"}},
+		{"beyond the chunk", []string{dir, "-p", "x", "--chunk", "4"}, []string{"--chunk 4", "compiled for at most 3; compile it with --chunk 4"}},
+		{"unknown device", []string{dir, "--device", "metal"}, []string{"--device metal: expected reference or standin"}},
+		{"kernels of a checkpoint", []string{storyteller, "-p", "x", "--device", "standin"}, []string{"--device standin", storyteller + " is a checkpoint", "smelt compile"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { smelt(t, "", append([]string{"run"}, c.args...)...).fails(t, c.want...) })
+	}
+	long := smelt(t, "", "run", dir, "-p", strings.Repeat("Once upon a time ", 10))
+	if long.status != 1 || long.out != "" || !strings.Contains(long.errors, "exceed the context of 24") || !strings.Contains(long.errors, "compile it with --context 51 or more") {
+		t.Errorf("a prompt too long: status %d, %q", long.status, long.errors)
+	}
+}
