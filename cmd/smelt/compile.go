@@ -152,7 +152,7 @@ func compile(io stdio, path string, o compileOptions) error {
 // build compiles the model and writes the bundle.
 func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
-		Lean: true,
+		Lean:    true,
 		Context: o.context, Chunk: o.chunk, Slots: o.slots, Wanted: o.wanted,
 		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
 	}

@@ -1,0 +1,86 @@
+package lower
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"smelt/codegen/msl"
+	"smelt/codegen/storage"
+	"smelt/models/deepseekv4"
+	"smelt/passes"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestMetal keeps the Metal text of one small kernel of each family: what a
+// change of a family does to it shows in the diff.
+func TestMetal(t *testing.T) {
+	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/a-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	r, err := passes.Run(m.Graph, passes.Options{Formats: passes.Formats{Rows: "fp8", Keys: "fp4"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := storage.Bound(m.Checkpoint, m.Binding, func(param string) int {
+		if p := m.Graph.Param(param); p.Type.Rank() == 3 {
+			n, _ := p.Type.Shape[0].Value()
+			return int(n)
+		}
+		return 1
+	})
+	for _, c := range []struct {
+		region string
+		kind   Kind
+		kernel string
+	}{
+		{"layers.0.attn.low", Decode, "attn_low_decode"},
+		{"layers.0.attn.low", Prefill, "attn_low_prefill"},
+		{"layers.2.attn.cache", Decode, "attn_cache_decode"},
+		{"layers.1.attn.indexer.topk", Decode, "attn_indexer_topk_merge_decode"},
+		{"layers.0.attn.attend", Decode, "attn_attend_decode"},
+		{"layers.0.attn.mix", Decode, "attn_mix_read_decode"},
+		{"layers.0.ffn.experts", Prefill, "ffn_experts_route_prefill"},
+	} {
+		for _, region := range r.Module.Regions {
+			if region.Name != c.region {
+				continue
+			}
+			launches, err := Lower(&Input{Module: r.Module, Region: region, Kind: c.kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, MaxDecodeRows), Target: Metal})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, l := range launches {
+				if l.Kernel.Name != c.kernel {
+					continue
+				}
+				found = true
+				got, err := msl.Print(l.Kernel)
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join("testdata", c.kernel+".metal")
+				if *update {
+					if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got != string(want) {
+					t.Errorf("%s is not what %s says; look at the difference and run with -update", c.kernel, path)
+				}
+			}
+			if !found {
+				t.Errorf("region %s has no kernel %s", c.region, c.kernel)
+			}
+		}
+	}
+}

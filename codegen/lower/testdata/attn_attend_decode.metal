@@ -1,0 +1,204 @@
+// attn_attend_decode
+//
+// attention over a window and entries with an online softmax, a SIMD group for each few heads
+//
+// Stands for (region attention):
+//   %56 = reshape(%47) {shape = [T, 4, 128]} : tensor<T x 4 x 128 x f32>
+//   %57 = rms_norm(%56) {eps = 1e-06} : tensor<T x 4 x 128 x f32>
+//   %58 = rope(%57, %position) {dims = 64, theta = 10000.0} : tensor<T x 4 x 128 x f32>
+//   %59 = index_range(%position) {first = i-15, count = 16, limit = i+1} : tensor<T x 16 x i32>
+//   %60 = read(%55, %slot, %59) : tensor<T x 16 x 128 x f32>
+//   %61 = einsum(%58, %60) {spec = "thd,tkd->thk"} : tensor<T x 4 x 16 x f32>
+//   %62 = scale(%61) {by = 0.08838834764831843} : tensor<T x 4 x 16 x f32>
+//   %63 = mask(%62, %59) {fill = -inf} : tensor<T x 4 x 16 x f32>
+//   %64 = dequantize @layers.0.attn.attn_sink : tensor<4 x f32>
+//   %65 = sink_softmax(%63, %64) : tensor<T x 4 x 16 x f32>
+//   %66 = einsum(%65, %60) {spec = "thk,tkd->thd"} : tensor<T x 4 x 128 x f32>
+//   %67 = rope(%66, %position) {dims = 64, theta = 10000.0, inverse = true} : tensor<T x 4 x 128 x f32>
+//
+// Launch: threadgroups of 64 threads in SIMD groups of 32 lanes; 0 bytes of threadgroup memory.
+// Schedule: heads per SIMD group = 2 (a key is read and decoded once for them; more need too many registers)
+// Schedule: SIMD groups = 2 (they read the same keys at about the same time)
+// Schedule: keys = not split (they fit one split)
+// Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
+//     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
+//     compilers before Xcode 16 know only the option.
+#include <metal_stdlib>
+
+#pragma METAL fp math_mode(safe)
+#pragma STDC FP_CONTRACT OFF
+
+using namespace metal;
+
+struct Args {
+    device const uint *window;
+    device const float4 *q;
+    device const uint *sink;
+    device float4 *result;
+};
+
+struct Step {
+    int T;
+    int W;
+    int P;
+    int E4;
+    int E128;
+    int token[16];
+    int position[16];
+    int slot[16];
+    int wanted[16];
+    int closing4[16];
+    int closing128[16];
+    float rope0[1024];
+};
+
+[[kernel, max_total_threads_per_threadgroup(64)]]
+void attn_attend_decode(
+    constant Args &args [[buffer(0)]],
+    device const Step &step [[buffer(1)]],
+    uint3 group_position [[threadgroup_position_in_grid]],
+    uint lane_index [[thread_index_in_simdgroup]],
+    uint simd_index [[simdgroup_index_in_threadgroup]])
+{
+    const int group_x = int(group_position.x);
+    const int group_y = int(group_position.y);
+    const int lane = int(lane_index);
+    const int simd_group = int(simd_index);
+    device const uint *window = args.window;
+    device const float4 *q = args.q;
+    device const uint *sink = args.sink;
+    device float4 *result = args.result;
+
+    const int row = group_y;
+    const int position = step.position[row];
+    const int first_key = max(15 - position, 0);
+    const int slot = step.slot[row];
+    const int head = (group_x * 2 + simd_group) * 2;
+    const int q_at = (row * 4 + head) * 32;
+    float4 x = q[q_at + lane];
+
+    // norm
+    const float4 squares = x * x;
+    const float rms = precise::sqrt(simd_sum(squares.x + squares.y + (squares.z + squares.w)) / 128.0f +
+            1e-6f);
+    x /= float4(rms);
+
+    // rotary embedding
+    const int rope_at = row * 64;
+    if (lane >= 16) {
+        const int rotated = lane * 4 - 64;
+        const float cos = step.rope0[rope_at + rotated];
+        const float sin = step.rope0[rope_at + rotated + 1];
+        const float cos_2 = step.rope0[rope_at + (rotated + 2)];
+        const float sin_2 = step.rope0[rope_at + (rotated + 2) + 1];
+        x = float4(x.x * cos - x.y * sin, x.x * sin + x.y * cos, x.z * cos_2 - x.w * sin_2, x.z * sin_2 +
+                x.w * cos_2);
+    }
+    float top = as_type<float>(sink[head]);
+    float sum = 1.0f;
+    float4 mix0 = float4(0.0f);
+    const int q_at_2 = (row * 4 + (head + 1)) * 32;
+    float4 x_2 = q[q_at_2 + lane];
+
+    // norm
+    const float4 squares_2 = x_2 * x_2;
+    const float rms_2 = precise::sqrt(simd_sum(squares_2.x + squares_2.y +
+            (squares_2.z + squares_2.w)) / 128.0f + 1e-6f);
+    x_2 /= float4(rms_2);
+
+    // rotary embedding
+    const int rope_at_2 = row * 64;
+    if (lane >= 16) {
+        const int rotated_2 = lane * 4 - 64;
+        const float cos_3 = step.rope0[rope_at_2 + rotated_2];
+        const float sin_3 = step.rope0[rope_at_2 + rotated_2 + 1];
+        const float cos_4 = step.rope0[rope_at_2 + (rotated_2 + 2)];
+        const float sin_4 = step.rope0[rope_at_2 + (rotated_2 + 2) + 1];
+        x_2 = float4(x_2.x * cos_3 - x_2.y * sin_3, x_2.x * sin_3 + x_2.y * cos_3, x_2.z * cos_4 -
+                x_2.w * sin_4, x_2.z * sin_4 + x_2.w * cos_4);
+    }
+    float top_2 = as_type<float>(sink[head + 1]);
+    float sum_2 = 1.0f;
+    float4 mix0_2 = float4(0.0f);
+    for (int key = first_key; key < 16; key++) {
+        const int window_row = (slot * 512 + ((position - 15 + key) & 0x01ff)) * 50;
+        float4 window4 = float4(0.0f);
+        if (lane * 4 < 64) {
+            const uint codes = window[window_row + lane * 4 / 4];
+            const int block = lane * 4 / 64;
+            const float scale = as_type<float>(((window[window_row + (block / 4 + 48)] >> ((uint(block) &
+                    3u) << 3)) & 255u) << 23);
+            const float element = (as_type<float>(((codes & 255u & 127u) << 20) +
+                    ((codes & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
+                    ((codes & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * ((codes & 255u) < 128u ? 1.0f :
+                    -1.0f) * scale;
+            const float element_2 = (as_type<float>((((codes >> 8) & 255u & 127u) << 20) +
+                    (((codes >> 8) & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
+                    (((codes >> 8) & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * (((codes >> 8) & 255u) < 128u ?
+                    1.0f : -1.0f) * scale;
+            const float element_3 = (as_type<float>((((codes >> 16) & 255u & 127u) << 20) +
+                    (((codes >> 16) & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
+                    (((codes >> 16) & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * (((codes >> 16) & 255u) <
+                    128u ? 1.0f : -1.0f) * scale;
+            const float element_4 = (as_type<float>((((codes >> 24) & 127u) << 20) +
+                    (((codes >> 24) & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
+                    (((codes >> 24) & 127u) < 8u ? 0.015625f : 0.0f)) * ((codes >> 24) < 128u ? 1.0f :
+                    -1.0f) * scale;
+            window4 = float4(element, element_2, element_3, element_4);
+        } else {
+            const int at = window_row + ((lane * 4 - 64) / 2 + 16);
+            const uint pair = window[at];
+            const uint pair_2 = window[at + 1];
+            window4 = float4(as_type<float>(pair << 16), as_type<float>(pair & 0xffff0000u),
+                    as_type<float>(pair_2 << 16), as_type<float>(pair_2 & 0xffff0000u));
+        }
+        float4 x_3 = window4;
+        const float4 products = x * x_3;
+        const float score = simd_sum(products.x + products.y + (products.z + products.w)) * 0.088388346f;
+        const float new_top = fmax(top, score);
+        const float weight = precise::exp(score - new_top);
+        const float shrink = precise::exp(top - new_top);
+        sum = fma(sum, shrink, weight);
+        mix0 = fma(float4(weight), x_3, mix0 * float4(shrink));
+        top = new_top;
+        const float4 products_2 = x_2 * x_3;
+        const float score_2 = simd_sum(products_2.x + products_2.y + (products_2.z +
+                products_2.w)) * 0.088388346f;
+        const float new_top_2 = fmax(top_2, score_2);
+        const float weight_2 = precise::exp(score_2 - new_top_2);
+        const float shrink_2 = precise::exp(top_2 - new_top_2);
+        sum_2 = fma(sum_2, shrink_2, weight_2);
+        mix0_2 = fma(float4(weight_2), x_3, mix0_2 * float4(shrink_2));
+        top_2 = new_top_2;
+    }
+    mix0 /= float4(sum);
+
+    // rotary embedding
+    const int rope_at_3 = row * 64;
+    if (lane >= 16) {
+        const int rotated_3 = lane * 4 - 64;
+        const float cos_5 = step.rope0[rope_at_3 + rotated_3];
+        const float sin_5 = -step.rope0[rope_at_3 + rotated_3 + 1];
+        const float cos_6 = step.rope0[rope_at_3 + (rotated_3 + 2)];
+        const float sin_6 = -step.rope0[rope_at_3 + (rotated_3 + 2) + 1];
+        mix0 = float4(mix0.x * cos_5 - mix0.y * sin_5, mix0.x * sin_5 + mix0.y * cos_5, mix0.z * cos_6 -
+                mix0.w * sin_6, mix0.z * sin_6 + mix0.w * cos_6);
+    }
+    const int to = (row * 4 + head) * 32;
+    result[to + lane] = mix0;
+    mix0_2 /= float4(sum_2);
+
+    // rotary embedding
+    const int rope_at_4 = row * 64;
+    if (lane >= 16) {
+        const int rotated_4 = lane * 4 - 64;
+        const float cos_7 = step.rope0[rope_at_4 + rotated_4];
+        const float sin_7 = -step.rope0[rope_at_4 + rotated_4 + 1];
+        const float cos_8 = step.rope0[rope_at_4 + (rotated_4 + 2)];
+        const float sin_8 = -step.rope0[rope_at_4 + (rotated_4 + 2) + 1];
+        mix0_2 = float4(mix0_2.x * cos_7 - mix0_2.y * sin_7, mix0_2.x * sin_7 + mix0_2.y * cos_7,
+                mix0_2.z * cos_8 - mix0_2.w * sin_8, mix0_2.z * sin_8 + mix0_2.w * cos_8);
+    }
+    const int to_2 = (row * 4 + (head + 1)) * 32;
+    result[to_2 + lane] = mix0_2;
+}

@@ -1,0 +1,230 @@
+// attn_mix_read_decode
+//
+// stream weights from the logits, streams collapsed and normed, a threadgroup a row
+//
+// Stands for (region mix):
+//   %72 = dequantize @layers.0.attn.wo_b.weight : tensor<128 x 128 x f32>
+//   %73 = matmul(%71, %72) : tensor<T x 128 x f32>
+//   %74 = reshape(%27) {shape = [T, 4, 1]} : tensor<T x 4 x 1 x f32>
+//   %75 = reshape(%73) {shape = [T, 1, 128]} : tensor<T x 1 x 128 x f32>
+//   %76 = mul(%74, %75) : tensor<T x 4 x 128 x f32>
+//   %77 = einsum(%34, %7) {spec = "tjk,tjd->tkd"} : tensor<T x 4 x 128 x f32>
+//   %layer0.after_attn = add(%76, %77) : tensor<T x 4 x 128 x f32>
+//   %79 = reshape(%layer0.after_attn) {shape = [T, 512]} : tensor<T x 512 x f32>
+//   %80 = rms_norm(%79) {eps = 1e-06} : tensor<T x 512 x f32>
+//   %81 = dequantize @layers.0.hc_ffn_fn : tensor<24 x 512 x f32>
+//   %82 = matmul(%80, %81) : tensor<T x 24 x f32>
+//   %83 = dequantize @layers.0.hc_ffn_scale : tensor<3 x f32>
+//   %84 = dequantize @layers.0.hc_ffn_base : tensor<24 x f32>
+//   %85 = slice(%82) {axis = -1, count = 4} : tensor<T x 4 x f32>
+//   %86 = slice(%83) {axis = -1, count = 1} : tensor<1 x f32>
+//   %87 = mul(%85, %86) : tensor<T x 4 x f32>
+//   %88 = slice(%84) {axis = -1, count = 4} : tensor<4 x f32>
+//   %89 = add(%87, %88) : tensor<T x 4 x f32>
+//   %90 = sigmoid(%89) : tensor<T x 4 x f32>
+//   %91 = offset(%90) {by = 1e-06} : tensor<T x 4 x f32>
+//   %92 = slice(%82) {axis = -1, from = 4, count = 4} : tensor<T x 4 x f32>
+//   %93 = slice(%83) {axis = -1, from = 1, count = 1} : tensor<1 x f32>
+//   %94 = mul(%92, %93) : tensor<T x 4 x f32>
+//   %95 = slice(%84) {axis = -1, from = 4, count = 4} : tensor<4 x f32>
+//   %96 = add(%94, %95) : tensor<T x 4 x f32>
+//   %97 = sigmoid(%96) : tensor<T x 4 x f32>
+//   %98 = scale(%97) {by = 2.0} : tensor<T x 4 x f32>
+//   %99 = slice(%82) {axis = -1, from = 8, count = 16} : tensor<T x 16 x f32>
+//   %100 = slice(%83) {axis = -1, from = 2, count = 1} : tensor<1 x f32>
+//   %101 = mul(%99, %100) : tensor<T x 16 x f32>
+//   %102 = slice(%84) {axis = -1, from = 8, count = 16} : tensor<16 x f32>
+//   %103 = add(%101, %102) : tensor<T x 16 x f32>
+//   %104 = reshape(%103) {shape = [T, 4, 4]} : tensor<T x 4 x 4 x f32>
+//   %105 = sinkhorn(%104) {iters = 20, eps = 1e-06} : tensor<T x 4 x 4 x f32>
+//   %106 = einsum(%91, %layer0.after_attn) {spec = "tk,tkd->td"} : tensor<T x 128 x f32>
+//   %107 = rms_norm(%106) {eps = 1e-06} : tensor<T x 128 x f32>
+//   %108 = dequantize @layers.0.ffn_norm.weight : tensor<128 x f32>
+//   %109 = mul(%107, %108) : tensor<T x 128 x f32>
+//
+// Launch: threadgroups of 1024 threads in SIMD groups of 32 lanes; 4240 bytes of threadgroup memory.
+// Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
+//     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
+//     compilers before Xcode 16 know only the option.
+#include <metal_stdlib>
+
+#pragma METAL fp math_mode(safe)
+#pragma STDC FP_CONTRACT OFF
+
+using namespace metal;
+
+struct Args {
+    device const float *z_shares;
+    device const float4 *after;
+    device const uint *scale;
+    device const uint *base;
+    device const ushort *norm;
+    device float4 *x;
+    device float *post;
+    device float *comb;
+};
+
+[[kernel, max_total_threads_per_threadgroup(1024)]]
+void attn_mix_read_decode(
+    constant Args &args [[buffer(0)]],
+    uint3 group_position [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]],
+    uint lane_index [[thread_index_in_simdgroup]],
+    uint simd_index [[simdgroup_index_in_threadgroup]])
+{
+    threadgroup float sums[1024];
+    threadgroup float pre[4];
+    threadgroup float partial[32];
+
+    const int group_x = int(group_position.x);
+    const int tid = int(thread_index);
+    const int lane = int(lane_index);
+    const int simd_group = int(simd_index);
+    device const float *z_shares = args.z_shares;
+    device const float4 *after = args.after;
+    device const uint *scale = args.scale;
+    device const uint *base = args.base;
+    device const ushort *norm = args.norm;
+    device float4 *x = args.x;
+    device float *post = args.post;
+    device float *comb = args.comb;
+
+    const int row = group_x;
+
+    // z: SIMD group s adds up the shares of tiles s, s+32 ...
+    float z_part = 0.0f;
+    if (lane <= 24) {
+        for (int tile = simd_group; tile < 4; tile += 32) {
+            z_part += z_shares[(row * 4 + tile) * 25 + lane];
+        }
+    }
+    sums[tid] = z_part;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (simd_group == 0) {
+        float z = 0.0f;
+        z += sums[lane];
+        z += sums[lane + 32];
+        z += sums[lane + 64];
+        z += sums[lane + 96];
+        z += sums[lane + 128];
+        z += sums[lane + 160];
+        z += sums[lane + 192];
+        z += sums[lane + 224];
+        z += sums[lane + 256];
+        z += sums[lane + 288];
+        z += sums[lane + 320];
+        z += sums[lane + 352];
+        z += sums[lane + 384];
+        z += sums[lane + 416];
+        z += sums[lane + 448];
+        z += sums[lane + 480];
+        z += sums[lane + 512];
+        z += sums[lane + 544];
+        z += sums[lane + 576];
+        z += sums[lane + 608];
+        z += sums[lane + 640];
+        z += sums[lane + 672];
+        z += sums[lane + 704];
+        z += sums[lane + 736];
+        z += sums[lane + 768];
+        z += sums[lane + 800];
+        z += sums[lane + 832];
+        z += sums[lane + 864];
+        z += sums[lane + 896];
+        z += sums[lane + 928];
+        z += sums[lane + 960];
+        z += sums[lane + 992];
+        const float squares = simd_shuffle(z, ushort(24));
+        const float inv_rms = precise::rsqrt(squares * 0.001953125f + 1e-6f);
+        const float logit = z * inv_rms;
+        const int index = min(lane, 23);
+        const int part = index < 4 ? 0 : index < 8 ? 1 : 2;
+        const float v = logit * as_type<float>(scale[part]) + as_type<float>(base[index]);
+        const float gate = 1.0f / (1.0f + precise::exp(-v));
+        if (lane < 4) {
+            pre[lane] = gate + 1e-6f;
+        }
+        if (lane >= 4 && lane < 8) {
+            post[row * 4 + (lane - 4)] = gate * 2.0f;
+        }
+
+        // comb: lane i*4+j holds element (i, j)
+        const float element = simd_shuffle(v, ushort(min(lane + 8, 31)));
+        const float fold = fmax(element, simd_shuffle_xor(element, 1));
+        const float fold_2 = fmax(fold, simd_shuffle_xor(fold, 2));
+        float c = precise::exp(element - fold_2);
+        const float fold_3 = c + simd_shuffle_xor(c, 1);
+        const float fold_4 = fold_3 + simd_shuffle_xor(fold_3, 2);
+        c = c / fold_4 + 1e-6f;
+        const float fold_5 = c + simd_shuffle_xor(c, 4);
+        const float fold_6 = fold_5 + simd_shuffle_xor(fold_5, 8);
+        c /= fold_6 + 1e-6f;
+        for (int iteration = 1; iteration < 20; iteration++) {
+            const float fold_7 = c + simd_shuffle_xor(c, 1);
+            const float fold_8 = fold_7 + simd_shuffle_xor(fold_7, 2);
+            c /= fold_8 + 1e-6f;
+            const float fold_9 = c + simd_shuffle_xor(c, 4);
+            const float fold_10 = fold_9 + simd_shuffle_xor(fold_9, 8);
+            c /= fold_10 + 1e-6f;
+        }
+        if (lane < 16) {
+            comb[row * 16 + lane] = c;
+        }
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    float u0 = 0.0f;
+    float u1 = 0.0f;
+    float u2 = 0.0f;
+    float u3 = 0.0f;
+    float squares_2 = 0.0f;
+    const int quad = tid;
+    if (quad < 32) {
+        const float4 h = after[row * 4 * 32 + quad];
+        const float p = pre[0];
+        u0 = fma(p, h.x, u0);
+        u1 = fma(p, h.y, u1);
+        u2 = fma(p, h.z, u2);
+        u3 = fma(p, h.w, u3);
+        const float4 h_2 = after[(row * 4 + 1) * 32 + quad];
+        const float p_2 = pre[1];
+        u0 = fma(p_2, h_2.x, u0);
+        u1 = fma(p_2, h_2.y, u1);
+        u2 = fma(p_2, h_2.z, u2);
+        u3 = fma(p_2, h_2.w, u3);
+        const float4 h_3 = after[(row * 4 + 2) * 32 + quad];
+        const float p_3 = pre[2];
+        u0 = fma(p_3, h_3.x, u0);
+        u1 = fma(p_3, h_3.y, u1);
+        u2 = fma(p_3, h_3.z, u2);
+        u3 = fma(p_3, h_3.w, u3);
+        const float4 h_4 = after[(row * 4 + 3) * 32 + quad];
+        const float p_4 = pre[3];
+        u0 = fma(p_4, h_4.x, u0);
+        u1 = fma(p_4, h_4.y, u1);
+        u2 = fma(p_4, h_4.z, u2);
+        u3 = fma(p_4, h_4.w, u3);
+        squares_2 = fma(u0, u0, squares_2);
+        squares_2 = fma(u1, u1, squares_2);
+        squares_2 = fma(u2, u2, squares_2);
+        squares_2 = fma(u3, u3, squares_2);
+    }
+    const float part_2 = simd_sum(squares_2);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    if (lane == 0) {
+        partial[simd_group] = part_2;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    const float total = partial[0] + partial[1] + partial[2] + partial[3] + partial[4] + partial[5] +
+            partial[6] + partial[7] + partial[8] + partial[9] + partial[10] + partial[11] + partial[12] +
+            partial[13] + partial[14] + partial[15] + partial[16] + partial[17] + partial[18] + partial[19] +
+            partial[20] + partial[21] + partial[22] + partial[23] + partial[24] + partial[25] + partial[26] +
+            partial[27] + partial[28] + partial[29] + partial[30] + partial[31];
+    const float inv = precise::rsqrt(total * 0.0078125f + 1e-6f);
+    const int quad_2 = tid;
+    if (quad_2 < 32) {
+        x[row * 32 + quad_2] = float4(u0 * inv * as_type<float>(uint(norm[quad_2 * 4]) << 16),
+                u1 * inv * as_type<float>(uint(norm[quad_2 * 4 + 1]) << 16),
+                u2 * inv * as_type<float>(uint(norm[quad_2 * 4 + 2]) << 16),
+                u3 * inv * as_type<float>(uint(norm[quad_2 * 4 + 3]) << 16));
+    }
+}
