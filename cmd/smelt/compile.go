@@ -18,6 +18,8 @@ type compileOptions struct {
 	out, target, dump             string
 	cache, keys                   string
 	context, chunk, slots, wanted int
+	memory                        string
+	limit                         int64 // --memory in bytes, 0 for none
 	json                          bool
 }
 
@@ -51,6 +53,7 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 		Example: `  smelt compile examples/storyteller/checkpoint -o storyteller.smelt
   smelt compile CHECKPOINT -o DIR --context 131072 --slots 2
   smelt compile CHECKPOINT -o DIR --cache f32 --dump-dir stages
+  smelt compile CHECKPOINT -o DIR --context 1048576 --memory 192GB
   smelt compile CHECKPOINT -o DIR --json | jq .memory.peak`,
 		Args:              oneCheckpoint,
 		ValidArgsFunction: completeCheckpoint("safetensors"),
@@ -71,6 +74,7 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 	f.IntVar(&o.chunk, "chunk", 0, fmt.Sprintf("most prompt tokens per step (default %d, or the context if that is less)", bundle.DefaultChunk))
 	f.IntVar(&o.slots, "slots", bundle.DefaultSlots, "texts at once")
 	f.IntVar(&o.wanted, "wanted", bundle.DefaultWanted, "most rows of a step whose logits can be asked for")
+	f.StringVar(&o.memory, "memory", "", "refuse a bundle that takes more than this, such as 96GB (a Mac's GPU gets about three quarters of its memory)")
 	f.StringVar(&o.dump, "dump-dir", "", "write the module after each pass into this folder, as NN_pass.ir")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	return cmd
@@ -89,6 +93,13 @@ func (o *compileOptions) check(given func(flag string) bool) error {
 		return fmt.Errorf("--keys %s: expected %s", o.keys, strings.Join(keyFormats, ", "))
 	case given("dump-dir") && o.dump == "":
 		return fmt.Errorf("--dump-dir needs the name of a folder, is empty")
+	}
+	if given("memory") {
+		limit, err := parseBytes(o.memory)
+		if err != nil {
+			return fmt.Errorf("--memory: %w", err)
+		}
+		o.limit = limit
 	}
 	if !given("keys") {
 		o.keys = keyFormats[slices.Index(cacheFormats, o.cache)]
@@ -161,6 +172,9 @@ func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	}
 	b, _, err := bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.checkMemory(b); err != nil {
 		return nil, err
 	}
 	return b, b.Write(o.out)

@@ -85,3 +85,25 @@ func reachOf(p *plan.Plan) string {
 func memoryOf(m Memory) memoryDoc {
 	return memoryDoc{m.Weights, m.Caches, m.Arena, m.Steps, m.Peak(), m.Formula}
 }
+
+// LargestContext is a context length with which the bundle, its other options
+// unchanged, would take at most limit bytes; 0 if none would. It assumes that
+// the arena stays as large as it is, and may be a little short of the largest.
+func (b *Bundle) LargestContext(limit int64) int {
+	const every = 128 // tokens: a multiple of the ratios, so that rows come in whole numbers
+	saved := int64(0)
+	for _, c := range b.Plan.Caches {
+		if rows := int64(c.Capacity) * every / int64(b.Plan.Context); !c.Ring {
+			saved += rows * int64(c.Row.Bytes) * int64(c.Slots)
+		}
+	}
+	over := b.Memory().Peak() - limit
+	if over <= 0 {
+		return b.Plan.Context
+	}
+	if saved == 0 {
+		return 0
+	}
+	fits := int64(b.Plan.Context) - (over+saved-1)/saved*every - every
+	return int(max(fits/every*every, 0))
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"smelt/codegen/bundle"
+)
+
+// byteUnits are the suffixes of --memory, longest first.
+var byteUnits = []struct {
+	suffix string
+	bytes  float64
+}{
+	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"TiB", 1 << 40},
+	{"GB", 1e9}, {"MB", 1e6}, {"TB", 1e12}, {"B", 1}, {"", 1},
+}
+
+// parseBytes reads a size such as 96GB, 107.5GiB or 128000000000.
+func parseBytes(s string) (int64, error) {
+	for _, u := range byteUnits {
+		number, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(v > 0) || v*u.bytes > 1<<62 {
+			break
+		}
+		return int64(v * u.bytes), nil
+	}
+	return 0, fmt.Errorf("expected a size such as 96GB or 107.5GiB, found %q", s)
+}
+
+// checkMemory refuses a bundle that takes more than --memory allows, before
+// anything is written.
+func (o *compileOptions) checkMemory(b *bundle.Bundle) error {
+	if o.limit == 0 {
+		return nil
+	}
+	m := b.Memory()
+	if m.Peak() <= o.limit {
+		return nil
+	}
+	advice := "the weights alone take more; no context fits"
+	if fits := b.LargestContext(o.limit); fits > b.Plan.Chunk {
+		advice = fmt.Sprintf("--context %d would fit", fits)
+	} else if m.Weights < o.limit {
+		advice = "no context fits with this chunk; try a smaller --chunk, or --cache fp8"
+	}
+	return fmt.Errorf("running takes %s (weights %s, caches %s, arena and step blocks %s), --memory allows %s: %s",
+		bytesInWords(m.Peak()), bytesInWords(m.Weights), bytesInWords(m.Caches), bytesInWords(m.Arena+m.Steps), bytesInWords(o.limit), advice)
+}

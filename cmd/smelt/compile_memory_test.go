@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestParseBytes(t *testing.T) {
+	for s, want := range map[string]int64{"96GB": 96e9, "1.5 GiB": 3 << 29, "7": 7, "7B": 7, "2MB": 2e6, "1TiB": 1 << 40} {
+		if got, err := parseBytes(s); err != nil || got != want {
+			t.Errorf("%q is %d (%v), expected %d", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "GB", "-1GB", "0", "many", "1e40", "96 GBs", "nan"} {
+		if got, err := parseBytes(s); err == nil {
+			t.Errorf("%q is read as %d", s, got)
+		}
+	}
+}
+
+// TestCompileMemory: what does not fit is refused with the numbers and a
+// context that does; that one is taken, and nothing is written before.
+func TestCompileMemory(t *testing.T) {
+	fixture, chunk := "../../models/deepseekv4/testdata/fixtures/a-bf16", "16"
+	r := smelt(t, "", "compile", fixture, "-o", filepath.Join(t.TempDir(), "free"), "--chunk", chunk, "--json")
+	var free struct{ Memory struct{ Peak int64 } }
+	if err := json.Unmarshal([]byte(r.out), &free); err != nil || free.Memory.Peak == 0 {
+		t.Fatalf("%v: %s", err, r.out)
+	}
+	out := filepath.Join(t.TempDir(), "bundle")
+	args := []string{"compile", fixture, "-o", out, "--chunk", chunk, "--memory", strconv.FormatInt(free.Memory.Peak-5000, 10)}
+	r = smelt(t, "", args...)
+	m := regexp.MustCompile(`running takes .* --memory allows .*: --context (\d+) would fit`).FindStringSubmatch(r.errors)
+	if r.status == 0 || m == nil {
+		t.Fatalf("status %d, %s", r.status, r.errors)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a refused bundle was written")
+	}
+	if r := smelt(t, "", append(args, "--context", m[1])...); r.status != 0 {
+		t.Errorf("--context %s: %s", m[1], r.errors)
+	}
+	if r := smelt(t, "", append(args, "--memory", "1MB")...); r.status == 0 || !strings.Contains(r.errors, "the weights alone take more") {
+		t.Errorf("status %d, %s", r.status, r.errors)
+	}
+}
