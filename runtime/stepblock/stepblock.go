@@ -20,6 +20,8 @@ type Filler struct {
 	freqs   [][]float64
 	closing map[int][]int32 // rows that close a block, by ratio
 	symbols map[string]int64
+	ropes   []string // names of the fields, made once
+	ends    []string
 }
 
 // New prepares a filler.
@@ -28,11 +30,13 @@ func New(s *lower.Step) *Filler {
 	for _, field := range s.Layout.Fields {
 		f.offsets[field.Name] = s.Layout.Offset(field.Name)
 	}
-	for _, r := range s.Ropes {
+	for i, r := range s.Ropes {
 		f.freqs = append(f.freqs, r.Attr.Frequencies())
+		f.ropes = append(f.ropes, lower.RopeTable(i))
 	}
 	for _, r := range s.Closing {
 		f.closing[r] = make([]int32, 0, s.MaxRows)
+		f.ends = append(f.ends, lower.ClosingField(r))
 	}
 	return f
 }
@@ -58,11 +62,11 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int) error {
 	for i, w := range wanted {
 		f.putInt(block, "wanted", i, int32(w))
 	}
-	for _, ratio := range f.step.Closing {
+	for n, ratio := range f.step.Closing {
 		f.closing[ratio] = f.closing[ratio][:0]
 		for i, r := range rows {
 			if (int(r.Position)+1)%ratio == 0 {
-				f.putInt(block, lower.ClosingField(ratio), len(f.closing[ratio]), int32(i))
+				f.putInt(block, f.ends[n], len(f.closing[ratio]), int32(i))
 				f.closing[ratio] = append(f.closing[ratio], int32(i))
 			}
 		}
@@ -109,7 +113,7 @@ func (f *Filler) symbol(s ir.Symbol, rows []ir.Row, wanted []int) int32 {
 // reference.
 func (f *Filler) rope(block []byte, i int, rows []ir.Row) {
 	r := f.step.Ropes[i]
-	at := f.offsets[lower.RopeTable(i)]
+	at := f.offsets[f.ropes[i]]
 	if r.Ratio == 0 {
 		for n, row := range rows {
 			f.angles(block[at+4*n*r.Attr.Dims:], i, float64(row.Position))
