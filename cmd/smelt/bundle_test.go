@@ -22,6 +22,9 @@ func compileTo(t *testing.T, checkpoint string, flags ...string) string {
 
 func compileJSON(t *testing.T, args ...string) (r bundleReport) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+	}
 	decodeStrictly(t, smelt(t, "", append([]string{"compile", "--json"}, args...)...).succeeds(t), &r)
 	return r
 }

@@ -26,6 +26,9 @@ func TestParseBytes(t *testing.T) {
 // TestCompileMemory: what does not fit is refused with the numbers and a
 // context that does; that one is taken, and nothing is written before.
 func TestCompileMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+	}
 	fixture, chunk := "../../models/deepseekv4/testdata/fixtures/a-bf16", "16"
 	r := smelt(t, "", "compile", fixture, "-o", filepath.Join(t.TempDir(), "free"), "--chunk", chunk, "--json")
 	var free struct{ Memory struct{ Peak int64 } }
