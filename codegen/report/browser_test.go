@@ -24,6 +24,9 @@ import (
 func browse(t *testing.T, page []byte, hash string) (dom, console string) {
 	t.Helper()
 	var browser string
+	if testing.Short() {
+		t.Skip("the page in a browser: not with -short")
+	}
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {
 			browser = path
