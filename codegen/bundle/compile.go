@@ -69,15 +69,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	if err != nil {
 		return nil, stages, err
 	}
-	lead := map[string]int{}
-	for _, p := range s.Graph.Params {
-		lead[p.Name] = 1
-		if p.Type.Rank() == 3 {
-			n, _ := p.Type.Shape[0].Value()
-			lead[p.Name] = int(n)
-		}
-	}
-	params := storage.Bound(s.Checkpoint, s.Binding, func(name string) int { return lead[name] })
+	params := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
 	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: lower.Metal})
 	if err != nil {
 		return nil, stages, err

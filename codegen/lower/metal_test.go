@@ -26,13 +26,7 @@ func TestMetal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := storage.Bound(m.Checkpoint, m.Binding, func(param string) int {
-		if p := m.Graph.Param(param); p.Type.Rank() == 3 {
-			n, _ := p.Type.Shape[0].Value()
-			return int(n)
-		}
-		return 1
-	})
+	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
 	for _, c := range []struct {
 		region string
 		kind   Kind

@@ -34,13 +34,7 @@ func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := storage.Bound(m.Checkpoint, m.Binding, func(param string) int {
-		if p := m.Graph.Param(param); p.Type.Rank() == 3 {
-			n, _ := p.Type.Shape[0].Value()
-			return int(n)
-		}
-		return 1
-	})
+	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
 	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
 		step := NewStep(r.Module, rows)
 		for _, region := range r.Module.Regions {

@@ -26,13 +26,7 @@ func built(t testing.TB, o Options) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := storage.Bound(m.Checkpoint, m.Binding, func(name string) int {
-		if p := m.Graph.Param(name); p.Type.Rank() == 3 {
-			n, _ := p.Type.Shape[0].Value()
-			return int(n)
-		}
-		return 1
-	})
+	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
 	o.Target = lower.Metal
 	p, err := Build(r.Module, params, o)
 	if err != nil {

@@ -1,14 +1,23 @@
 package storage
 
 import (
+	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
 )
 
-// Bound describes the parameters of a binding. Extents count files in the
-// order of ck.Files.
-func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, lead func(param string) int) Parameters {
+// Bound describes the parameters of a graph as a binding has them. Extents
+// count files in the order of ck.Files.
+func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) Parameters {
+	leads := map[string]int{}
+	for _, p := range graph.Params {
+		leads[p.Name] = 1
+		if p.Type.Rank() == 3 {
+			n, _ := p.Type.Shape[0].Value() // the verifier knows parameters are constant
+			leads[p.Name] = int(n)
+		}
+	}
 	files := map[*safetensors.File]int{}
 	for i, f := range ck.Files {
 		files[f] = i
@@ -22,7 +31,7 @@ func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, lead func(param str
 	out := Parameters{}
 	for i := range b.Params {
 		p := &b.Params[i]
-		q := &Parameter{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Lead: lead(p.Name)}
+		q := &Parameter{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Lead: leads[p.Name]}
 		if p.Integer {
 			q.Integer = encoding.DType(p.Encoding())
 		} else {
