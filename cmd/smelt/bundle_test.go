@@ -59,6 +59,9 @@ func tree(t *testing.T, dir string) map[string]string {
 }
 
 func TestCompileGolden(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+	}
 	for name, checkpoint := range checkpoints(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "bundle")
@@ -224,7 +227,7 @@ func TestBundleRefuses(t *testing.T) {
 		alone  bool // the checkpoint is not needed to notice
 		want   []string
 	}{
-		{"another version", edit(bundle, "bundle.json", `"format": 1`, `"format": 7`), true, []string{"bundle.json", "format is 7, this smelt reads 1"}},
+		{"another version", edit(bundle, "bundle.json", `"format":1`, `"format":7`), true, []string{"bundle.json", "format is 7, this smelt reads 1"}},
 		{"cut off", cut(bundle, "bundle.json"), true, []string{"bundle.json", "compile the bundle again"}},
 		{"a field of the future", edit(bundle, "bundle.json", `"target"`, `"tarjet"`), true, []string{"bundle.json", "tarjet"}},
 		{"no plan", remove(bundle, "plan.ir"), true, []string{"plan.ir", "no such file"}},

@@ -62,7 +62,10 @@ func cacheFormula(p *plan.Plan) string {
 			logs[rows] += row
 		}
 	}
-	terms := []string{fmt.Sprintf("%d + %d*chunk", rings, perChunk)}
+	var terms []string
+	if perChunk > 0 {
+		terms = append(terms, fmt.Sprintf("%d + %d*chunk", rings, perChunk))
+	}
 	if perToken > 0 {
 		terms = append(terms, fmt.Sprintf("%d*context", perToken))
 	}
