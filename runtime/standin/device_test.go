@@ -386,3 +386,35 @@ func TestCompanions(t *testing.T) {
 	}
 	p.report()
 }
+
+// TestAddressSpaces lets clang look at every kernel of every fixture with real
+// address spaces, without running it.
+func TestAddressSpaces(t *testing.T) {
+	c, err := standin.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, dir := range list(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			m, err := deepseekv4.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			b, _, err := bundle.Compile(bundle.Source{Name: "m", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range b.Plan.Kernels {
+				source, err := b.Metal(k.Name)
+				if err == nil {
+					err = c.Check(k.Name+".metal", source)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
