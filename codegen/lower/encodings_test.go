@@ -1,0 +1,140 @@
+package lower
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"smelt/codegen/storage"
+	"smelt/ir"
+	"smelt/ir/encoding"
+	"smelt/ir/text"
+)
+
+// TestEncodings multiplies by matrices in every encoding, at every skew of
+// their planes, through the decode and the prefill kernels: sizes straddle the
+// tiles' edges, and a row's result is the same bits alone.
+func TestEncodings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for i, e := range encoding.All() {
+		if e.Name() == "f64" {
+			continue
+		}
+		t.Run(e.Name(), func(t *testing.T) {
+			n, k := []int{1, 5, 31, 33, 65, 70}[i%6], 256
+			product := newProduct(t, rng, e, n, k, i%16)
+			for kind, rows := range map[Kind]int{Decode: 1 + i%6, Prefill: []int{1, 32, 35}[i%3]} {
+				product.check(t, kind, rows)
+			}
+		})
+	}
+}
+
+// product is y = x . w for a matrix in some encoding.
+type product struct {
+	in     *Input
+	x, y   *ir.Value
+	n, k   int
+	weight []float64 // decoded
+	planes map[encoding.Role][]byte
+	input  []float32
+}
+
+func newProduct(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int) *product {
+	t.Helper()
+	m, err := text.Parse("product", fmt.Sprintf(`module @product
+symbol T = rows
+input %%token : tensor<T x i32>
+param @table : tensor<4 x %d x f32>
+param @w : tensor<%d x %d x f32>
+%%t = dequantize @table : tensor<4 x %d x f32>
+%%x = take_rows(%%t, %%token) : tensor<T x %d x f32>
+region linear @layers.0.product {
+  %%d = dequantize @w : tensor<%d x %d x f32>
+  %%y = matmul(%%x, %%d) : tensor<T x %d x f32>
+} yields %%y
+return %%y
+`, k, n, k, k, k, n, k, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := m.Body(m.Regions[0])
+	p := &product{x: body[1].Args[0], y: body[1].Result, n: n, k: k, planes: map[encoding.Role][]byte{}}
+	values := make([]float64, n*k)
+	for i := range values {
+		values[i] = rng.NormFloat64()
+	}
+	stored, err := encoding.Encode(e, values, n, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := storage.Piece{Rows: n}
+	for i, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+		p.planes[r] = stored.Of(r)
+		at := storage.Extent{Offset: int64((skew + 5*i) % 16), Bytes: int64(len(stored.Of(r)))}
+		*[]*storage.Extent{&piece.Weight, &piece.Scales, &piece.Biases}[i] = at
+	}
+	row := make([]float64, k)
+	for r := range n {
+		encoding.Decode(e, row, stored, r)
+		p.weight = append(p.weight, row...)
+	}
+	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, 64), Target: Metal,
+		Params: storage.Parameters{"w": {Name: "w", Rows: n, Cols: k, Lead: 1, Encoding: e, Pieces: []storage.Piece{piece}}}}
+	p.input = normals(rng, 64*k)
+	return p
+}
+
+// run multiplies rows [from, from+rows) of the input.
+func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
+	t.Helper()
+	in := *p.in
+	in.Kind = kind
+	launches, err := Lower(&in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := newMemory(&in, make([]ir.Row, rows))
+	mem.values[p.x] = floatBytes(p.input[from*p.k : (from+rows)*p.k])
+	for _, l := range launches {
+		for _, a := range l.Args {
+			if a.Weight == nil {
+				continue
+			}
+			// Words are read from the aligned address before the first byte on.
+			at := in.Params["w"].Pieces[0].Plane(a.Weight.Role).Skew() % a.Weight.Align
+			plane := append(make([]byte, at), p.planes[a.Weight.Role]...)
+			for len(plane)%a.Weight.Align != 0 { // the rest of the word that holds the last byte
+				plane = append(plane, 0xff)
+			}
+			mem.weights[weightPlane{"w", a.Weight.Role}] = plane
+		}
+	}
+	mem.run(t, launches)
+	return floats(mem.values[p.y])
+}
+
+func (p *product) check(t *testing.T, kind Kind, rows int) {
+	t.Helper()
+	got := p.run(t, kind, 0, rows)
+	for r := range rows {
+		for j := range p.n {
+			sum, size := 0.0, 0.0
+			for c := range p.k {
+				v := p.weight[j*p.k+c] * float64(p.input[r*p.k+c])
+				sum += v
+				size += math.Abs(v)
+			}
+			if d := math.Abs(float64(got[r*p.n+j]) - sum); !(d <= 4e-6*size) {
+				t.Fatalf("%s, %d rows: row %d, output %d is %v, exactly %v (sum of magnitudes %v)", kind, rows, r, j, got[r*p.n+j], sum, size)
+			}
+		}
+	}
+	alone := p.run(t, kind, rows-1, 1)
+	for j, v := range alone {
+		if v != got[(rows-1)*p.n+j] {
+			t.Fatalf("%s: output %d of the last of %d rows is %v, alone %v", kind, j, rows, got[(rows-1)*p.n+j], v)
+		}
+	}
+}
