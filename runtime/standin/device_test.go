@@ -333,8 +333,12 @@ func TestEdges(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(fixtures, "a-bf16")
 			p := newPair(t, dir, f, bundle.Options{Context: 4096, Chunk: 128, Wanted: 2, Slots: 1}, Options{})
+			edges := []struct{ from, to int }{{2, 7}, {125, 131}, {505, 519}, {2038, 2060}}
+			if f.Rows == "f32" {
+				edges = edges[:3] // the last takes a minute; quantised caches go there
+			}
 			at := 0
-			for _, edge := range []struct{ from, to int }{{2, 7}, {125, 131}, {505, 519}, {2038, 2060}} {
+			for _, edge := range edges {
 				p.feed(false, 0, at, random(at, edge.from-at, p.m.Config.VocabSize))
 				p.feed(true, 0, edge.from, random(edge.from, edge.to-edge.from, p.m.Config.VocabSize))
 				at = edge.to
@@ -387,14 +391,17 @@ func TestCompanions(t *testing.T) {
 	p.report()
 }
 
-// TestAddressSpaces lets clang look at every kernel of every fixture with real
-// address spaces, without running it.
+// TestAddressSpaces lets clang look at every kernel of the repository's fixtures
+// with real address spaces, without running it.
 func TestAddressSpaces(t *testing.T) {
 	c, err := standin.Find()
 	if err != nil {
 		t.Skip(err)
 	}
 	for _, dir := range list(t) {
+		if !strings.HasPrefix(dir, fixtures) {
+			continue // the same shapes and encodings under other names
+		}
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			m, err := deepseekv4.Open(dir)
