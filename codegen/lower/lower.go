@@ -55,7 +55,7 @@ type Arg struct {
 // WeightArg is the address of a stored plane, aligned down to Align bytes (a
 // kernel that loads words is told by how many bits to shift). Of a parameter in
 // pieces it is the lowest of the pieces' addresses, and Table the table of
-// them: for piece i an i64, the bytes from that address to piece i's first byte.
+// them: for piece i an i64, the bytes from that address to its first row.
 type WeightArg struct {
 	Param string
 	Role  encoding.Role

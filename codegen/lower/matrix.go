@@ -75,6 +75,15 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 	if int64(m.rowWords)*int64(p.Rows+p.Pieces[0].StoredFirst) >= 1<<31-1 || m.pieces > 1 {
 		m.index = kernel.I64
 	}
+	if m.pieces > 1 {
+		for i := range p.Pieces {
+			for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+				if _, err := p.Start(i, r); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
 	m.words = u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U32))
 	if skew := p.Pieces[0].Weight.Skew() % 4; skew > 0 && m.pieces == 1 {
 		m.shift = u.shift(name+"_shift", param)
@@ -144,8 +153,8 @@ func (m *matrix) open(lead *kernel.Expr) *opened {
 		lead = i32(0)
 	}
 	at := m.u.Let("piece", m.table.At(lead))
-	o.row0 = i32(first) // pieces of one parameter begin at the same stored row, or the fragment is not built
-	o.word = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, 4)).Add(kernel.C(kernel.I64, float64(first*m.rowWords))))
+	o.row0 = i32(0) // the tables say where each piece's first row begins
+	o.word = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, 4)))
 	if m.anySkew() {
 		o.shift = m.u.Let("shift", at.Rem(kernel.C(kernel.I64, 4)).To(kernel.U32).Mul(kernel.U(8)))
 	}

@@ -84,6 +84,25 @@ func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
 	return 0, nil
 }
 
+// Start is where in its file the first row of piece i begins in a plane. Pieces
+// may be runs of rows of one stored matrix, such as gate and up of each expert
+// in one tensor. Planes that hold a factor for several rows must begin at one.
+func (p *Parameter) Start(i int, r encoding.Role) (int64, error) {
+	pc := p.Pieces[i]
+	row, err := p.RowBytes(r)
+	if err != nil || pc.StoredFirst == 0 {
+		return pc.Plane(r).Offset, err
+	}
+	every := 1
+	if u, err := encoding.UnpackOf(p.Encoding); err == nil && r != encoding.Weight && u.Scale != nil {
+		every = u.Scale.GroupRows
+	}
+	if pc.StoredFirst%every != 0 {
+		return 0, fmt.Errorf("parameter @%s: piece %d begins at stored row %d, within a block of %d rows that share a scale", p.Name, i, pc.StoredFirst, every)
+	}
+	return pc.Plane(r).Offset + int64(pc.StoredFirst/every)*int64(row), nil
+}
+
 // Bytes is the size of the parameter in its encoding.
 func (p *Parameter) Bytes() int64 {
 	var n int64

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
@@ -253,11 +254,18 @@ func (d *Device) weight(w lower.WeightArg) (standin.Addr, error) {
 	if err != nil {
 		return 0, err
 	}
-	first := d.place(p.Pieces[0], w.Role)
-	for _, pc := range p.Pieces {
-		first = min(first, d.place(pc, w.Role))
+	if len(p.Pieces) == 1 {
+		return d.place(p.Pieces[0], w.Role) &^ standin.Addr(w.Align-1), nil
 	}
-	first &^= standin.Addr(w.Align - 1)
+	starts := make([]standin.Addr, len(p.Pieces))
+	for i, pc := range p.Pieces {
+		at, err := p.Start(i, w.Role)
+		if err != nil {
+			return 0, err
+		}
+		starts[i] = d.files[pc.Plane(w.Role).File] + standin.Addr(at)
+	}
+	first := slices.Min(starts) &^ standin.Addr(w.Align-1)
 	if !w.Table {
 		return first, nil
 	}
@@ -265,8 +273,8 @@ func (d *Device) weight(w lower.WeightArg) (standin.Addr, error) {
 		return at, nil
 	}
 	var table []byte
-	for _, pc := range p.Pieces {
-		table = binary.LittleEndian.AppendUint64(table, uint64(d.place(pc, w.Role))-uint64(first))
+	for _, at := range starts {
+		table = binary.LittleEndian.AppendUint64(table, uint64(at-first))
 	}
 	at, err := d.host.Alloc(len(table), poisonByte)
 	if err != nil {
