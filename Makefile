@@ -16,6 +16,7 @@ export FUZZTIME
 .PHONY: demo test build fuzz bench
 
 demo: build
+	@.ci/need llvm || echo 'going on without the CPU device'
 	@go=$$(.ci/need go) && CGO_ENABLED=0 "$$go" run ./examples/storyteller
 	@echo; echo 'More: bin/smelt run examples/storyteller/checkpoint --prompt "The old woman" --echo'
 

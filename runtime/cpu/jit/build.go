@@ -1,0 +1,104 @@
+package jit
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Module is one module of LLVM IR with the name errors call it.
+type Module struct {
+	Name, IR string
+}
+
+// Build is what CompileAll made.
+type Build struct {
+	Objects [][]byte // one for each module, in their order
+
+	Hits, Misses int // objects from the cache, and compiled
+
+	Elapsed   time.Duration // of the whole
+	Compiling time.Duration // in the compiler, summed over workers
+
+	// CacheError is the first that kept an object from being kept. It costs
+	// time, nothing else.
+	CacheError error
+}
+
+// CompileAll compiles modules with so many workers (at least 1), each module
+// only if the cache does not have it. A nil cache has nothing and keeps nothing.
+// If modules fail the error is that of the first one in their order, and none
+// after it is started once it is known.
+func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*Build, error) {
+	start := time.Now()
+	results := make([]result, len(modules))
+	var next atomic.Int64
+	var failed atomic.Bool
+	var group sync.WaitGroup
+	for range min(max(workers, 1), len(modules)) {
+		group.Go(func() {
+			// Modules start in order: whatever comes before one that failed
+			// has started, and ends.
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= len(modules) {
+					return
+				}
+				results[i] = l.build(modules[i], o, c)
+				if results[i].err != nil {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	group.Wait()
+	b := &Build{Objects: make([][]byte, len(modules))}
+	for i, r := range results {
+		if r.err != nil {
+			return nil, r.err
+		}
+		b.add(i, r)
+	}
+	b.Elapsed = time.Since(start)
+	return b, nil
+}
+
+// result is one module's way through build.
+type result struct {
+	object    []byte
+	hit       bool
+	compiling time.Duration
+	cacheErr  error
+	err       error
+}
+
+func (b *Build) add(i int, r result) {
+	b.Objects[i] = r.object
+	if r.hit {
+		b.Hits++
+	} else {
+		b.Misses++
+	}
+	b.Compiling += r.compiling
+	if b.CacheError == nil {
+		b.CacheError = r.cacheErr
+	}
+}
+
+// build takes a module from the cache or compiles it.
+func (l *LLVM) build(m Module, o Options, c *Cache) (r result) {
+	var key Key
+	if c != nil {
+		key = l.Key(m.IR, o)
+		if r.object, r.hit = c.Get(key); r.hit {
+			return r
+		}
+	}
+	start := time.Now()
+	r.object, r.err = l.Compile(m.Name, m.IR, o)
+	r.compiling = time.Since(start)
+	if r.err == nil && c != nil {
+		r.cacheErr = c.Put(key, r.object)
+	}
+	return r
+}
