@@ -5,11 +5,11 @@ import (
 	"regexp"
 )
 
-// Limits of a threadgroup on the machines kernels are for (Metal feature set
-// tables: 1024 threads, 32 KB).
+// Limits of a threadgroup on any machine kernels are for. Of threadgroup memory
+// a CPU's second level of cache is the most; what a target has, lowering checks.
 const (
 	maxThreads = 1024
-	maxShared  = 32 << 10
+	maxShared  = 1 << 20
 )
 
 // Verify checks a kernel: every expression has the type its operation's rule

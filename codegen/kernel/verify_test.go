@@ -121,7 +121,7 @@ func TestRules(t *testing.T) {
 		// schedule
 		{"schedule 64 32", "schedule 60 32", "multiple"},
 		{"schedule 64 32", "schedule 2048 32", "at most 1024"},
-		{"shared tile f32 64", "shared tile f32 8192", "threadgroup memory"},
+		{"shared tile f32 64", "shared tile f32 262144", "threadgroup memory"},
 		// uniform control flow
 		{"  barrier\n", "  if (%lane < 16) {\n    barrier\n  }\n", "a barrier stands where"},
 		{"  barrier\n", "  if (%simd == 0) {\n    barrier\n  }\n", "SIMD groups of a threadgroup"},

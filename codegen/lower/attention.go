@@ -88,17 +88,25 @@ func (a *attention) allVisible() bool { return a.Entries != "" && a.Selected == 
 
 // Bounds of schedules.
 const (
-	maxHeads  = 2   // of a SIMD group, for which it holds queries and mixes
-	maxGroups = 4   // SIMD groups of a threadgroup
+	maxGroups = 4   // SIMD groups of a threadgroup, if the target has as many
 	wide      = 512 // elements of a vector; of wider ones a SIMD group holds one head's
 )
 
+// attentionHeads is how many heads a SIMD group works on, for which it holds
+// queries and mixes: in registers, or in a core's first level of cache.
+func (t Target) attentionHeads() int {
+	if t.Vector > 0 {
+		return 4
+	}
+	return 2
+}
+
 func (a *attention) schedule() {
-	a.heads = maxHeads
-	if a.Dim > wide || a.Heads%maxHeads != 0 {
+	a.heads = divisor(a.Heads, a.in.Target.attentionHeads())
+	if a.Dim > wide {
 		a.heads = 1
 	}
-	a.groups = divisor(a.Heads/a.heads, maxGroups)
+	a.groups = divisor(a.Heads/a.heads, a.in.Target.groups(maxGroups))
 	if a.in.Kind == Prefill {
 		return
 	}
@@ -212,7 +220,7 @@ func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr,
 // merge combines the splits of each head, a SIMD group for one head of a row.
 // Splits are taken in ascending order, so that the bits depend on the row alone.
 func (a *attention) merge() (Launch, error) {
-	groups := divisor(a.Heads, maxGroups)
+	groups := divisor(a.Heads, a.in.Target.groups(maxGroups))
 	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: groups * a.in.Target.SimdWidth},
 		a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a SIMD group for each head")...)
 	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Read)

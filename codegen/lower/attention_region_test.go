@@ -110,17 +110,19 @@ func TestAttentionRegions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, kind := range []Kind{Decode, Prefill} {
-			if kind == Decode && len(rows) > MaxDecodeRows {
-				continue
-			}
-			top, out := runAttentionRegions(t, m, kind, tables, rows, history)
-			if ids, _ := want[0].Ints(); !slices.Equal(top, ids) {
-				t.Fatalf("%s, rows %v: chose %v, want %v", kind, rows, top, ids)
-			}
-			for i, w := range want[1].Dense() {
-				if !(math.Abs(float64(out[i])-w) <= 2e-5) {
-					t.Fatalf("%s, rows %v: element %d is %v, want %v", kind, rows, i, out[i], w)
+		for _, target := range targets {
+			for _, kind := range []Kind{Decode, Prefill} {
+				if kind == Decode && len(rows) > MaxDecodeRows {
+					continue
+				}
+				top, out := runAttentionRegions(t, m, target, kind, tables, rows, history)
+				if ids, _ := want[0].Ints(); !slices.Equal(top, ids) {
+					t.Fatalf("%s, %s, rows %v: chose %v, want %v", target.Name, kind, rows, top, ids)
+				}
+				for i, w := range want[1].Dense() {
+					if !(math.Abs(float64(out[i])-w) <= 2e-5) {
+						t.Fatalf("%s, %s, rows %v: element %d is %v, want %v", target.Name, kind, rows, i, out[i], w)
+					}
 				}
 			}
 		}
@@ -152,9 +154,9 @@ func attentionTables(m *ir.Module) map[string]tensor.Matrix {
 }
 
 // runAttentionRegions runs the module's regions after a step's appends.
-func runAttentionRegions(t *testing.T, m *ir.Module, kind Kind, tables map[string]tensor.Matrix, rows []ir.Row, history map[int32][]int32) (top []int32, out []float32) {
+func runAttentionRegions(t *testing.T, m *ir.Module, target Target, kind Kind, tables map[string]tensor.Matrix, rows []ir.Row, history map[int32][]int32) (top []int32, out []float32) {
 	t.Helper()
-	in := &Input{Module: m, Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 64), Target: Metal}
+	in := &Input{Module: m, Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 64), Target: target}
 	in.Params = storage.Parameters{"sink": {Name: "sink", Rows: 1, Cols: 4, Lead: 1, Encoding: encoding.Plain{DType: encoding.F32}, Pieces: []storage.Piece{{Rows: 1}}}}
 	mem := newMemory(in, rows)
 	row := func(table string, token int32) []float32 {

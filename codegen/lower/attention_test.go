@@ -18,6 +18,7 @@ import (
 
 // attentionCase is an attention of random content.
 type attentionCase struct {
+	target      Target
 	kind        Kind
 	heads, dim  int
 	rotated     int // dimensions
@@ -45,7 +46,7 @@ type attentionTest struct {
 }
 
 func (c attentionCase) String() string {
-	return fmt.Sprintf("%s %dx%d/%d window %d ratio %d k %d rows %v", c.kind, c.heads, c.dim, c.rotated, c.size, c.ratio, c.k, c.rows)
+	return fmt.Sprintf("%s %s %dx%d/%d window %d ratio %d k %d rows %v", c.target.Name, c.kind, c.heads, c.dim, c.rotated, c.size, c.ratio, c.k, c.rows)
 }
 
 // newAttentionTest fills memory: what belongs to a slot and position depends
@@ -69,7 +70,7 @@ func newAttentionTest(t *testing.T, c attentionCase) *attentionTest {
 			a.view.Ratio = c.ratio
 		}
 	}
-	a.in = testInput(a.view.Rope, c.kind, "attention")
+	a.in = testInput(c.target, a.view.Rope, c.kind, "attention")
 	a.in.Params = storage.Parameters{"sink": {Name: "sink", Rows: 1, Cols: c.heads, Lead: 1, Encoding: encoding.Plain{DType: encoding.F32}, Pieces: []storage.Piece{{Rows: 1}}}}
 	a.mem = newMemory(a.in, c.rows)
 	a.sinks = normals(rand.New(rand.NewPCG(1, 1)), c.heads)
@@ -222,7 +223,7 @@ func slotRows(slot int32, positions ...int32) (rows []ir.Row) {
 func TestAttention(t *testing.T) {
 	mixed := slices.Concat(slotRows(0, 0, 1), slotRows(2, 4), slotRows(1, 15, 16, 17), slotRows(3, 63))
 	long := slices.Concat(slotRows(0, 127), slotRows(1, 128), slotRows(2, 129), slotRows(3, 300), slotRows(4, 85, 86, 87))
-	for _, c := range []attentionCase{
+	for i, c := range []attentionCase{
 		{heads: 4, dim: 128, rotated: 64, size: 16, rows: mixed},
 		{heads: 4, dim: 128, rotated: 64, size: 128, rows: long},
 		{heads: 2, dim: 32, rotated: 16, size: 150, rows: long},
@@ -238,9 +239,15 @@ func TestAttention(t *testing.T) {
 		{heads: 2, dim: 512, rotated: 64, size: 5, ratio: 4, rows: mixed, sink: 30},
 		{heads: 1, dim: 544, rotated: 544, size: 5, rows: mixed, sink: -60},
 	} {
-		for _, c.kind = range []Kind{Decode, Prefill} {
-			a := newAttentionTest(t, c)
-			a.check(t, a.run(t))
+		for n, target := range targets {
+			c.target = target
+			for _, c.kind = range []Kind{Decode, Prefill} {
+				if n > 0 && i%2 != int(c.kind) {
+					continue
+				}
+				a := newAttentionTest(t, c)
+				a.check(t, a.run(t))
+			}
 		}
 	}
 }
@@ -254,17 +261,19 @@ func TestAttentionRowsAlone(t *testing.T) {
 		{heads: 4, dim: 64, rotated: 16, size: 16, ratio: 4, k: 80, rows: rows},
 		{heads: 2, dim: 32, rotated: 16, size: 200, rows: rows},
 	} {
-		for _, c.kind = range []Kind{Decode, Prefill} {
-			c.rows = rows
-			a := newAttentionTest(t, c)
-			together := a.run(t)
-			a.check(t, together)
-			for r := range rows {
-				c.rows = rows[r : r+1]
-				alone := newAttentionTest(t, c).run(t)
-				n := c.heads * c.dim
-				if !sameBits(alone, together[r*n:(r+1)*n]) {
-					t.Errorf("%s: row %d of %v differs from the row alone", c, r, rows)
+		for _, c.target = range targets {
+			for _, c.kind = range []Kind{Decode, Prefill} {
+				c.rows = rows
+				a := newAttentionTest(t, c)
+				together := a.run(t)
+				a.check(t, together)
+				for r := range rows {
+					c.rows = rows[r : r+1]
+					alone := newAttentionTest(t, c).run(t)
+					n := c.heads * c.dim
+					if !sameBits(alone, together[r*n:(r+1)*n]) {
+						t.Errorf("%s: row %d of %v differs from the row alone", c, r, rows)
+					}
 				}
 			}
 		}
@@ -276,7 +285,7 @@ func sameBits(a, b []float32) bool {
 }
 
 func TestAttentionRefuses(t *testing.T) {
-	c := attentionCase{heads: 2, dim: 30, rotated: 2, size: 4, rows: slotRows(0, 0)}
+	c := attentionCase{target: Metal, heads: 2, dim: 30, rotated: 2, size: 4, rows: slotRows(0, 0)}
 	a := newAttentionTest(t, c)
 	if _, err := a.in.attention(a.view); err == nil {
 		t.Error("vectors of 30 elements were accepted")

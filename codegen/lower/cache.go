@@ -9,7 +9,7 @@ import (
 	"smelt/passes/fusion"
 )
 
-// cacheGroups is the SIMD groups of a threadgroup. Each finishes a vector of
+// cacheGroups is the most SIMD groups of a threadgroup. Each finishes a vector of
 // its own; wide pooled vectors are pooled by several, a run of channels each.
 const cacheGroups = 4
 
@@ -37,8 +37,9 @@ type cacheEntry struct {
 }
 
 func (in *Input) cache(c *fusion.Cache) ([]Launch, error) {
-	s := kernel.Schedule{Threads: cacheGroups * in.Target.SimdWidth, Settings: []kernel.Setting{
-		{Name: "vectors per threadgroup", Value: fmt.Sprint(cacheGroups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
+	groups := in.Target.groups(cacheGroups)
+	s := kernel.Schedule{Threads: groups * in.Target.SimdWidth, Settings: []kernel.Setting{
+		{Name: "vectors per threadgroup", Value: fmt.Sprint(groups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
 		{Name: "channels per SIMD group that pools", Value: fmt.Sprint(4 * in.Target.SimdWidth), Why: "a block is long: the SIMD groups of a threadgroup share one vector's channels"},
 	}}
 	u := in.begin(in.kernelName(""), s, in.doc("finishes vectors and appends them to caches, a SIMD group each")...)
@@ -68,7 +69,7 @@ func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 		if out.symbol, err = u.in.closingSymbol(p.Ratio); err != nil {
 			return nil, err
 		}
-		for out.share < cacheGroups && out.share*4*u.in.Target.SimdWidth < e.Width {
+		for out.share < u.in.Target.groups(cacheGroups) && out.share*4*u.in.Target.SimdWidth < e.Width {
 			out.share *= 2
 		}
 		pooled := ir.Sym(out.symbol).Mul(ir.Const(int64(out.tokens() * e.Width * 4)))
@@ -101,7 +102,7 @@ func (in *Input) closingSymbol(ratio int) (string, error) {
 }
 
 // jobs is how many vectors a threadgroup makes.
-func (e *cacheEntry) jobs() int { return cacheGroups / e.share }
+func (e *cacheEntry) jobs() int { return e.u.in.Target.groups(cacheGroups) / e.share }
 
 // tokens is how many a pooled vector is made of, at most.
 func (e *cacheEntry) tokens() int {

@@ -30,11 +30,11 @@ type cacheTest struct {
 	tables  map[string][]float32 // parameters
 }
 
-func newCacheTest(t *testing.T, entries []testEntry, rounded bool, tables map[string][]float32) *cacheTest {
+func newCacheTest(t *testing.T, target Target, entries []testEntry, rounded bool, tables map[string][]float32) *cacheTest {
 	t.Helper()
 	m := cacheModule(t, entries, rounded)
 	c := &cacheTest{entries: entries, module: m, tables: tables}
-	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: Metal, Params: storage.Parameters{}}
+	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: target, Params: storage.Parameters{}}
 	c.mem = newMemory(in, nil)
 	for _, s := range m.States {
 		name := s.Stored
@@ -234,32 +234,38 @@ var (
 // float64, within a bound for sums; with rounding exactly that, rounded and
 // stored as the reference does it. All other memory stays as it was.
 func TestCache(t *testing.T) {
-	for _, entries := range testCases {
-		tables := map[string][]float32{}
-		real := newCacheTest(t, entries, false, tables)
-		stored := newCacheTest(t, entries, true, tables)
-		steps := testSteps(150)
-		wants := reference[float64](t, real, steps)
-		written := map[string]map[int]bool{}
-		for i, rows := range steps {
-			real.step(t, rows)
-			stored.step(t, rows)
-			for _, e := range entries {
-				appended, index := e.appended(rows)
-				for n, r := range appended {
-					got := floats(real.stored(e.name, r.Slot, index[n]))
-					e.checkReal(t, r, got, wants[i][e.name][n*e.width:][:e.width])
-					stored.checkStored(t, e, r, index[n], got)
-					if written[e.name] == nil {
-						written[e.name] = map[int]bool{}
-					}
-					written[e.name][int(r.Slot)*1e6+index[n]%stored.mem.in.Caches[e.name].Capacity] = true
+	for _, target := range targets {
+		for _, entries := range testCases {
+			testCache(t, target, entries)
+		}
+	}
+}
+
+func testCache(t *testing.T, target Target, entries []testEntry) {
+	tables := map[string][]float32{}
+	real := newCacheTest(t, target, entries, false, tables)
+	stored := newCacheTest(t, target, entries, true, tables)
+	steps := testSteps(150)
+	wants := reference[float64](t, real, steps)
+	written := map[string]map[int]bool{}
+	for i, rows := range steps {
+		real.step(t, rows)
+		stored.step(t, rows)
+		for _, e := range entries {
+			appended, index := e.appended(rows)
+			for n, r := range appended {
+				got := floats(real.stored(e.name, r.Slot, index[n]))
+				e.checkReal(t, r, got, wants[i][e.name][n*e.width:][:e.width])
+				stored.checkStored(t, e, r, index[n], got)
+				if written[e.name] == nil {
+					written[e.name] = map[int]bool{}
 				}
+				written[e.name][int(r.Slot)*1e6+index[n]%stored.mem.in.Caches[e.name].Capacity] = true
 			}
 		}
-		for _, e := range entries {
-			stored.checkPoison(t, e.name, written[e.name])
-		}
+	}
+	for _, e := range entries {
+		stored.checkPoison(t, e.name, written[e.name])
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // their planes, through the decode and the prefill kernels: sizes straddle the
 // tiles' edges, and a row's result is the same bits alone.
 func TestEncodings(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(7, 8))
 	for i, e := range encoding.All() {
 		if e.Name() == "f64" {
@@ -24,10 +25,33 @@ func TestEncodings(t *testing.T) {
 		t.Run(e.Name(), func(t *testing.T) {
 			n, k := []int{1, 5, 31, 33, 65, 70}[i%6], 256
 			product := newProduct(t, rng, e, n, k, i%16)
-			for kind, rows := range map[Kind]int{Decode: 1 + i%6, Prefill: []int{1, 32, 35}[i%3]} {
-				product.check(t, kind, rows)
+			for _, c := range []struct {
+				target Target
+				kind   Kind
+				rows   int
+			}{{Metal, Decode, 1 + i%6}, {Metal, Prefill, []int{1, 32, 35}[i%3]}, {CPU([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {CPU(8), Prefill, []int{1, 9, 17, 65}[i%4]}} {
+				product.in.Target = c.target
+				product.check(t, c.kind, c.rows)
 			}
 		})
+	}
+}
+
+// TestInputsAtOnce: where threadgroup memory is short, threadgroups take fewer
+// rows of input, down to one.
+func TestInputsAtOnce(t *testing.T) {
+	e, err := encoding.Parse("affine4_g64_bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	product := newProduct(t, rand.New(rand.NewPCG(7, 9)), e, 9, 256, 2)
+	for bytes, want := range map[int]int{256 << 10: 4, 8 << 10: 2, 4 << 10: 1} {
+		product.in.Target = CPU(8)
+		product.in.Target.SharedMemory = bytes
+		if n := product.in.Target.inputsAtOnce(2 * bytesOfStaged(product.k)); n != want {
+			t.Errorf("%d rows with %d bytes, want %d", n, bytes, want)
+		}
+		product.check(t, Decode, 5)
 	}
 }
 
@@ -80,9 +104,9 @@ return %%y
 		encoding.Decode(e, row, stored, r)
 		p.weight = append(p.weight, row...)
 	}
-	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, 64), Target: Metal,
+	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, 128),
 		Params: storage.Parameters{"w": {Name: "w", Rows: n, Cols: k, Lead: 1, Encoding: e, Pieces: []storage.Piece{piece}}}}
-	p.input = normals(rng, 64*k)
+	p.input = normals(rng, 128*k)
 	return p
 }
 
@@ -127,14 +151,14 @@ func (p *product) check(t *testing.T, kind Kind, rows int) {
 				size += math.Abs(v)
 			}
 			if d := math.Abs(float64(got[r*p.n+j]) - sum); !(d <= 4e-6*size) {
-				t.Fatalf("%s, %d rows: row %d, output %d is %v, exactly %v (sum of magnitudes %v)", kind, rows, r, j, got[r*p.n+j], sum, size)
+				t.Fatalf("%s, %s, %d rows: row %d, output %d is %v, exactly %v (sum of magnitudes %v)", p.in.Target.Name, kind, rows, r, j, got[r*p.n+j], sum, size)
 			}
 		}
 	}
 	alone := p.run(t, kind, rows-1, 1)
 	for j, v := range alone {
 		if v != got[(rows-1)*p.n+j] {
-			t.Fatalf("%s: output %d of the last of %d rows is %v, alone %v", kind, j, rows, got[(rows-1)*p.n+j], v)
+			t.Fatalf("%s, %s: output %d of the last of %d rows is %v, alone %v", p.in.Target.Name, kind, j, rows, got[(rows-1)*p.n+j], v)
 		}
 	}
 }

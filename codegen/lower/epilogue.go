@@ -29,7 +29,7 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 		e.result = d.activation("y", p.Result, kernel.Write)
 	}
 	if p.Finish != nil {
-		e.tile = d.SharedArray("vectors", kernel.F32, matvecInputs*p.N/p.Heads)
+		e.tile = d.SharedArray("vectors", kernel.F32, d.inputsPerGroup*p.N/p.Heads)
 	}
 	return e
 }
@@ -65,20 +65,20 @@ func (e *epilogue) put(u *unit, row, lead, n, v *kernel.Expr) {
 }
 
 // finish is called by all threads when a vector of every row lies in the tile:
-// SIMD group i finishes row i's.
+// SIMD group i finishes row i's; if there are fewer, they take turns.
 func (e *epilogue) finish(d *linearUnit, block *kernel.Expr) {
-	width := e.p.N / e.p.Heads
+	width, groups := e.p.N/e.p.Heads, d.Schedule().Threads/d.Schedule().SimdWidth
 	for i := range d.row {
-		cond := kernel.Simd().Eq(i32(i))
-		if d.live[i] != nil {
-			cond = cond.And(d.live[i])
+		var mine *kernel.Expr
+		if groups > 1 {
+			mine = kernel.Simd().Eq(i32(i % groups))
 		}
-		d.If(cond, func() {
+		d.guard(mine, d.live[i], d.live[i] != nil, func() {
 			v := d.loadVector(width, func(at *kernel.Expr) *kernel.Expr { return e.tile.At(at.Add(i32(i * width))) })
 			d.finish(v, width, e.p.Finish, d.row[i], 0)
 			d.storeVector(v, width, func(at, x *kernel.Expr) {
 				e.result.Set(d.row[i].Mul(i32(e.p.N)).Add(block.Mul(i32(width))).Add(at), x)
 			})
-		}, nil)
+		})
 	}
 }

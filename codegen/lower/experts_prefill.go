@@ -39,7 +39,7 @@ func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
 
 // expertsRoute: a SIMD group a row.
 func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (Launch, error) {
-	const groups = 4
+	groups := in.Target.groups(4)
 	u := in.begin(in.kernelName("route"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("a row's experts and their weights, a SIMD group a row")...)
 	r := u.router(e)
 	to := u.scratch("choice_weights", weights, kernel.F32, kernel.Write)
@@ -61,7 +61,7 @@ func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (
 
 // groupChoices lists, a threadgroup an expert, the choices of that expert.
 func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error) {
-	const threads = 256
+	threads, lanes := in.Target.threads(256), in.Target.SimdWidth
 	rows, err := rowsSymbol(ids)
 	if err != nil {
 		return Launch{}, nil, err
@@ -77,7 +77,7 @@ func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error)
 	counts, items := u.scratch("counts", l.counts, kernel.I32, kernel.Write), u.scratch("choices", l.items, kernel.I32, kernel.Write)
 	expert := u.Let("expert", kernel.Group(0))
 	total := u.Let("total", u.StepValue(rows).Mul(i32(k)))
-	found := u.SharedArray("found", kernel.I32, threads/32)
+	found := u.SharedArray("found", kernel.I32, threads/lanes)
 	count := u.Var("count", i32(0))
 	u.For("base", i32(0), total, i32(threads), func(base *kernel.Expr) {
 		at := u.Let("choice", base.Add(kernel.Thread()))
@@ -89,7 +89,7 @@ func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error)
 		u.If(kernel.Lane().Eq(i32(0)), func() { found.Set(kernel.Simd(), inGroup) }, nil)
 		u.Barrier()
 		offset, all := u.Var("offset", count.Expr), u.Var("all", i32(0))
-		for s := range threads / 32 {
+		for s := range threads / lanes {
 			n := u.Let("n", found.At(i32(s)))
 			offset.Set(offset.Add(kernel.Simd().Gt(i32(s)).Select(n, i32(0))))
 			all.Set(all.Add(n))
@@ -113,18 +113,19 @@ type listed struct {
 }
 
 func (u *unit) listed(l *lists) *listed {
+	g := u.newGemm()
 	return &listed{
-		unit: u, gemm: u.newGemm(), l: l,
+		unit: u, gemm: g, l: l,
 		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
 		total: u.Let("total", u.StepValue(l.rows).Mul(i32(l.k))),
-		first: u.Let("first", kernel.Group(0).Mul(i32(gemmOutputs))), expert: u.Let("expert", kernel.Group(1)),
+		first: u.Let("first", kernel.Group(0).Mul(i32(g.outputs))), expert: u.Let("expert", kernel.Group(1)),
 	}
 }
 
 // tiles runs f for each tile of the expert's list.
 func (p *listed) tiles(f func(t *tileOfList)) {
 	count := p.unit.Let("count", p.counts.At(p.expert))
-	p.unit.For("tile0", i32(0), count, i32(gemmRows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
+	p.unit.For("tile0", i32(0), count, i32(p.rows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
 }
 
 type tileOfList struct {
@@ -140,9 +141,12 @@ func (t *tileOfList) choice(r *kernel.Expr) *kernel.Expr {
 
 func (t *tileOfList) live(r *kernel.Expr) *kernel.Expr { return t.at.Add(r).Lt(t.count) }
 
+// left is how many of the list's rows there are from the tile's first on.
+func (t *tileOfList) left() *kernel.Expr { return t.count.Sub(t.at) }
+
 // expertsHidden is silu(gate)*up times the weight, for every choice.
 func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (Launch, error) {
-	u := in.begin(in.kernelName("hidden"), gemmSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("hidden"), in.Target.tiling().schedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
 	gate, up := u.expertMatrix("gate", e.Gate, e.IDs), u.expertMatrix("up", e.Up, e.IDs)
 	x, d := u.activation("x", e.X, kernel.Read), dim(e.X, 1)
 	ws := u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
@@ -157,20 +161,19 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (La
 			row := t.choice(r).Div(i32(e.K))
 			return t.live(r).Select(x.At(row.Mul(i32(d)).Add(k)), f32(0))
 		}
-		p.multiply(g, p.first, load)
+		p.multiply(g, p.first, t.left(), load)
 		gates := p.gemm.keep()
-		p.multiply(m, p.first, load)
-		for i, v := range gates {
-			at := u.Let("i", kernel.Thread().Add(i32(i*gemmThreads)))
-			r, n := u.Let("tile_row", at.Div(i32(gemmOutputs))), u.Let("n", p.first.Add(at.Rem(i32(gemmOutputs))))
+		p.multiply(m, p.first, t.left(), load)
+		p.eachKept(gates, func(at, v, gate *kernel.Expr) {
+			r, n := u.Let("tile_row", at.Div(i32(p.outputs))), u.Let("n", p.first.Add(at.Rem(i32(p.outputs))))
 			u.If(t.live(r).And(n.Lt(i32(e.F))), func() {
 				c := t.choice(r)
-				mid.Set(c.Mul(i32(e.F)).Add(n), swiglu(v.Expr, p.out.At(at), e.Limit).Mul(ws.At(c)))
+				mid.Set(c.Mul(i32(e.F)).Add(n), swiglu(gate, v, e.Limit).Mul(ws.At(c)))
 			}, nil)
-		}
+		})
 		u.Barrier()
 	})
-	return u.launch("hidden", ir.Const(int64((e.F+gemmOutputs-1)/gemmOutputs)), ir.Const(int64(e.Experts)))
+	return u.launch("hidden", ir.Const(int64((e.F+p.outputs-1)/p.outputs)), ir.Const(int64(e.Experts)))
 }
 
 // expertsDown makes the down product of every choice, into to [rows*K, width].
@@ -183,7 +186,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	if err != nil {
 		return nil, err
 	}
-	u := in.begin(in.kernelName("down"), gemmSchedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("down"), in.Target.tiling().schedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
 	down := u.expertMatrix("down", e.Down, e.IDs)
 	mid := u.activation("mid", e.Mid, kernel.Read)
 	y := u.scratch("y_parts", to, kernel.F32, kernel.Write)
@@ -193,7 +196,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	q := u.listed(l)
 	o := down.open(q.expert)
 	q.tiles(func(t *tileOfList) {
-		q.multiply(o, q.first, func(r, k *kernel.Expr) *kernel.Expr {
+		q.multiply(o, q.first, t.left(), func(r, k *kernel.Expr) *kernel.Expr {
 			return t.live(r).Select(mid.At(t.choice(r).Mul(i32(down.cols)).Add(k)), f32(0))
 		})
 		q.each(func(r, out, v *kernel.Expr) {
@@ -202,6 +205,6 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 		})
 		u.Barrier()
 	})
-	launch, err := u.launch("down", ir.Const(int64((down.n+gemmOutputs-1)/gemmOutputs)), ir.Const(int64(p.Lead)))
+	launch, err := u.launch("down", ir.Const(int64((down.n+q.outputs-1)/q.outputs)), ir.Const(int64(p.Lead)))
 	return []Launch{group, launch}, err
 }

@@ -122,7 +122,7 @@ func (r *router) byScore(row *kernel.Expr) []*kernel.Expr {
 	if r.table != nil {
 		return nil
 	}
-	lanes := r.in.Target.SimdWidth
+	lanes := r.Schedule().SimdWidth
 	each := (r.e.Experts + lanes - 1) / lanes
 	key := make([]kernel.Variable, each)
 	for j := range key {
@@ -151,7 +151,7 @@ func (r *router) byScore(row *kernel.Expr) []*kernel.Expr {
 
 // best takes the largest key that is left. NaN counts as the smallest.
 func (r *router) best(key, taken []kernel.Variable) *kernel.Expr {
-	lanes := r.in.Target.SimdWidth
+	lanes := r.Schedule().SimdWidth
 	none := i32(math.MaxInt32)
 	top, at := r.Var("top", f32(math.Inf(-1))), r.Var("at", none)
 	for j := range key {

@@ -3,7 +3,6 @@ package lower
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -62,22 +61,27 @@ func TestFinishExact(t *testing.T) {
 	for _, e := range entries {
 		tables[e.name+".x"] = edgeValues(testTokens * e.width)
 	}
-	c := newCacheTest(t, entries, true, tables)
-	steps := testSteps(150)
-	wants := reference[float32](t, c, steps)
-	for i, rows := range steps {
-		c.step(t, rows)
-		for _, e := range entries {
-			for n, r := range rows {
-				got, want := c.decoded(e.name, r.Slot, int(r.Position)), wants[i][e.name][n*e.width:][:e.width]
-				if !sameBits(got, want) {
-					at := slices.IndexFunc(got, func(float32) bool { return true })
-					for math.Float32bits(got[at]) == math.Float32bits(want[at]) {
-						at++
-					}
-					t.Fatalf("%s of %+v: element %d is %v, want %v", e.name, r, at, got[at], want[at])
+	for _, target := range targets {
+		c := newCacheTest(t, target, entries, true, tables)
+		steps := testSteps(150)
+		wants := reference[float32](t, c, steps)
+		for i, rows := range steps {
+			c.step(t, rows)
+			for _, e := range entries {
+				for n, r := range rows {
+					c.checkExact(t, e, r, wants[i][e.name][n*e.width:][:e.width])
 				}
 			}
+		}
+	}
+}
+
+// checkExact compares what a row appended, to the bit.
+func (c *cacheTest) checkExact(t *testing.T, e testEntry, r ir.Row, want []float32) {
+	t.Helper()
+	for i, got := range c.decoded(e.name, r.Slot, int(r.Position)) {
+		if math.Float32bits(got) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: %s of %+v: element %d is %v, want %v", c.mem.in.Target.Name, e.name, r, i, got, want[i])
 		}
 	}
 }
@@ -99,7 +103,7 @@ func TestFinishRefuses(t *testing.T) {
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e4m3", Block: 64, From: 32, Count: 64}}}, "blocks of 64 elements from 32 on"},
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e5m2", Block: 32, Count: 96}}}, `no kernel rounds to "e5m2"`},
 	} {
-		in := testInput(ops.RopeAttr{Dims: 32, Theta: 10000}, Decode, "cache")
+		in := testInput(Metal, ops.RopeAttr{Dims: 32, Theta: 10000}, Decode, "cache")
 		in.Caches["log"] = &Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
 		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Finish: c.finish}
 		_, err := in.cache(&fusion.Cache{Entries: []fusion.Entry{e}})

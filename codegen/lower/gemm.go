@@ -1,85 +1,178 @@
 package lower
 
 import (
+	"fmt"
+
 	"smelt/codegen/kernel"
 )
 
-// A tile of a prefill product is gemmRows rows by gemmOutputs outputs; eight
-// SIMD groups hold 16 x 16 of it each, as four 8x8 fragments. Inputs and
-// unpacked weights pass through threadgroup memory gemmDepth columns at a time.
-const (
-	gemmRows    = 32
-	gemmOutputs = 64
-	gemmDepth   = 32
-	gemmThreads = 256
-)
+// tiling says how a prefill product is cut. A threadgroup makes a tile of rows x
+// outputs, in blocks of fragments; inputs and unpacked weights pass through
+// threadgroup memory depth columns at a time.
+type tiling struct {
+	rows, outputs, depth int
+	threads, simdWidth   int
+	block                int // rows, and outputs, of a block: a multiple of 8
+	why                  string
+}
 
-// gemmSchedule is the schedule of every kernel built on gemm.
-func gemmSchedule() kernel.Schedule {
-	return kernel.Schedule{Threads: gemmThreads, SimdWidth: 32, Settings: []kernel.Setting{
-		{Name: "tile", Value: "32 rows x 64 outputs x 32 deep", Why: "12 KB of operands leave room for two threadgroups a core; a weight is unpacked once for 32 rows"},
+// tiling is the target's. With several SIMD groups each keeps one block's sums
+// to itself. A SIMD group alone goes through the blocks in turn, with the sums
+// in threadgroup memory in between.
+func (t Target) tiling() tiling {
+	if t.MaxThreads == t.SimdWidth {
+		return tiling{rows: 64, outputs: 64, depth: 32, threads: fragment, simdWidth: fragment, block: fragment,
+			why: "a fragment of sums has as many registers as a core can spare; operands and sums stay in its first level of cache"}
+	}
+	return tiling{rows: 32, outputs: 64, depth: 32, threads: 256, simdWidth: 32, block: 16,
+		why: "12 KB of operands leave room for two threadgroups a core; a weight is unpacked once for 32 rows"}
+}
+
+// alone reports whether one SIMD group makes the whole tile.
+func (t tiling) alone() bool { return t.threads == t.simdWidth }
+
+// schedule is the schedule of every kernel built on gemm.
+func (t tiling) schedule() kernel.Schedule {
+	return kernel.Schedule{Threads: t.threads, SimdWidth: t.simdWidth, Settings: []kernel.Setting{
+		{Name: "tile", Value: fmt.Sprintf("%d rows x %d outputs x %d deep", t.rows, t.outputs, t.depth), Why: t.why},
 	}}
 }
 
-// gemm computes tiles of a product in a kernel of gemmThreads threads. It owns
-// the operand tiles; results are left in out, row-major, gemmOutputs wide.
+// gemm computes tiles of a product. It owns the operand tiles; results are left
+// in out, row-major.
 type gemm struct {
 	*unit
-	x, w kernel.Array
-	out  kernel.Array
+	tiling
+	x, w  kernel.Array
+	out   kernel.Array
+	spare *kernel.Array // where the next product's results go if out is kept
 }
 
 func (u *unit) newGemm() *gemm {
+	t := u.in.Target.tiling()
 	return &gemm{
-		unit: u,
-		x:    u.SharedArray("x_tile", kernel.F32, gemmRows*gemmDepth),
-		w:    u.SharedArray("w_tile", kernel.F32, gemmOutputs*gemmDepth),
-		out:  u.SharedArray("tile", kernel.F32, gemmRows*gemmOutputs),
+		unit: u, tiling: t,
+		x:   u.SharedArray("x_tile", kernel.F32, t.rows*t.depth),
+		w:   u.SharedArray("w_tile", kernel.F32, t.outputs*t.depth),
+		out: u.SharedArray("tile", kernel.F32, t.rows*t.outputs),
 	}
 }
 
-// multiply fills g.out with rows x outputs of the product: loadX gives element
-// k of a row of the tile (0 where the row is none), weights are rows first.. of
-// o. A row's result depends on that row alone.
-func (g *gemm) multiply(o *opened, first *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
-	acc := make([]kernel.Matrix, 4)
-	for i := range acc {
-		acc[i] = g.Fragment("acc", kernel.F32)
+// fragments are those of a block's sums and of its operands.
+type fragments struct {
+	sums [][]kernel.Matrix // [row of fragments][column of fragments]
+	x, w []kernel.Matrix
+}
+
+func (g *gemm) fragments() fragments {
+	var f fragments
+	n := g.block / fragment
+	for i := range n {
+		f.sums = append(f.sums, nil)
+		for range n {
+			f.sums[i] = append(f.sums[i], g.Fragment("acc", kernel.F32))
+		}
 	}
-	a0, a1 := g.Fragment("a", kernel.F32), g.Fragment("a", kernel.F32)
-	b0, b1 := g.Fragment("b", kernel.F32), g.Fragment("b", kernel.F32)
-	rowAt := g.Let("row_at", kernel.Simd().Div(i32(4)).Mul(i32(16)))
-	outAt := g.Let("out_at", kernel.Simd().Rem(i32(4)).Mul(i32(16)))
-	g.For("k", i32(0), i32(o.cols), i32(gemmDepth), func(k *kernel.Expr) {
-		g.loadInputs(o.cols, k, loadX)
+	for range n {
+		f.x = append(f.x, g.Fragment("a", kernel.F32))
+	}
+	for range n {
+		f.w = append(f.w, g.Fragment("b", kernel.F32))
+	}
+	return f
+}
+
+// multiply fills g.out with rows x outputs of the product, of which the first
+// `rows` rows are wanted: loadX gives element k of a row of the tile (0 where
+// the row is none), weights are rows first.. of o. A row's result depends on
+// that row alone.
+func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+	if g.alone() {
+		g.multiplyAlone(o, first, rows, loadX)
+		return
+	}
+	f := g.fragments()
+	across := g.outputs / g.block
+	rowAt := g.Let("row_at", kernel.Simd().Div(i32(across)).Mul(i32(g.block)))
+	outAt := g.Let("out_at", kernel.Simd().Rem(i32(across)).Mul(i32(g.block)))
+	g.For("k", i32(0), i32(o.cols), i32(g.depth), func(k *kernel.Expr) {
+		g.loadInputs(o.cols, i32(g.rows), k, loadX)
 		g.loadWeights(o, first, k)
 		g.Barrier()
-		for step := 0; step < gemmDepth; step += 8 {
-			depth := i32(gemmDepth)
-			a0.Load(g.x, rowAt.Mul(depth).Add(i32(step)), depth, false)
-			a1.Load(g.x, rowAt.Add(i32(8)).Mul(depth).Add(i32(step)), depth, false)
-			b0.Load(g.w, outAt.Mul(depth).Add(i32(step)), depth, true)
-			b1.Load(g.w, outAt.Add(i32(8)).Mul(depth).Add(i32(step)), depth, true)
-			acc[0].Accumulate(a0, b0)
-			acc[1].Accumulate(a0, b1)
-			acc[2].Accumulate(a1, b0)
-			acc[3].Accumulate(a1, b1)
-		}
+		g.multiplyBlock(f, rowAt, outAt)
 		g.Barrier()
 	})
-	for i, m := range acc {
-		row, out := rowAt.Add(i32(i/2*8)), outAt.Add(i32(i%2*8))
-		m.Store(g.out, row.Mul(i32(gemmOutputs)).Add(out), i32(gemmOutputs))
-	}
+	g.storeBlock(f, rowAt, outAt)
 	g.Barrier()
 }
 
-func (g *gemm) loadInputs(cols int, k *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+// multiplyAlone does so by one SIMD group, and leaves out blocks of rows that
+// nobody wants.
+func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+	used := g.Let("used_rows", rows.Add(i32(g.block-1)).Div(i32(g.block)).Mul(i32(g.block)).Min(i32(g.rows)))
+	g.For("i", kernel.Thread(), used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) { g.out.Set(i, f32(0)) })
+	g.For("k", i32(0), i32(o.cols), i32(g.depth), func(k *kernel.Expr) {
+		g.loadInputs(o.cols, used, k, loadX)
+		g.loadWeights(o, first, k)
+		g.Barrier()
+		g.For("out_at", i32(0), i32(g.outputs), i32(g.block), func(outAt *kernel.Expr) {
+			g.For("row_at", i32(0), used, i32(g.block), func(rowAt *kernel.Expr) {
+				f := g.fragments()
+				for r := range f.sums {
+					for c, sum := range f.sums[r] {
+						sum.Load(g.out, g.sumAt(rowAt, outAt, r, c), i32(g.outputs), false)
+					}
+				}
+				g.multiplyBlock(f, rowAt, outAt)
+				g.storeBlock(f, rowAt, outAt)
+			})
+		})
+		g.Barrier()
+	})
+}
+
+// multiplyBlock adds the products of the tiles' operands to a block's sums.
+func (g *gemm) multiplyBlock(f fragments, rowAt, outAt *kernel.Expr) {
+	depth := i32(g.depth)
+	for step := 0; step < g.depth; step += fragment {
+		for r, x := range f.x {
+			x.Load(g.x, rowAt.Add(i32(r*fragment)).Mul(depth).Add(i32(step)), depth, false)
+		}
+		for c, w := range f.w {
+			out := outAt.Add(i32(c * fragment))
+			if g.alone() {
+				w.Load(g.w, out.Add(i32(step*g.outputs)), i32(g.outputs), false)
+			} else {
+				w.Load(g.w, out.Mul(depth).Add(i32(step)), depth, true)
+			}
+		}
+		for r := range f.sums {
+			for c, sum := range f.sums[r] {
+				sum.Accumulate(f.x[r], f.w[c])
+			}
+		}
+	}
+}
+
+func (g *gemm) storeBlock(f fragments, rowAt, outAt *kernel.Expr) {
+	for r := range f.sums {
+		for c, sum := range f.sums[r] {
+			sum.Store(g.out, g.sumAt(rowAt, outAt, r, c), i32(g.outputs))
+		}
+	}
+}
+
+// sumAt is where fragment (r, c) of the block at rowAt, outAt lies in the tile.
+func (g *gemm) sumAt(rowAt, outAt *kernel.Expr, r, c int) *kernel.Expr {
+	return rowAt.Add(i32(r * fragment)).Mul(i32(g.outputs)).Add(outAt.Add(i32(c * fragment)))
+}
+
+func (g *gemm) loadInputs(cols int, rows, k *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
 	g.Comment("inputs of this depth")
-	g.For("i", kernel.Thread(), i32(gemmRows*gemmDepth), i32(gemmThreads), func(i *kernel.Expr) {
-		column := g.Let("column", k.Add(i.Rem(i32(gemmDepth))))
-		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(gemmDepth))), column)) }
-		if cols%gemmDepth == 0 {
+	g.For("i", kernel.Thread(), rows.Mul(i32(g.depth)), i32(g.threads), func(i *kernel.Expr) {
+		column := g.Let("column", k.Add(i.Rem(i32(g.depth))))
+		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(g.depth))), column)) }
+		if cols%g.depth == 0 {
 			put()
 			return
 		}
@@ -87,15 +180,26 @@ func (g *gemm) loadInputs(cols int, k *kernel.Expr, loadX func(row, k *kernel.Ex
 	})
 }
 
-// loadWeights unpacks gemmOutputs rows of weights, gemmDepth columns from k on.
+// loadWeights unpacks the tile's rows of weights, depth columns from k on. They
+// lie output by output; for a SIMD group alone column by column, so that its
+// lanes store, and fragments load, outputs side by side.
 func (g *gemm) loadWeights(o *opened, first, k *kernel.Expr) {
 	columns := o.blockUnits() * o.unpack.Elements
-	blocks := gemmDepth / columns
+	blocks := g.depth / columns
 	g.Comment("weights of this depth, unpacked")
-	g.For("i", kernel.Thread(), i32(gemmOutputs*blocks), i32(gemmThreads), func(i *kernel.Expr) {
-		out := g.Let("out", i.Div(i32(blocks)))
-		block := g.Let("block", i.Rem(i32(blocks)))
-		at := g.Let("w_at", out.Mul(i32(gemmDepth)).Add(block.Mul(i32(columns))))
+	g.For("i", kernel.Thread(), i32(g.outputs*blocks), i32(g.threads), func(i *kernel.Expr) {
+		var out, block, at *kernel.Expr
+		stride := 1
+		if g.alone() {
+			stride = g.outputs
+			out = g.Let("out", i.Rem(i32(g.outputs)))
+			block = g.Let("block", i.Div(i32(g.outputs)))
+			at = g.Let("w_at", block.Mul(i32(columns*stride)).Add(out))
+		} else {
+			out = g.Let("out", i.Div(i32(blocks)))
+			block = g.Let("block", i.Rem(i32(blocks)))
+			at = g.Let("w_at", out.Mul(i32(g.depth)).Add(block.Mul(i32(columns))))
+		}
 		n := g.Let("n", first.Add(out))
 		column := g.Let("column", k.Add(block.Mul(i32(columns))))
 		load := func() {
@@ -103,12 +207,12 @@ func (g *gemm) loadWeights(o *opened, first, k *kernel.Expr) {
 			unit := g.Let("unit", column.Div(i32(o.unpack.Elements)))
 			scale, bias := row.scale(column), row.bias(column)
 			for q, v := range row.blockValues(unit) {
-				g.w.Set(at.Add(i32(q)), scaled(v, scale, bias))
+				g.w.Set(at.Add(i32(q*stride)), scaled(v, scale, bias))
 			}
 		}
 		g.If(n.Lt(i32(o.n)).And(column.Lt(i32(o.cols))), load, func() {
 			for q := range columns {
-				g.w.Set(at.Add(i32(q)), f32(0))
+				g.w.Set(at.Add(i32(q*stride)), f32(0))
 			}
 		})
 	})
@@ -127,18 +231,57 @@ func scaled(v, scale, bias *kernel.Expr) *kernel.Expr {
 
 // each runs f for every element of the output tile, with its value.
 func (g *gemm) each(f func(row, out, v *kernel.Expr)) {
-	g.For("i", kernel.Thread(), i32(gemmRows*gemmOutputs), i32(gemmThreads), func(i *kernel.Expr) {
-		f(g.Let("tile_row", i.Div(i32(gemmOutputs))), g.Let("out", i.Rem(i32(gemmOutputs))), g.out.At(i))
+	g.For("i", kernel.Thread(), i32(g.rows*g.outputs), i32(g.threads), func(i *kernel.Expr) {
+		f(g.Let("tile_row", i.Div(i32(g.outputs))), g.Let("out", i.Rem(i32(g.outputs))), g.out.At(i))
 	})
 }
 
-// keep moves the output tile's values into the threads that store them later:
-// thread t gets elements t, t+gemmThreads ...
-func (g *gemm) keep() []kernel.Variable {
-	vars := g.Vars("kept", gemmRows*gemmOutputs/gemmThreads, f32(0))
-	for i, v := range vars {
-		v.Set(g.out.At(kernel.Thread().Add(i32(i * gemmThreads))))
+// kept is an output tile that stays while another one is made.
+type kept struct {
+	vars []kernel.Variable // of the threads: thread t has elements t, t+threads ...
+	tile *kernel.Array     // or the tile itself
+}
+
+// keep keeps the output tile: in the threads, or of a SIMD group alone, which
+// would have too much to hold, by making the next one elsewhere.
+func (g *gemm) keep() *kept {
+	if g.alone() {
+		k := &kept{tile: &kernel.Array{}}
+		*k.tile = g.out
+		if g.spare == nil {
+			other := g.SharedArray("next_tile", kernel.F32, g.rows*g.outputs)
+			g.spare = &other
+		}
+		g.out, *g.spare = *g.spare, g.out
+		return k
+	}
+	k := &kept{vars: g.Vars("kept", g.rows*g.outputs/g.threads, f32(0))}
+	for i, v := range k.vars {
+		v.Set(g.out.At(kernel.Thread().Add(i32(i * g.threads))))
 	}
 	g.Barrier()
-	return vars
+	return k
+}
+
+// eachKept runs f for every element i of the output tile with the kept one's
+// value there; with nothing kept, nil.
+func (g *gemm) eachKept(k *kept, f func(i, v, kept *kernel.Expr)) {
+	if g.alone() {
+		g.For("i", kernel.Thread(), i32(g.rows*g.outputs), i32(g.threads), func(i *kernel.Expr) {
+			if k == nil {
+				f(i, g.out.At(i), nil)
+			} else {
+				f(i, g.out.At(i), k.tile.At(i))
+			}
+		})
+		return
+	}
+	for n := range g.rows * g.outputs / g.threads {
+		i := g.Let("i", kernel.Thread().Add(i32(n*g.threads)))
+		if k == nil {
+			f(i, g.out.At(i), nil)
+		} else {
+			f(i, g.out.At(i), k.vars[n].Expr)
+		}
+	}
 }

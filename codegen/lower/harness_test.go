@@ -15,6 +15,10 @@ import (
 	"smelt/ir/ops"
 )
 
+// targets are those that every family is tested for. Only some cases of a test
+// run for those after the first.
+var targets = []Target{Metal, CPU(8)}
+
 // memory is what a test's launches see, by the things that arguments name.
 // Values that are not set are made, full of poison, where a launch needs them.
 type memory struct {
@@ -246,7 +250,7 @@ func testValue(id int, elem ir.Elem, sizes ...int) *ir.Value {
 
 // testInput is the input of a region of a module that has symbols T and P and
 // a rotation of its rows.
-func testInput(rope ops.RopeAttr, kind Kind, region string) *Input {
+func testInput(target Target, rope ops.RopeAttr, kind Kind, region string) *Input {
 	position := &ir.Value{ID: 900, Name: "position", Type: ir.Tensor(ir.I32, ir.Sym("T"))}
 	turned := &ir.Node{Op: ops.Rope, Attr: rope, Args: []*ir.Value{testValue(901, ir.F32, rope.Dims), position}, Result: testValue(902, ir.F32, rope.Dims)}
 	m := &ir.Module{
@@ -254,7 +258,7 @@ func testInput(rope ops.RopeAttr, kind Kind, region string) *Input {
 		Inputs:  []*ir.Value{position}, Nodes: []*ir.Node{turned},
 		Regions: []*ir.Region{{Kind: region, Name: region}},
 	}
-	return &Input{Module: m, Region: m.Regions[0], Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 32), Target: Metal}
+	return &Input{Module: m, Region: m.Regions[0], Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 32), Target: target}
 }
 
 // fillCache makes a cache of one slot more than content has and writes content,

@@ -13,6 +13,7 @@ type tilePlan struct {
 	fragments bool // products are made by 8x8 fragments
 	entries   int  // of a tile
 	stride    int  // from one key to the next in threadgroup memory
+	step      int  // from one element of a key to the next
 	heads     int  // of a block
 	parts     int  // SIMD groups that share the entries of one block of heads
 	groups    int  // SIMD groups
@@ -20,7 +21,7 @@ type tilePlan struct {
 
 const (
 	fragment    = 8 // rows and columns of a fragment
-	scoreGroups = 8 // SIMD groups that score together, unless there are more blocks of heads
+	scoreGroups = 8 // SIMD groups that score together, if the target has as many, unless there are more blocks of heads
 )
 
 // planTile takes the largest tile that leaves room for the scores.
@@ -38,31 +39,41 @@ func (t *indexTopK) planTile() (tilePlan, error) {
 
 // tileOf uses fragments where heads and elements come in eights.
 func (t *indexTopK) tileOf(entries int) tilePlan {
-	blocks := t.Heads / fragment
-	if t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads {
-		groups := divisor(t.Heads, scoreGroups)
+	blocks, most := t.Heads/fragment, t.in.Target.groups(scoreGroups)
+	switch {
+	case most == 1:
+		// A SIMD group alone reads an element of all keys at once.
+		return tilePlan{entries: entries, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
+	case t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads:
+		groups := divisor(t.Heads, most)
 		// An odd stride spreads a column of keys over all banks of the memory.
-		return tilePlan{entries: entries, stride: t.Dim + 1, heads: t.Heads / groups, parts: 1, groups: groups}
+		return tilePlan{entries: entries, stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
 	}
 	parts := 1
-	for entries/(2*parts)%fragment == 0 && 2*parts*blocks <= scoreGroups {
+	for entries/(2*parts)%fragment == 0 && 2*parts*blocks <= most {
 		parts *= 2
 	}
-	return tilePlan{fragments: true, entries: entries, stride: t.Dim + 4, heads: fragment, parts: parts, groups: blocks * parts}
+	return tilePlan{fragments: true, entries: entries, stride: t.Dim + 4, step: 1, heads: fragment, parts: parts, groups: blocks * parts}
 }
 
 // sharedBytes counts keys, scores, sums by block, products and the selection's counts.
 func (t *indexTopK) sharedBytes(p tilePlan) int {
-	words := p.entries*p.stride + t.chunk.size + t.Heads/p.heads*p.entries + 2*p.groups*(selectBounds+1)
+	words := p.words(t.Dim) + t.chunk.size + t.Heads/p.heads*p.entries + 2*p.groups*(selectBounds+1)
 	if p.fragments {
 		words += t.Heads * p.entries
 	}
 	return 4 * words
 }
 
+// words is the size of the keys in threadgroup memory.
+func (p tilePlan) words(dim int) int { return max(p.entries*p.stride, dim*p.step) }
+
 func (p tilePlan) settings() []kernel.Setting {
 	by := kernel.Setting{Name: "products", Value: "lane by lane", Why: "heads or elements do not come in eights"}
-	if p.fragments {
+	switch {
+	case p.groups == 1 && !p.fragments:
+		by.Why = "a SIMD group alone takes as many entries as it has lanes"
+	case p.fragments:
 		by.Value, by.Why = "8x8 fragments", "heads and elements come in eights"
 	}
 	return []kernel.Setting{by,
@@ -95,7 +106,7 @@ func (t *indexTopK) scorer(u *unit) *scorer {
 	s.weights = u.activation("weights", t.Weights, kernel.Read)
 	s.keys = u.cacheRows("index_keys", t.Keys, kernel.Read)
 	u.touched(t.entries().Mul(ir.Const(int64(s.keys.cache.Row.Bytes))))
-	s.tile = u.SharedArray("tile", kernel.F32, p.entries*p.stride)
+	s.tile = u.SharedArray("tile", kernel.F32, p.words(t.Dim))
 	s.sums = u.SharedArray("sums", kernel.F32, t.Heads/p.heads*p.entries)
 	return s
 }
@@ -126,14 +137,20 @@ func (s *scorer) run(r indexRow, first, n *kernel.Expr, put func(i, score *kerne
 
 // stage decodes the keys of a tile; behind the last entry it repeats that.
 func (s *scorer) stage(slot, first, n, at *kernel.Expr) {
-	chunks := s.t.Dim / 4
-	s.For("i", kernel.Thread(), i32(s.t.tile.entries*chunks), i32(s.Schedule().Threads), func(i *kernel.Expr) {
-		place := s.Let("place", i.Div(i32(chunks)))
-		element := s.Let("element", i.Rem(i32(chunks)).Mul(i32(4)))
+	p, chunks := s.t.tile, s.t.Dim/4
+	s.For("i", kernel.Thread(), i32(p.entries*chunks), i32(s.Schedule().Threads), func(i *kernel.Expr) {
+		var place, element *kernel.Expr
+		if p.step > 1 {
+			place = s.Let("place", i.Rem(i32(p.entries)))
+			element = s.Let("element", i.Div(i32(p.entries)).Mul(i32(4)))
+		} else {
+			place = s.Let("place", i.Div(i32(chunks)))
+			element = s.Let("element", i.Rem(i32(chunks)).Mul(i32(4)))
+		}
 		entry := first.Add(at.Add(place).Min(n.Sub(i32(1))))
-		to := s.Let("to", place.Mul(i32(s.t.tile.stride)).Add(element))
+		to := s.Let("to", place.Mul(i32(p.stride)).Add(element.Mul(i32(p.step))))
 		for lane, v := range s.keys.load4(s.keys.row(slot, entry), element) {
-			s.tile.Set(to.Add(i32(lane)), v)
+			s.tile.Set(to.Add(i32(lane*p.step)), v)
 		}
 	})
 }
@@ -183,6 +200,9 @@ func (s *scorer) multiplyFragments(r indexRow) {
 func (s *scorer) multiplyLanes(r indexRow) {
 	p, dim := s.t.tile, s.t.Dim
 	together := divisor(p.heads, 4)
+	if p.step > 1 {
+		together = divisor(p.heads, 2) // a head's products are a register for each vector of lanes
+	}
 	head0 := s.Let("head0", kernel.Simd().Mul(i32(p.heads)))
 	key := s.Let("key_at", kernel.Lane().Min(i32(p.entries-1)).Mul(i32(p.stride)))
 	sum := s.Var("sum", f32(0))
@@ -192,7 +212,7 @@ func (s *scorer) multiplyLanes(r indexRow) {
 		s.For("k", i32(0), i32(dim), i32(4), func(k *kernel.Expr) {
 			var x [4]*kernel.Expr
 			for lane := range x {
-				x[lane] = s.Let("x", s.tile.At(key.Add(k).Add(i32(lane))))
+				x[lane] = s.Let("x", s.tile.At(key.Add(k.Mul(i32(p.step))).Add(i32(lane*p.step))))
 			}
 			for j, product := range products {
 				at := r.row.Mul(i32(s.t.Heads)).Add(head.Add(i32(j))).Mul(i32(dim / 4)).Add(k.Div(i32(4)))

@@ -17,6 +17,7 @@ import (
 // indexCase is a choice of entries. Queries, keys and weights are small
 // integers: scores are exact whatever the order of their sum, and full of ties.
 type indexCase struct {
+	target     Target
 	kind       Kind
 	heads, dim int
 	ratio, k   int
@@ -29,7 +30,7 @@ type indexCase struct {
 }
 
 func (c indexCase) String() string {
-	return fmt.Sprintf("%s %dx%d ratio %d k %d chunk %d spread %d rows %v", c.kind, c.heads, c.dim, c.ratio, c.k, c.chunk, c.spread, c.rows)
+	return fmt.Sprintf("%s %s %dx%d ratio %d k %d chunk %d spread %d rows %v", c.target.Name, c.kind, c.heads, c.dim, c.ratio, c.k, c.chunk, c.spread, c.rows)
 }
 
 type indexTest struct {
@@ -56,7 +57,7 @@ func newIndexTest(t *testing.T, c indexCase) *indexTest {
 		Q: testValue(1, ir.F32, c.heads, c.dim), Weights: testValue(2, ir.F32, c.heads), Keys: "keys",
 		Heads: c.heads, Dim: c.dim, Ratio: c.ratio, K: c.k, Result: testValue(3, ir.I32, c.k),
 	}
-	x.in = testInput(ops.RopeAttr{Dims: 2, Theta: 10000}, c.kind, "topk")
+	x.in = testInput(c.target, ops.RopeAttr{Dims: 2, Theta: 10000}, c.kind, "topk")
 	x.mem = newMemory(x.in, c.rows)
 	for _, r := range c.rows {
 		rowRand := rand.New(rand.NewPCG(uint64(r.Slot)+7, uint64(r.Position)))
@@ -150,9 +151,10 @@ func (x *indexTest) check(t *testing.T, got []int32) {
 }
 
 func TestIndexTopK(t *testing.T) {
+	t.Parallel()
 	short := slices.Concat(slotRows(0, 0, 1, 2, 3, 4, 5), slotRows(2, 30, 31, 32, 33, 34, 35, 36, 37))
 	edges := slices.Concat(slotRows(0, 126, 127, 128), slotRows(1, 510, 511, 512))
-	for _, c := range []indexCase{
+	for i, c := range []indexCase{
 		{heads: 8, dim: 32, ratio: 4, k: 3, chunk: 32, rows: short},
 		{heads: 8, dim: 32, ratio: 4, k: 3, chunk: 32, spread: 2, rows: short},
 		{heads: 8, dim: 32, ratio: 1, k: 40, chunk: 128, spread: 6, rows: edges},
@@ -168,9 +170,15 @@ func TestIndexTopK(t *testing.T) {
 		{heads: 4, dim: 32, ratio: 4, k: 100, chunk: 32, rows: edges},
 		{heads: 64, dim: 128, ratio: 4, k: 16, chunk: 64, rows: slotRows(0, 511)},
 	} {
-		for _, c.kind = range []Kind{Decode, Prefill} {
-			x := newIndexTest(t, c)
-			x.check(t, x.run(t))
+		for n, target := range targets {
+			c.target = target
+			for _, c.kind = range []Kind{Decode, Prefill} {
+				if n > 0 && i%4 != 2*int(c.kind) {
+					continue
+				}
+				x := newIndexTest(t, c)
+				x.check(t, x.run(t))
+			}
 		}
 	}
 }
@@ -181,7 +189,7 @@ func TestOrderKey(t *testing.T) {
 	tiny := math.Float32frombits(1)
 	scores := []float32{float32(math.NaN()), -inf, -math.MaxFloat32, -1, -1e-38, -tiny, 0, float32(math.Copysign(0, -1)), tiny, 1e-38, 1, math.MaxFloat32, inf, -float32(math.NaN())}
 	place := []int{0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 0}
-	in := testInput(ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "keys")
+	in := testInput(Metal, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "keys")
 	from, to := testValue(1, ir.F32, len(scores)), testValue(2, ir.I32, len(scores))
 	u := in.begin("order_keys", kernel.Schedule{Threads: 32})
 	x, y := u.activation("scores", from, kernel.Read), u.activation("keys", to, kernel.Write)
@@ -206,8 +214,10 @@ func TestOrderKey(t *testing.T) {
 // TestIndexTopKSizes goes over the edges of chunks, at the schedules in use.
 func TestIndexTopKSizes(t *testing.T) {
 	for _, k := range []int{1, 8, 512} {
-		x := newIndexTest(t, indexCase{heads: 8, dim: 8, ratio: 1, k: k, chunk: 1024, rows: slotRows(0, 510, 511, 512, 1022, 1023, 1024, 2046, 2047, 2048)})
-		x.check(t, x.run(t))
+		for _, target := range targets {
+			x := newIndexTest(t, indexCase{target: target, heads: 8, dim: 8, ratio: 1, k: k, chunk: 1024, rows: slotRows(0, 510, 511, 512, 1022, 1023, 1024, 2046, 2047, 2048)})
+			x.check(t, x.run(t))
+		}
 	}
 }
 
@@ -225,18 +235,20 @@ func TestIndexTopKRowsAlone(t *testing.T) {
 		x.mem.fillCache(t, "keys", "f32", c.dim, 0, false, x.keys)
 		return x.run(t)
 	}
-	together := choose(rows)
-	for r := range rows {
-		if alone := choose(rows[r : r+1]); !slices.Equal(alone, together[r*c.k:(r+1)*c.k]) {
-			t.Errorf("row %d: %v alone, %v in company", r, alone, together[r*c.k:(r+1)*c.k])
+	for _, c.target = range targets {
+		together := choose(rows)
+		for r := range rows {
+			if alone := choose(rows[r : r+1]); !slices.Equal(alone, together[r*c.k:(r+1)*c.k]) {
+				t.Errorf("%s: row %d: %v alone, %v in company", c.target.Name, r, alone, together[r*c.k:(r+1)*c.k])
+			}
 		}
 	}
 }
 
 func TestIndexTopKRefuses(t *testing.T) {
 	for _, c := range []indexCase{
-		{heads: 8, dim: 30, ratio: 1, k: 8, chunk: 64, rows: slotRows(0, 0)},
-		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 1 << 14, rows: slotRows(0, 0)},
+		{target: Metal, heads: 8, dim: 30, ratio: 1, k: 8, chunk: 64, rows: slotRows(0, 0)},
+		{target: Metal, heads: 8, dim: 32, ratio: 1, k: 8, chunk: 1 << 14, rows: slotRows(0, 0)},
 	} {
 		x := newIndexTest(t, c)
 		if _, err := x.in.indexTopK(x.view, chunking{size: c.chunk}); err == nil {

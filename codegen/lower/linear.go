@@ -50,18 +50,21 @@ func groupsOf(parts []part) int {
 	return n
 }
 
-// linearDecodeThreads are eight SIMD groups: enough to hide the latency of
-// the weights' loads, few enough that small products make many threadgroups.
+// linearDecodeThreads are eight SIMD groups, where the target has as many: enough
+// to hide the latency of the weights' loads, few enough that small products make
+// many threadgroups.
 const linearDecodeThreads = 256
 
 // linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
 func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
-	s := kernel.Schedule{Threads: linearDecodeThreads, Settings: []kernel.Setting{
+	s, outputs := in.Target.matvecSchedule()
+	inputs := in.Target.inputsAtOnce(2 * bytesOfStaged(l.K))
+	s.Settings = []kernel.Setting{
 		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
-		{Name: "rows per threadgroup", Value: fmt.Sprint(matvecInputs), Why: "weights are unpacked once for all of them"},
-	}}
+		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},
+	}
 	u := in.begin(in.kernelName(""), s, in.doc("products of one input, a SIMD group for each few outputs")...)
-	d := &linearUnit{unit: u, l: l}
+	d := &linearUnit{unit: u, l: l, outputsPerGroup: outputs, inputsPerGroup: inputs}
 	rows, err := d.bindInput(4)
 	if err != nil {
 		return nil, err
@@ -70,23 +73,33 @@ func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
 	for i := range l.Products {
 		parts = append(parts, d.product(&l.Products[i]))
 	}
-	row0 := u.Let("row0", kernel.Group(1).Mul(i32(matvecInputs)))
+	row0 := u.Let("row0", kernel.Group(1).Mul(i32(inputs)))
 	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
-	// One row is the common case; its sums are the same either way.
-	u.If(left.Eq(i32(1)), func() { d.inputs(row0, left, 1); u.deal(parts) },
-		func() { d.inputs(row0, left, matvecInputs); u.deal(parts) })
-	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), matvecInputs))
+	u.oneOrMore(left, inputs, func(n int) { d.inputs(row0, left, n); u.deal(parts) })
+	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), inputs))
 	return []Launch{launch}, err
+}
+
+// oneOrMore runs body for up to most rows: one row is the common case; its sums
+// are the same either way.
+func (u *unit) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
+	if most == 1 {
+		body(1)
+		return
+	}
+	u.If(left.Eq(i32(1)), func() { body(1) }, func() { body(most) })
 }
 
 // linearUnit is a decode kernel of a linear region in the making.
 type linearUnit struct {
 	*unit
 	l      *fusion.Linear
-	x      kernel.Buffer // of f32, or vectors of four
+	x      *rowsOf
 	norm   *vector
 	groups int // of X's second axis, 1 if it has none
 	k      int
+
+	outputsPerGroup, inputsPerGroup int
 
 	// Of the branch being written:
 	row    []*kernel.Expr // clamped to the step's rows
@@ -94,18 +107,14 @@ type linearUnit struct {
 	factor []*kernel.Expr // 1/rms of the row, with a norm
 }
 
-// bindInput binds X, read as vectors of 4 or one by one.
+// bindInput binds X, read as vectors of so many elements.
 func (d *linearUnit) bindInput(lanes int) (rows string, err error) {
 	v := d.l.X
 	d.groups, d.k = d.l.Products[0].Groups, d.l.K
 	if d.k%4 != 0 {
 		return "", fmt.Errorf("input %s has rows of %d elements; kernels need a multiple of 4", v.Ref(), d.k)
 	}
-	if lanes == 4 {
-		d.x = d.activation4("x", v, kernel.Read)
-	} else {
-		d.x = d.activation("x", v, kernel.Read)
-	}
+	d.x = d.rowsOf("x", v, lanes)
 	if n := d.l.Norm; n != nil && n.Weight != "" {
 		w := d.vector("norm", n.Weight)
 		d.norm = &w
@@ -127,7 +136,7 @@ func (d *linearUnit) inputs(row0, left *kernel.Expr, n int) {
 	if d.l.Norm != nil {
 		d.Comment("1/rms of each row")
 		for i := range n {
-			d.factor = append(d.factor, d.rms(d.x, d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
+			d.factor = append(d.factor, d.rms(d.x.as(4), d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
 		}
 	}
 }
@@ -167,18 +176,17 @@ func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {
 	return u.Let("total", total)
 }
 
-// input reads row i of the branch, of group g.
-func (d *linearUnit) input(i int, group *kernel.Expr) input {
+// reader reads row i of the branch, of group g.
+func (d *linearUnit) reader(i int, group *kernel.Expr) reader {
 	first := d.row[i]
 	if d.groups > 1 {
 		first = first.Mul(i32(d.groups)).Add(group)
 	}
 	base := d.Let("x_row", first.Mul(i32(d.k/4)))
-	return func(k *kernel.Expr) [4]*kernel.Expr {
-		v := d.Let("x4", d.x.At(base.Add(k.Div(i32(4)))))
-		var out [4]*kernel.Expr
-		for lane := range 4 {
-			out[lane] = v.Lane(lane)
+	read := d.x.reader(base)
+	return func(k *kernel.Expr, n int) []*kernel.Expr {
+		out := read(k, n)
+		for lane := range out {
 			if d.factor != nil {
 				out[lane] = out[lane].Mul(d.factor[i])
 			}
@@ -202,7 +210,7 @@ func (d *linearUnit) product(p *fusion.Product) part {
 		gate = d.matrix("gate", p.Gate)
 	}
 	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
-	tile := outputs
+	tile := d.outputsPerGroup
 	if p.Finish != nil {
 		tile = p.N / p.Heads
 	}
@@ -214,7 +222,8 @@ func (d *linearUnit) product(p *fusion.Product) part {
 			block = group.Rem(i32(perGroup))
 		}
 		first := d.Let("first", block.Mul(i32(tile)).Add(kernel.Simd().Mul(i32(matvecRows))))
-		each := func(at *kernel.Expr) { d.outputs(p, up, gate, lead, at, e) }
+		staged := d.stage(len(d.row), d.inputsPerGroup, func(i int) reader { return d.reader(i, lead) }, up, gate)
+		each := func(at *kernel.Expr) { d.outputs(p, up, gate, lead, at, e, staged) }
 		if tile == outputs && p.N%outputs == 0 {
 			each(first)
 		} else if tile == outputs {
@@ -231,17 +240,17 @@ func (d *linearUnit) product(p *fusion.Product) part {
 }
 
 // outputs computes matvecRows outputs from `at` on for the branch's rows.
-func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kernel.Expr, e *epilogue) {
+func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kernel.Expr, e *epilogue, staged inputsOf) {
 	if d.err != nil {
 		return
 	}
-	var inputs []input
-	for i := range d.row {
-		inputs = append(inputs, d.input(i, lead))
+	if staged == nil {
+		inputs := directs(len(d.row), func(i int) reader { return d.reader(i, lead) })
+		staged = inputsOf{up: inputs, gate: inputs}
 	}
-	y := d.dot(d.rowsFrom(up.open(lead), at, p.N), inputs)
+	y := d.dot(d.rowsFrom(up.open(lead), at, p.N), staged[up])
 	if gate != nil {
-		g := d.dot(d.rowsFrom(gate.open(lead), at, p.N), inputs)
+		g := d.dot(d.rowsFrom(gate.open(lead), at, p.N), staged[gate])
 		for j := range y {
 			for i := range y[j] {
 				y[j][i] = swiglu(g[j][i], y[j][i], p.Limit)

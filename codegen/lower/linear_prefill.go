@@ -10,7 +10,7 @@ import (
 // are to be finished are finished by a second launch: they are wider than a
 // tile.
 func linearPrefill(in *Input, l *fusion.Linear) ([]Launch, error) {
-	u := in.begin(in.kernelName(""), gemmSchedule(), in.doc("products of one input, in tiles")...)
+	u := in.begin(in.kernelName(""), in.Target.tiling().schedule(), in.doc("products of one input, in tiles")...)
 	p := &linearTiles{linearUnit: linearUnit{unit: u, l: l}, gemm: u.newGemm()}
 	rows, err := p.bindInput(1)
 	if err != nil {
@@ -21,10 +21,10 @@ func linearPrefill(in *Input, l *fusion.Linear) ([]Launch, error) {
 	for i := range l.Products {
 		parts = append(parts, p.product(&l.Products[i]))
 	}
-	p.row0 = u.Let("row0", kernel.Group(1).Mul(i32(gemmRows)))
+	p.row0 = u.Let("row0", kernel.Group(1).Mul(i32(p.gemm.rows)))
 	p.rowFactors()
 	u.deal(parts)
-	first, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), gemmRows))
+	first, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), p.gemm.rows))
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +57,14 @@ func (p *linearTiles) rowFactors() {
 	if p.l.Norm == nil {
 		return
 	}
-	p.factors = p.SharedArray("inv_rms", kernel.F32, gemmRows)
+	p.factors = p.SharedArray("inv_rms", kernel.F32, p.gemm.rows)
 	p.Comment("1/rms of each row of the tile")
-	p.For("r", kernel.Simd(), i32(gemmRows), i32(gemmThreads/32), func(r *kernel.Expr) {
+	lanes := p.gemm.simdWidth
+	p.For("r", kernel.Simd(), i32(p.gemm.rows), i32(p.gemm.threads/lanes), func(r *kernel.Expr) {
 		row := p.Let("row", p.row0.Add(r).Min(p.rows.Sub(i32(1))))
 		sum := p.Var("squares", f32(0))
-		p.For("i", kernel.Lane(), i32(p.k), i32(32), func(i *kernel.Expr) {
-			v := p.Let("v", p.x.At(row.Mul(i32(p.k)).Add(i)))
+		p.For("i", kernel.Lane(), i32(p.k), i32(lanes), func(i *kernel.Expr) {
+			v := p.Let("v", p.x.as(1).At(row.Mul(i32(p.k)).Add(i)))
 			sum.Set(v.Fma(v, sum.Expr))
 		})
 		total := p.Let("total", sum.SimdSum())
@@ -81,7 +82,8 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 	if pr.Gate != "" {
 		gate = p.matrix("gate", pr.Gate)
 	}
-	perGroup := (pr.N + gemmOutputs - 1) / gemmOutputs
+	outputs := p.gemm.outputs
+	perGroup := (pr.N + outputs - 1) / outputs
 	return part{perGroup * pr.Groups, func(group *kernel.Expr) {
 		if p.err != nil {
 			return
@@ -91,14 +93,14 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 			lead = p.Let("group", group.Div(i32(perGroup)))
 			block = group.Rem(i32(perGroup))
 		}
-		first := p.Let("first", block.Mul(i32(gemmOutputs)))
-		loadX := p.loadX(lead)
-		var gates []kernel.Variable
+		first := p.Let("first", block.Mul(i32(outputs)))
+		loadX, rows := p.loadX(lead), p.rows.Sub(p.row0)
+		var gates *kept
 		if gate != nil {
-			p.gemm.multiply(gate.open(lead), first, loadX)
+			p.gemm.multiply(gate.open(lead), first, rows, loadX)
 			gates = p.gemm.keep()
 		}
-		p.gemm.multiply(up.open(lead), first, loadX)
+		p.gemm.multiply(up.open(lead), first, rows, loadX)
 		p.store(pr, e, lead, first, gates)
 	}}
 }
@@ -131,7 +133,7 @@ func (p *linearTiles) loadX(lead *kernel.Expr) func(row, k *kernel.Expr) *kernel
 		if p.groups > 1 {
 			at = row.Mul(i32(p.groups)).Add(lead)
 		}
-		v := p.x.At(at.Mul(i32(p.k)).Add(k))
+		v := p.x.as(1).At(at.Mul(i32(p.k)).Add(k))
 		if p.l.Norm != nil {
 			v = v.Mul(p.factors.At(r))
 			if p.norm != nil {
@@ -142,25 +144,23 @@ func (p *linearTiles) loadX(lead *kernel.Expr) func(row, k *kernel.Expr) *kernel
 	}
 }
 
-func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel.Expr, gates []kernel.Variable) {
-	for i := range gemmRows * gemmOutputs / gemmThreads {
-		at := p.Let("i", kernel.Thread().Add(i32(i*gemmThreads)))
-		row := p.Let("row", p.row0.Add(at.Div(i32(gemmOutputs))))
-		n := p.Let("n", first.Add(at.Rem(i32(gemmOutputs))))
+func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel.Expr, gates *kept) {
+	p.gemm.eachKept(gates, func(at, v, gate *kernel.Expr) {
+		row := p.Let("row", p.row0.Add(at.Div(i32(p.gemm.outputs))))
+		n := p.Let("n", first.Add(at.Rem(i32(p.gemm.outputs))))
 		p.If(row.Lt(p.rows).And(n.Lt(i32(pr.N))), func() {
-			v := p.gemm.out.At(at)
-			if gates != nil {
-				v = swiglu(gates[i].Expr, v, pr.Limit)
+			if gate != nil {
+				v = swiglu(gate, v, pr.Limit)
 			}
 			e.put(p.unit, row, lead, n, v)
 		}, nil)
-	}
+	})
 }
 
 // linearFinish finishes the vectors of a product, a SIMD group each.
 func linearFinish(in *Input, pr *fusion.Product, raw *Scratch, rows string) (Launch, error) {
-	const groups = 4
-	u := in.begin(in.kernelName("finish"), kernel.Schedule{Threads: groups * 32}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
+	groups := in.Target.groups(4)
+	u := in.begin(in.kernelName("finish"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
 	x := u.scratch("x", raw, kernel.F32, kernel.Read)
 	y := u.activation("y", pr.Result, kernel.Write)
 	width := pr.N / pr.Heads

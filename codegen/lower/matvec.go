@@ -4,9 +4,33 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// input is a vector of a step's row as a product reads it: four elements from
-// k (a multiple of 4) on.
-type input func(k *kernel.Expr) [4]*kernel.Expr
+// input is a vector of a step's row as a product reads it.
+type input struct {
+	// elements are the n of a block that begins at a unit of the matrix, and at
+	// column k.
+	elements func(unit, k *kernel.Expr, n int) []*kernel.Expr
+	total    func(unit *kernel.Expr) *kernel.Expr // their sum, if it is known
+}
+
+// direct is an input that is read anew by each product, in vectors of four.
+func direct(read reader) input {
+	return input{elements: func(_, k *kernel.Expr, n int) []*kernel.Expr {
+		var xs []*kernel.Expr
+		for q := 0; q < n; q += 4 {
+			xs = append(xs, read(k.Add(i32(q)), 4)...)
+		}
+		return xs
+	}}
+}
+
+// directs are n rows read so.
+func directs(n int, row func(i int) reader) []input {
+	var inputs []input
+	for i := range n {
+		inputs = append(inputs, direct(row(i)))
+	}
+	return inputs
+}
 
 // matvecRows is how many rows of the matrix a SIMD group works on at once: the
 // input is read once for all of them.
@@ -26,12 +50,15 @@ func (u *unit) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 		sums[j] = u.Vars("sum", len(inputs), f32(0))
 	}
 	block, run := m.blockUnits(), m.blocksPerRun()
+	if u.stages() { // lanes take units side by side
+		block, run = 1, 1
+	}
 	columns := block * m.unpack.Elements
 	u.For("run", kernel.Lane(), i32(m.cols/(columns*run)), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
 		first := u.Let("unit", i.Mul(i32(run*block)))
 		k := u.Let("k", i.Mul(i32(run*columns)))
 		for part := range run {
-			u.blockProducts(rows, inputs, sums, first.Add(i32(part*block)), k.Add(i32(part*columns)))
+			u.blockProducts(rows, inputs, sums, block, first.Add(i32(part*block)), k.Add(i32(part*columns)))
 		}
 	})
 	out := make([][]*kernel.Expr, len(rows))
@@ -58,38 +85,46 @@ func (m *matrix) blocksPerRun() int {
 
 // blockValues reads a block's values, before scaling.
 func (r rowOf) blockValues(unit *kernel.Expr) []*kernel.Expr {
+	return r.unitValues(unit, r.blockUnits())
+}
+
+// unitValues reads the values of some units.
+func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
 	var values []*kernel.Expr
-	for b := range r.blockUnits() {
+	for b := range n {
 		values = append(values, r.unit(unit.Add(i32(b)))...)
 	}
 	return values
 }
 
-// blockProducts adds the products of one block, whose columns begin at k, to sums.
-func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, unit, k *kernel.Expr) {
+// blockProducts adds the products of a block of units, whose columns begin at k,
+// to sums.
+func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
 	values := make([][]*kernel.Expr, len(rows))
 	for j, r := range rows {
-		values[j] = r.blockValues(unit)
+		values[j] = r.unitValues(unit, block)
 	}
 	xs := make([][]*kernel.Expr, len(inputs))
+	var totals []*kernel.Expr
 	for i, in := range inputs {
-		for q := 0; q < len(values[0]); q += 4 {
-			x := in(k.Add(i32(q)))
-			xs[i] = append(xs[i], x[:]...)
+		xs[i] = in.elements(unit, k, len(values[0]))
+	}
+	if rows[0].biases.Factor != nil {
+		for i, in := range inputs {
+			if in.total != nil {
+				totals = append(totals, in.total(unit))
+			} else {
+				totals = append(totals, u.Let("inputs", sumOf(xs[i])))
+			}
 		}
 	}
-	u.accumulate(rows, values, xs, sums, k)
+	u.accumulate(rows, values, xs, totals, sums, k)
 }
 
-// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns.
-func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, sums [][]kernel.Variable, k *kernel.Expr) {
+// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns;
+// totals are sum(x) of each input, with a bias.
+func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*kernel.Expr, sums [][]kernel.Variable, k *kernel.Expr) {
 	plain := rows[0].scales.Factor == nil
-	var total []*kernel.Expr
-	if rows[0].biases.Factor != nil {
-		for _, x := range xs {
-			total = append(total, u.Let("inputs", sumOf(x)))
-		}
-	}
 	for j, r := range rows {
 		scale, bias := r.scale(k), r.bias(k)
 		named := make([]*kernel.Expr, len(values[j]))
@@ -112,7 +147,7 @@ func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, sums [][]ke
 				acc = u.Let("part", acc).Fma(scale, sums[j][i].Expr)
 			}
 			if bias != nil {
-				acc = bias.Fma(total[i], acc)
+				acc = bias.Fma(totals[i], acc)
 			}
 			sums[j][i].Set(acc)
 		}

@@ -16,8 +16,13 @@ import (
 //
 // In prefill y comes from launches of its own.
 
-// mixTile is how many columns of the streams a threadgroup of "write" makes.
-const mixTile = 32
+// mixColumns is how many columns of the streams a threadgroup of "write" makes.
+func (t Target) mixColumns() int {
+	if t.Vector > 0 {
+		return 128
+	}
+	return 32
+}
 
 func lowerMix(in *Input) ([]Launch, error) {
 	m, err := fusion.ViewMix(in.Module, in.Region)
@@ -27,7 +32,8 @@ func lowerMix(in *Input) ([]Launch, error) {
 	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
 		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
 	}
-	x := &mixing{in: in, m: m, rows: mixRows(m)}
+	x := &mixing{in: in, m: m, rows: mixRows(m), columns: in.Target.mixColumns()}
+	x.inputs = in.Target.inputsAtOnce(x.stagedBytes())
 	if in.Kind == Prefill {
 		if err := x.sourceLaunches(); err != nil {
 			return nil, err
@@ -63,12 +69,14 @@ type mixing struct {
 	in       *Input
 	m        *fusion.Mix
 	rows     string
+	columns  int      // of a threadgroup of "write"
+	inputs   int      // rows of a threadgroup of "write", at most
 	shares   *Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
 	ready    *ready   // in prefill, where y lies
 	launches []Launch
 }
 
-func (x *mixing) tiles() int { return (x.m.Width + mixTile - 1) / mixTile }
+func (x *mixing) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }
 
 // logitCount is the length of z.
 func (x *mixing) logitCount() int {
@@ -78,20 +86,37 @@ func (x *mixing) logitCount() int {
 	return (2 + x.m.Streams) * x.m.Streams
 }
 
+// stagedBytes is what a row's inputs take in threadgroup memory, if they are
+// staged.
+func (x *mixing) stagedBytes() int {
+	s := x.m.Source
+	switch {
+	case x.in.Kind == Prefill:
+	case s.Project != nil:
+		return bytesOfStaged(dim(s.Project.X, 1))
+	case s.Experts != nil:
+		return (dim(s.Experts.Mid, 1) + 1) * bytesOfStaged(dim(s.Experts.Mid, 2))
+	}
+	return 0
+}
+
 // write is the first launch.
 func (x *mixing) write() error {
-	u := x.in.begin(x.in.kernelName("write"), kernel.Schedule{Threads: linearDecodeThreads, Settings: []kernel.Setting{
-		{Name: "columns per threadgroup", Value: fmt.Sprint(mixTile), Why: "as many as eight SIMD groups make outputs of the product at once"},
-	}}, x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
+	s, _ := x.in.Target.matvecSchedule()
+	s.Settings = []kernel.Setting{{Name: "columns per threadgroup", Value: fmt.Sprint(x.columns), Why: "as many as eight SIMD groups make outputs of the product at once"}}
+	if x.in.Target.Vector > 0 {
+		s.Settings[0].Why = "the input is staged once for all of them"
+	}
+	u := x.in.begin(x.in.kernelName("write"), s, x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
 	w := &mixWrite{unit: u, mixing: x}
 	w.bind()
-	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(mixTile)))
-	row0 := u.Let("row0", kernel.Group(1).Mul(i32(matvecInputs)))
+	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(x.columns)))
+	row0 := u.Let("row0", kernel.Group(1).Mul(i32(x.inputs)))
 	left := u.Let("rows_left", u.StepValue(x.rows).Sub(row0))
 	if u.err == nil {
-		u.If(left.Eq(i32(1)), func() { w.body(row0, left, 1) }, func() { w.body(row0, left, matvecInputs) })
+		u.oneOrMore(left, x.inputs, func(n int) { w.body(row0, left, n) })
 	}
-	l, err := u.launch("write", ir.Const(int64(x.tiles())), ceilDiv(ir.Sym(x.rows), matvecInputs))
+	l, err := u.launch("write", ir.Const(int64(x.tiles())), ceilDiv(ir.Sym(x.rows), x.inputs))
 	x.launches = append(x.launches, l)
 	return err
 }
@@ -124,8 +149,8 @@ func (w *mixWrite) bind() {
 		w.fn = w.vector("fn", m.Next.Fn)
 		w.shareOut = w.scratch("z_shares", w.shares, kernel.F32, kernel.Write)
 	}
-	w.y = w.SharedArray("y", kernel.F32, matvecInputs*mixTile)
-	w.tile = w.SharedArray("streams", kernel.F32, matvecInputs*m.Streams*mixTile)
+	w.y = w.SharedArray("y", kernel.F32, w.inputs*w.columns)
+	w.tile = w.SharedArray("streams", kernel.F32, w.inputs*m.Streams*w.columns)
 }
 
 func (w *mixWrite) body(row0, left *kernel.Expr, n int) {
@@ -149,23 +174,23 @@ func (w *mixWrite) body(row0, left *kernel.Expr, n int) {
 }
 
 // streams computes the new streams of the tile: element e of a row is column
-// e mod mixTile of stream e / mixTile.
+// e mod columns of stream e / columns.
 func (w *mixWrite) streams() {
-	m, elements := w.m, w.m.Streams*mixTile
+	m, elements := w.m, w.m.Streams*w.columns
 	w.Comment("into the streams")
 	for i := range w.row {
 		w.For("e", kernel.Thread(), i32(elements), i32(w.Schedule().Threads), func(e *kernel.Expr) {
-			stream := w.Let("stream", e.Div(i32(mixTile)))
-			column := w.Let("column", w.column0.Add(e.Rem(i32(mixTile))))
+			stream := w.Let("stream", e.Div(i32(w.columns)))
+			column := w.Let("column", w.column0.Add(e.Rem(i32(w.columns))))
 			store := func() {
 				at := w.row[i].Mul(i32(m.Streams * m.Width)).Add(column)
-				v := w.Let("h", w.newStream(i, stream, column, at, w.y.At(e.Rem(i32(mixTile)).Add(i32(i*mixTile)))))
+				v := w.Let("h", w.newStream(i, stream, column, at, w.y.At(e.Rem(i32(w.columns)).Add(i32(i*w.columns)))))
 				w.tile.Set(e.Add(i32(i*elements)), v)
 				if m.Source.Take == nil {
 					w.guard(w.live[i], nil, false, func() { w.after.Set(at.Add(stream.Mul(i32(m.Width))), v) })
 				}
 			}
-			if m.Width%mixTile == 0 {
+			if m.Width%w.columns == 0 {
 				store()
 				return
 			}
@@ -194,25 +219,15 @@ func (w *mixWrite) newStream(i int, stream, column, at, y *kernel.Expr) *kernel.
 // partials adds up the tile's share of each logit: SIMD group s takes logits
 // s, s+8 ...; the last is the sum of squares.
 func (w *mixWrite) partials() {
-	m, n := w.m, w.logitCount()
-	elements := m.Streams * mixTile
+	n := w.logitCount()
 	simds := w.Schedule().Threads / w.Schedule().SimdWidth
 	w.Comment("shares of the next logits; the last is the sum of squares")
 	w.For("z", kernel.Simd(), i32(n+1), i32(simds), func(z *kernel.Expr) {
 		sums := w.Vars("share", len(w.row), f32(0))
-		column := w.Let("column", w.column0.Add(kernel.Lane()))
-		for stream := range m.Streams {
-			at := z.Mul(i32(m.Streams * m.Width)).Add(i32(stream * m.Width)).Add(column)
-			f := w.Var("f", f32(0))
-			inside := z.Lt(i32(n))
-			if m.Width%mixTile != 0 {
-				inside = inside.And(column.Lt(i32(m.Width)))
-			}
-			w.If(inside, func() { f.Set(w.fn.At(at)) }, nil)
-			for i := range w.row {
-				h := w.Let("h", w.tile.At(kernel.Lane().Add(i32(i*elements+stream*mixTile))))
-				sums[i].Set(z.Eq(i32(n)).Select(h, f.Expr).Fma(h, sums[i].Expr))
-			}
+		if lanes := w.Schedule().SimdWidth; lanes == w.columns {
+			w.addColumns(z, i32(0), sums)
+		} else {
+			w.For("first", i32(0), i32(w.columns), i32(lanes), func(first *kernel.Expr) { w.addColumns(z, first, sums) })
 		}
 		for i := range w.row {
 			total := w.Let("total", sums[i].SimdSum())
@@ -222,4 +237,24 @@ func (w *mixWrite) partials() {
 			})
 		}
 	})
+}
+
+// addColumns adds the products of a SIMD group's columns of the tile, from
+// `first` on, to the sums of logit z.
+func (w *mixWrite) addColumns(z, first *kernel.Expr, sums []kernel.Variable) {
+	m, n := w.m, w.logitCount()
+	column := w.Let("column", w.column0.Add(kernel.Lane().Add(first)))
+	for stream := range m.Streams {
+		at := z.Mul(i32(m.Streams * m.Width)).Add(i32(stream * m.Width)).Add(column)
+		f := w.Var("f", f32(0))
+		inside := z.Lt(i32(n))
+		if m.Width%w.columns != 0 {
+			inside = inside.And(column.Lt(i32(m.Width)))
+		}
+		w.If(inside, func() { f.Set(w.fn.At(at)) }, nil)
+		for i := range w.row {
+			h := w.Let("h", w.tile.At(kernel.Lane().Add(first).Add(i32(i*m.Streams*w.columns+stream*w.columns))))
+			sums[i].Set(z.Eq(i32(n)).Select(h, f.Expr).Fma(h, sums[i].Expr))
+		}
+	}
 }

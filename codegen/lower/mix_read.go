@@ -6,14 +6,18 @@ import (
 	"smelt/passes/fusion"
 )
 
-// mixReadThreads is the threadgroup of "read": one row's streams are read by
-// as many threads as there may be.
+// mixReadThreads is the threadgroup of "read", where the target allows it: one
+// row's streams are read by as many threads as there may be.
 const mixReadThreads = 1024
+
+// mixReadChunks is how many vectors of four a thread holds at most between the
+// two passes over a row; more lie in threadgroup memory.
+const mixReadChunks = 4
 
 // read is the second launch of a mix: weights from the logits' shares, then
 // the collapsed and normed vector.
 func (x *mixing) read() error {
-	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: mixReadThreads}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
+	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.threads(mixReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
 	r := &mixRead{unit: u, mixing: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
 	r.bind()
 	r.logits()
@@ -34,6 +38,8 @@ type mixRead struct {
 	scale, base, weight vector
 	x, post, comb       kernel.Buffer
 	sums, pre           kernel.Array
+	held                []kernel.Variable // the collapsed vector: the thread's chunks,
+	parked              kernel.Array      // or all of it
 }
 
 func (r *mixRead) bind() {
@@ -51,7 +57,7 @@ func (r *mixRead) bind() {
 		r.post = r.activation("post", r.next.Post, kernel.Write)
 		r.comb = r.activation("comb", r.next.Comb, kernel.Write)
 	}
-	r.sums = r.SharedArray("sums", kernel.F32, mixReadThreads/32*32)
+	r.sums = r.SharedArray("sums", kernel.F32, r.Schedule().Threads)
 	r.pre = r.SharedArray("pre", kernel.F32, m.Streams)
 }
 
@@ -59,7 +65,8 @@ func (r *mixRead) bind() {
 // first SIMD group, a lane for each logit.
 func (r *mixRead) logits() {
 	n, count := r.m.Streams, r.logitCount()
-	simds := mixReadThreads / 32
+	lanes := r.Schedule().SimdWidth
+	simds := r.Schedule().Threads / lanes
 	r.Comment("z: SIMD group s adds up the shares of tiles s, s+%d ...", simds)
 	sum := r.Var("z_part", f32(0))
 	r.If(kernel.Lane().Le(i32(count)), func() {
@@ -73,7 +80,7 @@ func (r *mixRead) logits() {
 	r.If(kernel.Simd().Eq(i32(0)), func() {
 		z := r.Var("z", f32(0))
 		for s := range simds {
-			z.Set(z.Add(r.sums.At(kernel.Lane().Add(i32(32 * s)))))
+			z.Set(z.Add(r.sums.At(kernel.Lane().Add(i32(lanes * s)))))
 		}
 		squares := r.Let("squares", z.Shuffle(i32(count)))
 		inv := r.Let("inv_rms", squares.Mul(f32(1/float64(n*r.m.Width))).Add(f32(r.next.FnEps)).Rsqrt())
@@ -103,7 +110,7 @@ func (r *mixRead) weights(logit *kernel.Expr) {
 		r.post.Set(r.row.Mul(i32(n)).Add(lane.Sub(i32(n))), gate.Mul(f32(r.next.PostScale)))
 	}, nil)
 	r.Comment("comb: lane i*%d+j holds element (i, j)", n)
-	element := r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(31))))
+	element := r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(r.Schedule().SimdWidth-1))))
 	c := r.sinkhorn(element)
 	r.If(lane.Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(lane), c) }, nil)
 }
@@ -131,50 +138,80 @@ func (r *mixRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 }
 
 // collapse makes u = sum_k pre[k] h[k] and stores its norm times the weight.
-// Each thread holds up to `chunks` vectors of four.
 func (r *mixRead) collapse() {
-	n, quads := r.m.Streams, r.m.Width/4
-	chunks := (quads + mixReadThreads - 1) / mixReadThreads
 	source := r.row
 	if r.wanted {
 		source = r.Let("source", r.StepAt("wanted", r.row))
 	}
-	u := r.Vars("u", 4*chunks, f32(0))
-	squares := r.Var("squares", f32(0))
-	for ch := range chunks {
-		at := r.Let("quad", kernel.Thread().Add(i32(ch*mixReadThreads)))
-		r.inside(at, quads, ch, func() {
-			for k := range n {
-				h := r.Let("h", r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at)))
-				p := r.Let("p", r.pre.At(i32(k)))
-				for q := range 4 {
-					u[4*ch+q].Set(p.Fma(h.Lane(q), u[4*ch+q].Expr))
-				}
-			}
-			for q := range 4 {
-				squares.Set(u[4*ch+q].Fma(u[4*ch+q].Expr, squares.Expr))
-			}
-		})
+	if n := r.chunks(); n <= mixReadChunks {
+		r.held = r.Vars("u", 4*n, f32(0))
+	} else {
+		r.parked = r.SharedArray("u", kernel.F32, r.m.Width)
 	}
+	squares := r.Var("squares", f32(0))
+	r.eachChunk(func(ch int, at *kernel.Expr) { r.collapseChunk(ch, at, source, squares) })
 	total := r.threadgroupSum(squares.Expr)
 	inv := r.Let("inv", total.Mul(f32(1/float64(r.m.Width))).Add(f32(r.next.Norm.Eps)).Rsqrt())
-	for ch := range chunks {
-		at := r.Let("quad", kernel.Thread().Add(i32(ch*mixReadThreads)))
-		r.inside(at, quads, ch, func() {
-			var out [4]*kernel.Expr
-			for q := range out {
-				out[q] = u[4*ch+q].Mul(inv).Mul(r.weight.At(at.Mul(i32(4)).Add(i32(q))))
-			}
-			r.x.Set(r.row.Mul(i32(quads)).Add(at), kernel.Vector(out[:]...))
-		})
+	r.eachChunk(func(ch int, at *kernel.Expr) {
+		var out [4]*kernel.Expr
+		for q := range out {
+			out[q] = r.element(ch, at, q).Mul(inv).Mul(r.weight.At(at.Mul(i32(4)).Add(i32(q))))
+		}
+		r.x.Set(r.row.Mul(i32(r.m.Width/4)).Add(at), kernel.Vector(out[:]...))
+	})
+}
+
+// collapseChunk makes four elements of u, and adds their squares up.
+func (r *mixRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.Variable) {
+	n, quads := r.m.Streams, r.m.Width/4
+	u := r.held
+	if u != nil {
+		u = u[4*ch:][:4]
+	} else {
+		u = r.Vars("sum", 4, f32(0))
+	}
+	for k := range n {
+		h := r.Let("h", r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at)))
+		p := r.Let("p", r.pre.At(i32(k)))
+		for q := range u {
+			u[q].Set(p.Fma(h.Lane(q), u[q].Expr))
+		}
+	}
+	for q := range u {
+		squares.Set(u[q].Fma(u[q].Expr, squares.Expr))
+		if r.held == nil {
+			r.parked.Set(at.Mul(i32(4)).Add(i32(q)), u[q].Expr)
+		}
 	}
 }
 
-// inside runs f for threads whose chunk exists.
-func (r *mixRead) inside(at *kernel.Expr, quads, chunk int, f func()) {
-	if (chunk+1)*mixReadThreads <= quads {
-		f()
+// element is element q of the vector of four numbered `at`, the thread's ch-th.
+func (r *mixRead) element(ch int, at *kernel.Expr, q int) *kernel.Expr {
+	if r.held != nil {
+		return r.held[4*ch+q].Expr
+	}
+	return r.parked.At(at.Mul(i32(4)).Add(i32(q)))
+}
+
+// chunks is how many vectors of four of a row a thread has.
+func (r *mixRead) chunks() int {
+	return (r.m.Width/4 + r.Schedule().Threads - 1) / r.Schedule().Threads
+}
+
+// eachChunk runs f for the thread's vectors of four, of which the row has
+// Width/4; ch is known if they are held.
+func (r *mixRead) eachChunk(f func(ch int, at *kernel.Expr)) {
+	threads, quads := r.Schedule().Threads, r.m.Width/4
+	if r.held == nil {
+		r.For("quad", kernel.Thread(), i32(quads), i32(threads), func(at *kernel.Expr) { f(0, at) })
 		return
 	}
-	r.If(at.Lt(i32(quads)), f, nil)
+	for ch := range r.chunks() {
+		at := r.Let("quad", kernel.Thread().Add(i32(ch*threads)))
+		if (ch+1)*threads <= quads {
+			f(ch, at)
+		} else {
+			r.If(at.Lt(i32(quads)), func() { f(ch, at) }, nil)
+		}
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 // mixSource makes the half block's result y in the kernel "write".
 type mixSource interface {
-	// tile fills w.y[i*mixTile+c] for the branch's rows i and the tile's columns c.
+	// tile fills w.y[i*w.columns+c] for the branch's rows i and the tile's columns c.
 	tile(w *mixWrite)
 	// stream gives a stream's element where the streams are given instead of y.
 	stream(w *mixWrite, i int, stream, column *kernel.Expr) *kernel.Expr
@@ -29,13 +29,13 @@ func (w *mixWrite) bindSource() mixSource {
 	case w.ready != nil:
 		return w.ready.bind(w)
 	case s.Project != nil:
-		return &projectSource{x: w.activation4("x", s.Project.X, kernel.Read), k: dim(s.Project.X, 1), w: w.matrix("w", s.Project.Weight)}
+		return &projectSource{x: w.rowsOf("x", s.Project.X, 4), k: dim(s.Project.X, 1), w: w.matrix("w", s.Project.Weight)}
 	}
 	e := s.Experts
 	return &expertsSource{
 		e: e, k: dim(e.Mid, 1), f: dim(e.Mid, 2),
-		mid: w.activation4("mid", e.Mid, kernel.Read), ids: w.activation("ids", e.IDs, kernel.Read),
-		shared: w.activation4("shared", e.Shared, kernel.Read),
+		mid: w.rowsOf("mid", e.Mid, 4), ids: w.activation("ids", e.IDs, kernel.Read),
+		shared: w.rowsOf("shared", e.Shared, 4),
 		down:   w.expertMatrix("down", e.Down, e.IDs), sharedDown: w.matrix("shared_down", e.SharedDown),
 	}
 }
@@ -58,33 +58,35 @@ type noStream struct{}
 
 func (noStream) stream(*mixWrite, int, *kernel.Expr, *kernel.Expr) *kernel.Expr { return f32(0) }
 
-// contiguous reads a vector of an activation bound as vectors of four.
-func (u *unit) contiguous(b kernel.Buffer, firstQuad *kernel.Expr) input {
-	return func(k *kernel.Expr) [4]*kernel.Expr {
-		v := u.Let("x4", b.At(firstQuad.Add(k.Div(i32(4)))))
-		return [4]*kernel.Expr{v.Lane(0), v.Lane(1), v.Lane(2), v.Lane(3)}
-	}
-}
-
-// putTile stores the sums of this SIMD group's columns, [column][row].
-func (w *mixWrite) putTile(y [][]*kernel.Expr) {
-	w.If(kernel.Lane().Eq(i32(0)), func() {
-		for j := range y {
-			for i := range y[j] {
-				w.y.Set(kernel.Simd().Mul(i32(matvecRows)).Add(i32(i*mixTile+j)), y[j][i])
+// eachColumns runs make for the columns of the tile that this SIMD group makes
+// at once, from `first` on, and stores the sums it gives: [column][row].
+func (w *mixWrite) eachColumns(sums func(first *kernel.Expr) [][]*kernel.Expr) {
+	body := func(first *kernel.Expr) {
+		y := sums(first)
+		w.If(kernel.Lane().Eq(i32(0)), func() {
+			for j := range y {
+				for i := range y[j] {
+					w.y.Set(first.Add(i32(i*w.columns+j)), y[j][i])
+				}
 			}
-		}
-	}, nil)
+		}, nil)
+	}
+	first, step := kernel.Simd().Mul(i32(matvecRows)), w.Schedule().Threads/w.Schedule().SimdWidth*matvecRows
+	if step == w.columns {
+		body(first)
+		return
+	}
+	w.For("first", first, i32(w.columns), i32(step), body)
 }
 
-// myColumns are the columns this SIMD group makes; beyond the width the last
-// is repeated, and not stored.
-func (w *mixWrite) myColumns(o *opened) []rowOf {
-	first := w.Let("column", w.column0.Add(kernel.Simd().Mul(i32(matvecRows))))
+// matrixRows are the matrix's rows for a few columns of the tile; beyond the
+// width the last is repeated, and not stored.
+func (w *mixWrite) matrixRows(o *opened, from *kernel.Expr) []rowOf {
+	first := w.Let("column", w.column0.Add(from))
 	rows := make([]rowOf, matvecRows)
 	for j := range rows {
 		r := first.Add(i32(j))
-		if w.m.Width%mixTile != 0 {
+		if w.m.Width%w.columns != 0 {
 			r = r.Min(i32(w.m.Width - 1))
 		}
 		rows[j] = o.row(r)
@@ -95,17 +97,18 @@ func (w *mixWrite) myColumns(o *opened) []rowOf {
 // projectSource is y = x . w.
 type projectSource struct {
 	noStream
-	x kernel.Buffer
+	x *rowsOf
 	k int
 	w *matrix
 }
 
 func (s *projectSource) tile(w *mixWrite) {
-	var inputs []input
-	for i := range w.row {
-		inputs = append(inputs, w.contiguous(s.x, w.Let("x_row", w.row[i].Mul(i32(s.k/4)))))
+	row := func(i int) reader { return s.x.reader(w.Let("x_row", w.row[i].Mul(i32(s.k/4)))) }
+	inputs := w.stage(len(w.row), w.inputs, row, s.w)[s.w]
+	if inputs == nil {
+		inputs = directs(len(w.row), row)
 	}
-	w.putTile(w.dot(w.myColumns(s.w.open(nil)), inputs))
+	w.eachColumns(func(first *kernel.Expr) [][]*kernel.Expr { return w.dot(w.matrixRows(s.w.open(nil), first), inputs) })
 }
 
 // expertsSource is the chosen experts' down products and the shared one's.
@@ -113,25 +116,34 @@ type expertsSource struct {
 	noStream
 	e           *fusion.ExpertsSource
 	k, f        int
-	mid, shared kernel.Buffer
+	mid, shared *rowsOf
 	ids         kernel.Buffer
 	down        *matrix
 	sharedDown  *matrix
 }
 
 func (s *expertsSource) tile(w *mixWrite) {
-	var inputs []input
-	for i := range w.row {
-		inputs = append(inputs, w.contiguous(s.shared, w.Let("shared_row", w.row[i].Mul(i32(s.f/4)))))
-	}
-	shared := w.dot(w.myColumns(s.sharedDown.open(nil)), inputs)
+	row := func(i int) reader { return s.shared.reader(w.Let("shared_row", w.row[i].Mul(i32(s.f/4)))) }
+	shared := w.stage(len(w.row), w.inputs, row, s.sharedDown)[s.sharedDown]
+	chosen := s.stageChosen(w)
+	w.eachColumns(func(first *kernel.Expr) [][]*kernel.Expr {
+		if !w.stages() {
+			shared = directs(len(w.row), row)
+		}
+		return s.sums(w, first, shared, chosen)
+	})
+}
+
+// sums adds up the shared and the chosen experts' parts of a few columns.
+func (s *expertsSource) sums(w *mixWrite, first *kernel.Expr, inputs []input, chosen func(i int, e, at *kernel.Expr) input) [][]*kernel.Expr {
+	shared := w.dot(w.matrixRows(s.sharedDown.open(nil), first), inputs)
 	y := make([][]*kernel.Expr, matvecRows)
 	for i := range w.row {
 		sums := w.Vars("y", matvecRows, f32(0))
 		w.For("e", i32(0), i32(s.k), i32(1), func(e *kernel.Expr) {
 			at := w.Let("chosen", w.row[i].Mul(i32(s.k)).Add(e))
-			columns := w.myColumns(s.down.open(w.Let("expert", s.ids.At(at))))
-			part := w.dot(columns, []input{w.contiguous(s.mid, w.Let("mid_row", at.Mul(i32(s.f/4))))})
+			columns := w.matrixRows(s.down.open(w.Let("expert", s.ids.At(at))), first)
+			part := w.dot(columns, []input{chosen(i, e, at)})
 			for j := range part {
 				sums[j].Set(sums[j].Add(part[j][0]))
 			}
@@ -140,7 +152,24 @@ func (s *expertsSource) tile(w *mixWrite) {
 			y[j] = append(y[j], w.Let("y", sums[j].Add(shared[j][i])))
 		}
 	}
-	w.putTile(y)
+	return y
+}
+
+// stageChosen gives the hidden vector of the i-th row's expert e, which is number
+// `at` of all choices; staged, they lie row by row.
+func (s *expertsSource) stageChosen(w *mixWrite) func(i int, e, at *kernel.Expr) input {
+	reader := func(at *kernel.Expr) reader { return s.mid.reader(w.Let("mid_row", at.Mul(i32(s.f/4)))) }
+	if !w.stages() || w.err != nil {
+		return func(_ int, _, at *kernel.Expr) input { return direct(reader(at)) }
+	}
+	a := w.stagingFor("staged_chosen", s.down, w.inputs*s.k)
+	for i := range w.row {
+		w.For("e", i32(0), i32(s.k), i32(1), func(e *kernel.Expr) {
+			a.fill(e.Add(i32(i*s.k)), reader(w.row[i].Mul(i32(s.k)).Add(e)))
+		})
+	}
+	w.Barrier()
+	return func(i int, e, _ *kernel.Expr) input { return a.input(e.Add(i32(i * s.k))) }
 }
 
 // embedSource is the token's row of a table.
@@ -153,21 +182,27 @@ type embedSource struct {
 // are blocks of columns.
 func (s *embedSource) tile(w *mixWrite) {
 	columns := s.table.blockUnits() * s.table.unpack.Elements
-	blocks := (mixTile + columns - 1) / columns
+	blocks := (w.columns + columns - 1) / columns
 	for i := range w.row {
-		w.If(kernel.Thread().Lt(i32(blocks)), func() {
-			row := s.table.open(nil).row(w.StepAt("token", w.row[i]))
-			at := w.Let("block_column", w.column0.Add(kernel.Thread().Mul(i32(columns))))
-			w.If(at.Lt(i32(w.m.Width)), func() {
-				scale, bias := row.scale(at), row.bias(at)
-				for q, v := range row.blockValues(w.Let("unit", at.Div(i32(s.table.unpack.Elements)))) {
-					if q < mixTile {
-						w.y.Set(kernel.Thread().Mul(i32(columns)).Add(i32(i*mixTile+q)), scaled(v, scale, bias))
-					}
-				}
-			}, nil)
-		}, nil)
+		for first := 0; first < blocks; first += w.Schedule().Threads {
+			block := kernel.Thread().Add(i32(first))
+			w.If(block.Lt(i32(blocks)), func() { s.block(w, i, block, columns) }, nil)
+		}
 	}
+}
+
+// block unpacks a block of the i-th row's columns.
+func (s *embedSource) block(w *mixWrite, i int, block *kernel.Expr, columns int) {
+	row := s.table.open(nil).row(w.StepAt("token", w.row[i]))
+	at := w.Let("block_column", w.column0.Add(block.Mul(i32(columns))))
+	w.If(at.Lt(i32(w.m.Width)), func() {
+		scale, bias := row.scale(at), row.bias(at)
+		for q, v := range row.blockValues(w.Let("unit", at.Div(i32(s.table.unpack.Elements)))) {
+			if q < w.columns {
+				w.y.Set(block.Mul(i32(columns)).Add(i32(i*w.columns+q)), scaled(v, scale, bias))
+			}
+		}
+	}, nil)
 }
 
 // takeSource: the streams of the wanted rows are given.
@@ -204,18 +239,25 @@ type readySource struct {
 
 func (s *readySource) tile(w *mixWrite) {
 	for i := range w.row {
-		column := w.Let("column", w.column0.Add(kernel.Thread()))
-		w.If(kernel.Thread().Lt(i32(mixTile)).And(column.Lt(i32(w.m.Width))), func() {
-			y := w.Var("y", f32(0))
-			if s.ready.parts != nil {
-				w.For("e", i32(0), i32(s.k), i32(1), func(e *kernel.Expr) {
-					at := w.row[i].Mul(i32(s.k)).Add(e).Mul(i32(w.m.Width)).Add(column)
-					y.Set(y.Add(s.parts.At(at)))
-				})
-			}
-			w.y.Set(kernel.Thread().Add(i32(i*mixTile)), y.Add(s.shared.At(w.row[i].Mul(i32(w.m.Width)).Add(column))))
-		}, nil)
+		for first := 0; first < w.columns; first += w.Schedule().Threads {
+			s.sum(w, i, kernel.Thread().Add(i32(first)))
+		}
 	}
+}
+
+// sum adds up the parts of the i-th row's column that lies at a place of the tile.
+func (s *readySource) sum(w *mixWrite, i int, place *kernel.Expr) {
+	column := w.Let("column", w.column0.Add(place))
+	w.If(place.Lt(i32(w.columns)).And(column.Lt(i32(w.m.Width))), func() {
+		y := w.Var("y", f32(0))
+		if s.ready.parts != nil {
+			w.For("e", i32(0), i32(s.k), i32(1), func(e *kernel.Expr) {
+				at := w.row[i].Mul(i32(s.k)).Add(e).Mul(i32(w.m.Width)).Add(column)
+				y.Set(y.Add(s.parts.At(at)))
+			})
+		}
+		w.y.Set(place.Add(i32(i*w.columns)), y.Add(s.shared.At(w.row[i].Mul(i32(w.m.Width)).Add(column))))
+	}, nil)
 }
 
 // sourceLaunches makes y ready in prefill.
@@ -247,7 +289,7 @@ func (x *mixing) add(l Launch, err error) error {
 
 // projectTiles is x . w in tiles, into scratch memory [rows, n].
 func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratch) (Launch, error) {
-	u := in.begin(in.kernelName(role), gemmSchedule(), in.doc("a product in tiles")...)
+	u := in.begin(in.kernelName(role), in.Target.tiling().schedule(), in.doc("a product in tiles")...)
 	w := u.matrix("w", weight)
 	xs := u.activation("x", x, kernel.Read)
 	y := u.scratch("y", to, kernel.F32, kernel.Write)
@@ -259,10 +301,10 @@ func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratc
 		return Launch{}, u.err
 	}
 	g := u.newGemm()
-	row0 := u.Let("row0", kernel.Group(1).Mul(i32(gemmRows)))
-	first := u.Let("first", kernel.Group(0).Mul(i32(gemmOutputs)))
+	row0 := u.Let("row0", kernel.Group(1).Mul(i32(g.rows)))
+	first := u.Let("first", kernel.Group(0).Mul(i32(g.outputs)))
 	count := u.StepValue(rows)
-	g.multiply(w.open(nil), first, func(r, k *kernel.Expr) *kernel.Expr {
+	g.multiply(w.open(nil), first, count.Sub(row0), func(r, k *kernel.Expr) *kernel.Expr {
 		row := u.Let("row", row0.Add(r))
 		v := xs.At(row.Min(count.Sub(i32(1))).Mul(i32(w.cols)).Add(k))
 		return row.Lt(count).Select(v, f32(0))
@@ -271,5 +313,5 @@ func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratc
 		row, n := u.Let("row", row0.Add(r)), u.Let("n", first.Add(out))
 		u.If(row.Lt(count).And(n.Lt(i32(w.n))), func() { y.Set(row.Mul(i32(w.n)).Add(n), v) }, nil)
 	})
-	return u.launch(role, ir.Const(int64((w.n+gemmOutputs-1)/gemmOutputs)), ceilDiv(ir.Sym(rows), gemmRows))
+	return u.launch(role, ir.Const(int64((w.n+g.outputs-1)/g.outputs)), ceilDiv(ir.Sym(rows), g.rows))
 }

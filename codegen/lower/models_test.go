@@ -14,6 +14,7 @@ import (
 // TestModels lowers every region of the fixtures for both kinds of steps and
 // prints the kernels.
 func TestModels(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"a-bf16", "a-mlx-4bit-stacked", "a-mlx-sanitized", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 		t.Run(name, func(t *testing.T) {
 			m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/" + name)
@@ -21,14 +22,15 @@ func TestModels(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			for _, f := range []passes.Formats{{Rows: "f32", Keys: "f32"}, {Rows: "fp8", Keys: "fp4"}} {
-				lowerAll(t, m, f)
+			lowerAll(t, m, passes.Formats{Rows: "f32", Keys: "f32"}, Metal)
+			for _, target := range targets {
+				lowerAll(t, m, passes.Formats{Rows: "fp8", Keys: "fp4"}, target)
 			}
 		})
 	}
 }
 
-func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats) {
+func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, target Target) {
 	t.Helper()
 	r, err := passes.Run(m.Graph, passes.Options{Formats: f})
 	if err != nil {
@@ -38,7 +40,7 @@ func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats) {
 	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
 		step := NewStep(r.Module, rows)
 		for _, region := range r.Module.Regions {
-			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: Metal}
+			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: target}
 			launches, err := Lower(in)
 			if err != nil {
 				t.Error(err)
@@ -48,8 +50,13 @@ func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats) {
 				if len(l.Args) != len(l.Kernel.Params) {
 					t.Errorf("%s: %d arguments for %d parameters", l.Kernel.Name, len(l.Args), len(l.Kernel.Params))
 				}
-				if _, err := msl.Print(l.Kernel); err != nil {
-					t.Error(err)
+				if s := l.Kernel.Schedule; s.Threads > target.MaxThreads {
+					t.Errorf("%s: %d threads, the target has %d", l.Kernel.Name, s.Threads, target.MaxThreads)
+				}
+				if target == Metal {
+					if _, err := msl.Print(l.Kernel); err != nil {
+						t.Error(err)
+					}
 				}
 			}
 		}

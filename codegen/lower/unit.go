@@ -42,6 +42,9 @@ func (u *unit) launch(role string, grid ...ir.Expr) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}
+	if n := k.SharedBytes(); n > u.in.Target.SharedMemory {
+		return Launch{}, fmt.Errorf("kernel %s: %d bytes of threadgroup memory; at most %d are there", k.Name, n, u.in.Target.SharedMemory)
+	}
 	l := Launch{Kernel: k, Region: u.in.Region.Name, Role: role, Args: u.args}
 	for i := range l.Grid {
 		l.Grid[i] = ir.Const(1)

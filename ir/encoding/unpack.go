@@ -1,6 +1,9 @@
 package encoding
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Unpack says how a kernel turns stored words into values: a unit, the
 // smallest whole number of 32-bit little-endian words of the weight plane that
@@ -24,9 +27,14 @@ type Factor struct {
 	Group, GroupRows int
 }
 
-// UnpackOf gives an encoding's unpacking. It fails for F64, which kernels do
-// not read.
-func UnpackOf(e Encoding) (Unpack, error) {
+// UnpackOf gives an encoding's unpacking. subnormals says that the target keeps
+// float32 subnormals where it multiplies; small floats then take fewer
+// operations. It fails for F64, which kernels do not read.
+func UnpackOf(e Encoding, subnormals bool) (Unpack, error) {
+	e4m3Value, e2m1Value := miniFloat(7, 3, 7), miniFloat(3, 1, 1)
+	if subnormals {
+		e4m3Value, e2m1Value = scaledFloat(7, 3, 7), scaledFloat(3, 1, 1)
+	}
 	switch e := e.(type) {
 	case Plain:
 		return unpackPlain(e)
@@ -87,30 +95,32 @@ func codeAt(at, bits int) *BitExpr {
 
 func integerValue(code *BitExpr) *BitExpr { return bitApply(BitToReal, Real, code) }
 
-// e4m3Value and e2m1Value place exponent and mantissa in a float32. A code with
-// exponent 0 is a subnormal: it is read as if it had a leading one, which is
-// then taken away, so that no float32 subnormal appears: targets may flush it.
-func e4m3Value(code *BitExpr) *BitExpr {
-	return miniFloat(code, 7, 3, 7)
-}
-
-func e2m1Value(code *BitExpr) *BitExpr {
-	return miniFloat(code, 3, 1, 1)
-}
-
 // miniFloat reads a float with `low` bits below the sign, of which `mantissa`
-// are the mantissa, and that exponent bias.
-func miniFloat(code *BitExpr, low, mantissa, bias int) *BitExpr {
-	magnitude := code.and(1<<low - 1)
-	subnormal := bitApply(BitLess, Truth, magnitude, bitConst(1<<mantissa))
-	exponent := uint32(127-bias) << 23
-	base := bitApply(BitSelect, Bits, subnormal, bitConst(exponent+1<<23), bitConst(exponent))
-	v := bitApply(BitAsReal, Real, bitApply(BitAdd, Bits, magnitude.shl(23-mantissa), base))
-	one := float32(1)
-	for range bias - 1 {
-		one /= 2
+// are the mantissa, and that exponent bias, by placing exponent and mantissa in
+// a float32. A code with exponent 0 is a subnormal: it is read as if it had a
+// leading one, which is then taken away, so that no float32 subnormal appears:
+// targets may flush it.
+func miniFloat(low, mantissa, bias int) func(code *BitExpr) *BitExpr {
+	return func(code *BitExpr) *BitExpr {
+		magnitude := code.and(1<<low - 1)
+		subnormal := bitApply(BitLess, Truth, magnitude, bitConst(1<<mantissa))
+		exponent := uint32(127-bias) << 23
+		base := bitApply(BitSelect, Bits, subnormal, bitConst(exponent+1<<23), bitConst(exponent))
+		v := bitApply(BitAsReal, Real, bitApply(BitAdd, Bits, magnitude.shl(23-mantissa), base))
+		one := float32(math.Ldexp(1, 1-bias))
+		v = bitApply(BitSub, Real, v, bitApply(BitSelect, Real, subnormal, bitReal(one), bitReal(0)))
+		positive := bitApply(BitLess, Truth, code, bitConst(1<<low))
+		return bitApply(BitMul, Real, v, bitApply(BitSelect, Real, positive, bitReal(1), bitReal(-1)))
 	}
-	v = bitApply(BitSub, Real, v, bitApply(BitSelect, Real, subnormal, bitReal(one), bitReal(0)))
-	positive := bitApply(BitLess, Truth, code, bitConst(1<<low))
-	return bitApply(BitMul, Real, v, bitApply(BitSelect, Real, positive, bitReal(1), bitReal(-1)))
+}
+
+// scaledFloat reads the same by placing the code's bits in a float32 as they
+// are, whose exponent is then too small, and multiplying.
+func scaledFloat(low, mantissa, bias int) func(code *BitExpr) *BitExpr {
+	scale := bitReal(float32(math.Ldexp(1, 127-bias)))
+	return func(code *BitExpr) *BitExpr {
+		magnitude := code.and(1<<low - 1).shl(23 - mantissa)
+		sign := code.and(1 << low).shl(31 - low)
+		return bitApply(BitMul, Real, bitApply(BitAsReal, Real, bitApply(BitOr, Bits, magnitude, sign)), scale)
+	}
 }

@@ -1,0 +1,199 @@
+package lower
+
+import (
+	"slices"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+)
+
+// Where SIMD groups are programs for vector registers, neighbouring lanes read
+// neighbouring words of a matrix, each of several columns; what these are
+// multiplied with would have to be gathered. So a row of input is first copied
+// into threadgroup memory in the order in which lanes read it, normed on the
+// way, once for all outputs of the threadgroup.
+
+// stages reports whether inputs of decode products are copied so.
+func (u *unit) stages() bool { return u.in.Target.Vector > 0 }
+
+// reader reads n elements (1, 2 or 4) of a row of input from column k on, a
+// multiple of n.
+type reader func(k *kernel.Expr, n int) []*kernel.Expr
+
+// stagingArrays are threadgroup memory for rows of input and, for matrices with
+// biases, the sum of each unit's elements.
+type stagingArrays struct {
+	m                *matrix // in whose order they lie
+	lanes            int
+	elements, totals kernel.Array
+}
+
+// stagingFor declares threadgroup memory for n rows of input of products with m.
+func (u *unit) stagingFor(name string, m *matrix, n int) *stagingArrays {
+	a := &stagingArrays{m: m, lanes: u.Schedule().SimdWidth}
+	a.elements = u.SharedArray(name, kernel.F32, n*a.length())
+	if m.biases.Factor != nil {
+		a.totals = u.SharedArray(name+"_totals", kernel.F32, n*a.units())
+	}
+	return a
+}
+
+// units is how many units of the matrix a row has.
+func (a *stagingArrays) units() int { return a.m.cols / a.m.unpack.Elements }
+
+// length is how many elements a row takes, those of the last lanes included.
+func (a *stagingArrays) length() int {
+	return (a.units() + a.lanes - 1) / a.lanes * a.lanes * a.m.unpack.Elements
+}
+
+// bytesOfStaged bounds what a row of input takes, whatever the encoding: its
+// elements, and a sum for each four of them.
+func bytesOfStaged(cols int) int { return 5 * cols }
+
+// fill copies row r of the arrays. All threads call it; a barrier is to follow.
+//
+// Element q of unit i lies behind element q of the units before, in the run of
+// units that the lanes take at once.
+func (a *stagingArrays) fill(r *kernel.Expr, read reader) {
+	u, e := a.m.u, a.m.unpack.Elements
+	row := u.Let("staged_row", r.Mul(i32(a.length())))
+	u.For("unit", kernel.Lane(), i32(a.units()), i32(a.lanes), func(i *kernel.Expr) {
+		at := u.Let("to", row.Add(a.place(i)))
+		var all []*kernel.Expr
+		for n := min(4, e); len(all) < e; {
+			all = append(all, read(i.Mul(i32(e)).Add(i32(len(all))), n)...)
+		}
+		for q, x := range all {
+			a.elements.Set(at.Add(i32(q*a.lanes)), x)
+		}
+		if a.m.biases.Factor != nil {
+			a.totals.Set(r.Mul(i32(a.units())).Add(i), sumOf(all))
+		}
+	})
+}
+
+// place is where unit i, of this lane, begins.
+func (a *stagingArrays) place(i *kernel.Expr) *kernel.Expr {
+	return i.Sub(kernel.Lane()).Mul(i32(a.m.unpack.Elements)).Add(kernel.Lane())
+}
+
+// input is row r as a product reads it.
+func (a *stagingArrays) input(r *kernel.Expr) input {
+	in := input{elements: func(unit, _ *kernel.Expr, n int) []*kernel.Expr {
+		at := a.m.u.Let("x_at", r.Mul(i32(a.length())).Add(a.place(unit)))
+		xs := make([]*kernel.Expr, n)
+		for q := range xs {
+			xs[q] = a.m.u.Let("x", a.elements.At(at.Add(i32(q*a.lanes))))
+		}
+		return xs
+	}}
+	if a.m.biases.Factor != nil {
+		in.total = func(unit *kernel.Expr) *kernel.Expr {
+			return a.m.u.Let("inputs", a.totals.At(r.Mul(i32(a.units())).Add(unit)))
+		}
+	}
+	return in
+}
+
+// inputsOf are the rows of input, for products with each of some matrices.
+type inputsOf map[*matrix][]input
+
+// stage copies n rows (of which a kernel has `most` at most) for products with
+// some matrices, nil ones aside. It is nil where inputs are read as they are.
+func (u *unit) stage(n, most int, row func(i int) reader, matrices ...*matrix) inputsOf {
+	if !u.stages() || u.err != nil {
+		return nil
+	}
+	u.Comment("the input, in the order in which lanes read it")
+	out := inputsOf{}
+	var arrays []*stagingArrays
+	for _, m := range matrices {
+		if m == nil {
+			continue
+		}
+		at := slices.IndexFunc(arrays, func(a *stagingArrays) bool { return a.serves(m) })
+		if at < 0 {
+			at = len(arrays)
+			arrays = append(arrays, u.stagingFor([]string{"staged", "staged_too"}[at], m, most))
+			for i := range n {
+				arrays[at].fill(i32(i), row(i))
+			}
+		}
+		for i := range n {
+			out[m] = append(out[m], arrays[at].input(i32(i)))
+		}
+	}
+	u.Barrier()
+	return out
+}
+
+// serves reports whether products with m find their input in a.
+func (a *stagingArrays) serves(m *matrix) bool {
+	return a.m.unpack.Elements == m.unpack.Elements && (m.biases.Factor == nil || a.m.biases.Factor != nil)
+}
+
+// inputsAtOnce is how many of a step's rows a threadgroup of a decode kernel
+// works on, each of which takes so many bytes of threadgroup memory if inputs are
+// staged: up to matvecInputs, and three quarters of the memory.
+func (t Target) inputsAtOnce(bytes int) int {
+	n := matvecInputs
+	for t.Vector > 0 && n > 1 && n*bytes > t.SharedMemory/4*3 {
+		n /= 2
+	}
+	return n
+}
+
+// matvecSchedule is the size of decode kernels' threadgroups, and how many
+// outputs they make one batch after the other.
+func (t Target) matvecSchedule() (s kernel.Schedule, outputs int) {
+	if t.Vector > 0 {
+		// Staging an input costs about as much as three outputs.
+		return kernel.Schedule{Threads: t.Vector, SimdWidth: t.Vector}, 64
+	}
+	threads := t.threads(linearDecodeThreads)
+	return kernel.Schedule{Threads: threads, SimdWidth: t.SimdWidth}, threads / t.SimdWidth * matvecRows
+}
+
+// rowsOf is an activation that is read in vectors of 1, 2 or 4 elements.
+type rowsOf struct {
+	u     *unit
+	name  string
+	v     *ir.Value
+	bound map[int]kernel.Buffer // by elements
+}
+
+// rowsOf binds an activation in vectors of n elements, to begin with.
+func (u *unit) rowsOf(name string, v *ir.Value, n int) *rowsOf {
+	r := &rowsOf{u: u, name: name, v: v, bound: map[int]kernel.Buffer{}}
+	r.as(n)
+	return r
+}
+
+// as is the activation as vectors of n elements.
+func (r *rowsOf) as(n int) kernel.Buffer {
+	b, ok := r.bound[n]
+	if ok {
+		return b
+	}
+	b = r.u.bind(r.u.Pointer(r.name, kernel.Vec(kernel.F32, n), kernel.Read), Arg{Value: r.v})
+	if len(r.bound) > 0 {
+		r.u.touched(ir.Const(0)) // counted with the first
+	}
+	r.bound[n] = b
+	return b
+}
+
+// reader reads the row that begins at a vector of four.
+func (r *rowsOf) reader(firstQuad *kernel.Expr) reader {
+	return func(k *kernel.Expr, n int) []*kernel.Expr {
+		v := r.u.Let("x4", r.as(n).At(firstQuad.Mul(i32(4/n)).Add(k.Div(i32(n)))))
+		if n == 1 {
+			return []*kernel.Expr{v}
+		}
+		x := make([]*kernel.Expr, n)
+		for i := range x {
+			x[i] = v.Lane(i)
+		}
+		return x
+	}
+}
