@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/msl"
 	"smelt/codegen/plan"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/text"
 	"smelt/models/checkpoint"
@@ -62,7 +62,6 @@ const (
 	documentName = "bundle.json"
 	moduleName   = "plan.ir"
 	kernelDir    = "kernels/ir"
-	metalDir     = "kernels/metal"
 )
 
 // Write writes the bundle to dir, which must not exist or hold a bundle.
@@ -124,7 +123,11 @@ type content struct {
 
 // contents are the bundle's files.
 func (b *Bundle) contents() ([]content, error) {
-	doc := document{Format: Version, Target: b.Plan.Target.Name, Notes: b.Notes,
+	t, err := target.Of(b.Plan.Target)
+	if err != nil {
+		return nil, err
+	}
+	doc := document{Format: Version, Target: t.Name, Notes: b.Notes,
 		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
 		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
 		Memory:  memoryOf(b.Memory()),
@@ -136,11 +139,11 @@ func (b *Bundle) contents() ([]content, error) {
 	doc.Parameters = encodeParams(b.Module.Params, b.Params)
 	files := []content{{moduleName, []byte(text.String(b.Module))}}
 	for _, k := range b.Plan.Kernels {
-		metal, err := msl.Print(k)
+		printed, err := t.Print(k)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, content{kernelDir + "/" + k.Name + ".kir", []byte(kernel.Print(k))}, content{metalDir + "/" + k.Name + ".metal", []byte(metal)})
+		files = append(files, content{kernelDir + "/" + k.Name + ".kir", []byte(kernel.Print(k))}, content{t.Folder + "/" + k.Name + t.Extension, []byte(printed)})
 	}
 	doc.Contents = map[string]string{}
 	for _, f := range files {
@@ -155,11 +158,18 @@ func (b *Bundle) contents() ([]content, error) {
 	return append(files, content{documentName, out.Bytes()}), nil
 }
 
-// Metal is a kernel's text for Metal.
-func (b *Bundle) Metal(name string) (string, error) {
+// Target is the machine the bundle is planned for.
+func (b *Bundle) Target() (target.Target, error) { return target.Of(b.Plan.Target) }
+
+// Text is a kernel as its target's text.
+func (b *Bundle) Text(name string) (string, error) {
+	t, err := b.Target()
+	if err != nil {
+		return "", err
+	}
 	for _, k := range b.Plan.Kernels {
 		if k.Name == name {
-			return msl.Print(k)
+			return t.Print(k)
 		}
 	}
 	return "", fmt.Errorf("the bundle has no kernel %q", name)

@@ -27,7 +27,8 @@ type Options struct {
 	Slots   int // sequences at once
 	Wanted  int // rows of a step whose logits are asked for
 	Formats passes.Formats
-	Lean    bool // stages keep their reports, not their modules
+	Target  lower.Target // the zero value is lower.Metal
+	Lean    bool         // stages keep their reports, not their modules
 	// Dump sees every stage of the passes; see passes.DumpTo.
 	Dump func(index int, pass string, m *ir.Module) error
 }
@@ -51,6 +52,9 @@ func (o Options) defaults() Options {
 			*f.field = f.value
 		}
 	}
+	if o.Target == (lower.Target{}) {
+		o.Target = lower.Metal
+	}
 	if o.Formats.Rows == "" {
 		o.Formats.Rows = "fp8"
 	}
@@ -70,7 +74,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 		return nil, stages, err
 	}
 	params := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
-	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: lower.Metal})
+	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: o.Target})
 	if err != nil {
 		return nil, stages, err
 	}
@@ -97,4 +101,25 @@ func notes(r *passes.Result) []string {
 		out = append(out, s.Report.Notes...)
 	}
 	return out
+}
+
+// For is the bundle planned for a target: the same module, cache rows and
+// sizes, with that target's schedules. It returns b itself if it is for that
+// target.
+func (b *Bundle) For(t lower.Target) (*Bundle, error) {
+	if b.Plan.Target == t {
+		return b, nil
+	}
+	o := b.Plan.Options
+	o.Target = t
+	p, err := plan.Build(b.Module, b.Params, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, fmt.Errorf("a bug in the planner: %w", err)
+	}
+	other := *b
+	other.Plan, other.Dir = p, ""
+	return &other, nil
 }

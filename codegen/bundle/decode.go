@@ -8,6 +8,7 @@ import (
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -48,7 +49,11 @@ func (d *decoder) expr(where, s string) ir.Expr {
 
 func (d *decoder) decode() {
 	o := d.doc.Options
-	d.plan = &plan.Plan{Options: plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: lower.Metal}}
+	t, err := target.Named(d.doc.Target)
+	if err != nil {
+		d.fail("target", "%v", err)
+	}
+	d.plan = &plan.Plan{Options: plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: t.Schedule}}
 	if err := d.plan.Options.Check(); err != nil {
 		d.fail("options", "%v", err)
 	}

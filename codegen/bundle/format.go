@@ -3,7 +3,8 @@
 //	bundle.json              the plan, the parameters' places in the checkpoint, sizes
 //	plan.ir                  the fused module, as text
 //	kernels/ir/NAME.kir      each kernel as kernel IR
-//	kernels/metal/NAME.metal each kernel as the target's text
+//	kernels/metal/NAME.metal each kernel as the target's text; kernels/cpu/NAME.ll
+//	                         for processors
 //
 // It points at the checkpoint and holds no weights; a checkpoint that changed
 // is refused. The same checkpoint and options give the same bytes.

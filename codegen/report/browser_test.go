@@ -147,7 +147,7 @@ func (saw *seen) checkKernels(t *testing.T, b *bundle.Bundle) {
 	}
 	last := b.Plan.Kernels[len(b.Plan.Kernels)-1]
 	equal(t, "kernel", saw.Kernel, last.Name)
-	metal, err := b.Metal(last.Name)
+	metal, err := b.Text(last.Name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type modelDoc struct {
 	Layout     string    `json:"layout"`
 	Config     string    `json:"config"`
 	Target     string    `json:"target"`
+	Language   string    `json:"language"` // of the kernels' text
 	Files      []fileDoc `json:"files"`
 }
 
@@ -58,9 +59,13 @@ type memoryDoc struct {
 
 // describe collects the page's data.
 func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
+	t, err := b.Target()
+	if err != nil {
+		return nil, err
+	}
 	m := b.Memory()
 	doc := &document{
-		Model: modelDoc{Name: title(b), Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config, Target: b.Plan.Target.Name},
+		Model: modelDoc{Name: title(b), Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config, Target: t.Name, Language: t.Language},
 		Options: []optionDoc{
 			{"context", b.Plan.Context, "tokens of the longest sequence"},
 			{"chunk", b.Plan.Chunk, "most rows of a prefill step"},
@@ -77,8 +82,7 @@ func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
 	}
 	doc.Stages, doc.IR = describeStages(b.Module, stages)
 	doc.Regions = describeRegions(b.Module)
-	var err error
-	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels); err != nil {
+	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels, t.Print); err != nil {
 		return nil, err
 	}
 	p := newPlanner(b, doc)

@@ -4,10 +4,9 @@ import (
 	"strings"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/msl"
 )
 
-// kernelDoc is a kernel. Metal and IR are runs of the table of source lines.
+// kernelDoc is a kernel. Text and IR are runs of the table of source lines.
 type kernelDoc struct {
 	Name     string       `json:"name"`
 	Summary  string       `json:"summary"` // the first line of its description
@@ -16,7 +15,7 @@ type kernelDoc struct {
 	Shared   int          `json:"shared"` // bytes of threadgroup memory
 	Settings []settingDoc `json:"settings"`
 	Params   []paramDoc   `json:"params"`
-	Metal    []int        `json:"metal"`
+	Text     []int        `json:"text"`
 	IR       []int        `json:"ir"`
 }
 
@@ -33,16 +32,16 @@ type paramDoc struct {
 }
 
 // describeKernels returns the kernels and the table of their lines.
-func describeKernels(kernels []*kernel.Kernel) ([]kernelDoc, []string, error) {
+func describeKernels(kernels []*kernel.Kernel, print func(*kernel.Kernel) (string, error)) ([]kernelDoc, []string, error) {
 	lines := newTable()
 	var out []kernelDoc
 	for _, k := range kernels {
-		metal, err := msl.Print(k)
+		text, err := print(k)
 		if err != nil {
 			return nil, nil, err
 		}
 		d := kernelDoc{Name: k.Name, Threads: k.Schedule.Threads, Simd: k.Schedule.SimdWidth, Shared: k.SharedBytes(),
-			Metal: lines.addAll(split(metal)), IR: lines.addAll(split(kernel.Print(k)))}
+			Text: lines.addAll(split(text)), IR: lines.addAll(split(kernel.Print(k)))}
 		if len(k.Doc) > 0 {
 			d.Summary = k.Doc[0]
 		}

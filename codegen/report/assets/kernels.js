@@ -1,7 +1,7 @@
 // The view of the kernels: a table to sort, and one kernel in full.
 
 const kernels = {
-  scenario: 0, sort: "bytes", descending: true, filter: "", source: "metal", selected: -1, built: false,
+  scenario: 0, sort: "bytes", descending: true, filter: "", source: "text", selected: -1, built: false,
 
   // open shows the kernel a link names.
   open(params) {
@@ -151,12 +151,12 @@ const kernels = {
   program(k) {
     const body = h("div", {});
     const draw = () => {
-      const lines = sourceOf(this.source === "ir" ? k.ir : k.metal);
+      const lines = sourceOf(this.source === "ir" ? k.ir : k.text);
       const button = h("button", {type: "button", on: {click: () => copy(lines.join("\n"), button)}}, "copy");
       replace(body, h("p", {class: "source-head"}, `${plural(lines.length, "line")}`, " ", button), code(lines, this.source === "ir" ? kernelRules : metalRules));
     };
     draw();
-    return h("div", {class: "program"}, choice("Source", [["metal", "Metal"], ["ir", "kernel IR"]], this.source, (v) => { this.source = v; draw(); }), body);
+    return h("div", {class: "program"}, choice("Source", [["text", data.model.language], ["ir", "kernel IR"]], this.source, (v) => { this.source = v; draw(); }), body);
   },
 };
 

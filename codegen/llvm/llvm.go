@@ -1,0 +1,259 @@
+// Package llvm prints kernels as LLVM IR: a SIMD group becomes one vector
+// program, so that a kernel written for a GPU's threads runs on a CPU's vector
+// registers. Values on which all lanes agree stay scalars, indices that differ
+// by constants stay a scalar and constants, divergence becomes masks.
+//
+// The text keeps to what LLVM 14 and its successors up to 19 all read: typed
+// pointers, no bfloat, intrinsics of both. It knows kernels (package kernel) and
+// no model, and decides nothing that a schedule could.
+package llvm
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"smelt/codegen/kernel"
+)
+
+// Module is the LLVM IR of one kernel. It defines
+//
+//	void NAME(i8* args, i8* step, i8* shared, i32 first, i32 end, i32 width, i32 height)
+//
+// which runs the threadgroups numbered first to end-1 of a grid that is width
+// threadgroups wide and height high (a number counts along x, then y, then z).
+// args is the argument block, step the step block, shared SharedBytes of memory
+// aligned to 64 bytes that no other call uses meanwhile.
+//
+// It fails for what the CPU does not run: threadgroups of several SIMD groups
+// and fragments other than f32.
+func Module(k *kernel.Kernel) (text string, err error) {
+	s := k.Schedule
+	if s.Threads != s.SimdWidth || s.SimdWidth&(s.SimdWidth-1) != 0 || s.SimdWidth < 2 || s.SimdWidth > 32 {
+		return "", fmt.Errorf("kernel %s: threadgroups of %d threads in SIMD groups of %d; the CPU runs one SIMD group of 2 to 32, a power of two", k.Name, s.Threads, s.SimdWidth)
+	}
+	f := newFunction(k)
+	if err := f.define(); err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	var b strings.Builder
+	for _, line := range k.Doc {
+		fmt.Fprintf(&b, "; %s\n", strings.TrimRight(line, " "))
+	}
+	b.WriteString(f.module.String())
+	return b.String(), nil
+}
+
+// sharedAlign is what threadgroup arrays begin at: a cache line.
+const sharedAlign = 64
+
+// SharedBytes is the memory a call of the kernel needs for threadgroup arrays.
+func SharedBytes(k *kernel.Kernel) int {
+	n := 0
+	for _, s := range k.Shared {
+		n += (s.Bytes() + sharedAlign - 1) / sharedAlign * sharedAlign
+	}
+	return n
+}
+
+// function is a kernel in the making.
+type function struct {
+	k       *kernel.Kernel
+	width   int // lanes
+	uniform map[string]bool
+
+	module *ir.Module
+	fn     *ir.Func
+	entry  *ir.Block // of allocations
+	block  *ir.Block // that instructions go to
+	blocks int
+
+	places    map[place]value.Value // first element, typed as the place's scalar
+	scalars   map[string]value.Value
+	group     [3]value.Value
+	locals    map[string]operand
+	vars      map[string]*variable
+	fragments map[string]*fragment
+	left      map[string]bool // fragments that are left operands alone
+	mask      *mask           // lanes at work; nil: all
+	known     []map[expression]value.Value
+	declared  map[string]*ir.Func
+	err       error
+}
+
+// place names a place in memory.
+type place struct {
+	space kernel.Space
+	name  string
+}
+
+func newFunction(k *kernel.Kernel) *function {
+	return &function{
+		k: k, width: k.Schedule.SimdWidth, uniform: kernel.Uniform(k), left: leftOperands(k.Body), module: ir.NewModule(),
+		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
+		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
+		known: []map[expression]value.Value{{}},
+	}
+}
+
+// fail keeps the first error.
+func (f *function) fail(format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf(format, args...)
+	}
+}
+
+// define writes the two functions of the module: the kernel for one
+// threadgroup, whose pointers are arguments that LLVM may take as not
+// overlapping, and the loop over threadgroups that others call.
+func (f *function) define() error {
+	inner, bind := f.declareInner()
+	f.fn = inner
+	f.entry = inner.NewBlock("entry")
+	f.block = inner.NewBlock("start")
+	f.run(f.k.Body)
+	f.block.NewRet(nil)
+	f.entry.NewBr(inner.Blocks[1])
+	if f.err != nil {
+		return f.err
+	}
+	f.defineOuter(inner, bind)
+	return f.err
+}
+
+// declareInner makes the function of one threadgroup. bind loads its leading
+// arguments from the argument block.
+func (f *function) declareInner() (*ir.Func, []func(b *ir.Block, args value.Value) value.Value) {
+	var params []*ir.Param
+	var bind []func(*ir.Block, value.Value) value.Value
+	offsets, _ := f.k.Args()
+	for i, p := range f.k.Params {
+		t := scalarType(p.Elem.Scalar)
+		if p.Pointer {
+			t = types.NewPointer(t)
+		}
+		param := ir.NewParam("arg."+p.Name, t)
+		if p.Pointer {
+			param.Attrs = append(param.Attrs, enum.ParamAttrNoAlias)
+			f.places[place{kernel.Device, p.Name}] = param
+		} else {
+			f.scalars[p.Name] = param
+		}
+		params = append(params, param)
+		bind = append(bind, func(b *ir.Block, args value.Value) value.Value {
+			at := b.NewGetElementPtr(types.I8, args, constant.NewInt(types.I64, int64(offsets[i])))
+			return b.NewLoad(t, b.NewBitCast(at, types.NewPointer(t)))
+		})
+	}
+	step := ir.NewParam("step", types.I8Ptr)
+	shared := ir.NewParam("shared", types.I8Ptr)
+	step.Attrs = append(step.Attrs, enum.ParamAttrNoAlias)
+	shared.Attrs = append(shared.Attrs, enum.ParamAttrNoAlias)
+	params = append(params, step, shared)
+	for axis := range f.group {
+		g := ir.NewParam("group."+string("xyz"[axis]), types.I32)
+		f.group[axis] = g
+		params = append(params, g)
+	}
+	fn := f.module.NewFunc(f.k.Name+".threadgroup", types.Void, params...)
+	fn.Linkage = enum.LinkageInternal
+	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
+	return fn, bind
+}
+
+// defineOuter is the loop over threadgroups.
+func (f *function) defineOuter(inner *ir.Func, bind []func(*ir.Block, value.Value) value.Value) {
+	args, step, shared := ir.NewParam("args", types.I8Ptr), ir.NewParam("step", types.I8Ptr), ir.NewParam("shared", types.I8Ptr)
+	first, end := ir.NewParam("first", types.I32), ir.NewParam("end", types.I32)
+	width, height := ir.NewParam("width", types.I32), ir.NewParam("height", types.I32)
+	fn := f.module.NewFunc(f.k.Name, types.Void, args, step, shared, first, end, width, height)
+	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
+	entry, loop, body, done := fn.NewBlock("entry"), fn.NewBlock("loop"), fn.NewBlock("body"), fn.NewBlock("done")
+	var actual []value.Value
+	for _, b := range bind {
+		actual = append(actual, b(entry, args))
+	}
+	entry.NewBr(loop)
+	number := loop.NewPhi(ir.NewIncoming(first, entry))
+	loop.NewCondBr(loop.NewICmp(enum.IPredSLT, number, end), body, done)
+	x, row := body.NewURem(number, width), body.NewUDiv(number, width)
+	y, z := body.NewURem(row, height), body.NewUDiv(row, height)
+	body.NewCall(inner, append(actual, step, shared, x, y, z)...)
+	next := body.NewAdd(number, constant.NewInt(types.I32, 1))
+	number.Incs = append(number.Incs, ir.NewIncoming(next, body))
+	body.NewBr(loop)
+	done.NewRet(nil)
+}
+
+// scalarType is the LLVM type of an element in memory; bool is never there.
+func scalarType(s kernel.Scalar) types.Type {
+	switch s {
+	case kernel.Bool:
+		return types.I1
+	case kernel.F32:
+		return types.Float
+	case kernel.F16:
+		return types.Half
+	case kernel.I64:
+		return types.I64
+	case kernel.U8:
+		return types.I8
+	case kernel.U16:
+		return types.I16
+	}
+	return types.I32
+}
+
+// newBlock is a block with a fresh name.
+func (f *function) newBlock(name string) *ir.Block {
+	f.blocks++
+	return f.fn.NewBlock(fmt.Sprintf("%s.%d", name, f.blocks))
+}
+
+// pointer is the first element of a place, made in the entry block once.
+func (f *function) pointer(p place) value.Value {
+	if v, ok := f.places[p]; ok {
+		return v
+	}
+	base, offset, elem := f.fn.Params[len(f.k.Params)], int64(0), types.Type(types.I32)
+	switch p.space {
+	case kernel.StepBlock:
+		field := f.k.Step.Field(p.name)
+		offset, elem = int64(f.k.Step.Offset(p.name)), scalarType(field.Elem)
+	case kernel.Threadgroup:
+		base = f.fn.Params[len(f.k.Params)+1]
+		for _, s := range f.k.Shared {
+			if s.Name == p.name {
+				elem = scalarType(s.Elem)
+				break
+			}
+			offset += int64(s.Bytes()+sharedAlign-1) / sharedAlign * sharedAlign
+		}
+	}
+	at := f.entry.NewGetElementPtr(types.I8, base, constant.NewInt(types.I64, offset))
+	v := f.entry.NewBitCast(at, types.NewPointer(elem))
+	f.places[p] = v
+	return v
+}
+
+// elemOf is the kernel type of a place's elements.
+func (f *function) elemOf(p place) kernel.Type {
+	switch p.space {
+	case kernel.Device:
+		return f.k.Param(p.name).Elem
+	case kernel.StepBlock:
+		return kernel.Of(f.k.Step.Field(p.name).Elem)
+	}
+	for _, s := range f.k.Shared {
+		if s.Name == p.name {
+			return kernel.Of(s.Elem)
+		}
+	}
+	f.fail("no threadgroup array %s", p.name)
+	return kernel.Of(kernel.F32)
+}

@@ -1,0 +1,327 @@
+package llvm
+
+import (
+	"slices"
+
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"smelt/codegen/kernel"
+)
+
+// align is the alignment that any address of the type may be trusted to have:
+// weights lie at any multiple of their scalars.
+func alignOf(t kernel.Type) ir.Align { return ir.Align(t.Scalar.Bytes()) }
+
+// address points to element i (an LLVM integer) plus n of a place, of kernel
+// type t, as a pointer to as.
+func (f *function) address(p place, t kernel.Type, i value.Value, n int64, as types.Type) value.Value {
+	base := f.pointer(p)
+	elem := scalarType(t.Scalar)
+	at := base
+	if i != nil {
+		at = f.once(expression{op: "at", x: base, y: i, k: int64(t.Lanes)}, func() value.Value {
+			return f.block.NewGetElementPtr(elem, base, f.wide(i, int64(t.Lanes)))
+		})
+	}
+	if n != 0 {
+		at = f.block.NewGetElementPtr(elem, at, constant.NewInt(types.I64, n*int64(t.Lanes)))
+	}
+	if as.Equal(elem) {
+		return at
+	}
+	return f.block.NewBitCast(at, types.NewPointer(as))
+}
+
+// wide is an index times n as an i64.
+func (f *function) wide(i value.Value, n int64) value.Value {
+	if !i.Type().Equal(types.I64) {
+		narrow := i
+		i = f.once(expression{op: "widen", x: narrow, n: "i64"}, func() value.Value { return f.block.NewSExt(narrow, types.I64) })
+	}
+	if n == 1 {
+		return i
+	}
+	return f.block.NewMul(i, constant.NewInt(types.I64, n))
+}
+
+// contiguous tells whether lane l's offset is the first plus l.
+func contiguous(offsets []int64) bool {
+	for l, n := range offsets {
+		if n != offsets[0]+int64(l) {
+			return false
+		}
+	}
+	return len(offsets) > 1
+}
+
+// load reads an element for every lane at work. Lanes that are not get
+// anything, and touch no memory that others do not.
+func (f *function) load(t kernel.Type, p place, i operand) operand {
+	if i.agreed() {
+		return scalarOperand(t, f.loadOne(t, p, f.asIndex(i), oneLane(t)))
+	}
+	if i.index == nil || f.mask.changes() && !(contiguous(i.index.offsets) && t.Scalar.Bytes() >= 4) {
+		return vectorOperand(t, f.loadScattered(t, p, f.asVector(i)))
+	}
+	if contiguous(i.index.offsets) {
+		at := f.address(p, t, i.index.base, i.index.offsets[0], f.allLanes(t))
+		if f.mask.changes() {
+			return vectorOperand(t, f.loadMasked(t, at))
+		}
+		if f.mask == nil {
+			return vectorOperand(t, f.loadAligned(f.allLanes(t), at, t))
+		}
+	}
+	return vectorOperand(t, f.loadDistinct(t, p, i.index))
+}
+
+// asIndex is the index form of an integer on which lanes agree.
+func (f *function) asIndex(i operand) *index {
+	if i.index != nil {
+		return i.index
+	}
+	v := f.asScalar(i)
+	if i.typ.Scalar == kernel.U32 {
+		v = f.block.NewZExt(v, types.I64)
+	}
+	return &index{base: v, multiple: 1, offsets: []int64{0}}
+}
+
+func (f *function) loadOne(t kernel.Type, p place, i *index, as types.Type) value.Value {
+	return f.loadAligned(as, f.address(p, t, i.base, i.offsets[0], as), t)
+}
+
+func (f *function) loadAligned(as types.Type, at value.Value, t kernel.Type) value.Value {
+	l := f.block.NewLoad(as, at)
+	l.Align = alignOf(t)
+	return l
+}
+
+// loadMasked reads neighbours for the lanes at work.
+func (f *function) loadMasked(t kernel.Type, at value.Value) value.Value {
+	all := f.allLanes(t)
+	cond := f.forElements(f.mask.value, t.Lanes)
+	fn := f.intrinsic("llvm.masked.load."+mangled(all)+"."+mangled(at.Type()), all, at.Type(), types.I32, cond.Type(), all)
+	return f.block.NewCall(fn, at, i32Const(int64(alignOf(t))), cond, constant.NewUndef(all))
+}
+
+// loadDistinct reads each of the offsets that lanes at work have once.
+func (f *function) loadDistinct(t kernel.Type, p place, i *index) value.Value {
+	have := map[int64]value.Value{}
+	parts := make([]value.Value, f.width)
+	var first value.Value
+	for l, n := range i.offsets {
+		if f.mask != nil && !f.mask.lanes[l] {
+			continue
+		}
+		if have[n] == nil {
+			have[n] = f.loadAligned(oneLane(t), f.address(p, t, i.base, n, oneLane(t)), t)
+		}
+		parts[l] = have[n]
+		if first == nil {
+			first = parts[l]
+		}
+	}
+	for l := range parts {
+		if parts[l] == nil {
+			parts[l] = first
+		}
+	}
+	return f.join(t, parts)
+}
+
+// loadScattered reads from an index for each lane. Lanes not at work read what
+// the first at work does.
+func (f *function) loadScattered(t kernel.Type, p place, i value.Value) value.Value {
+	if f.mask != nil {
+		first := value.Value(nil)
+		if f.mask.lanes != nil {
+			first = i32Const(int64(slices.Index(f.mask.lanes, true)))
+		} else {
+			first = f.firstLane(f.mask.value)
+		}
+		elem := i.Type().(*types.VectorType).ElemType
+		safe := f.block.NewInsertElement(constant.NewUndef(i.Type()), f.block.NewExtractElement(i, first), i32Const(0))
+		i = f.block.NewSelect(f.mask.value, i, f.shuffle(safe, make([]int, f.width)))
+		_ = elem
+	}
+	parts := make([]value.Value, f.width)
+	for l := range parts {
+		parts[l] = f.loadOne(t, p, &index{base: f.block.NewExtractElement(i, i32Const(int64(l))), offsets: []int64{0}}, oneLane(t))
+	}
+	return f.join(t, parts)
+}
+
+// join makes one vector of the lanes' values.
+func (f *function) join(t kernel.Type, parts []value.Value) value.Value {
+	if t.Lanes > 1 {
+		for n := t.Lanes; len(parts) > 1; n *= 2 {
+			var next []value.Value
+			for i := 0; i < len(parts); i += 2 {
+				next = append(next, f.shuffle2(parts[i], parts[i+1], counting(0, 2*n)))
+			}
+			parts = next
+		}
+		return parts[0]
+	}
+	// Few distinct values in runs are shuffled from one vector: inserting each
+	// lane would cost an instruction a lane.
+	var distinct []value.Value
+	from := make([]int, len(parts))
+	for l, v := range parts {
+		n := slices.Index(distinct, v)
+		if n < 0 {
+			n = len(distinct)
+			distinct = append(distinct, v)
+		}
+		from[l] = n
+	}
+	v := value.Value(constant.NewUndef(f.allLanes(t)))
+	for n, d := range distinct {
+		v = f.block.NewInsertElement(v, d, i32Const(int64(n)))
+	}
+	if len(distinct) == len(parts) {
+		return v
+	}
+	return f.shuffle(v, from)
+}
+
+// loadSideBySide loads a vector whose elements are loads of neighbours.
+func (f *function) loadSideBySide(e *kernel.Expr) (operand, bool) {
+	first := e.Args[0]
+	if f.mask != nil || first.Op != kernel.OpLoad {
+		return operand{}, false
+	}
+	var start *index
+	for n, a := range e.Args {
+		if a.Op != kernel.OpLoad || a.Name != first.Name || a.Space != first.Space || first.Type.Lanes != 1 {
+			return operand{}, false
+		}
+		i := f.eval(a.Args[0]).index
+		if i == nil {
+			return operand{}, false
+		}
+		if n == 0 {
+			start = i
+		}
+		shifted := each(start.offsets, func(x int64) int64 { return x + int64(n) })
+		if i.base != start.base || !slices.Equal(i.offsets, shifted) {
+			return operand{}, false
+		}
+	}
+	p := place{first.Space, first.Name}
+	t := f.elemOf(p)
+	if len(start.offsets) == 1 {
+		return operand{typ: e.Type, scalar: f.loadOne(t, p, start, oneLane(e.Type))}, true
+	}
+	for l, n := range start.offsets {
+		if n != start.offsets[0]+int64(l*len(e.Args)) {
+			return operand{}, false
+		}
+	}
+	as := f.allLanes(e.Type)
+	return vectorOperand(e.Type, f.loadAligned(as, f.address(p, t, start.base, start.offsets[0], as), t)), true
+}
+
+// store writes the value of every lane at work.
+func (f *function) store(s *kernel.Store) {
+	p := place{s.Space, s.Name}
+	t := f.elemOf(p)
+	i, v := f.eval(s.Index), f.eval(s.Value)
+	if f.err != nil {
+		return
+	}
+	switch {
+	case i.agreed():
+		f.storeOne(t, p, f.asIndex(i), f.lastAtWork(v))
+	case i.index != nil && contiguous(i.index.offsets) && (f.mask == nil || f.mask.changes() && t.Scalar.Bytes() >= 4):
+		f.storeNeighbours(t, p, i.index, f.asVector(v))
+	case !f.mask.changes():
+		f.storeEach(t, p, i, f.asVector(v))
+	default:
+		f.storeScattered(t, p, f.asVector(i), f.asVector(v))
+	}
+}
+
+// lastAtWork is the value of one of the lanes at work. Where several write
+// different values to one place, any may win.
+func (f *function) lastAtWork(v operand) value.Value {
+	if v.agreed() || f.mask == nil {
+		return f.asScalar(v)
+	}
+	var lane value.Value
+	if f.mask.lanes != nil {
+		lane = i32Const(int64(slices.Index(f.mask.lanes, true)))
+	} else {
+		lane = f.firstLane(f.mask.value)
+	}
+	if v.typ.Lanes == 1 {
+		return f.block.NewExtractElement(f.asVector(v), lane)
+	}
+	out := value.Value(constant.NewUndef(oneLane(v.typ)))
+	for n := range v.typ.Lanes {
+		at := f.block.NewAdd(f.block.NewMul(lane, i32Const(int64(v.typ.Lanes))), i32Const(int64(n)))
+		out = f.block.NewInsertElement(out, f.block.NewExtractElement(f.asVector(v), at), i32Const(int64(n)))
+	}
+	return out
+}
+
+func (f *function) storeOne(t kernel.Type, p place, i *index, v value.Value) {
+	st := f.block.NewStore(v, f.address(p, t, i.base, i.offsets[0], oneLane(t)))
+	st.Align = alignOf(t)
+}
+
+func (f *function) storeNeighbours(t kernel.Type, p place, i *index, v value.Value) {
+	all := f.allLanes(t)
+	at := f.address(p, t, i.base, i.offsets[0], all)
+	if f.mask == nil {
+		f.block.NewStore(v, at).Align = alignOf(t)
+		return
+	}
+	cond := f.forElements(f.mask.value, t.Lanes)
+	fn := f.intrinsic("llvm.masked.store."+mangled(all)+"."+mangled(at.Type()), types.Void, all, at.Type(), types.I32, cond.Type())
+	f.block.NewCall(fn, v, at, i32Const(int64(alignOf(t))), cond)
+}
+
+// element is lane l's part of a vector.
+func (f *function) element(t kernel.Type, v value.Value, l int) value.Value {
+	if t.Lanes == 1 {
+		return f.block.NewExtractElement(v, i32Const(int64(l)))
+	}
+	return f.shuffle(v, counting(l*t.Lanes, t.Lanes))
+}
+
+// storeEach writes lane by lane, those known to be at work.
+func (f *function) storeEach(t kernel.Type, p place, i operand, v value.Value) {
+	for l := range f.width {
+		if f.mask != nil && !f.mask.lanes[l] {
+			continue
+		}
+		at := i.index
+		if at != nil {
+			at = &index{base: at.base, offsets: at.offsets[l : l+1]}
+		} else {
+			at = &index{base: f.block.NewExtractElement(i.vector, i32Const(int64(l))), offsets: []int64{0}}
+		}
+		f.storeOne(t, p, at, f.element(t, v, l))
+	}
+}
+
+// storeScattered writes lane by lane where the lane is at work.
+func (f *function) storeScattered(t kernel.Type, p place, i, v value.Value) {
+	for l := range f.width {
+		cond := f.block.NewExtractElement(f.mask.value, i32Const(int64(l)))
+		then, next := f.newBlock("lane"), f.newBlock("next")
+		f.block.NewCondBr(cond, then, next)
+		f.block = then
+		f.scoped(func() {
+			at := &index{base: f.block.NewExtractElement(i, i32Const(int64(l))), offsets: []int64{0}}
+			f.storeOne(t, p, at, f.element(t, v, l))
+		})
+		f.block.NewBr(next)
+		f.block = next
+	}
+}

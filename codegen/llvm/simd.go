@@ -1,0 +1,116 @@
+package llvm
+
+import (
+	"github.com/llir/llvm/ir/constant"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
+
+	"smelt/codegen/kernel"
+)
+
+// simdOps are the operations over the lanes of a SIMD group. Kernels use them
+// only where all lanes are at work.
+var simdOps = map[kernel.Op]func(f *function, e *kernel.Expr, args []operand) operand{
+	kernel.OpSimdSum:        func(f *function, e *kernel.Expr, args []operand) operand { return f.reduce(e, kernel.OpAdd, args[0]) },
+	kernel.OpSimdMax:        func(f *function, e *kernel.Expr, args []operand) operand { return f.reduce(e, kernel.OpMax, args[0]) },
+	kernel.OpSimdMin:        func(f *function, e *kernel.Expr, args []operand) operand { return f.reduce(e, kernel.OpMin, args[0]) },
+	kernel.OpSimdPrefix:     (*function).prefix,
+	kernel.OpSimdShuffle:    (*function).shuffleLanes,
+	kernel.OpSimdShuffleXor: (*function).shuffleXor,
+}
+
+// reduce folds the upper half of the lanes onto the lower, until one is left.
+func (f *function) reduce(e *kernel.Expr, op kernel.Op, x operand) operand {
+	v := f.asVector(x)
+	combine := &kernel.Expr{Op: op, Type: e.Type, Args: []*kernel.Expr{e.Args[0], e.Args[0]}}
+	for n := f.width / 2; n >= 1; n /= 2 {
+		size := n * e.Type.Lanes
+		low, high := f.shuffle(v, counting(0, size)), f.shuffle(v, counting(size, size))
+		v = emitters[op](f, combine, types.NewVector(uint64(size), scalarType(e.Type.Scalar)), []value.Value{low, high})
+	}
+	if e.Type.Lanes == 1 {
+		v = f.block.NewExtractElement(v, i32Const(0))
+	}
+	return scalarOperand(e.Type, v)
+}
+
+// prefix is the sum over the lanes before each, by shifted additions.
+func (f *function) prefix(e *kernel.Expr, args []operand) operand {
+	zero := constant.NewZeroInitializer(f.allLanes(e.Type))
+	shifted := func(v value.Value, by int) value.Value {
+		from := make([]int, f.width*e.Type.Lanes)
+		for i := range from {
+			if from[i] = i - by*e.Type.Lanes; from[i] < 0 {
+				from[i] = len(from) // the first of zero
+			}
+		}
+		return f.shuffle2(v, zero, from)
+	}
+	v := shifted(f.asVector(args[0]), 1)
+	add := &kernel.Expr{Op: kernel.OpAdd, Type: e.Type}
+	for by := 1; by < f.width; by *= 2 {
+		v = emitters[kernel.OpAdd](f, add, f.allLanes(e.Type), []value.Value{v, shifted(v, by)})
+	}
+	return vectorOperand(e.Type, v)
+}
+
+// shuffleLanes is the value of the lane that each lane names.
+func (f *function) shuffleLanes(e *kernel.Expr, args []operand) operand {
+	x, from := args[0], args[1]
+	switch {
+	case x.agreed():
+		return x
+	case from.index != nil && from.index.base == nil:
+		return vectorOperand(e.Type, f.pick(f.asVector(x), e.Type.Lanes, func(lane int) int {
+			return int(from.index.offsets[lane%len(from.index.offsets)])
+		}))
+	case from.agreed() && e.Type.Lanes == 1:
+		return scalarOperand(e.Type, f.block.NewExtractElement(f.asVector(x), f.asScalar(from)))
+	case e.Type.Lanes > 1:
+		f.fail("shuffle of %s by lanes known only when running", e.Type)
+	}
+	v, lanes := f.asVector(x), f.asVector(from)
+	out := value.Value(constant.NewUndef(f.allLanes(e.Type)))
+	for i := range f.width {
+		lane := f.block.NewExtractElement(lanes, i32Const(int64(i)))
+		out = f.block.NewInsertElement(out, f.block.NewExtractElement(v, lane), i32Const(int64(i)))
+	}
+	return vectorOperand(e.Type, out)
+}
+
+func (f *function) shuffleXor(e *kernel.Expr, args []operand) operand {
+	if args[0].agreed() {
+		return args[0]
+	}
+	return vectorOperand(e.Type, f.pick(f.asVector(args[0]), e.Type.Lanes, func(lane int) int { return lane ^ int(e.Int) }))
+}
+
+// pick gives each lane the elements of another.
+func (f *function) pick(v value.Value, lanes int, of func(lane int) int) value.Value {
+	from := make([]int, f.width*lanes)
+	for i := range from {
+		from[i] = of(i/lanes)*lanes + i%lanes
+	}
+	return f.shuffle(v, from)
+}
+
+// any is whether a lane's condition holds, from a vector of conditions.
+func (f *function) anyLane(cond value.Value) value.Value {
+	return f.truth(kernel.Of(kernel.U32), f.maskBits(cond))
+}
+
+// maskBits are the conditions as the bits of a number, lane 0 the lowest.
+func (f *function) maskBits(cond value.Value) value.Value {
+	return f.block.NewBitCast(cond, types.NewInt(uint64(f.width)))
+}
+
+// firstLane is the number (i32) of the first lane whose condition holds; there is one.
+func (f *function) firstLane(cond value.Value) value.Value {
+	t := types.NewInt(uint64(f.width))
+	count := f.intrinsic("llvm.cttz."+mangled(t), t, t, types.I1)
+	n := f.block.NewCall(count, f.maskBits(cond), constant.True)
+	if t.BitSize == 32 {
+		return n
+	}
+	return f.block.NewZExt(n, types.I32)
+}
