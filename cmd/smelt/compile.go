@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"smelt/codegen/bundle"
+	"smelt/codegen/target"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
 )
@@ -20,6 +21,7 @@ type compileOptions struct {
 	context, chunk, slots, wanted int
 	memory                        string
 	limit                         int64 // --memory in bytes, 0 for none
+	machine                       target.Target
 	json                          bool
 }
 
@@ -67,7 +69,7 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&o.out, "output", "o", "", "folder of the bundle")
-	f.StringVar(&o.target, "target", "metal", "machine to compile for: metal")
+	f.StringVar(&o.target, "target", "metal", "machine to compile for: metal, or cpu for this one (cpu4, cpu8, cpu16 by their vector registers)")
 	f.StringVar(&o.cache, "cache", defaultCache, "format of attended rows: "+strings.Join(cacheFormats, ", "))
 	f.StringVar(&o.keys, "keys", "", "format of index keys: "+strings.Join(keyFormats, ", ")+" (default: as --cache)")
 	f.IntVar(&o.context, "context", 0, fmt.Sprintf("longest text in tokens (default %d, or the model's if that is less)", bundle.DefaultContext))
@@ -85,14 +87,16 @@ func (o *compileOptions) check(given func(flag string) bool) error {
 	switch {
 	case o.out == "":
 		return fmt.Errorf("-o is missing: give the folder that the bundle goes to")
-	case o.target != "metal":
-		return fmt.Errorf("--target %s: this smelt compiles for metal", o.target)
 	case !slices.Contains(cacheFormats, o.cache):
 		return fmt.Errorf("--cache %s: expected %s", o.cache, strings.Join(cacheFormats, ", "))
 	case given("keys") && !slices.Contains(keyFormats, o.keys):
 		return fmt.Errorf("--keys %s: expected %s", o.keys, strings.Join(keyFormats, ", "))
 	case given("dump-dir") && o.dump == "":
 		return fmt.Errorf("--dump-dir needs the name of a folder, is empty")
+	}
+	var err error
+	if o.machine, err = target.Named(o.target); err != nil {
+		return fmt.Errorf("--target %s: %w", o.target, err)
 	}
 	if given("memory") {
 		limit, err := parseBytes(o.memory)
@@ -164,6 +168,7 @@ func compile(io stdio, path string, o compileOptions) error {
 func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
+		Target:  o.machine.Schedule,
 		Context: o.context, Chunk: o.chunk, Slots: o.slots, Wanted: o.wanted,
 		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
 	}

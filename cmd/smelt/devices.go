@@ -1,23 +1,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"smelt/codegen/bundle"
-	"smelt/models/checkpoint"
 	"smelt/models/deepseekv4"
+	"smelt/runtime/cpu"
+	"smelt/runtime/cpu/jit"
 	"smelt/runtime/reference"
 	"smelt/runtime/session"
 	"smelt/runtime/standin"
 )
 
-// The devices of --device.
-const (
-	deviceReference = "reference"
-	deviceStandin   = "standin"
-)
-
-var deviceNames = []string{deviceReference, deviceStandin}
+// deviceAuto is the best device there is.
+const deviceAuto = "auto"
 
 // device runs a model's steps.
 type device interface {
@@ -26,36 +25,140 @@ type device interface {
 	Close() error
 }
 
+// deviceKind is a device that --device can name.
+type deviceKind struct {
+	name string
+	doc  string
+	// auto: taken, in the order of the table, if nobody names one
+	auto bool
+	// kernels: it runs a bundle's; of a checkpoint they are compiled first
+	kernels bool
+	open    func(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error)
+}
+
+// deviceOptions are the flags that concern devices.
+type deviceOptions struct {
+	name           string
+	threads        int
+	context, chunk int // of a checkpoint whose kernels are compiled first; 0: the defaults
+}
+
+// deviceKinds is the table of devices, best first.
+var deviceKinds = []deviceKind{
+	{name: "cpu", doc: "the kernels as machine code on the processor, made by libLLVM", auto: true, kernels: true, open: openCPU},
+	{name: "reference", doc: "the model's graph in plain Go", auto: true, open: openReference},
+	{name: "standin", doc: "the kernels' Metal text on the processor by way of clang: slow, to prove them", kernels: true, open: openStandin},
+}
+
+func deviceNames() []string {
+	names := []string{deviceAuto}
+	for _, k := range deviceKinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+func (o deviceOptions) check() error {
+	if !slices.Contains(deviceNames(), o.name) {
+		return fmt.Errorf("--device %s: expected %s", o.name, strings.Join(deviceNames(), ", "))
+	}
+	if o.threads < 0 {
+		return fmt.Errorf("--threads must be 1 or more, or 0 for all processors, is %d", o.threads)
+	}
+	return nil
+}
+
+// openDevice prepares a device; b is nil for a checkpoint. Of a device that
+// nobody named it says on standard error which it is and why.
+func openDevice(io stdio, o deviceOptions, m *deepseekv4.Model, b *bundle.Bundle) (device, error) {
+	why := "metal needs a Mac and is not part of this smelt yet"
+	for _, k := range deviceKinds {
+		if o.name != k.name && !(o.name == deviceAuto && k.auto) {
+			continue
+		}
+		d, err := k.openFor(io, m, b, o)
+		switch {
+		case err == nil && o.name == deviceAuto:
+			fmt.Fprintf(io.err, "device %s: %s (%s)\n", k.name, k.doc, why)
+			return d, nil
+		case err == nil:
+			return d, nil
+		case o.name != deviceAuto || !errors.Is(err, errNoDevice):
+			return nil, err
+		}
+		why = err.Error()
+	}
+	return nil, errors.New(why)
+}
+
+// errNoDevice says that a machine lacks what a device needs.
+var errNoDevice = errors.New("not on this machine")
+
+// openFor opens the device, with the kernels it needs.
+func (k deviceKind) openFor(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
+	if k.kernels && b == nil {
+		var err error
+		options := bundle.Options{Lean: true, Context: o.context, Chunk: o.chunk}
+		b, _, err = bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return k.open(io, m, b, o)
+}
+
+func openReference(_ stdio, m *deepseekv4.Model, b *bundle.Bundle, _ deviceOptions) (device, error) {
+	graph := m.Graph
+	if b != nil {
+		graph = b.Module
+	}
+	d, err := reference.New(graph, m.Weights)
+	return evaluator{d}, err
+}
+
 // evaluator is the reference device, which holds nothing that must be closed.
 type evaluator struct{ *reference.Device }
 
 func (evaluator) Close() error { return nil }
 
-// openDevice prepares the device of that name; b is nil for a checkpoint. Of a
-// bundle it says on standard error what runs it, and why.
-func openDevice(io stdio, name string, m *deepseekv4.Model, b *bundle.Bundle) (device, error) {
-	if b == nil {
-		if name != deviceReference {
-			return nil, fmt.Errorf("--device %s runs the kernels of a bundle, %s is a checkpoint; make one: smelt compile %s -o DIR", name, m.Checkpoint.Dir, m.Checkpoint.Dir)
-		}
-		d, err := reference.New(m.Graph, m.Weights)
-		return evaluator{d}, err
-	}
-	if name == deviceStandin {
-		fmt.Fprintf(io.err, "device standin, as asked for: the bundle's Metal kernels compiled by clang, on the CPU\n")
-		wait := startWaiting(io.err, "compiling kernels")
-		defer wait.done()
-		return openStandin(b, m.Checkpoint)
-	}
-	fmt.Fprintf(io.err, "device reference: the bundle's module in plain Go; metal needs a Mac and is not part of this smelt yet\n")
-	d, err := reference.New(b.Module, m.Weights)
-	return evaluator{d}, err
-}
+// objectCacheBytes bounds the folder of compiled kernels; those of a large
+// model take some 10 MB.
+const objectCacheBytes = 512 << 20
 
-func openStandin(b *bundle.Bundle, ck *checkpoint.Checkpoint) (device, error) {
-	d, err := standin.Open(b, ck, standin.Options{})
+func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
+	l, err := jit.Open("")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoDevice, err)
+	}
+	wait := startWaiting(io.err, "compiling kernels")
+	defer wait.done()
+	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: objectCache()})
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
+	}
+	return d, nil
+}
+
+// objectCache is the user's folder of compiled kernels, or nil: without one
+// kernels are compiled each time.
+func objectCache() *jit.Cache {
+	dir, err := jit.DefaultCacheDir()
+	if err != nil {
+		return nil
+	}
+	c, err := jit.OpenCache(dir, objectCacheBytes)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+func openStandin(io stdio, m *deepseekv4.Model, b *bundle.Bundle, _ deviceOptions) (device, error) {
+	wait := startWaiting(io.err, "compiling kernels")
+	defer wait.done()
+	d, err := standin.Open(b, m.Checkpoint, standin.Options{})
+	if err != nil {
+		return nil, err
 	}
 	return d, nil
 }

@@ -123,7 +123,7 @@ func writeKernel(w io.Writer, b *bundle.Bundle, name string, asIR bool) error {
 		_, err := io.WriteString(w, kernel.Print(k))
 		return err
 	}
-	metal, err := b.Metal(name)
+	metal, err := b.Text(name)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +27,7 @@ type runOptions struct {
 	json           bool
 	maxTokens      int
 	context, chunk int
-	device         string
+	device         deviceOptions
 	sampling       sampling.Params
 }
 
@@ -47,10 +46,13 @@ filters act in the order temperature, top-k, top-p, min-p. The same seed gives
 the same text; without --seed one is drawn and shown.
 
 Of a BUNDLE, the checkpoint that it was compiled from must be where it was, and
-the bundle's limits hold. --device reference computes what the bundle's kernels
-compute, its cache formats included, in plain Go; --device standin executes the
-kernels' Metal text on the CPU by way of clang, which proves them and is slow.
-Running them on a Mac's GPU is not part of this smelt yet.
+the bundle's limits hold. Of a CHECKPOINT the kernels are compiled first, as
+smelt compile does it by itself.
+
+--device auto takes the first that works of cpu (the fused kernels as machine
+code, which libLLVM makes in this process) and reference (plain Go), and says
+which. standin executes the kernels' Metal text by way of clang, which proves it
+and is slow. Running on a Mac's GPU is not part of this smelt yet.
 
 Ctrl-C ends the text where it is; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
@@ -78,7 +80,8 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
 	f.IntVar(&o.context, "context", 0, "longest text in tokens, prompt included (default: the model's)")
 	f.IntVar(&o.chunk, "chunk", 0, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&o.device, "device", deviceReference, "what runs the model: "+strings.Join(deviceNames, ", "))
+	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: "+strings.Join(deviceNames(), ", "))
+	f.IntVar(&o.device.threads, "threads", 0, "threads of --device cpu (default: all processors)")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
@@ -116,6 +119,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
+	o.device.context, o.device.chunk = o.context, o.chunk
 	dev, err := openDevice(io, o.device, m, b)
 	if err != nil {
 		return err
@@ -188,8 +192,9 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
-	case !slices.Contains(deviceNames, o.device):
-		return fmt.Errorf("--device %s: expected %s", o.device, strings.Join(deviceNames, " or "))
+	}
+	if err := o.device.check(); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		name  string

@@ -12,6 +12,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
+	"smelt/codegen/lower"
 	msl "smelt/codegen/msl/standin"
 	"smelt/runtime/reference"
 	"smelt/runtime/standin"
@@ -106,6 +107,9 @@ type verifyReport struct {
 // ends.
 func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (err error) {
 	start := time.Now()
+	if c.Bundle, err = c.Bundle.For(lower.Metal); err != nil {
+		return err
+	}
 	compiler, err := msl.Find()
 	if err != nil {
 		return err
@@ -182,7 +186,7 @@ func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl
 }
 
 func checkKernel(b *bundle.Bundle, name string, compiler *msl.Compiler) error {
-	metal, err := b.Metal(name)
+	metal, err := b.Text(name)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,10 @@ const poisonByte = 0xff
 
 // Open compiles the bundle's kernels and maps the checkpoint's files.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
+	b, err := b.For(lower.Metal)
+	if err != nil {
+		return nil, err
+	}
 	d := &Device{b: b, opts: o, tables: map[lower.WeightArg]standin.Addr{}, next: map[int32]int32{}}
 	if err := d.start(ck); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -74,7 +78,7 @@ func (d *Device) start(ck *checkpoint.Checkpoint) (err error) {
 	}
 	sources := map[string]string{}
 	for _, k := range d.b.Plan.Kernels {
-		if sources[k.Name+".metal"], err = d.b.Metal(k.Name); err != nil {
+		if sources[k.Name+".metal"], err = d.b.Text(k.Name); err != nil {
 			return err
 		}
 	}
@@ -134,6 +138,15 @@ func (d *Device) Close() error {
 
 // Name is what --device calls it.
 func (d *Device) Name() string { return "standin" }
+
+// Bundle is what the device runs: the one it was opened with, planned for Metal.
+func (d *Device) Bundle() *bundle.Bundle { return d.b }
+
+// CacheRow reads the row of a slot that index has in a cache.
+func (d *Device) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
+	at := c.Offset + int64((int(slot)*c.Capacity+index)*c.Row.Bytes)
+	return d.host.Read(d.caches+standin.Addr(at), c.Row.Bytes)
+}
 
 // Vocab is the number of logits per row.
 func (d *Device) Vocab() int { return d.vocab }

@@ -104,6 +104,10 @@ func (f *File) Path() string { return f.path }
 // Size is the size of the file in bytes.
 func (f *File) Size() int64 { return f.size }
 
+// Bytes is the whole file, for devices that read weights where they lie. It is
+// not to be modified, and valid until Close.
+func (f *File) Bytes() []byte { return f.data }
+
 // HeaderBytes is the length of the JSON header with its padding, without the
 // eight bytes before it.
 func (f *File) HeaderBytes() int64 { return f.headerBytes }

@@ -1,0 +1,64 @@
+package binding
+
+import (
+	"fmt"
+
+	"smelt/codegen/plan"
+	"smelt/ir"
+)
+
+// Slots knows how many tokens each slot of a plan has. Its methods allocate
+// nothing once it is made.
+type Slots struct {
+	plan *plan.Plan
+	next []int32 // position of each slot's next row
+	then []int32 // the same, after the step that is being checked
+}
+
+// NewSlots are empty ones.
+func NewSlots(p *plan.Plan) *Slots {
+	return &Slots{p, make([]int32, p.Slots), make([]int32, p.Slots)}
+}
+
+// Check refuses a step that the plan has no room for, and rows that do not go
+// on where their slots are. Take makes a checked step's rows count.
+func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
+	if len(rows) < 1 || len(rows) > step.MaxRows {
+		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", step.Kind, len(rows), step.MaxRows)
+	}
+	if len(wanted) > s.plan.Wanted {
+		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), s.plan.Wanted)
+	}
+	copy(s.then, s.next)
+	for i, r := range rows {
+		if r.Slot < 0 || int(r.Slot) >= s.plan.Slots {
+			return fmt.Errorf("row %d: slot %d; expected 0 to %d (smelt compile --slots)", i, r.Slot, s.plan.Slots-1)
+		}
+		if r.Position != s.then[r.Slot] {
+			return fmt.Errorf("row %d: slot %d at position %d; expected that it goes on at %d", i, r.Slot, r.Position, s.then[r.Slot])
+		}
+		if int(r.Position) >= s.plan.Context {
+			return fmt.Errorf("row %d: slot %d at position %d; the bundle takes contexts of %d (smelt compile --context)", i, r.Slot, r.Position, s.plan.Context)
+		}
+		s.then[r.Slot]++
+	}
+	for _, w := range wanted {
+		if w < 0 || w >= len(rows) {
+			return fmt.Errorf("wanted row %d is outside %d rows", w, len(rows))
+		}
+	}
+	return nil
+}
+
+// Take makes the rows of the step checked last part of their slots.
+func (s *Slots) Take() { copy(s.next, s.then) }
+
+// Length is the number of tokens in a slot.
+func (s *Slots) Length(slot int32) int { return int(s.next[slot]) }
+
+// Reset forgets a slot.
+func (s *Slots) Reset(slot int32) {
+	if slot >= 0 && int(slot) < len(s.next) {
+		s.next[slot] = 0
+	}
+}

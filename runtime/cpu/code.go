@@ -1,0 +1,46 @@
+package cpu
+
+import (
+	"fmt"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/llvm"
+	"smelt/runtime/cpu/jit"
+)
+
+// code is the kernels' machine code.
+type code struct {
+	program   *jit.Program
+	functions map[*kernel.Kernel]uintptr
+	shared    int // bytes of threadgroup memory, of the kernel that takes most
+	build     jit.Build
+}
+
+// compile turns kernels into code, on all threads.
+func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
+	c := &code{functions: map[*kernel.Kernel]uintptr{}}
+	var modules []jit.Module
+	for _, k := range kernels {
+		text, err := llvm.Module(k)
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, jit.Module{Name: k.Name, IR: text})
+		c.shared = max(c.shared, llvm.SharedBytes(k))
+	}
+	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
+	if err != nil {
+		return nil, err
+	}
+	if c.program, err = o.LLVM.Link(build.Objects); err != nil {
+		return nil, err
+	}
+	for _, k := range kernels {
+		if c.functions[k], err = c.program.Symbol(k.Name); err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", k.Name, err)
+		}
+	}
+	c.build = *build
+	c.build.Objects = nil
+	return c, nil
+}

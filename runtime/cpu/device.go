@@ -1,0 +1,312 @@
+// Package cpu runs a bundle's kernels on the processor: they are printed as LLVM
+// IR (package codegen/llvm), compiled in this process by libLLVM (package jit)
+// and run on a pool of threads, exactly as the plan says. Weights are read where
+// the checkpoint's files are mapped.
+package cpu
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"smelt/codegen/bundle"
+	"smelt/codegen/lower"
+	"smelt/codegen/plan"
+	"smelt/ir"
+	"smelt/models/checkpoint"
+	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/binding"
+	"smelt/runtime/cpu/jit"
+	"smelt/runtime/stepblock"
+)
+
+// Options says how to run.
+type Options struct {
+	// Threads that run kernels; 0 means as many as Go uses processors.
+	Threads int
+	// LLVM is libLLVM; nil means jit.Open("").
+	LLVM *jit.LLVM
+	// Cache keeps compiled kernels; nil keeps none.
+	Cache *jit.Cache
+	// Profile times every dispatch by itself (Timings). Dispatches that could
+	// overlap then do not.
+	Profile bool
+	// Poison fills the arena with NaNs before every step.
+	Poison bool
+	// Observe, if not nil, sees the arena's named values after the dispatch that
+	// writes them, as many bytes as the step needs. Steps then run dispatch by
+	// dispatch.
+	Observe func(name string, data []byte)
+}
+
+// Device is a session.Device.
+type Device struct {
+	b      *bundle.Bundle
+	opts   Options
+	memory memory
+	files  []*safetensors.File
+	code   *code
+	pool   *pool
+	slots  *binding.Slots
+	caches []byte
+	steps  [2]*step
+	vocab  int
+}
+
+// poisonByte makes NaNs, and -1 of integers.
+const poisonByte = 0xff
+
+// Open compiles the bundle's kernels for this machine. A bundle for another
+// target is planned anew for this one. The checkpoint must stay open as long as
+// the device is used.
+func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
+	d := &Device{opts: o, files: ck.Files}
+	if err := d.start(b); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Device) start(b *bundle.Bundle) (err error) {
+	if d.opts.LLVM == nil {
+		if d.opts.LLVM, err = jit.Open(""); err != nil {
+			return err
+		}
+	}
+	if d.opts.Threads == 0 {
+		d.opts.Threads = runtime.GOMAXPROCS(0)
+	}
+	if d.b, err = b.For(lower.CPU(d.opts.LLVM.Host().Lanes())); err != nil {
+		return err
+	}
+	if d.vocab, err = binding.Vocab(d.b.Module); err != nil {
+		return err
+	}
+	if d.code, err = compile(d.b.Plan.Kernels, d.opts); err != nil {
+		return err
+	}
+	if d.caches, err = d.memory.alloc("caches", d.b.Plan.CacheBytes); err != nil {
+		return err
+	}
+	where := &binding.Memory{Params: d.b.Params, Caches: address(d.caches), File: d.fileAddress, Table: d.table}
+	for i, s := range d.b.Plan.Steps {
+		if d.steps[i], err = d.newStep(s, where); err != nil {
+			return err
+		}
+	}
+	d.slots = binding.NewSlots(d.b.Plan)
+	return d.startPool()
+}
+
+func (d *Device) startPool() error {
+	each := int64(d.code.shared+4095) / 4096 * 4096
+	shared, err := d.memory.alloc("threadgroup memory", each*int64(d.opts.Threads)+4096)
+	if err != nil {
+		return err
+	}
+	d.pool = newPool(d.opts.Threads, func(i int) uintptr { return uintptr(address(shared)) + uintptr(each)*uintptr(i) })
+	d.pool.profile = d.opts.Profile || d.opts.Observe != nil
+	return nil
+}
+
+func (d *Device) fileAddress(file int, offset int64) (uint64, error) {
+	if file >= len(d.files) {
+		return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(d.files))
+	}
+	return address(d.files[file].Bytes()) + uint64(offset), nil
+}
+
+func (d *Device) table(data []byte) (uint64, error) {
+	b, err := d.memory.alloc("tables of pieces", int64(len(data)))
+	copy(b, data)
+	return address(b), err
+}
+
+// Close ends the threads and gives memory back.
+func (d *Device) Close() error {
+	var errs []error
+	if d.pool != nil {
+		d.pool.close()
+	}
+	if d.code != nil {
+		errs = append(errs, d.code.program.Close())
+	}
+	return errors.Join(append(errs, d.memory.free())...)
+}
+
+// Name is what --device calls it.
+func (d *Device) Name() string { return "cpu" }
+
+// Vocab is the number of logits per row.
+func (d *Device) Vocab() int { return d.vocab }
+
+// Reset forgets a slot.
+func (d *Device) Reset(slot int32) { d.slots.Reset(slot) }
+
+// Bundle is what the device runs: the one it was opened with, planned for the CPU.
+func (d *Device) Bundle() *bundle.Bundle { return d.b }
+
+// CacheRow is the row of a slot that index has in a cache.
+func (d *Device) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
+	at := c.Offset + int64((int(slot)*c.Capacity+index)*c.Row.Bytes)
+	return d.caches[at:][:c.Row.Bytes], nil
+}
+
+// Build tells how the kernels' machine code came about.
+func (d *Device) Build() jit.Build { return d.code.build }
+
+// Bytes is the memory the device has asked for, without code.
+func (d *Device) Bytes() int64 { return d.memory.bytes }
+
+// Prefill runs rows of prompts through the prefill kernels.
+func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.run(d.steps[lower.Prefill], rows, wanted)
+}
+
+// Decode runs one row of each slot through the decode kernels.
+func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.run(d.steps[lower.Decode], rows, wanted)
+}
+
+func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {
+	if err := d.slots.Check(s.plan, rows, wanted); err != nil {
+		return nil, err
+	}
+	if err := s.run(rows, wanted); err != nil {
+		return nil, err
+	}
+	d.slots.Take()
+	out := s.arena[s.plan.Results[0].Offset:]
+	logits := make([]float32, d.vocab*len(wanted))
+	for i := range logits {
+		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
+	}
+	return logits, nil
+}
+
+// Timing is one dispatch of the step that ran last.
+type Timing struct {
+	Dispatch *plan.Dispatch
+	Elapsed  time.Duration
+}
+
+// Timings of the last step of a kind, dispatch by dispatch; zeros without
+// Options.Profile.
+func (d *Device) Timings(k lower.Kind) []Timing {
+	s := d.steps[k]
+	out := make([]Timing, len(s.jobs))
+	for i := range out {
+		out[i] = Timing{s.plan.Dispatches[i], s.jobs[i].elapsed}
+	}
+	return out
+}
+
+// step is one kind of step, bound to addresses.
+type step struct {
+	d      *Device
+	plan   *plan.Step
+	filler *stepblock.Filler
+	symbol ir.Env
+	block  []byte
+	arena  []byte
+	jobs   []job
+}
+
+func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
+	s := &step{d: d, plan: p, filler: stepblock.New(p.Params), jobs: make([]job, len(p.Dispatches))}
+	s.symbol = s.filler.Symbol
+	var err error
+	if s.block, err = d.memory.alloc("step parameters", int64(s.filler.Bytes())); err != nil {
+		return nil, err
+	}
+	if s.arena, err = d.memory.alloc("activations", max(p.ArenaBytes, 1)); err != nil {
+		return nil, err
+	}
+	var blocks [][]byte
+	size := 0
+	for _, x := range p.Dispatches {
+		b, err := where.Block(x, address(s.arena))
+		if err != nil {
+			return nil, err
+		}
+		blocks = append(blocks, b)
+		size += len(b)
+	}
+	args, err := d.memory.alloc("arguments", int64(max(size, 1)))
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range p.Dispatches {
+		j := &s.jobs[i]
+		j.fn, j.step, j.args = d.code.functions[x.Kernel], uintptr(address(s.block)), uintptr(address(args))
+		j.last = i+1 == len(p.Dispatches) || p.Dispatches[i+1].Barrier
+		args = args[copy(args, blocks[i]):]
+	}
+	return s, nil
+}
+
+// run executes the step's dispatches.
+func (s *step) run(rows []ir.Row, wanted []int) error {
+	if err := s.filler.Fill(s.block, rows, wanted); err != nil {
+		return err
+	}
+	if s.d.opts.Poison {
+		for i := range s.arena {
+			s.arena[i] = poisonByte
+		}
+	}
+	for i, x := range s.plan.Dispatches {
+		if err := s.launch(&s.jobs[i], x); err != nil {
+			return fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)
+		}
+	}
+	if s.d.opts.Observe == nil {
+		s.d.pool.run(s.jobs)
+		return nil
+	}
+	for i, x := range s.plan.Dispatches {
+		s.d.pool.run(s.jobs[i : i+1])
+		if err := s.observe(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch sets a job's grid for the step.
+func (s *step) launch(j *job, x *plan.Dispatch) error {
+	var grid [3]int64
+	for axis, g := range x.Grid {
+		n, err := g.Eval(s.symbol)
+		if err != nil {
+			return err
+		}
+		grid[axis] = n
+	}
+	groups := grid[0] * grid[1] * grid[2]
+	if groups < 0 || groups > math.MaxInt32 {
+		return fmt.Errorf("a grid of %v threadgroups", grid)
+	}
+	j.width, j.height, j.groups = int32(grid[0]), int32(grid[1]), int32(groups)
+	j.next.Store(0)
+	j.elapsed = 0
+	return nil
+}
+
+// observe shows the named values that a dispatch wrote.
+func (s *step) observe(x *plan.Dispatch) error {
+	for _, a := range x.Args {
+		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == 0 {
+			continue
+		}
+		n, err := a.Buffer.Bytes.Eval(s.symbol)
+		if err != nil {
+			return err
+		}
+		s.d.opts.Observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package cpu
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smelt/codegen/bundle"
+	"smelt/models/checkpoint"
+	"smelt/passes"
+	"smelt/runtime/agreement"
+	"smelt/runtime/cpu/jit"
+)
+
+// open opens the device for a proof. Kernels are kept between runs of the
+// tests, where the user's cache folder can be written.
+func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
+	t.Helper()
+	d, err := Open(b, ck, Options{LLVM: openLLVM(t), Cache: testCache(), Poison: true, Observe: observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func testCache() *jit.Cache {
+	dir, err := jit.DefaultCacheDir()
+	if err != nil {
+		return nil
+	}
+	c, err := jit.OpenCache(dir, 512<<20)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// TestGoldens runs the three prompts of every fixture; of other layouts of the
+// same weights, in SMELT_SHARED, the short ones.
+func TestGoldens(t *testing.T) {
+	for _, dir := range agreement.Fixtures(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			prompts := []string{"p0", "p1", "p2"}
+			if !strings.HasPrefix(dir, agreement.Fixture("")) {
+				prompts = prompts[:2]
+			}
+			agreement.Goldens(t, dir, prompts, open)
+		})
+	}
+}
+
+// TestFormats does the same with quantised caches.
+func TestFormats(t *testing.T) {
+	for _, f := range []passes.Formats{agreement.Trained, agreement.BFloat16} {
+		t.Run(f.Rows, func(t *testing.T) {
+			agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), f, open)
+		})
+	}
+}
+
+// TestEdges goes through the lengths at which blocks and lists end.
+func TestEdges(t *testing.T) {
+	for _, f := range []passes.Formats{agreement.Float32, agreement.Trained} {
+		t.Run(f.Rows, func(t *testing.T) {
+			edges := agreement.LengthEdges
+			if testing.Short() {
+				edges = edges[:2]
+			}
+			agreement.Edges(t, agreement.Fixture("a-bf16"), f, edges, open)
+		})
+	}
+}
+
+// TestCompanions: a row's logits are the same bits alone and beside others.
+func TestCompanions(t *testing.T) {
+	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
+}

@@ -1,0 +1,433 @@
+package cpu
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ebitengine/purego"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/kernel/interp"
+	"smelt/codegen/llvm"
+	"smelt/runtime/cpu/jit"
+)
+
+func openLLVM(t testing.TB) *jit.LLVM {
+	t.Helper()
+	l, err := jit.Open("")
+	if err != nil {
+		t.Skip(err)
+	}
+	return l
+}
+
+// native runs a launch as machine code, on copies of its buffers, which it
+// returns.
+func native(t testing.TB, l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
+	t.Helper()
+	text, err := llvm.Module(k)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, kernel.Print(k))
+	}
+	object, err := l.Compile(k.Name, text, jit.Options{})
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, kernel.Print(k), text)
+	}
+	program, err := l.Link([][]byte{object})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	fn, err := program.Symbol(k.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m memory
+	defer m.free()
+	put := func(data []byte) []byte {
+		b, err := m.alloc("test", int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(b, data)
+		return b
+	}
+	offsets, size := k.Args()
+	args, out := make([]byte, size), map[string][]byte{}
+	for i, p := range k.Params {
+		if p.Pointer {
+			out[p.Name] = put(launch.Buffers[p.Name])
+			binary.LittleEndian.PutUint64(args[offsets[i]:], address(out[p.Name]))
+		} else {
+			binary.LittleEndian.PutUint32(args[offsets[i]:], uint32(launch.Scalars[p.Name]))
+		}
+	}
+	g := launch.Grid
+	purego.SyscallN(fn, uintptr(address(put(args))), uintptr(address(put(launch.Step))), uintptr(address(put(bytes.Repeat([]byte{poisonByte}, llvm.SharedBytes(k)+64)))),
+		0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
+	for name := range out {
+		out[name] = bytes.Clone(out[name])
+	}
+	return out
+}
+
+// programs draws random kernels.
+type programs struct {
+	*kernel.Builder
+	r      *rand.Rand
+	f      kernel.Buffer // 64 f32
+	f4     kernel.Buffer // 64 f32x4
+	i      kernel.Buffer // 64 i32 from 0 to 63
+	b      kernel.Buffer // 64 u8
+	shared kernel.Array
+	vars   []kernel.Variable // f32
+	ints   []*kernel.Expr    // i32, not negative
+	floats []*kernel.Expr
+	depth  int
+	whole  bool // all lanes are at work
+	stores int
+	out    kernel.Buffer
+	out4   kernel.Buffer // f32x4
+	out16  kernel.Buffer // u16
+	lanes  int
+}
+
+func drawProgram(r *rand.Rand, lanes int) (*kernel.Kernel, error) {
+	step := &kernel.StepLayout{Fields: []kernel.StepField{{Name: "T", Elem: kernel.I32}, {Name: "slot", Elem: kernel.I32, Len: 16}}}
+	p := &programs{Builder: kernel.New("drawn", step, kernel.Schedule{Threads: lanes, SimdWidth: lanes}), r: r, whole: true, lanes: lanes}
+	p.f, p.i = p.Pointer("f", kernel.Of(kernel.F32), kernel.Read), p.Pointer("i", kernel.Of(kernel.I32), kernel.Read)
+	p.f4, p.b = p.Pointer("f4", kernel.Vec(kernel.F32, 4), kernel.Read), p.Pointer("b", kernel.Of(kernel.U8), kernel.Read)
+	p.out, p.out4 = p.Pointer("out", kernel.Of(kernel.F32), kernel.Write), p.Pointer("out4", kernel.Vec(kernel.F32, 4), kernel.Write)
+	p.out16 = p.Pointer("out16", kernel.Of(kernel.U16), kernel.Write)
+	p.shared = p.SharedArray("shared", kernel.F32, 4*lanes)
+	_, n := p.Scalar("n", kernel.I32)
+	p.ints = []*kernel.Expr{kernel.Lane(), kernel.Group(0), kernel.Group(1), n, p.StepValue("T"), kernel.I(r.IntN(40)), kernel.I(1 << r.IntN(6))}
+	p.floats = []*kernel.Expr{kernel.F(r.NormFloat64()), p.f.At(kernel.Lane())}
+	for v := range 3 {
+		p.vars = append(p.vars, p.Var(fmt.Sprintf("v%d", v), p.float(1)))
+	}
+	p.block(6)
+	for _, v := range p.vars {
+		p.store(v.Expr)
+	}
+	return p.Kernel()
+}
+
+func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
+
+// int is an i32 that is not negative and not large.
+func (p *programs) int(depth int) *kernel.Expr {
+	if depth == 0 || p.r.IntN(4) == 0 {
+		return pick(p.r, p.ints)
+	}
+	a := p.int(depth - 1)
+	switch p.r.IntN(9) {
+	case 0:
+		return a.Add(p.int(depth - 1)).Rem(kernel.I(64))
+	case 1:
+		return a.Mul(kernel.I(p.r.IntN(9))).Rem(kernel.I(128))
+	case 2:
+		return a.Div(kernel.I(1 << p.r.IntN(5)))
+	case 3:
+		return a.Rem(kernel.I(1 + p.r.IntN(40)))
+	case 4:
+		return p.i.At(a.And(kernel.I(63)))
+	case 5:
+		return a.Max(p.int(depth - 1))
+	case 6:
+		return p.cond(depth-1).Select(a, p.int(depth-1))
+	case 7:
+		return p.b.At(a.And(kernel.I(63))).To(kernel.I32)
+	}
+	if p.whole {
+		return a.Shuffle(p.int(depth - 1).Rem(kernel.I(p.lanes)))
+	}
+	return a.Div(p.int(depth - 1).Add(kernel.I(1)))
+}
+
+func (p *programs) cond(depth int) *kernel.Expr {
+	if p.r.IntN(2) == 0 {
+		a, b := p.int(depth), p.int(depth)
+		return pick(p.r, []*kernel.Expr{a.Lt(b), a.Ge(b), a.Eq(b), a.Rem(kernel.I(2)).Eq(kernel.I(0)), a.Le(b).Not()})
+	}
+	return p.float(depth).Lt(p.float(depth))
+}
+
+func (p *programs) float(depth int) *kernel.Expr {
+	if depth == 0 || p.r.IntN(5) == 0 {
+		return pick(p.r, p.floats)
+	}
+	a := p.float(depth - 1)
+	switch p.r.IntN(14) {
+	case 0:
+		return a.Add(p.float(depth - 1))
+	case 1:
+		return a.Mul(p.float(depth - 1))
+	case 2:
+		return a.Fma(p.float(depth-1), p.float(depth-1))
+	case 3:
+		return p.f.At(p.int(depth - 1).And(kernel.I(63)))
+	case 4:
+		return p.f4.At(p.int(depth - 1).And(kernel.I(63))).Lane(p.r.IntN(4))
+	case 5:
+		return p.cond(depth-1).Select(a, p.float(depth-1))
+	case 6:
+		return p.int(depth - 1).To(kernel.F32)
+	case 7:
+		v := p.f4.At(p.int(depth - 1).And(kernel.I(63)))
+		return v.Mul(kernel.Vector(a, a, a, a)).Add(kernel.Vector(a, p.float(0), a, p.float(0))).Lane(p.r.IntN(4))
+	case 8:
+		return a.Max(p.float(depth - 1)).Min(kernel.F(100))
+	case 9:
+		return a.As(kernel.U32).And(kernel.U(0xffff0000)).As(kernel.F32)
+	case 10:
+		at := p.int(depth - 1).And(kernel.I(15)).Mul(kernel.I(4))
+		return kernel.Vector(p.f.At(at), p.f.At(at.Add(kernel.I(1))), p.f.At(at.Add(kernel.I(2))), p.f.At(at.Add(kernel.I(3)))).Lane(p.r.IntN(4))
+	case 11:
+		if p.whole {
+			return pick(p.r, []*kernel.Expr{a.SimdMax(), a.SimdMin(), a.ShuffleXor(1 << p.r.IntN(2)), p.int(1).SimdPrefix().To(kernel.F32), p.int(1).SimdSum().To(kernel.F32)})
+		}
+		return a.Neg()
+	case 12:
+		return a.Rint().Sub(a.Floor())
+	}
+	return a.Abs()
+}
+
+// store writes an element for each lane, at a place no other statement writes:
+// side by side, or in another order, known or not.
+func (p *programs) store(v *kernel.Expr) {
+	if p.stores == 12 {
+		return
+	}
+	lane := pick(p.r, []*kernel.Expr{kernel.Lane(), kernel.Lane().Xor(kernel.I(3)), kernel.Lane().Add(p.StepValue("T")).And(kernel.I(p.lanes - 1))})
+	at := kernel.Group(1).Mul(kernel.I(3)).Add(kernel.Group(0)).Mul(kernel.I(12 * p.lanes)).Add(kernel.I(p.stores * p.lanes)).Add(lane)
+	p.stores++
+	switch p.r.IntN(4) {
+	case 0:
+		p.out4.Set(at, kernel.Vector(v, p.float(1), kernel.F(1), v))
+	case 1:
+		p.out16.Set(at, p.int(2).To(kernel.U16))
+	default:
+		p.out.Set(at, v)
+	}
+}
+
+// scoped runs a block whose names are forgotten after it.
+func (p *programs) scoped(n int, diverges bool) {
+	ints, floats, vars, whole := p.ints, p.floats, p.vars, p.whole
+	p.whole = p.whole && !diverges
+	p.depth++
+	p.block(n)
+	p.depth--
+	p.ints, p.floats, p.vars, p.whole = ints, floats, vars, whole
+}
+
+func (p *programs) block(n int) {
+	for range n {
+		switch p.r.IntN(9) {
+		case 0:
+			p.floats = append(p.floats, p.Let("x", p.float(3)))
+		case 1:
+			p.ints = append(p.ints, p.Let("n", p.int(3)))
+		case 2, 3:
+			v := pick(p.r, p.vars)
+			v.Set(p.float(3))
+			p.floats = append(p.floats, v.Expr)
+		case 4:
+			if p.depth < 3 {
+				p.If(p.cond(2), func() { p.scoped(3, true) }, func() { p.scoped(2, true) })
+			}
+		case 5:
+			if p.depth < 2 {
+				p.loop()
+			}
+		case 6:
+			if p.whole && p.depth == 0 {
+				p.Barrier()
+				p.shared.Set(kernel.Lane().Mul(kernel.I(4)), p.float(2))
+				p.Barrier()
+				p.floats = append(p.floats, p.Let("s", p.shared.At(p.int(2).Rem(kernel.I(p.lanes)).Mul(kernel.I(4)))))
+			}
+		case 7:
+			p.vars = append(p.vars, p.Var("w", p.float(2)))
+		case 8:
+			p.store(p.float(2))
+		}
+	}
+}
+
+func (p *programs) loop() {
+	body := func(i *kernel.Expr) {
+		p.ints = append(p.ints, i)
+		p.scoped(3, true)
+		p.ints = p.ints[:len(p.ints)-1]
+	}
+	switch p.r.IntN(3) {
+	case 0:
+		p.For("i", kernel.I(p.r.IntN(3)), kernel.I(p.r.IntN(9)), kernel.I(1+p.r.IntN(2)), body)
+	case 1:
+		p.For("i", kernel.Lane(), p.int(1).Rem(kernel.I(40)), kernel.I(p.lanes), body)
+	case 2:
+		p.For("i", p.int(1).Rem(kernel.I(8)), p.int(1).Rem(kernel.I(16)), kernel.I(1+p.r.IntN(3)), body)
+	}
+}
+
+func drawLaunch(r *rand.Rand, lanes int) interp.Launch {
+	l := interp.Launch{Buffers: map[string][]byte{}, Scalars: map[string]int32{"n": int32(r.IntN(50))}, Grid: [3]int{3, 2, 1}}
+	for name, size := range map[string]int{"out": 4, "out4": 16, "out16": 2} {
+		l.Buffers[name] = bytes.Repeat([]byte{poisonByte}, 6*12*size*lanes)
+	}
+	for name, n := range map[string]int{"f": 64, "f4": 256} {
+		for range n {
+			l.Buffers[name] = binary.LittleEndian.AppendUint32(l.Buffers[name], math.Float32bits(float32(r.NormFloat64())))
+		}
+	}
+	for range 64 {
+		l.Buffers["i"] = binary.LittleEndian.AppendUint32(l.Buffers["i"], uint32(r.IntN(64)))
+		l.Buffers["b"] = append(l.Buffers["b"], byte(r.IntN(256)))
+	}
+	for range 17 {
+		l.Step = binary.LittleEndian.AppendUint32(l.Step, uint32(r.IntN(16)))
+	}
+	return l
+}
+
+// TestDrawnKernels: random programs with loops and conditions in which lanes
+// part ways do what the interpreter says, to the bit.
+func TestDrawnKernels(t *testing.T) {
+	l := openLLVM(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	ran := 0
+	for n := range 150 {
+		lanes := []int{4, 8, 16, 32}[n%4]
+		k, err := drawProgram(r, lanes)
+		if err != nil {
+			continue // an index or a barrier that the verifier does not allow
+		}
+		launch := drawLaunch(r, lanes)
+		got := native(t, l, k, launch)
+		if err := interp.Run(k, launch); err != nil {
+			t.Fatalf("%v\n%s", err, kernel.Print(k))
+		}
+		ran++
+		for name, want := range launch.Buffers {
+			if at := firstDifference(got[name], want); at >= 0 {
+				t.Fatalf("seed %d, program %d: %s differs from the interpreter's at byte %d\n%s", seed, n, name, at, kernel.Print(k))
+			}
+		}
+	}
+	if ran < 75 {
+		t.Errorf("only %d of 150 programs were kernels", ran)
+	}
+}
+
+// firstDifference compares bits, but takes any NaN for any other and -0 for 0.
+func firstDifference(a, b []byte) int {
+	for i := 0; i < len(a); i += 4 {
+		x, y := binary.LittleEndian.Uint32(a[i:]), binary.LittleEndian.Uint32(b[i:])
+		fx, fy := math.Float32frombits(x), math.Float32frombits(y)
+		if x != y && !(fx != fx && fy != fy) && !(fx == 0 && fy == 0) {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestElementary: exp and log are within 2 units in the last place of the true
+// ones, and right where results are 0, infinite or no numbers.
+func TestElementary(t *testing.T) {
+	l := openLLVM(t)
+	const n = 1 << 12
+	r := rand.New(rand.NewPCG(1, 2))
+	special := []float64{0, math.Copysign(0, -1), 1, -1, math.Inf(1), math.Inf(-1), math.NaN(), 88.7, 88.8, -87.3, -100, -103.9, -104, 1e-40, 0x1p-149, math.MaxFloat32}
+	for _, f := range []struct {
+		name string
+		of   func(x *kernel.Expr) *kernel.Expr
+		want func(float64) float64
+		draw func() float64
+	}{
+		{"exp", (*kernel.Expr).Exp, math.Exp, func() float64 { return 200 * (r.Float64() - 0.53) }},
+		{"log", (*kernel.Expr).Log, math.Log, func() float64 { return math.Exp(200 * (r.Float64() - 0.5)) }},
+		{"log near 1", (*kernel.Expr).Log, math.Log, func() float64 { return 1 + 0.4*r.NormFloat64() }},
+		{"rsqrt", (*kernel.Expr).Rsqrt, func(x float64) float64 { return 1 / math.Sqrt(x) }, func() float64 { return math.Exp(80 * (r.Float64() - 0.5)) }},
+	} {
+		b := kernel.New("elementary", &kernel.StepLayout{}, kernel.Schedule{Threads: 8, SimdWidth: 8})
+		x, y := b.Pointer("x", kernel.Of(kernel.F32), kernel.Read), b.Pointer("y", kernel.Of(kernel.F32), kernel.Write)
+		b.For("i", kernel.Lane(), kernel.I(n), kernel.I(8), func(i *kernel.Expr) { y.Set(i, f.of(x.At(i))) })
+		k, err := b.Kernel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var in []byte
+		var xs []float32
+		for i := range n {
+			v := f.draw()
+			if i < len(special) {
+				v = special[i]
+			}
+			xs = append(xs, float32(v))
+			in = binary.LittleEndian.AppendUint32(in, math.Float32bits(float32(v)))
+		}
+		out := native(t, l, k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
+		for i, v := range xs {
+			got, want := math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:])), f.want(float64(v))
+			if near := float32(want); got == near || got != got && want != want {
+				continue
+			}
+			ulp := math.Max(math.Abs(float64(math.Nextafter32(float32(want), float32(math.Inf(1))))-float64(float32(want))), 0x1p-149)
+			if d := math.Abs(float64(got) - want); !(d <= 2*ulp) {
+				t.Errorf("%s(%v) = %v, expected %v", f.name, v, got, want)
+			}
+		}
+	}
+}
+
+// TestFragments: products of 8x8 fragments, transposed or not, from both
+// memories, kept over a loop or not.
+func TestFragments(t *testing.T) {
+	l := openLLVM(t)
+	b := kernel.New("fragments", &kernel.StepLayout{}, kernel.Schedule{Threads: 8, SimdWidth: 8})
+	x, y := b.Pointer("x", kernel.Of(kernel.F32), kernel.Read), b.Pointer("y", kernel.Of(kernel.F32), kernel.Write)
+	tile := b.SharedArray("tile", kernel.F32, 24*24)
+	b.For("i", kernel.Lane(), kernel.I(24*24), kernel.I(8), func(i *kernel.Expr) { tile.Set(i, x.At(i)) })
+	b.Barrier()
+	acc, left, right := b.Fragment("acc", kernel.F32), b.Fragment("left", kernel.F32), b.Fragment("right", kernel.F32)
+	b.For("k", kernel.I(0), kernel.I(24), kernel.I(8), func(k *kernel.Expr) {
+		left.Load(tile, k, kernel.I(24), false)
+		right.LoadBuffer(x, k.Mul(kernel.I(24)).Add(kernel.I(3)), kernel.I(24), true)
+		acc.Accumulate(left, right)
+		left.LoadBuffer(x, k.Add(kernel.I(5)), kernel.I(24), true)
+		acc.Accumulate(left, right)
+	})
+	acc.StoreBuffer(y, kernel.I(7), kernel.I(11))
+	both := b.Fragment("both", kernel.F32) // both operands of one product
+	both.Load(tile, kernel.I(0), kernel.I(24), false)
+	acc.Accumulate(both, both)
+	acc.StoreBuffer(y, kernel.I(128), kernel.I(8))
+	k, err := b.Kernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch := interp.Launch{Buffers: map[string][]byte{"y": bytes.Repeat([]byte{poisonByte}, 4*256)}, Grid: [3]int{1, 1, 1}}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 24 * 24 {
+		launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(r.NormFloat64())))
+	}
+	got := native(t, l, k, launch)["y"]
+	if err := interp.Run(k, launch); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(got); i += 4 {
+		x, y := math.Float32frombits(binary.LittleEndian.Uint32(got[i:])), math.Float32frombits(binary.LittleEndian.Uint32(launch.Buffers["y"][i:]))
+		if d := math.Abs(float64(x - y)); d > 1e-4 || (x == x) != (y == y) {
+			t.Errorf("element %d: %v, the interpreter has %v", i/4, x, y)
+		}
+	}
+}
