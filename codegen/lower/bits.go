@@ -23,6 +23,8 @@ func bitExpr(e *encoding.BitExpr, words []*kernel.Expr) *kernel.Expr {
 		return a[0].Shl(a[1])
 	case encoding.BitShr:
 		return a[0].Shr(a[1])
+	case encoding.BitSar:
+		return a[0].As(kernel.I32).Shr(a[1].To(kernel.I32)).As(kernel.U32)
 	case encoding.BitAnd:
 		return a[0].And(a[1])
 	case encoding.BitOr:

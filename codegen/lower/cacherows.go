@@ -179,7 +179,7 @@ func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) *kern
 	}
 	var x []*kernel.Expr
 	for n := range 4 {
-		x = append(x, c.u.Let("element", bitExpr(unpack.Codes[n], []*kernel.Expr{codes}).Mul(scale)))
+		x = append(x, c.u.Let("element", valueOf(unpack, n, bitExpr(unpack.Codes[n], []*kernel.Expr{codes})).Mul(scale)))
 	}
 	return kernel.Vector(x...)
 }

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"math"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/storage"
@@ -190,9 +191,9 @@ func (o *opened) row(r *kernel.Expr) rowOf {
 	return rowOf{o, o.u.Let("row_word", at), stored}
 }
 
-// unit reads the words of the unit that begins at column unit*Elements, and
-// returns its values before scaling.
-func (r rowOf) unit(n *kernel.Expr) []*kernel.Expr {
+// codes reads the words of the unit that begins at column unit*Elements, and
+// returns its codes.
+func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr {
 	w := r.unpack.Words
 	at := r.word.Add(n.Mul(i32(w)).To(r.index))
 	words := make([]*kernel.Expr, w)
@@ -200,7 +201,7 @@ func (r rowOf) unit(n *kernel.Expr) []*kernel.Expr {
 		for i := range words {
 			words[i] = r.u.Let("word", r.words.At(at.Add(kernel.C(r.index, float64(i)))))
 		}
-		return r.values(words)
+		return r.codesOf(words)
 	}
 	base := r.u.Let("at", at)
 	low := r.u.Let("low", r.words.At(base))
@@ -214,15 +215,23 @@ func (r rowOf) unit(n *kernel.Expr) []*kernel.Expr {
 		words[i] = r.u.Let("word", low.Shr(r.shift).Or(high.Shl(kernel.U(1)).Shl(kernel.U(31).Sub(r.shift))))
 		low = high
 	}
-	return r.values(words)
+	return r.codesOf(words)
 }
 
-func (r rowOf) values(words []*kernel.Expr) []*kernel.Expr {
+func (r rowOf) codesOf(words []*kernel.Expr) []*kernel.Expr {
 	out := make([]*kernel.Expr, len(r.unpack.Codes))
 	for i := range out {
 		out[i] = bitExpr(r.unpack.Codes[i], words)
 	}
 	return out
+}
+
+// valueOf is element q's value, before scaling, of its code.
+func valueOf(u encoding.Unpack, q int, code *kernel.Expr) *kernel.Expr {
+	if u.Exponents == nil {
+		return code
+	}
+	return code.Mul(f32(math.Ldexp(1, u.Exponents[q]+u.Exponent)))
 }
 
 // scale and bias are the factors of the group that column k lies in; nil if

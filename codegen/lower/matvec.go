@@ -1,6 +1,8 @@
 package lower
 
 import (
+	"math"
+
 	"smelt/codegen/kernel"
 )
 
@@ -92,7 +94,9 @@ func (r rowOf) blockValues(unit *kernel.Expr) []*kernel.Expr {
 func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
 	var values []*kernel.Expr
 	for b := range n {
-		values = append(values, r.unit(unit.Add(i32(b)))...)
+		for q, code := range r.codes(unit.Add(i32(b))) {
+			values = append(values, valueOf(r.unpack, q, code))
+		}
 	}
 	return values
 }
@@ -102,7 +106,11 @@ func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
 func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
 	values := make([][]*kernel.Expr, len(rows))
 	for j, r := range rows {
-		values[j] = r.unitValues(unit, block)
+		if u.stages() { // inputs have the elements' powers of two
+			values[j] = r.codes(unit)
+		} else {
+			values[j] = r.unitValues(unit, block)
+		}
 	}
 	xs := make([][]*kernel.Expr, len(inputs))
 	var totals []*kernel.Expr
@@ -144,6 +152,9 @@ func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*k
 				acc = w.Fma(x[q], acc)
 			}
 			if !plain {
+				if e := r.unpack.Exponent; u.stages() && e != 0 {
+					acc = acc.Mul(f32(math.Ldexp(1, e)))
+				}
 				acc = u.Let("part", acc).Fma(scale, sums[j][i].Expr)
 			}
 			if bias != nil {

@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"math"
 	"slices"
 
 	"smelt/codegen/kernel"
@@ -64,6 +65,9 @@ func (a *stagingArrays) fill(r *kernel.Expr, read reader) {
 			all = append(all, read(i.Mul(i32(e)).Add(i32(len(all))), n)...)
 		}
 		for q, x := range all {
+			if e := a.m.unpack.Exponents; e != nil && e[q] != 0 {
+				x = x.Mul(f32(math.Ldexp(1, e[q])))
+			}
 			a.elements.Set(at.Add(i32(q*a.lanes)), x)
 		}
 		if a.m.biases.Factor != nil {
@@ -129,7 +133,8 @@ func (u *unit) stage(n, most int, row func(i int) reader, matrices ...*matrix) i
 
 // serves reports whether products with m find their input in a.
 func (a *stagingArrays) serves(m *matrix) bool {
-	return a.m.unpack.Elements == m.unpack.Elements && (m.biases.Factor == nil || a.m.biases.Factor != nil)
+	return a.m.unpack.Elements == m.unpack.Elements && slices.Equal(a.m.unpack.Exponents, m.unpack.Exponents) &&
+		(m.biases.Factor == nil || a.m.biases.Factor != nil)
 }
 
 // inputsAtOnce is how many of a step's rows a threadgroup of a decode kernel

@@ -26,6 +26,7 @@ const (
 	BitReal                // Value: Real
 	BitShl                 // Bits, Bits (a constant below 32): Bits
 	BitShr                 // Bits, Bits (a constant below 32): Bits
+	BitSar                 // the same, the highest bit repeated
 	BitAnd                 // Bits, Bits: Bits
 	BitOr                  // Bits, Bits: Bits
 	BitAdd                 // both Bits or both Real: the same
@@ -38,7 +39,7 @@ const (
 	BitHalf                // the low 16 bits as an IEEE half: Bits: Real
 )
 
-var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half"}
+var bitNames = [...]string{"word", "const", "real", "<<", ">>", ">>>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half"}
 
 // BitExpr is a typed expression over the words of a unit. Expressions are
 // immutable; the constructors panic on operands of a wrong type, which is a
@@ -51,10 +52,16 @@ type BitExpr struct {
 	Value float32
 }
 
-func bitWord(i int) *BitExpr          { return &BitExpr{Op: BitWord, Const: uint32(i)} }
-func bitConst(v uint32) *BitExpr      { return &BitExpr{Op: BitConst, Const: v} }
-func bitReal(v float32) *BitExpr      { return &BitExpr{Op: BitReal, Type: Real, Value: v} }
-func (e *BitExpr) shl(n int) *BitExpr { return bitApply(BitShl, Bits, e, bitConst(uint32(n))) }
+func bitWord(i int) *BitExpr     { return &BitExpr{Op: BitWord, Const: uint32(i)} }
+func bitConst(v uint32) *BitExpr { return &BitExpr{Op: BitConst, Const: v} }
+func bitReal(v float32) *BitExpr { return &BitExpr{Op: BitReal, Type: Real, Value: v} }
+func (e *BitExpr) shl(n int) *BitExpr {
+	if n == 0 {
+		return e
+	}
+	return bitApply(BitShl, Bits, e, bitConst(uint32(n)))
+}
+func (e *BitExpr) sar(n int) *BitExpr { return bitApply(BitSar, Bits, e, bitConst(uint32(n))) }
 func (e *BitExpr) and(m uint32) *BitExpr {
 	return bitApply(BitAnd, Bits, e, bitConst(m))
 }
@@ -68,7 +75,7 @@ func (e *BitExpr) shr(n int) *BitExpr {
 // bitOperands are the types each operation takes; BitAdd and BitSelect are
 // checked apart.
 var bitOperands = map[BitOp][]BitType{
-	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
+	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitSar: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
 	BitSub: {Real, Real}, BitMul: {Real, Real}, BitLess: {Bits, Bits},
 	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits},
 }
@@ -137,6 +144,8 @@ func (e *BitExpr) bits(words []uint32) uint32 {
 		return a[0] << (a[1] & 31)
 	case BitShr:
 		return a[0] >> (a[1] & 31)
+	case BitSar:
+		return uint32(int32(a[0]) >> (a[1] & 31))
 	case BitAnd:
 		return a[0] & a[1]
 	case BitOr:

@@ -7,8 +7,13 @@ import (
 
 // Unpack says how a kernel turns stored words into values: a unit, the
 // smallest whole number of 32-bit little-endian words of the weight plane that
-// holds whole codes, gives Elements values in column order. The matrix's value
-// is Values * scale + bias, with the factors of the element's group.
+// holds whole codes, gives Elements codes in column order. Element i's value is
+// Codes[i] * 2^(Exponents[i]+Exponent) * scale + bias, with the factors of the
+// element's group.
+//
+// Where a product takes many rows of a matrix with one vector, powers of two are
+// best left out of the codes: 2^Exponents[i] goes into the vector and 2^Exponent
+// into the sum of a unit's products, both exactly.
 //
 // NaN codes of e4m3 and E8M0 are taken for ordinary ones, and an E8M0 scale
 // of 0 (2^-127) for zero; Decode has them exactly.
@@ -16,8 +21,11 @@ type Unpack struct {
 	Elements int
 	Words    int
 	Codes    []*BitExpr // of type Real, one for each element
-	Scale    *Factor    // nil if there is none
-	Bias     *Factor
+	// Exponents are nil if all are 0.
+	Exponents []int
+	Exponent  int
+	Scale     *Factor // nil if there is none
+	Bias      *Factor
 }
 
 // Factor is a plane of scales or biases: one for each Group columns of each
@@ -27,33 +35,33 @@ type Factor struct {
 	Group, GroupRows int
 }
 
-// UnpackOf gives an encoding's unpacking. subnormals says that the target keeps
-// float32 subnormals where it multiplies; small floats then take fewer
-// operations. It fails for F64, which kernels do not read.
-func UnpackOf(e Encoding, subnormals bool) (Unpack, error) {
-	e4m3Value, e2m1Value := miniFloat(7, 3, 7), miniFloat(3, 1, 1)
-	if subnormals {
-		e4m3Value, e2m1Value = scaledFloat(7, 3, 7), scaledFloat(3, 1, 1)
-	}
+// UnpackOf gives an encoding's unpacking. It fails for F64, which kernels do
+// not read. inPlace leaves powers of two out of the codes, which then take fewer
+// operations; it needs a target that keeps float32 subnormals.
+func UnpackOf(e Encoding, inPlace bool) (Unpack, error) {
 	switch e := e.(type) {
 	case Plain:
 		return unpackPlain(e)
 	case FP8Block:
-		return units(1, 4, 8, e4m3Value, &Factor{E8M0, fp8Block, fp8Block}, nil), nil
+		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, inPlace), nil
 	case FP4:
-		return units(1, 8, 4, e2m1Value, &Factor{E8M0, microGroup, 1}, nil), nil
+		return e2m1.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
 	case MX:
 		if e.Bits == 8 {
-			return units(1, 4, 8, e4m3Value, &Factor{E8M0, microGroup, 1}, nil), nil
+			return e4m3.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
 		}
-		return units(1, 8, 4, e2m1Value, &Factor{E8M0, microGroup, 1}, nil), nil
+		return e2m1.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
 	case Affine:
 		words := e.Bits
 		for words%2 == 0 {
 			words /= 2
 		}
 		f := &Factor{e.Scale, e.Group, 1}
-		return units(words, 32*words/e.Bits, e.Bits, integerValue, f, f), nil
+		u := units(words, 32*words/e.Bits, e.Bits, integerValue, f, f)
+		if inPlace && words == 1 {
+			integersInPlace(&u, e.Bits)
+		}
+		return u, nil
 	}
 	return Unpack{}, fmt.Errorf("no kernel unpacks %s", e.Name())
 }
@@ -95,32 +103,60 @@ func codeAt(at, bits int) *BitExpr {
 
 func integerValue(code *BitExpr) *BitExpr { return bitApply(BitToReal, Real, code) }
 
-// miniFloat reads a float with `low` bits below the sign, of which `mantissa`
-// are the mantissa, and that exponent bias, by placing exponent and mantissa in
-// a float32. A code with exponent 0 is a subnormal: it is read as if it had a
-// leading one, which is then taken away, so that no float32 subnormal appears:
-// targets may flush it.
-func miniFloat(low, mantissa, bias int) func(code *BitExpr) *BitExpr {
-	return func(code *BitExpr) *BitExpr {
-		magnitude := code.and(1<<low - 1)
-		subnormal := bitApply(BitLess, Truth, magnitude, bitConst(1<<mantissa))
-		exponent := uint32(127-bias) << 23
-		base := bitApply(BitSelect, Bits, subnormal, bitConst(exponent+1<<23), bitConst(exponent))
-		v := bitApply(BitAsReal, Real, bitApply(BitAdd, Bits, magnitude.shl(23-mantissa), base))
-		one := float32(math.Ldexp(1, 1-bias))
-		v = bitApply(BitSub, Real, v, bitApply(BitSelect, Real, subnormal, bitReal(one), bitReal(0)))
-		positive := bitApply(BitLess, Truth, code, bitConst(1<<low))
-		return bitApply(BitMul, Real, v, bitApply(BitSelect, Real, positive, bitReal(1), bitReal(-1)))
+// integersInPlace reads integers without moving them to the lowest bits, but for
+// the highest, which would be a sign.
+func integersInPlace(u *Unpack, bits int) {
+	u.Exponents = make([]int, u.Elements)
+	for i := range u.Elements - 1 {
+		u.Codes[i] = integerValue(bitWord(0).and((1<<bits - 1) << (i * bits)))
+		u.Exponents[i] = -i * bits
 	}
 }
 
-// scaledFloat reads the same by placing the code's bits in a float32 as they
-// are, whose exponent is then too small, and multiplying.
-func scaledFloat(low, mantissa, bias int) func(code *BitExpr) *BitExpr {
-	scale := bitReal(float32(math.Ldexp(1, 127-bias)))
-	return func(code *BitExpr) *BitExpr {
-		magnitude := code.and(1<<low - 1).shl(23 - mantissa)
-		sign := code.and(1 << low).shl(31 - low)
-		return bitApply(BitMul, Real, bitApply(BitAsReal, Real, bitApply(BitOr, Bits, magnitude, sign)), scale)
+// miniFloat is a small float: a sign, an exponent with that bias and a mantissa.
+type miniFloat struct{ bits, mantissa, bias int }
+
+var (
+	e4m3 = miniFloat{8, 3, 7}
+	e2m1 = miniFloat{4, 1, 1}
+)
+
+// units is the unpacking of a word of such floats.
+func (m miniFloat) units(scale *Factor, inPlace bool) Unpack {
+	u := units(1, 32/m.bits, m.bits, m.value, scale, nil)
+	if !inPlace {
+		return u
 	}
+	u.Exponents = make([]int, u.Elements)
+	for i := range u.Codes {
+		u.Codes[i] = m.inPlace(i)
+		u.Exponents[i] = 64
+	}
+	u.Exponent = 127 - m.bias - 64
+	return u
+}
+
+// value places exponent and mantissa in a float32. A code with exponent 0 is a
+// subnormal: it is read as if it had a leading one, which is then taken away, so
+// that no float32 subnormal appears: targets may flush it.
+func (m miniFloat) value(code *BitExpr) *BitExpr {
+	low := m.bits - 1 // bits below the sign
+	magnitude := code.and(1<<low - 1)
+	subnormal := bitApply(BitLess, Truth, magnitude, bitConst(1<<m.mantissa))
+	exponent := uint32(127-m.bias) << 23
+	base := bitApply(BitSelect, Bits, subnormal, bitConst(exponent+1<<23), bitConst(exponent))
+	v := bitApply(BitAsReal, Real, bitApply(BitAdd, Bits, magnitude.shl(23-m.mantissa), base))
+	one := float32(math.Ldexp(1, 1-m.bias))
+	v = bitApply(BitSub, Real, v, bitApply(BitSelect, Real, subnormal, bitReal(one), bitReal(0)))
+	positive := bitApply(BitLess, Truth, code, bitConst(1<<low))
+	return bitApply(BitMul, Real, v, bitApply(BitSelect, Real, positive, bitReal(1), bitReal(-1)))
+}
+
+// inPlace is code i of a word with its bits as a float32's, whose exponent is
+// too small by 127 less the bias: moved up to the sign bit, and down behind as
+// many copies of the sign as there are exponent bits more, which are cut out.
+func (m miniFloat) inPlace(i int) *BitExpr {
+	down := 8 - (m.bits - 1 - m.mantissa)
+	magnitude := uint32(1<<(m.bits-1)-1) << (23 - m.mantissa)
+	return bitApply(BitAsReal, Real, bitWord(0).shl(32-(i+1)*m.bits).sar(down).and(1<<31|magnitude))
 }
