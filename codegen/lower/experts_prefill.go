@@ -157,9 +157,11 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (La
 	p := u.listed(l)
 	g, m := gate.open(p.expert), up.open(p.expert)
 	p.tiles(func(t *tileOfList) {
-		load := func(r, k *kernel.Expr) *kernel.Expr {
+		load := func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
 			row := t.choice(r).Div(i32(e.K))
-			return t.live(r).Select(x.At(row.Mul(i32(d)).Add(k)), f32(0))
+			return func(k *kernel.Expr) *kernel.Expr {
+				return t.live(r).Select(x.At(row.Mul(i32(d)).Add(k)), f32(0))
+			}
 		}
 		p.multiply(g, p.first, t.left(), load)
 		gates := p.gemm.keep()
@@ -196,8 +198,11 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	q := u.listed(l)
 	o := down.open(q.expert)
 	q.tiles(func(t *tileOfList) {
-		q.multiply(o, q.first, t.left(), func(r, k *kernel.Expr) *kernel.Expr {
-			return t.live(r).Select(mid.At(t.choice(r).Mul(i32(down.cols)).Add(k)), f32(0))
+		q.multiply(o, q.first, t.left(), func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
+			c := t.choice(r)
+			return func(k *kernel.Expr) *kernel.Expr {
+				return t.live(r).Select(mid.At(c.Mul(i32(down.cols)).Add(k)), f32(0))
+			}
 		})
 		q.each(func(r, out, v *kernel.Expr) {
 			n := u.Let("n", q.first.Add(out))

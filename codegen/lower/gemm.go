@@ -82,11 +82,13 @@ func (g *gemm) fragments() fragments {
 	return f
 }
 
+// rowReader reads a row of the tile: element k of it, 0 where the row is none.
+type rowReader func(row *kernel.Expr) func(k *kernel.Expr) *kernel.Expr
+
 // multiply fills g.out with rows x outputs of the product, of which the first
-// `rows` rows are wanted: loadX gives element k of a row of the tile (0 where
-// the row is none), weights are rows first.. of o. A row's result depends on
-// that row alone.
-func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+// `rows` rows are wanted; weights are rows first.. of o. A row's result depends
+// on that row alone.
+func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX rowReader) {
 	if g.alone() {
 		g.multiplyAlone(o, first, rows, loadX)
 		return
@@ -108,12 +110,12 @@ func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX func(row, k *
 
 // multiplyAlone does so by one SIMD group, and leaves out blocks of rows that
 // nobody wants.
-func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX rowReader) {
 	used := g.Let("used_rows", rows.Add(i32(g.block-1)).Div(i32(g.block)).Mul(i32(g.block)).Min(i32(g.rows)))
 	g.For("i", kernel.Thread(), used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) { g.out.Set(i, f32(0)) })
 	g.For("k", i32(0), i32(o.cols), i32(g.depth), func(k *kernel.Expr) {
-		g.loadInputs(o.cols, used, k, loadX)
-		g.loadWeights(o, first, k)
+		g.loadInputsAlone(o.cols, used, k, loadX)
+		g.loadWeightsAlone(o, first, k)
 		g.Barrier()
 		g.For("out_at", i32(0), i32(g.outputs), i32(g.block), func(outAt *kernel.Expr) {
 			g.For("row_at", i32(0), used, i32(g.block), func(rowAt *kernel.Expr) {
@@ -167,11 +169,11 @@ func (g *gemm) sumAt(rowAt, outAt *kernel.Expr, r, c int) *kernel.Expr {
 	return rowAt.Add(i32(r * fragment)).Mul(i32(g.outputs)).Add(outAt.Add(i32(c * fragment)))
 }
 
-func (g *gemm) loadInputs(cols int, rows, k *kernel.Expr, loadX func(row, k *kernel.Expr) *kernel.Expr) {
+func (g *gemm) loadInputs(cols int, rows, k *kernel.Expr, loadX rowReader) {
 	g.Comment("inputs of this depth")
 	g.For("i", kernel.Thread(), rows.Mul(i32(g.depth)), i32(g.threads), func(i *kernel.Expr) {
 		column := g.Let("column", k.Add(i.Rem(i32(g.depth))))
-		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(g.depth))), column)) }
+		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(g.depth))))(column)) }
 		if cols%g.depth == 0 {
 			put()
 			return
@@ -180,42 +182,83 @@ func (g *gemm) loadInputs(cols int, rows, k *kernel.Expr, loadX func(row, k *ker
 	})
 }
 
-// loadWeights unpacks the tile's rows of weights, depth columns from k on. They
-// lie output by output; for a SIMD group alone column by column, so that its
-// lanes store, and fragments load, outputs side by side.
+// loadInputsAlone does so row by row.
+func (g *gemm) loadInputsAlone(cols int, rows, k *kernel.Expr, loadX rowReader) {
+	g.Comment("inputs of this depth")
+	g.For("tile_row", i32(0), rows, i32(1), func(r *kernel.Expr) {
+		read, to := loadX(r), g.Let("to", r.Mul(i32(g.depth)))
+		for c := 0; c < g.depth; c += g.threads {
+			column := g.Let("column", k.Add(i32(c)).Add(kernel.Thread()))
+			at := to.Add(i32(c)).Add(kernel.Thread())
+			put := func() { g.x.Set(at, read(column)) }
+			if cols%g.depth == 0 {
+				put()
+			} else {
+				g.If(column.Lt(i32(cols)), put, func() { g.x.Set(at, f32(0)) })
+			}
+		}
+	})
+}
+
+// loadWeights unpacks the tile's rows of weights, depth columns from k on,
+// output by output.
 func (g *gemm) loadWeights(o *opened, first, k *kernel.Expr) {
 	columns := o.blockUnits() * o.unpack.Elements
 	blocks := g.depth / columns
 	g.Comment("weights of this depth, unpacked")
 	g.For("i", kernel.Thread(), i32(g.outputs*blocks), i32(g.threads), func(i *kernel.Expr) {
-		var out, block, at *kernel.Expr
-		stride := 1
-		if g.alone() {
-			stride = g.outputs
-			out = g.Let("out", i.Rem(i32(g.outputs)))
-			block = g.Let("block", i.Div(i32(g.outputs)))
-			at = g.Let("w_at", block.Mul(i32(columns*stride)).Add(out))
-		} else {
-			out = g.Let("out", i.Div(i32(blocks)))
-			block = g.Let("block", i.Rem(i32(blocks)))
-			at = g.Let("w_at", out.Mul(i32(g.depth)).Add(block.Mul(i32(columns))))
-		}
+		out := g.Let("out", i.Div(i32(blocks)))
+		block := g.Let("block", i.Rem(i32(blocks)))
+		at := g.Let("w_at", out.Mul(i32(g.depth)).Add(block.Mul(i32(columns))))
 		n := g.Let("n", first.Add(out))
 		column := g.Let("column", k.Add(block.Mul(i32(columns))))
-		load := func() {
+		g.If(n.Lt(i32(o.n)).And(column.Lt(i32(o.cols))), func() { g.unpackBlock(o.row(n), column, at, 1) }, func() { g.clearBlock(columns, at, 1) })
+	})
+}
+
+// loadWeightsAlone does so column by column: lanes store, and fragments load,
+// outputs side by side. A few outputs are read to their end before the next:
+// rows are often a power of two apart, and few of their lines fit a cache at once.
+func (g *gemm) loadWeightsAlone(o *opened, first, k *kernel.Expr) {
+	columns := o.blockUnits() * o.unpack.Elements
+	g.Comment("weights of this depth, unpacked")
+	g.For("out", kernel.Thread(), i32(g.outputs), i32(g.threads), func(out *kernel.Expr) {
+		n := g.Let("n", first.Add(out))
+		inside := func() {
 			row := o.row(n)
-			unit := g.Let("unit", column.Div(i32(o.unpack.Elements)))
-			scale, bias := row.scale(column), row.bias(column)
-			for q, v := range row.blockValues(unit) {
-				g.w.Set(at.Add(i32(q*stride)), scaled(v, scale, bias))
+			for block := range g.depth / columns {
+				column := g.Let("column", k.Add(i32(block*columns)))
+				at := out.Add(i32(block * columns * g.outputs))
+				unpack := func() { g.unpackBlock(row, column, at, g.outputs) }
+				if o.cols%g.depth == 0 {
+					unpack()
+				} else {
+					g.If(column.Lt(i32(o.cols)), unpack, func() { g.clearBlock(columns, at, g.outputs) })
+				}
 			}
 		}
-		g.If(n.Lt(i32(o.n)).And(column.Lt(i32(o.cols))), load, func() {
-			for q := range columns {
-				g.w.Set(at.Add(i32(q*stride)), f32(0))
-			}
-		})
+		if o.n%g.outputs == 0 {
+			inside()
+			return
+		}
+		g.If(n.Lt(i32(o.n)), inside, func() { g.clearBlock(g.depth, out, g.outputs) })
 	})
+}
+
+// unpackBlock stores the block of a row that begins at a column, stride elements
+// apart from `at` on.
+func (g *gemm) unpackBlock(row rowOf, column, at *kernel.Expr, stride int) {
+	unit := g.Let("unit", column.Div(i32(row.unpack.Elements)))
+	scale, bias := row.scale(column), row.bias(column)
+	for q, v := range row.blockValues(unit) {
+		g.w.Set(at.Add(i32(q*stride)), scaled(v, scale, bias))
+	}
+}
+
+func (g *gemm) clearBlock(columns int, at *kernel.Expr, stride int) {
+	for q := range columns {
+		g.w.Set(at.Add(i32(q*stride)), f32(0))
+	}
 }
 
 // scaled is scale*v + bias, either of which may be absent.

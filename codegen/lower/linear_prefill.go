@@ -125,22 +125,24 @@ func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
 	return &epilogue{p: &bare, result: p.scratch("y", s, kernel.F32, kernel.Write)}
 }
 
-// loadX reads element k of a row of the tile; rows beyond the step are 0.
-func (p *linearTiles) loadX(lead *kernel.Expr) func(row, k *kernel.Expr) *kernel.Expr {
-	return func(r, k *kernel.Expr) *kernel.Expr {
+// loadX reads a row of the tile; rows beyond the step are 0.
+func (p *linearTiles) loadX(lead *kernel.Expr) rowReader {
+	return func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
 		row := p.Let("row", p.row0.Add(r).Min(p.rows.Sub(i32(1))))
 		at := row
 		if p.groups > 1 {
 			at = row.Mul(i32(p.groups)).Add(lead)
 		}
-		v := p.x.as(1).At(at.Mul(i32(p.k)).Add(k))
-		if p.l.Norm != nil {
-			v = v.Mul(p.factors.At(r))
-			if p.norm != nil {
-				v = v.Mul(p.norm.At(k))
+		return func(k *kernel.Expr) *kernel.Expr {
+			v := p.x.as(1).At(at.Mul(i32(p.k)).Add(k))
+			if p.l.Norm != nil {
+				v = v.Mul(p.factors.At(r))
+				if p.norm != nil {
+					v = v.Mul(p.norm.At(k))
+				}
 			}
+			return p.row0.Add(r).Lt(p.rows).Select(v, f32(0))
 		}
-		return p.row0.Add(r).Lt(p.rows).Select(v, f32(0))
 	}
 }
 

@@ -94,8 +94,13 @@ func (w *worker) step() {
 	}
 }
 
-// work takes threadgroups while there are any: half of an even share of what
-// is left at a time, so that threads end together though some take longer.
+// mostAtOnce is how many threadgroups a thread takes at once. A call costs about
+// as much as the smallest threadgroup; experts without rows and those with many
+// are neighbours, so more would leave threads idle.
+const mostAtOnce = 8
+
+// work takes threadgroups while there are any: at most half of an even share of
+// what is left, so that threads end together though some take longer.
 func (w *worker) work(j *job) {
 	threads := int32(len(w.pool.workers))
 	if j.groups == 0 {
@@ -107,7 +112,7 @@ func (w *worker) work(j *job) {
 		if first >= j.groups {
 			return
 		}
-		n := max((j.groups-first)/(2*threads), 1)
+		n := min(max((j.groups-first)/(2*threads), 1), mostAtOnce)
 		if !j.next.CompareAndSwap(first, first+n) {
 			continue
 		}
