@@ -52,6 +52,7 @@ type Device struct {
 	pool   *pool
 	slots  *binding.Slots
 	caches []byte
+	arena  []byte // of both kinds of steps, one at a time
 	steps  [2]*step
 	vocab  int
 }
@@ -89,6 +90,13 @@ func (d *Device) start(b *bundle.Bundle) (err error) {
 		return err
 	}
 	if d.caches, err = d.memory.alloc("caches", d.b.Plan.CacheBytes); err != nil {
+		return err
+	}
+	arena := int64(1)
+	for _, s := range d.b.Plan.Steps {
+		arena = max(arena, s.ArenaBytes)
+	}
+	if d.arena, err = d.memory.alloc("activations", arena); err != nil {
 		return err
 	}
 	where := &binding.Memory{Params: d.b.Params, Caches: address(d.caches), File: d.fileAddress, Table: d.table}
@@ -211,7 +219,7 @@ type step struct {
 	filler *stepblock.Filler
 	symbol ir.Env
 	block  []byte
-	arena  []byte
+	arena  []byte // its part of the device's
 	jobs   []job
 }
 
@@ -222,9 +230,7 @@ func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
 	if s.block, err = d.memory.alloc("step parameters", int64(s.filler.Bytes())); err != nil {
 		return nil, err
 	}
-	if s.arena, err = d.memory.alloc("activations", max(p.ArenaBytes, 1)); err != nil {
-		return nil, err
-	}
+	s.arena = d.arena[:p.ArenaBytes]
 	var blocks [][]byte
 	size := 0
 	for _, x := range p.Dispatches {
