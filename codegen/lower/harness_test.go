@@ -1,10 +1,14 @@
 package lower
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"smelt/codegen/kernel"
@@ -13,6 +17,8 @@ import (
 	"smelt/ir/encoding"
 	"smelt/ir/num"
 	"smelt/ir/ops"
+	"smelt/runtime/cpu/jit"
+	"smelt/runtime/cpu/native"
 )
 
 // targets are those that every family is tested for. Only some cases of a test
@@ -23,6 +29,7 @@ var targets = []Target{Metal, CPU(8)}
 // Values that are not set are made, full of poison, where a launch needs them.
 type memory struct {
 	in      *Input
+	native  bool // all kernels for processors run as machine code, not only some
 	rows    []ir.Row
 	wanted  []int32
 	values  map[*ir.Value][]byte
@@ -65,9 +72,41 @@ func (m *memory) run(t *testing.T, launches []Launch) {
 		for i, e := range l.Grid {
 			grid[i] = m.eval(t, e)
 		}
-		if err := interp.Run(l.Kernel, interp.Launch{Buffers: buffers, Scalars: scalars, Step: step, Grid: grid}); err != nil {
+		launch := interp.Launch{Buffers: buffers, Scalars: scalars, Step: step, Grid: grid}
+		if m.in.Target.Vector > 0 {
+			m.runNative(t, l.Kernel, launch)
+			continue
+		}
+		if err := interp.Run(l.Kernel, launch); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// libLLVM is loaded once.
+var libLLVM = sync.OnceValues(func() (*jit.LLVM, error) { return jit.Open("") })
+
+// runNative executes a kernel as machine code where libLLVM is there; of large
+// tests one in a few, since compiling takes longer than the interpreter, which
+// goes first and finds races and places outside buffers.
+func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch) {
+	t.Helper()
+	before := maps.Clone(launch.Buffers)
+	for name, b := range before {
+		before[name] = bytes.Clone(b)
+	}
+	if err := interp.Run(k, launch); err != nil {
+		t.Fatal(err)
+	}
+	l, err := libLLVM()
+	if sample := sha256.Sum256([]byte(kernel.Print(k))); err != nil || testing.Short() || !m.native && sample[0]%6 > 0 {
+		return
+	}
+	for name, b := range before {
+		copy(launch.Buffers[name], b)
+	}
+	if err := native.Run(l, k, launch); err != nil {
+		t.Fatal(err)
 	}
 }
 

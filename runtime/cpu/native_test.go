@@ -8,12 +8,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/ebitengine/purego"
-
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
-	"smelt/codegen/llvm"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/cpu/native"
 )
 
 func openLLVM(t testing.TB) *jit.LLVM {
@@ -25,52 +23,16 @@ func openLLVM(t testing.TB) *jit.LLVM {
 	return l
 }
 
-// native runs a launch as machine code, on copies of its buffers, which it
-// returns.
-func native(t testing.TB, l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
+// run runs a launch as machine code, on copies of its buffers, which it returns.
+func run(t testing.TB, l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
 	t.Helper()
-	text, err := llvm.Module(k)
-	if err != nil {
+	out := map[string][]byte{}
+	for name, b := range launch.Buffers {
+		out[name] = bytes.Clone(b)
+	}
+	launch.Buffers = out
+	if err := native.Run(l, k, launch); err != nil {
 		t.Fatalf("%v\n%s", err, kernel.Print(k))
-	}
-	object, err := l.Compile(k.Name, text, jit.Options{})
-	if err != nil {
-		t.Fatalf("%v\n%s\n%s", err, kernel.Print(k), text)
-	}
-	program, err := l.Link([][]byte{object})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer program.Close()
-	fn, err := program.Symbol(k.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m memory
-	defer m.free()
-	put := func(data []byte) []byte {
-		b, err := m.alloc("test", int64(len(data)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		copy(b, data)
-		return b
-	}
-	offsets, size := k.Args()
-	args, out := make([]byte, size), map[string][]byte{}
-	for i, p := range k.Params {
-		if p.Pointer {
-			out[p.Name] = put(launch.Buffers[p.Name])
-			binary.LittleEndian.PutUint64(args[offsets[i]:], address(out[p.Name]))
-		} else {
-			binary.LittleEndian.PutUint32(args[offsets[i]:], uint32(launch.Scalars[p.Name]))
-		}
-	}
-	g := launch.Grid
-	purego.SyscallN(fn, uintptr(address(put(args))), uintptr(address(put(launch.Step))), uintptr(address(put(bytes.Repeat([]byte{poisonByte}, llvm.SharedBytes(k)+64)))),
-		0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
-	for name := range out {
-		out[name] = bytes.Clone(out[name])
 	}
 	return out
 }
@@ -312,7 +274,7 @@ func TestDrawnKernels(t *testing.T) {
 			continue // an index or a barrier that the verifier does not allow
 		}
 		launch := drawLaunch(r, lanes)
-		got := native(t, l, k, launch)
+		got := run(t, l, k, launch)
 		if err := interp.Run(k, launch); err != nil {
 			t.Fatalf("%v\n%s", err, kernel.Print(k))
 		}
@@ -375,7 +337,7 @@ func TestElementary(t *testing.T) {
 			xs = append(xs, float32(v))
 			in = binary.LittleEndian.AppendUint32(in, math.Float32bits(float32(v)))
 		}
-		out := native(t, l, k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
+		out := run(t, l, k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
 		for i, v := range xs {
 			got, want := math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:])), f.want(float64(v))
 			if near := float32(want); got == near || got != got && want != want {
@@ -420,7 +382,7 @@ func TestFragments(t *testing.T) {
 	for range 24 * 24 {
 		launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(r.NormFloat64())))
 	}
-	got := native(t, l, k, launch)["y"]
+	got := run(t, l, k, launch)["y"]
 	if err := interp.Run(k, launch); err != nil {
 		t.Fatal(err)
 	}

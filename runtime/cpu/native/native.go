@@ -1,0 +1,114 @@
+//go:build unix
+
+// Package native runs single kernels as machine code, for tests: the
+// interpreter's launches (package interp) in native form. What lies behind a
+// buffer cannot be touched: a kernel that reads or writes there ends the process.
+package native
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+	"golang.org/x/sys/unix"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/kernel/interp"
+	"smelt/codegen/llvm"
+	"smelt/runtime/cpu/jit"
+)
+
+// quick makes code in a fraction of the time it takes to make the best.
+var quick = jit.Options{Passes: "function(sroa,early-cse,simplifycfg)", Codegen: jit.Less}
+
+// poison is what threadgroup memory begins with: bytes of a NaN.
+const poison = 0xff
+
+// Run executes a kernel on the launch's buffers, as interp.Run does.
+func Run(l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) (err error) {
+	text, err := llvm.Module(k)
+	if err != nil {
+		return err
+	}
+	object, err := l.Compile(k.Name, text, quick)
+	if err != nil {
+		return err
+	}
+	program, err := l.Link([][]byte{object})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, program.Close()) }()
+	fn, err := program.Symbol(k.Name)
+	if err != nil {
+		return err
+	}
+	return call(fn, k, launch)
+}
+
+func call(fn uintptr, k *kernel.Kernel, launch interp.Launch) (err error) {
+	var m memory
+	defer func() { err = errors.Join(err, m.free()) }()
+	offsets, size := k.Args()
+	args, buffers := make([]byte, size), map[string][]byte{}
+	for i, p := range k.Params {
+		if !p.Pointer {
+			binary.LittleEndian.PutUint32(args[offsets[i]:], uint32(launch.Scalars[p.Name]))
+			continue
+		}
+		if launch.Buffers[p.Name] == nil {
+			return fmt.Errorf("kernel %s: nothing is bound to %s", k.Name, p.Name)
+		}
+		buffers[p.Name] = m.fenced(launch.Buffers[p.Name])
+		binary.LittleEndian.PutUint64(args[offsets[i]:], address(buffers[p.Name]))
+	}
+	shared := m.fenced(bytes.Repeat([]byte{poison}, llvm.SharedBytes(k)))
+	block, step := m.fenced(args), m.fenced(launch.Step)
+	if m.err != nil {
+		return m.err
+	}
+	g := launch.Grid
+	purego.SyscallN(fn, uintptr(address(block)), uintptr(address(step)), uintptr(address(shared)), 0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
+	for name, b := range buffers {
+		copy(launch.Buffers[name], b)
+	}
+	return nil
+}
+
+// memory are mappings whose last page cannot be touched.
+type memory struct {
+	maps [][]byte
+	err  error
+}
+
+// fenced is a copy that ends where the last page begins. SharedBytes are a
+// multiple of a cache line, argument blocks of eight bytes.
+func (m *memory) fenced(data []byte) []byte {
+	page := unix.Getpagesize()
+	n := (len(data) + page - 1) / page * page
+	b, err := unix.Mmap(-1, 0, n+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err == nil {
+		m.maps = append(m.maps, b)
+		err = unix.Mprotect(b[n:], unix.PROT_NONE)
+	}
+	if err != nil {
+		m.err = errors.Join(m.err, err)
+		return bytes.Clone(data)
+	}
+	to := b[n-len(data) : n]
+	copy(to, data)
+	return to
+}
+
+func (m *memory) free() error {
+	var errs []error
+	for _, b := range m.maps {
+		errs = append(errs, unix.Munmap(b))
+	}
+	return errors.Join(errs...)
+}
+
+func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
