@@ -143,10 +143,8 @@ func (f *function) loadScattered(t kernel.Type, p place, i value.Value) value.Va
 		} else {
 			first = f.firstLane(f.mask.value)
 		}
-		elem := i.Type().(*types.VectorType).ElemType
 		safe := f.block.NewInsertElement(constant.NewUndef(i.Type()), f.block.NewExtractElement(i, first), i32Const(0))
 		i = f.block.NewSelect(f.mask.value, i, f.shuffle(safe, make([]int, f.width)))
-		_ = elem
 	}
 	parts := make([]value.Value, f.width)
 	for l := range parts {

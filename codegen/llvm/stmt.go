@@ -138,8 +138,12 @@ func (f *function) branch(s *kernel.If) {
 		f.fork(f.asScalar(cond), func() { f.run(s.Then) }, func() { f.run(s.Else) }, len(s.Else) > 0)
 		return
 	}
-	// Both masks are of the lanes at work before either side runs.
-	then, otherwise := f.and(cond, true), f.and(cond, false)
+	then := f.and(cond, true)
+	if len(s.Else) == 0 {
+		f.side(then, s.Then)
+		return
+	}
+	otherwise := f.and(cond, false) // of the lanes at work before either side runs
 	f.side(then, s.Then)
 	f.side(otherwise, s.Else)
 }

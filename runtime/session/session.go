@@ -129,20 +129,10 @@ func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(don
 			return err
 		}
 		n := min(q.s.opts.Chunk, len(tokens)-done)
-		var wanted []int
-		if done+n == len(tokens) {
-			wanted = []int{n - 1}
-		}
-		logits, err := q.s.dev.Prefill(q.rows(nil, tokens[done:done+n]), wanted)
-		if err != nil {
+		if err := q.ExtendStep(tokens[done:done+n], done+n == len(tokens)); err != nil {
 			return err
 		}
-		q.length += n
 		done += n
-		q.logits = nil
-		if done == len(tokens) {
-			q.logits = logits
-		}
 		if progress != nil {
 			progress(done)
 		}
