@@ -9,6 +9,9 @@
 package llvm
 
 import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -47,6 +50,28 @@ func Module(k *kernel.Kernel) (text string, err error) {
 	}
 	b.WriteString(f.module.String())
 	return b.String(), nil
+}
+
+//go:embed *.go
+var sources embed.FS
+
+// Digest stands for Module's text without making it: a hash of the kernel and of
+// this package's own source.
+func Digest(k *kernel.Kernel) string {
+	hash := sha256.New()
+	files, err := sources.ReadDir(".")
+	for _, f := range files {
+		var data []byte
+		if data, err = sources.ReadFile(f.Name()); err != nil {
+			break
+		}
+		hash.Write(data)
+	}
+	if err != nil {
+		panic("llvm: its embedded source cannot be read: " + err.Error())
+	}
+	hash.Write([]byte(kernel.Print(k)))
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // sharedAlign is what threadgroup arrays begin at: a cache line.

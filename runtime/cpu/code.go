@@ -21,11 +21,7 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c := &code{functions: map[*kernel.Kernel]uintptr{}}
 	var modules []jit.Module
 	for _, k := range kernels {
-		text, err := llvm.Module(k)
-		if err != nil {
-			return nil, err
-		}
-		modules = append(modules, jit.Module{Name: k.Name, IR: text})
+		modules = append(modules, jit.Module{Name: k.Name, ID: llvm.Digest(k), IR: func() (string, error) { return llvm.Module(k) }})
 		c.shared = max(c.shared, llvm.SharedBytes(k))
 	}
 	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)

@@ -6,9 +6,17 @@ import (
 	"time"
 )
 
-// Module is one module of LLVM IR with the name errors call it.
+// Module is one module of LLVM IR with the name errors call it. Its text is
+// asked for only if the cache has no object for it: ID stands for the text there.
 type Module struct {
-	Name, IR string
+	Name string
+	ID   string // differs where texts differ
+	IR   func() (string, error)
+}
+
+// Text is a module of a text that is at hand.
+func Text(name, ir string) Module {
+	return Module{Name: name, ID: ir, IR: func() (string, error) { return ir, nil }}
 }
 
 // Build is what CompileAll made.
@@ -89,13 +97,17 @@ func (b *Build) add(i int, r result) {
 func (l *LLVM) build(m Module, o Options, c *Cache) (r result) {
 	var key Key
 	if c != nil {
-		key = l.Key(m.IR, o)
+		key = l.Key(m.ID, o)
 		if r.object, r.hit = c.Get(key); r.hit {
 			return r
 		}
 	}
+	ir, err := m.IR()
+	if err != nil {
+		return result{err: err}
+	}
 	start := time.Now()
-	r.object, r.err = l.Compile(m.Name, m.IR, o)
+	r.object, r.err = l.Compile(m.Name, ir, o)
 	r.compiling = time.Since(start)
 	if r.err == nil && c != nil {
 		r.cacheErr = c.Put(key, r.object)

@@ -12,7 +12,7 @@ func modules(n int) []Module {
 	var list []Module
 	for i := range n {
 		name := fmt.Sprint("add", i)
-		list = append(list, Module{name, addIR(name)})
+		list = append(list, Text(name, addIR(name)))
 	}
 	return list
 }
@@ -77,7 +77,7 @@ func TestFirstError(t *testing.T) {
 	for _, workers := range []int{0, 1, 4} {
 		list := modules(12)
 		for _, i := range []int{3, 4, 7, 11} {
-			list[i] = Module{fmt.Sprint("broken", i), "garbage"}
+			list[i] = Text(fmt.Sprint("broken", i), "garbage")
 		}
 		_, err := l.CompileAll(list, Options{}, nil, workers)
 		wantLine(t, err, "kernel broken3:")

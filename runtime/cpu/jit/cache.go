@@ -19,15 +19,15 @@ import (
 type Key [sha256.Size]byte
 
 // Key is the cache's name for what Compile makes of a module with options: a
-// hash of the text, the library (version, file, its size and time), the machine
+// hash of the text or what stands for it, the library (version, file, its size and time), the machine
 // and the options.
-func (l *LLVM) Key(ir string, o Options) Key {
+func (l *LLVM) Key(id string, o Options) Key {
 	o = o.resolve(l.host)
 	hash := sha256.New()
 	reloc, model := l.addressing()
 	for _, part := range []string{
 		"object 1", // changes with what this package makes of its input
-		ir, l.Version(), l.identity, l.host.Triple, o.CPU, o.Features, o.Passes,
+		id, l.Version(), l.identity, l.host.Triple, o.CPU, o.Features, o.Passes,
 		fmt.Sprint(o.Codegen, o.NoUnroll, reloc, model),
 	} {
 		// With its length, so that no two lists of parts read the same.
