@@ -18,10 +18,11 @@ const (
 	None
 )
 
-// VectorPasses is the pipeline for code that is vector code already. From level 2
-// on LLVM's pipelines bring both vectorisers, whatever the builder's options say;
-// level 1 has neither, and lacks the removal of redundant loads.
-const VectorPasses = "default<O1>,function(gvn,instcombine,simplifycfg)"
+// VectorPasses is the pipeline for code that is vector code already: registers
+// for variables, invariants out of loops, nothing computed twice. From level 2 on
+// LLVM's own pipelines vectorise whatever is said elsewhere, and all of them
+// spend most of their time on what such code does not need.
+const VectorPasses = "function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),gvn,instcombine,simplifycfg,adce)"
 
 // Options say how to compile. The zero value is for kernels that are already
 // vector code, on this machine.

@@ -202,10 +202,13 @@ done:
 		}
 		return strings.Count(text, "mulss") + strings.Count(text, "fmul\ts"), strings.Count(text, "mulps") + strings.Count(text, "fmul.4s") + strings.Count(text, ".4s, v")
 	}
-	if scalar, vector := multiplies(Options{}); scalar != 4 || vector != 0 {
-		t.Errorf("by default: %d scalar, %d vector multiplies; want 4 and 0", scalar, vector)
+	if scalar, vector := multiplies(Options{}); scalar != 1 || vector != 0 {
+		t.Errorf("by default: %d scalar, %d vector multiplies; want 1 and 0", scalar, vector)
 	}
-	if scalar, vector := multiplies(Options{NoUnroll: true}); scalar != 1 || vector != 0 {
+	if scalar, vector := multiplies(Options{Passes: "default<O1>"}); scalar != 4 || vector != 0 {
+		t.Errorf("default<O1>: %d scalar, %d vector multiplies; want 4 and 0", scalar, vector)
+	}
+	if scalar, vector := multiplies(Options{Passes: "default<O1>", NoUnroll: true}); scalar != 1 || vector != 0 {
 		t.Errorf("NoUnroll: %d scalar, %d vector multiplies; want 1 and 0", scalar, vector)
 	}
 	if scalar, vector := multiplies(Options{Passes: "default<O2>"}); scalar != 0 || vector == 0 {
