@@ -8,22 +8,50 @@ import (
 
 	"smelt/codegen/bundle"
 	msl "smelt/codegen/msl/standin"
+	"smelt/models/checkpoint"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
+	"smelt/runtime/agreement"
+	"smelt/runtime/cpu"
+	"smelt/runtime/cpu/jit"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 	"smelt/runtime/standin"
 )
 
-// TestKernels compiles the storyteller and lets the emitted Metal kernels tell
-// recorded stories, through the clang stand-in: the same tokens, and the last
-// logits as the evaluator has them. Two of the five, for time; all five agree.
+// runner is a device that is closed at the end.
+type runner interface {
+	session.Device
+	Close() error
+}
+
+// runners are what runs the storyteller's kernels, and how many of the recorded
+// stories there is time for.
+var runners = []struct {
+	name    string
+	stories int
+	open    func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error)
+}{
+	{"cpu", 5, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error) {
+		l, err := jit.Open("")
+		if err != nil {
+			t.Skip(err)
+		}
+		return cpu.Open(b, ck, cpu.Options{LLVM: l})
+	}},
+	{"standin", 1, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error) {
+		if _, err := msl.Find(); err != nil {
+			t.Skip(err)
+		}
+		return standin.Open(b, ck, standin.Options{})
+	}},
+}
+
+// TestKernels lets the compiled kernels tell the recorded stories: the same
+// tokens as the reference, and the last logits as the evaluator has them.
 func TestKernels(t *testing.T) {
 	if testing.Short() {
-		t.Skip("some 150 steps through the stand-in: not with -short")
-	}
-	if _, err := msl.Find(); err != nil {
-		t.Skip(err)
+		t.Skip("some hundred steps: not with -short")
 	}
 	s := stories(t)[0]
 	m, err := deepseekv4.Open(s.checkpoint)
@@ -36,32 +64,43 @@ func TestKernels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := standin.Open(b, m.Checkpoint, standin.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer device.Close()
-	host, err := session.New(device, session.Options{Slots: 1, Chunk: 64, Context: 512})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g goldens
 	s.readJSON(t, "golden", &g)
-	for _, x := range g.Greedy[:2] {
-		tokens, logits := goOn(t, host, x.PromptIDs, len(x.IDs))
-		if !slices.Equal(tokens, x.IDs) {
-			t.Errorf("%q goes on with %v, reference %v", x.Prompt, tokens, x.IDs)
-		}
-		told := append(slices.Clone(x.PromptIDs), tokens...)
-		told = told[:len(told)-1] // the last token is not part of the sequence
-		feed(t, machine[float32](t, m), told, func(p int) bool { return p == len(told)-1 }, func(_ int, want []float32) {
-			for i, w := range want {
-				if d := math.Abs(float64(logits[i]) - float64(w)); !(d <= 5e-4) {
-					t.Fatalf("%q: logit %d is %v after %d tokens, the evaluator's %v", x.Prompt, i, logits[i], len(told), w)
+	for _, r := range runners {
+		t.Run(r.name, func(t *testing.T) {
+			device, err := r.open(t, b, m.Checkpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer device.Close()
+			host, err := session.New(device, session.Options{Slots: 1, Chunk: 64, Context: 512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, x := range g.Greedy[:r.stories] {
+				tokens, logits := goOn(t, host, x.PromptIDs, len(x.IDs))
+				if !slices.Equal(tokens, x.IDs) {
+					t.Errorf("%q goes on with %v, reference %v", x.Prompt, tokens, x.IDs)
+				}
+				if i < 2 { // the evaluator takes longer than the kernels
+					told := append(slices.Clone(x.PromptIDs), tokens...)
+					compareLast(t, m, told[:len(told)-1], logits) // the last token is not part of the sequence
 				}
 			}
 		})
 	}
+}
+
+// compareLast compares logits after some tokens with the evaluator's.
+func compareLast(t *testing.T, m *deepseekv4.Model, told []int32, logits []float32) {
+	t.Helper()
+	feed(t, machine[float32](t, m), told, func(p int) bool { return p == len(told)-1 }, func(_ int, want []float32) {
+		for i, w := range want {
+			if d := math.Abs(float64(logits[i]) - float64(w)); !(d <= agreement.Limit) {
+				t.Fatalf("logit %d is %v after %d tokens, the evaluator's %v", i, logits[i], len(told), w)
+			}
+		}
+	})
 }
 
 // goOn continues a prompt greedily and returns the tokens and the last logits.
@@ -83,4 +122,43 @@ func goOn(t *testing.T, host *session.Session, prompt []int32, n int) (tokens []
 		t.Fatal(err)
 	}
 	return tokens, slices.Clone(q.Logits())
+}
+
+// TestRecallOnCPU: with caches in the trained formats the kernels find what was
+// said up to 3,600 tokens before.
+func TestRecallOnCPU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some 13,000 tokens: not with -short")
+	}
+	l, err := jit.Open("")
+	if err != nil {
+		t.Skip(err)
+	}
+	s := stories(t)[0]
+	m, err := deepseekv4.Open(s.checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	b, _, err := bundle.Compile(bundle.Source{Name: "storyteller", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 4096, Chunk: 256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := cpu.Open(b, m.Checkpoint, cpu.Options{LLVM: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	host, err := session.New(device, session.Options{Slots: 1, Chunk: 256, Context: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g goldens
+	s.readJSON(t, "golden", &g)
+	for _, r := range g.Recall {
+		tokens, _ := goOn(t, host, r.Example.PromptIDs, len(r.Example.Expect))
+		if !slices.Equal(tokens, r.Example.Expect) {
+			t.Errorf("distance %d: %v, expected %v", r.Distance, tokens, r.Example.Expect)
+		}
+	}
 }
