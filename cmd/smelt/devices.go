@@ -121,10 +121,6 @@ type evaluator struct{ *reference.Device }
 
 func (evaluator) Close() error { return nil }
 
-// objectCacheBytes bounds the folder of compiled kernels; those of a large
-// model take some 10 MB.
-const objectCacheBytes = 512 << 20
-
 func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
 	l, err := jit.Open("")
 	if err != nil {
@@ -132,25 +128,11 @@ func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (
 	}
 	wait := startWaiting(io.err, "compiling kernels")
 	defer wait.done()
-	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: objectCache()})
+	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: jit.UserCache()})
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}
 	return d, nil
-}
-
-// objectCache is the user's folder of compiled kernels, or nil: without one
-// kernels are compiled each time.
-func objectCache() *jit.Cache {
-	dir, err := jit.DefaultCacheDir()
-	if err != nil {
-		return nil
-	}
-	c, err := jit.OpenCache(dir, objectCacheBytes)
-	if err != nil {
-		return nil
-	}
-	return c
 }
 
 func openStandin(io stdio, m *deepseekv4.Model, b *bundle.Bundle, _ deviceOptions) (device, error) {

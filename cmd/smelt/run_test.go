@@ -13,12 +13,22 @@ import (
 	"testing"
 
 	"smelt/models/deepseekv4"
+	"smelt/runtime/cpu/jit"
 )
+
+// runArgs is a command line that runs on the reference device, unless it names
+// another: what is not about devices need not compile kernels.
+func runArgs(args ...string) []string {
+	if !slices.Contains(args, "--device") {
+		args = append(args, "--device", "reference")
+	}
+	return append([]string{"run"}, args...)
+}
 
 // runText runs without --json and returns both streams.
 func runText(t *testing.T, stdin string, args ...string) (out, errors string) {
 	t.Helper()
-	r := smelt(t, stdin, append([]string{"run"}, args...)...)
+	r := smelt(t, stdin, runArgs(args...)...)
 	if r.status != 0 || strings.Contains(r.errors, "smelt:") {
 		t.Fatalf("smelt %q: status %d, standard error:\n%s", r.args, r.status, r.errors)
 	}
@@ -27,7 +37,7 @@ func runText(t *testing.T, stdin string, args ...string) (out, errors string) {
 
 func runJSON(t *testing.T, stdin string, args ...string) (r runReport) {
 	t.Helper()
-	decodeStrictly(t, smelt(t, stdin, append([]string{"run", "--json"}, args...)...).succeeds(t), &r)
+	decodeStrictly(t, smelt(t, stdin, runArgs(append([]string{"--json"}, args...)...)...).succeeds(t), &r)
 	return r
 }
 
@@ -109,7 +119,7 @@ func TestRunForms(t *testing.T) {
 // TestRunStreams: text comes out piece by piece and not at the end.
 func TestRunStreams(t *testing.T) {
 	var out pieces
-	smeltWith(t.Context(), &out, "run", storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "8")
+	smeltWith(t.Context(), &out, runArgs(storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "8")...)
 	if out.written < 8 {
 		t.Errorf("%q came in %d pieces", out.text, out.written)
 	}
@@ -279,7 +289,7 @@ func TestRunChatNeedsTokens(t *testing.T) {
 		t.Fatal("nothing to change in tokenizer.json")
 	}
 	writeFile(t, path, changed)
-	smelt(t, "", "run", dir, "--chat", "-p", "Hi!").fails(t, "no token <｜Assistant｜>", "without --chat")
+	smelt(t, "", runArgs(dir, "--chat", "-p", "Hi!")...).fails(t, "no token <｜Assistant｜>", "without --chat")
 	runText(t, "", dir, "-p", "Hi!", "-n", "1")
 }
 
@@ -321,7 +331,7 @@ func TestRunRefuses(t *testing.T) {
 		{"invalid UTF-8 in chat", "", []string{storyteller, "--chat", "-p", "\xff"}, []string{"--prompt: ", "not valid UTF-8 at byte 0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			smelt(t, c.stdin, append([]string{"run"}, c.args...)...).fails(t, c.want...)
+			smelt(t, c.stdin, runArgs(c.args...)...).fails(t, c.want...)
 		})
 	}
 }
@@ -356,7 +366,7 @@ func TestRunRefusesFolders(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := copyOf(t, storyteller)
 			writeFile(t, filepath.Join(dir, c.file), c.content)
-			smelt(t, "", "run", dir, "-p", "Once", "-n", "1").fails(t, append(c.want, dir)...)
+			smelt(t, "", runArgs(dir, "-p", "Once", "-n", "1")...).fails(t, append(c.want, dir)...)
 		})
 	}
 }
@@ -364,7 +374,7 @@ func TestRunRefusesFolders(t *testing.T) {
 // TestRunInterrupted: what was said stays said, and the status is a shell's
 // for Ctrl-C.
 func TestRunInterrupted(t *testing.T) {
-	args := []string{"run", storyteller, "-p", "Once upon a time", "--temp", "0"}
+	args := runArgs(storyteller, "-p", "Once upon a time", "--temp", "0")
 	whole, _ := runText(t, "", append(args[1:], "-n", "20")...)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -381,7 +391,7 @@ func TestRunInterrupted(t *testing.T) {
 	// In the prompt, at the third of its steps.
 	var object bytes.Buffer
 	long := strings.Repeat("Once upon a time ", 10)
-	r = smeltWith(interruptAfter(t, 2), &object, "run", storyteller, "-p", long, "--chunk", "4", "--json")
+	r = smeltWith(interruptAfter(t, 2), &object, runArgs(storyteller, "-p", long, "--chunk", "4", "--json")...)
 	var report runReport
 	decodeStrictly(t, object.String(), &report)
 	if r.status != statusInterrupted || r.errors != "" || report.StopReason != "interrupted" || report.PromptTokens != 8 || len(report.Tokens) != 0 || report.Text != "" {
@@ -392,7 +402,7 @@ func TestRunInterrupted(t *testing.T) {
 func TestRunOutputFails(t *testing.T) {
 	for _, args := range [][]string{nil, {"--echo"}, {"--json"}, {"--context", "2"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			r := smeltWith(t.Context(), fullDisk{}, append([]string{"run", storyteller, "-p", "Once", "-n", "3"}, args...)...)
+			r := smeltWith(t.Context(), fullDisk{}, runArgs(append([]string{storyteller, "-p", "Once", "-n", "3"}, args...)...)...)
 			if r.status != 1 || r.errors != "smelt: disk full\n" {
 				t.Errorf("status %d, standard error %q", r.status, r.errors)
 			}
@@ -407,8 +417,36 @@ func TestRunInterruptedReading(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errors bytes.Buffer
-	status := execute(ctx, []string{"run", storyteller}, stdio{in, &out, &errors})
+	status := execute(ctx, runArgs(storyteller), stdio{in, &out, &errors})
 	if status != statusInterrupted || out.Len() != 0 || errors.String() != "smelt: interrupted\n" {
 		t.Errorf("status %d, output %q, standard error %q", status, &out, &errors)
 	}
+}
+
+// TestDevices: nobody need name a device; what runs is said, and the processor's
+// kernels tell the reference's story.
+func TestDevices(t *testing.T) {
+	if _, err := jit.Open(""); err != nil {
+		t.Skip(err)
+	}
+	args := []string{storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "12", "--context", "128"}
+	want, _ := runText(t, "", args...)
+	got := smelt(t, "", append([]string{"run"}, args...)...)
+	if got.status != 0 || got.out != want {
+		t.Errorf("status %d, %q; the reference device says %q", got.status, got.out, want)
+	}
+	if !strings.HasPrefix(got.errors, "device cpu: ") || !strings.Contains(got.errors, "metal needs a Mac") || !strings.Contains(got.errors, "\ndevice cpu, ") {
+		t.Errorf("standard error:\n%s", got.errors)
+	}
+	one, errors := runText(t, "", append(args, "--device", "cpu", "--threads", "1")...)
+	if one != want || strings.HasPrefix(errors, "device cpu: ") {
+		t.Errorf("one thread: %q, standard error:\n%s", one, errors)
+	}
+	t.Setenv(jit.Env, filepath.Join(t.TempDir(), "none.so"))
+	without := smelt(t, "", append([]string{"run"}, args...)...)
+	if without.status != 0 || without.out != want || !strings.HasPrefix(without.errors, "device reference: ") || !strings.Contains(without.errors, "none.so") {
+		t.Errorf("without libLLVM: status %d, %q, standard error:\n%s", without.status, without.out, without.errors)
+	}
+	smelt(t, "", append([]string{"run", "--device", "cpu"}, args...)...).fails(t, "none.so", jit.Env)
+	smelt(t, "", append([]string{"run", "--device", "cpu", "--threads", "-1"}, args...)...).fails(t, "--threads", "is -1")
 }

@@ -54,7 +54,7 @@ func interrupt(t *testing.T, cmd *exec.Cmd) {
 // TestCtrlC: the first one ends the text with everything said that there is to
 // say, and status 130.
 func TestCtrlC(t *testing.T) {
-	cmd, out, errors := process(t, "run", storyteller, "-p", "Once upon a time", "--temp", "0", "--max-tokens", "4000")
+	cmd, out, errors := process(t, runArgs(storyteller, "-p", "Once upon a time", "--temp", "0", "--max-tokens", "4000")...)
 	r := bufio.NewReader(out)
 	first, err := r.ReadString('e')
 	if err != nil {
@@ -82,7 +82,7 @@ func TestCtrlC(t *testing.T) {
 // takes its output, another Ctrl-C ends it at once.
 func TestSecondCtrlC(t *testing.T) {
 	long := strings.Repeat("Once upon a time ", 6000) // more than a pipe holds
-	cmd, out, errors := process(t, "run", storyteller, "--echo", "-p", long)
+	cmd, out, errors := process(t, runArgs(storyteller, "--echo", "-p", long)...)
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatalf("no text: %v\n%s", err, errors)
 	}

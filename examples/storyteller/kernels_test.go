@@ -37,7 +37,7 @@ var runners = []struct {
 		if err != nil {
 			t.Skip(err)
 		}
-		return cpu.Open(b, ck, cpu.Options{LLVM: l})
+		return cpu.Open(b, ck, cpu.Options{LLVM: l, Cache: jit.UserCache()})
 	}},
 	{"standin", 1, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error) {
 		if _, err := msl.Find(); err != nil {
@@ -144,7 +144,7 @@ func TestRecallOnCPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := cpu.Open(b, m.Checkpoint, cpu.Options{LLVM: l})
+	device, err := cpu.Open(b, m.Checkpoint, cpu.Options{LLVM: l, Cache: jit.UserCache()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,11 @@ import (
 	"strings"
 	"time"
 
+	"smelt/codegen/bundle"
 	"smelt/models/deepseekv4"
 	"smelt/models/tokenizer"
+	"smelt/runtime/cpu"
+	"smelt/runtime/cpu/jit"
 	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -58,11 +61,12 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	device, err := reference.New(model.Graph, model.Weights)
+	device, done, err := open(model)
 	if err != nil {
 		return err
 	}
-	sess, err := session.New(device, session.Options{Context: model.Config.MaxPositions})
+	defer done()
+	sess, err := session.New(device, session.Options{Context: contextTokens})
 	if err != nil {
 		return err
 	}
@@ -75,6 +79,30 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 	}
 	fmt.Fprintf(out, "\n\nNow a text that mentions a secret word, goes on about other things, and asks for it:\n\n%s", excerpt(remember))
 	return t.proceed(ctx, remember, "", 1, sampling.Greedy())
+}
+
+// contextTokens is room for the longest prompt of this program and its answer.
+const contextTokens = 2048
+
+// open compiles the model's kernels for the processor, or without libLLVM takes
+// the evaluator in plain Go, which is slower and runs everywhere.
+func open(model *deepseekv4.Model) (device session.Device, done func() error, err error) {
+	llvm, err := jit.Open("")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "in plain Go, for", err)
+		device, err := reference.New(model.Graph, model.Weights)
+		return device, func() error { return nil }, err
+	}
+	source := bundle.Source{Name: model.Graph.Name, Graph: model.Graph, Checkpoint: model.Checkpoint, Binding: model.Binding}
+	compiled, _, err := bundle.Compile(source, bundle.Options{Context: contextTokens})
+	if err != nil {
+		return nil, nil, err
+	}
+	processor, err := cpu.Open(compiled, model.Checkpoint, cpu.Options{LLVM: llvm, Cache: jit.UserCache()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return processor, processor.Close, nil
 }
 
 // excerpt keeps the first and the last lines of a long text.

@@ -16,23 +16,11 @@ import (
 // tests, where the user's cache folder can be written.
 func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
 	t.Helper()
-	d, err := Open(b, ck, Options{LLVM: openLLVM(t), Cache: testCache(), Poison: true, Observe: observe})
+	d, err := Open(b, ck, Options{LLVM: openLLVM(t), Cache: jit.UserCache(), Poison: true, Observe: observe})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
-}
-
-func testCache() *jit.Cache {
-	dir, err := jit.DefaultCacheDir()
-	if err != nil {
-		return nil
-	}
-	c, err := jit.OpenCache(dir, 512<<20)
-	if err != nil {
-		return nil
-	}
-	return c
 }
 
 // TestGoldens runs the three prompts of every fixture; of other layouts of the

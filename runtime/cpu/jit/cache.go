@@ -80,6 +80,24 @@ func OpenCache(dir string, limit int64) (*Cache, error) {
 	return c, nil
 }
 
+// userCacheBytes bounds the user's folder; the kernels of a large model take some
+// 10 MB.
+const userCacheBytes = 512 << 20
+
+// UserCache is the cache in the user's folder, or nil where there can be none:
+// kernels are then compiled each time.
+func UserCache() *Cache {
+	dir, err := DefaultCacheDir()
+	if err != nil {
+		return nil
+	}
+	c, err := OpenCache(dir, userCacheBytes)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
 func (c *Cache) path(k Key) string {
 	return filepath.Join(c.dir, hex.EncodeToString(k[:])+entrySuffix)
 }
