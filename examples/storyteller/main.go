@@ -74,7 +74,7 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 
 	fmt.Fprintf(out, "A story, with temperature 0.7:\n\n")
 	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 26}
-	if err := t.proceed(ctx, "Once upon a time", "Once upon a time", 160, how); err != nil {
+	if err := t.proceed(ctx, "Once upon a time", "Once upon a time", 240, how); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\n\nNow a text that mentions a secret word, goes on about other things, and asks for it:\n\n%s", excerpt(remember))
