@@ -18,15 +18,15 @@ import (
 	"smelt/runtime/cpu/jit"
 )
 
-// text is a sequence of the soak: its tokens depend on its number alone.
-type text struct {
+// story is a sequence of the soak: its tokens depend on its number alone.
+type story struct {
 	id, prompt, total int
 	done              int
 	slot              int32
 	seen              []byte // hash of the logits after each decoded token
 }
 
-func (x *text) token(i, vocab int) int32 { return agreement.Random(x.id*1000+i, 1, vocab)[0] }
+func (x *story) token(i, vocab int) int32 { return agreement.Random(x.id*1000+i, 1, vocab)[0] }
 
 // soak drives a device as a server does.
 type soak struct {
@@ -36,7 +36,7 @@ type soak struct {
 	chunk int
 }
 
-func (s *soak) note(x *text, logits []float32) {
+func (s *soak) note(x *story, logits []float32) {
 	hash := sha256.New()
 	for _, v := range logits {
 		hash.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
@@ -45,7 +45,7 @@ func (s *soak) note(x *text, logits []float32) {
 }
 
 // prefill takes a chunk of a text's prompt.
-func (s *soak) prefill(x *text, n int) {
+func (s *soak) prefill(x *story, n int) {
 	var rows []ir.Row
 	for i := x.done; i < min(x.prompt, x.done+n); i++ {
 		rows = append(rows, ir.Row{Token: x.token(i, s.vocab), Position: int32(i), Slot: x.slot})
@@ -59,7 +59,7 @@ func (s *soak) prefill(x *text, n int) {
 }
 
 // decode gives texts a token each in one step.
-func (s *soak) decode(xs []*text) {
+func (s *soak) decode(xs []*story) {
 	var rows []ir.Row
 	var wanted []int
 	for i, x := range xs {
@@ -99,16 +99,16 @@ func TestSoak(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	var ended, running []*text
+	var ended, running []*story
 	free := []int32{0, 1, 2, 3, 4, 5}
 	var before int64
 	for step := range steps {
 		if len(free) > 0 && r.IntN(3) == 0 {
-			x := &text{id: len(ended) + len(running), prompt: 1 + r.IntN(90), slot: free[0]}
+			x := &story{id: len(ended) + len(running), prompt: 1 + r.IntN(90), slot: free[0]}
 			x.total, free, running = x.prompt+r.IntN(60), free[1:], append(running, x)
 		}
 		s.step(r, running)
-		var left []*text
+		var left []*story
 		for _, x := range running {
 			if x.done < x.total && r.IntN(60) > 0 {
 				left = append(left, x)
@@ -137,8 +137,8 @@ func TestSoak(t *testing.T) {
 
 // step runs one step: a chunk of the first prompt that is not read yet, or a
 // token for those that are.
-func (s *soak) step(r *rand.Rand, running []*text) {
-	var ready []*text
+func (s *soak) step(r *rand.Rand, running []*story) {
+	var ready []*story
 	for _, x := range running {
 		if x.done >= x.prompt && x.done < x.total {
 			ready = append(ready, x)
@@ -156,11 +156,11 @@ func (s *soak) step(r *rand.Rand, running []*text) {
 }
 
 // alone runs a text again by itself, its prompt in one piece.
-func (s *soak) alone(x *text) {
+func (s *soak) alone(x *story) {
 	if x.done == 0 {
 		return
 	}
-	y := &text{id: x.id, prompt: x.prompt, slot: 3}
+	y := &story{id: x.id, prompt: x.prompt, slot: 3}
 	defer s.d.Reset(y.slot)
 	for y.done < min(x.done, x.prompt) {
 		s.prefill(y, min(s.chunk, x.done-y.done))
@@ -170,7 +170,7 @@ func (s *soak) alone(x *text) {
 		s.t.Fatalf("text %d: other logits after its prompt than alone", x.id)
 	}
 	for i := chunks; y.done < x.done; i++ {
-		s.decode([]*text{y})
+		s.decode([]*story{y})
 		if !bytes.Equal(y.seen[len(y.seen)-8:], x.seen[i*8:i*8+8]) {
 			s.t.Fatalf("text %d: other logits at token %d than alone", x.id, y.done)
 		}

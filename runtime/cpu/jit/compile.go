@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -168,6 +169,16 @@ func (l *LLVM) addressing() (reloc, model int32) {
 	return relocStatic, modelJITDefault
 }
 
+// pipeline is passes as this version takes them. Since 18 an instcombine that is
+// given by name fails where one round of it is not all it could do; another
+// round is not needed for correct code.
+func (l *LLVM) pipeline(passes string) string {
+	if l.version[0] < 18 {
+		return passes
+	}
+	return strings.ReplaceAll(passes, ",instcombine,", ",instcombine<no-verify-fixpoint>,")
+}
+
 // parse reads a module, gives it the machine's data layout and verifies it.
 func (c *compilation) parse(name, ir string, machine ref) (ref, error) {
 	b := &c.l.b
@@ -201,7 +212,7 @@ func (c *compilation) optimize(module, machine ref) error {
 	if o.NoUnroll {
 		b.PassBuilderOptionsSetLoopUnrolling(options, 0)
 	}
-	if err := b.failure(b.RunPasses(module, o.Passes, machine, options)); err != nil {
+	if err := b.failure(b.RunPasses(module, c.l.pipeline(o.Passes), machine, options)); err != nil {
 		return fmt.Errorf("passes %s: %w", o.Passes, err)
 	}
 	if err := c.sink.take(); err != nil {

@@ -1,0 +1,276 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/lower"
+	"smelt/codegen/storage"
+	"smelt/codegen/target"
+	"smelt/ir"
+	"smelt/ir/encoding"
+	"smelt/ir/text"
+	"smelt/runtime/cpu/jit"
+)
+
+// Flash's products of one row (outputs by inputs; wo_a is eight of its kind).
+var flashShapes = []struct {
+	name         string
+	groups, n, k int
+}{
+	{"wq_b", 1, 32768, 1024},
+	{"wo_a", 8, 1024, 4096},
+	{"wo_b", 1, 4096, 8192},
+	{"expert_up", 1, 2048, 4096},
+	{"expert_down", 1, 4096, 2048},
+	{"head", 1, 129280, 4096},
+}
+
+// rotated is how many bytes of weights a benchmark goes through before it comes
+// back to the first: far more than caches hold.
+const rotated = 512 << 20
+
+// BenchmarkMatvec runs the decode kernel of each of Flash's shapes in each
+// encoding, on all threads, over weights that no cache holds, and measures the
+// bandwidth of plain reading beside it.
+func BenchmarkMatvec(b *testing.B) {
+	l := openLLVM(b)
+	for _, name := range []string{"fp8_e4m3_b128", "fp4_e2m1_g32", "affine4_g64_bf16", "bf16"} {
+		e, err := encoding.Parse(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, s := range flashShapes {
+			b.Run(fmt.Sprintf("%s/%s", name, s.name), func(b *testing.B) {
+				m := newMatvec(b, l, e, s.groups, s.n, s.k)
+				b.SetBytes(m.bytes)
+				read := m.readBandwidth(b)
+				b.ResetTimer()
+				for i := range b.N {
+					m.run(i)
+				}
+				b.StopTimer()
+				rate := float64(m.bytes) * float64(b.N) / b.Elapsed().Seconds()
+				read = (read + m.readBandwidth(b)) / 2
+				b.ReportMetric(rate/1e9, "GB/s")
+				b.ReportMetric(100*rate/read, "%read")
+				b.ReportMetric(read/1e9, "GB/s-read")
+			})
+		}
+	}
+}
+
+// matvec is one product with weights in many copies.
+type matvec struct {
+	pool   *pool
+	memory memory
+	jobs   [][]job // for each copy
+	reads  []job
+	bytes  int64 // of one copy
+}
+
+func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int) *matvec {
+	b.Helper()
+	host, err := target.Named("cpu")
+	if err != nil {
+		b.Fatal(err)
+	}
+	module, params := productModule(b, e, groups, n, k)
+	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: lower.Decode, Step: lower.NewStep(module, 16), Params: params, Target: host.Schedule}
+	launches, err := lower.Lower(in)
+	if err != nil || len(launches) != 1 {
+		b.Fatalf("%d launches, %v", len(launches), err)
+	}
+	m := &matvec{}
+	b.Cleanup(func() {
+		m.pool.close()
+		m.memory.free()
+	})
+	reader := readKernel(b, host.Schedule.Vector)
+	c, err := compile([]*kernel.Kernel{launches[0].Kernel, reader}, Options{LLVM: l, Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.program.Close() })
+	m.bind(b, in, launches[0], c)
+	m.bindReads(b, reader, c)
+	shared := m.alloc(b, int64(c.shared+4096)*int64(runtime.GOMAXPROCS(0)))
+	m.pool = newPool(runtime.GOMAXPROCS(0), func(i int) uintptr { return uintptr(address(shared)) + uintptr(i*(c.shared+4096)/4096*4096) })
+	return m
+}
+
+func (m *matvec) alloc(b *testing.B, n int64) []byte {
+	b.Helper()
+	data, err := m.memory.alloc("benchmark", n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return data
+}
+
+// productModule is y = x . w, in groups or not.
+func productModule(b *testing.B, e encoding.Encoding, groups, n, k int) (*ir.Module, storage.Parameters) {
+	b.Helper()
+	src := fmt.Sprintf(`module @product
+symbol T = rows
+input %%token : tensor<T x i32>
+param @table : tensor<4 x %[2]d x f32>
+param @w : tensor<%[1]d x %[2]d x f32>
+%%t = dequantize @table : tensor<4 x %[2]d x f32>
+%%x = take_rows(%%t, %%token) : tensor<T x %[2]d x f32>
+region linear @product {
+  %%d = dequantize @w : tensor<%[1]d x %[2]d x f32>
+  %%y = matmul(%%x, %%d) : tensor<T x %[1]d x f32>
+} yields %%y
+return %%y
+`, n*groups, k)
+	m, err := text.Parse("product", src)
+	if err != nil {
+		b.Fatal(err)
+	}
+	planes, err := e.Planes(n*groups, k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	piece, at := storage.Piece{Rows: n * groups}, int64(0)
+	for _, p := range planes {
+		extent := storage.Extent{Offset: at, Bytes: int64(p.Bytes())}
+		switch p.Role {
+		case encoding.Weight:
+			piece.Weight = extent
+		case encoding.Scales:
+			piece.Scales = extent
+		case encoding.Biases:
+			piece.Biases = extent
+		}
+		at += (extent.Bytes + 63) / 64 * 64
+	}
+	return m, storage.Parameters{"w": {Name: "w", Rows: n * groups, Cols: k, Lead: 1, Encoding: e, Pieces: []storage.Piece{piece}}}
+}
+
+// bind makes the copies and a job for each.
+func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
+	b.Helper()
+	piece := in.Params["w"].Pieces[0]
+	for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+		if p := piece.Plane(r); p.Bytes > 0 {
+			m.bytes = max(m.bytes, p.Offset+p.Bytes)
+		}
+	}
+	copies := int(max(rotated/m.bytes, 1))
+	weights := m.alloc(b, m.bytes*int64(copies))
+	fillRandom(weights)
+	step := m.alloc(b, int64(in.Step.Layout.Bytes()))
+	binary.LittleEndian.PutUint32(step[in.Step.Layout.Offset("T"):], 1)
+	x, y := m.alloc(b, int64(4*in.Params["w"].Cols)), m.alloc(b, int64(4*in.Params["w"].Rows))
+	one := func(name string) (int64, bool) { return 1, name == "T" }
+	offsets, size := l.Kernel.Args()
+	for i := range copies {
+		args := m.alloc(b, int64(size))
+		for n, a := range l.Args {
+			addr := address(y)
+			switch {
+			case a.Value != nil && a.Value == module0(in).Args[0]:
+				addr = address(x)
+			case a.Weight != nil:
+				addr = address(weights) + uint64(i)*uint64(m.bytes) + uint64(piece.Plane(a.Weight.Role).Offset)
+			}
+			binary.LittleEndian.PutUint64(args[offsets[n]:], addr)
+		}
+		jobs := make([]job, 1)
+		j := &jobs[0]
+		j.fn, j.args, j.step, j.last = c.functions[l.Kernel], uintptr(address(args)), uintptr(address(step)), true
+		j.groups = 1
+		for axis, g := range l.Grid {
+			n, err := g.Eval(one)
+			if err != nil {
+				b.Fatal(err)
+			}
+			j.groups *= int32(n)
+			*[]*int32{&j.width, &j.height, new(int32)}[axis] = int32(n)
+		}
+		m.jobs = append(m.jobs, jobs)
+	}
+}
+
+// module0 is the region's product.
+func module0(in *lower.Input) *ir.Node {
+	body := in.Module.Body(in.Region)
+	return body[len(body)-1]
+}
+
+// fillRandom draws bytes that are numbers in every encoding.
+func fillRandom(b []byte) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := 0; i+8 <= len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64()&0x3f3f3f3f3f3f3f3f)
+	}
+}
+
+func (m *matvec) run(i int) {
+	jobs := m.jobs[i%len(m.jobs)]
+	jobs[0].next.Store(0)
+	m.pool.run(jobs)
+}
+
+// words is how many u32 a threadgroup of the reading kernel adds up.
+const words = 1 << 14
+
+// readKernel adds up words, the least that reading them takes.
+func readKernel(b *testing.B, lanes int) *kernel.Kernel {
+	b.Helper()
+	k := kernel.New("read", &kernel.StepLayout{}, kernel.Schedule{Threads: lanes, SimdWidth: lanes})
+	x, y := k.Pointer("x", kernel.Of(kernel.U32), kernel.Read), k.Pointer("y", kernel.Of(kernel.U32), kernel.Write)
+	base := k.Let("base", kernel.Group(0).To(kernel.I64).Mul(kernel.C(kernel.I64, words)))
+	sums := k.Vars("sum", 8, kernel.U(0))
+	k.For("i", kernel.Lane(), kernel.I(words), kernel.I(8*lanes), func(i *kernel.Expr) {
+		for n, s := range sums {
+			s.Set(s.Add(x.At(base.Add(i.Add(kernel.I(n * lanes)).To(kernel.I64)))))
+		}
+	})
+	total := sums[0].Expr
+	for _, s := range sums[1:] {
+		total = total.Add(s.Expr)
+	}
+	y.Set(kernel.Group(0).Mul(kernel.I(lanes)).Add(kernel.Lane()), total)
+	out, err := k.Kernel()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+func (m *matvec) bindReads(b *testing.B, k *kernel.Kernel, c *code) {
+	b.Helper()
+	data := m.alloc(b, rotated)
+	fillRandom(data)
+	groups := rotated / (4 * words)
+	y := m.alloc(b, int64(4*groups*k.Schedule.SimdWidth))
+	args := m.alloc(b, 16)
+	binary.LittleEndian.PutUint64(args, address(data))
+	binary.LittleEndian.PutUint64(args[8:], address(y))
+	m.reads = make([]job, 1)
+	j := &m.reads[0]
+	j.fn, j.args, j.step = c.functions[k], uintptr(address(args)), uintptr(address(args))
+	j.width, j.height, j.groups, j.last = int32(groups), 1, int32(groups), true
+}
+
+// readBandwidth is the best of three readings of as much memory as the weights
+// take, in bytes a second.
+func (m *matvec) readBandwidth(b *testing.B) float64 {
+	best := time.Duration(0)
+	for range 3 {
+		m.reads[0].next.Store(0)
+		start := time.Now()
+		m.pool.run(m.reads)
+		if d := time.Since(start); best == 0 || d < best {
+			best = d
+		}
+	}
+	return rotated / best.Seconds()
+}

@@ -1,0 +1,201 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"smelt/runtime/sampling"
+	"smelt/runtime/session"
+)
+
+// request is a Request on its way: in the queue without a sequence, then in
+// prompts, then in texts.
+type request struct {
+	Request
+	ctx   context.Context
+	gen   *Generation
+	seq   *session.Sequence
+	rest  []int32 // of the prompt
+	token int32   // chosen, and not yet part of the sequence
+}
+
+// steps is what only the goroutine that runs them uses.
+//
+// A step is a chunk of one prompt or one token for each of several texts. The
+// two alternate while there are both: after a chunk every running text gets its
+// Turns tokens before the next chunk. A running text therefore waits for at
+// most one chunk per Turns tokens, however long and many the prompts are, and a
+// prompt gets on at a rate that does not depend on how long the texts beside it
+// become. Prompts take turns by chunks, so that a short one gets through beside
+// a long one. The first in each list is the next in turn.
+type steps struct {
+	prompts []*request // with prompt left
+	texts   []*request // with a token to decode
+	owed    int        // decode steps before the next chunk
+
+	batch   []*request // of the decode step that runs
+	next    []session.Next
+	scratch sampling.Scratch
+}
+
+func (s *Scheduler) run() {
+	defer close(s.done)
+	for s.boundary() {
+		if len(s.prompts) > 0 && (s.owed <= 0 || len(s.texts) == 0) {
+			s.prefill()
+		} else {
+			s.decode()
+		}
+	}
+	for _, r := range slices.Concat(s.prompts, s.texts) {
+		s.release(r, "", ErrClosed)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.queue {
+		r.gen.end("", ErrClosed)
+	}
+	s.queue = nil
+}
+
+// boundary is what happens between two steps: it ends cancelled requests, gives
+// free slots to those that wait and sleeps while there is nothing to do. It
+// reports whether there is a step to run; there is none after Close.
+func (s *Scheduler) boundary() bool {
+	cancelled := func(r *request) bool {
+		if r.ctx.Err() == nil {
+			return false
+		}
+		s.release(r, session.StopCancelled, nil)
+		return true
+	}
+	s.prompts = slices.DeleteFunc(s.prompts, cancelled)
+	s.texts = slices.DeleteFunc(s.texts, cancelled)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.closed {
+		s.admit()
+		if s.active > 0 {
+			return true
+		}
+		s.wake.Wait()
+	}
+	return false
+}
+
+// admit moves requests from the queue to free slots. s.mu is held.
+func (s *Scheduler) admit() {
+	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
+		switch {
+		case r.ctx.Err() != nil:
+			r.gen.end(session.StopCancelled, nil)
+			return true
+		case s.active == s.size.Slots:
+			return false
+		}
+		seq, err := s.sess.Open()
+		if err != nil {
+			r.gen.end("", err)
+			return true
+		}
+		r.seq = seq
+		s.active++
+		s.prompts = append(s.prompts, r)
+		return true
+	})
+}
+
+// release gives the slot back and ends the text, in this order: who waits for
+// the end finds the slot free.
+func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
+	r.seq.Close()
+	s.mu.Lock()
+	s.active--
+	s.mu.Unlock()
+	r.gen.end(reason, err)
+}
+
+// prefill runs one chunk of the prompt whose turn it is.
+func (s *Scheduler) prefill() {
+	r := s.prompts[0]
+	s.prompts = slices.Delete(s.prompts, 0, 1)
+	n := min(s.opts.Chunk, len(r.rest))
+	err := r.seq.ExtendStep(r.rest[:n], n == len(r.rest))
+	if err != nil {
+		s.release(r, "", fmt.Errorf("prompt, tokens %d to %d of %d: %w", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt), err))
+	} else {
+		s.count(0)
+		if r.rest = r.rest[n:]; len(r.rest) > 0 {
+			s.prompts = append(s.prompts, r)
+		} else {
+			s.choose(r)
+		}
+	}
+	// Steps until the slowest text has its turns, n of them sharing the rows.
+	if n := len(s.texts); n > 0 {
+		width := min(n, s.opts.Rows)
+		s.owed = (s.opts.Turns*n + width - 1) / width
+	}
+}
+
+// decode gives the texts whose turn it is a token each, in one step. Session and
+// device promise that a step that fails changes nothing, so the requests outside
+// it go on.
+func (s *Scheduler) decode() {
+	n := min(s.opts.Rows, len(s.texts))
+	s.batch, s.next = append(s.batch[:0], s.texts[:n]...), s.next[:0]
+	s.texts = slices.Delete(s.texts, 0, n)
+	for _, r := range s.batch {
+		s.next = append(s.next, session.Next{Sequence: r.seq, Token: r.token})
+	}
+	err := s.sess.Decode(s.next)
+	if err == nil {
+		s.count(n)
+	}
+	for _, r := range s.batch {
+		if err != nil {
+			s.release(r, "", fmt.Errorf("position %d, in a step of %d rows: %w", r.seq.Len(), n, err))
+		} else {
+			s.choose(r)
+		}
+	}
+	// What has ended must not stay in memory until the lists fill up again.
+	clear(s.batch)
+	clear(s.next)
+	s.owed--
+}
+
+// choose picks the token after the newest logits, and puts the request at the
+// end of texts or ends it. The rules are those of session.Sequence.Generate.
+func (s *Scheduler) choose(r *request) {
+	length := r.seq.Len()
+	if length >= s.size.Context {
+		s.release(r, session.StopContext, nil)
+		return
+	}
+	token, err := sampling.Sample(r.seq.Logits(), r.Sampling, r.Stream, uint64(length), &s.scratch)
+	switch {
+	case err != nil:
+		s.release(r, "", fmt.Errorf("position %d: %w", length, err))
+	case slices.Contains(r.Stop, token):
+		s.release(r, session.StopToken, nil)
+	case r.gen.add(token) == r.MaxTokens: // the last token's logits are not needed
+		s.release(r, session.StopLength, nil)
+	default:
+		r.token = token
+		s.texts = append(s.texts, r)
+	}
+}
+
+// count notes a step of decoded rows, or of a chunk if there are none.
+func (s *Scheduler) count(rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rows == 0 {
+		s.stats.Chunks++
+		return
+	}
+	s.stats.Decodes++
+	s.stats.Rows[rows]++
+}
