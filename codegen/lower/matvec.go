@@ -51,10 +51,11 @@ func (u *unit) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 	for j := range sums {
 		sums[j] = u.Vars("sum", len(inputs), f32(0))
 	}
-	block, run := m.blockUnits(), m.blocksPerRun()
-	if u.stages() { // lanes take units side by side
-		block, run = 1, 1
+	if u.stages() {
+		u.stagedProducts(rows, inputs, sums)
+		return u.addUp(sums)
 	}
+	block, run := m.blockUnits(), m.blocksPerRun()
 	columns := block * m.unpack.Elements
 	u.For("run", kernel.Lane(), i32(m.cols/(columns*run)), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
 		first := u.Let("unit", i.Mul(i32(run*block)))
@@ -63,9 +64,14 @@ func (u *unit) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 			u.blockProducts(rows, inputs, sums, block, first.Add(i32(part*block)), k.Add(i32(part*columns)))
 		}
 	})
-	out := make([][]*kernel.Expr, len(rows))
-	for j := range rows {
-		for r := range inputs {
+	return u.addUp(sums)
+}
+
+// addUp makes products of the lanes' sums.
+func (u *unit) addUp(sums [][]kernel.Variable) [][]*kernel.Expr {
+	out := make([][]*kernel.Expr, len(sums))
+	for j := range sums {
+		for r := range sums[j] {
 			out[j] = append(out[j], u.Let("product", sums[j][r].SimdSum()))
 		}
 	}
@@ -106,11 +112,7 @@ func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
 func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
 	values := make([][]*kernel.Expr, len(rows))
 	for j, r := range rows {
-		if u.stages() { // inputs have the elements' powers of two
-			values[j] = r.codes(unit)
-		} else {
-			values[j] = r.unitValues(unit, block)
-		}
+		values[j] = r.unitValues(unit, block)
 	}
 	xs := make([][]*kernel.Expr, len(inputs))
 	var totals []*kernel.Expr

@@ -99,6 +99,45 @@ func (a *stagingArrays) input(r *kernel.Expr) input {
 	return in
 }
 
+// stagedProducts adds the products of rows with staged inputs to sums. Lanes take
+// units side by side; where all of them lie in one group, several one after
+// another, and the group's scale is applied once.
+func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable) {
+	m := rows[0].matrix
+	lanes, e, run := u.Schedule().SimdWidth, m.unpack.Elements, m.unitsPerGroup()
+	u.For("run", kernel.Lane(), i32(m.cols/(e*run)), i32(lanes), func(i *kernel.Expr) {
+		first := i
+		if run > 1 {
+			first = u.Let("unit", i.Sub(kernel.Lane()).Mul(i32(run)).Add(kernel.Lane()))
+		}
+		values, xs, totals := make([][]*kernel.Expr, len(rows)), make([][]*kernel.Expr, len(inputs)), []*kernel.Expr(nil)
+		for n := range run {
+			unit := first.Add(i32(n * lanes))
+			for x, in := range inputs {
+				xs[x] = append(xs[x], in.elements(unit, nil, e)...)
+				if in.total != nil {
+					totals = append(totals, in.total(unit))
+				}
+			}
+			for j, r := range rows {
+				values[j] = append(values[j], r.codes(unit)...)
+			}
+		}
+		u.accumulate(rows, values, xs, totals, sums, u.Let("k", first.Mul(i32(e))))
+	})
+}
+
+// unitsPerGroup is how many units a lane takes in one group of columns, all
+// lanes' side by side; 1 where lanes reach into several, or where the encoding
+// has biases, for which sums of each unit's input are at hand.
+func (m *matrix) unitsPerGroup() int {
+	together := m.u.Schedule().SimdWidth * m.unpack.Elements
+	if m.scales.Factor == nil || m.biases.Factor != nil || m.cols%m.scales.Group != 0 {
+		return 1
+	}
+	return max(1, m.scales.Group/together)
+}
+
 // inputsOf are the rows of input, for products with each of some matrices.
 type inputsOf map[*matrix][]input
 

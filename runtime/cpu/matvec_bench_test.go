@@ -3,8 +3,10 @@ package cpu
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,11 +165,27 @@ func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
 		}
 	}
 	copies := int(max(rotated/m.bytes, 1))
+	factor := byte(0x3c) // in pairs a bfloat16 of 0.0115
+	if strings.HasPrefix(in.Params["w"].Encoding.Name(), "fp") {
+		factor = 0x78 // 2^-7
+	}
 	weights := m.alloc(b, m.bytes*int64(copies))
 	fillRandom(weights)
+	for i := range copies {
+		for _, r := range []encoding.Role{encoding.Scales, encoding.Biases} {
+			p := piece.Plane(r)
+			factors := weights[int64(i)*m.bytes+p.Offset:][:p.Bytes]
+			for j := range factors {
+				factors[j] = factor
+			}
+		}
+	}
 	step := m.alloc(b, int64(in.Step.Layout.Bytes()))
 	binary.LittleEndian.PutUint32(step[in.Step.Layout.Offset("T"):], 1)
 	x, y := m.alloc(b, int64(4*in.Params["w"].Cols)), m.alloc(b, int64(4*in.Params["w"].Rows))
+	for i := 0; i < len(x); i += 4 {
+		binary.LittleEndian.PutUint32(x[i:], math.Float32bits(float32(i%7)-3.5))
+	}
 	one := func(name string) (int64, bool) { return 1, name == "T" }
 	offsets, size := l.Kernel.Args()
 	for i := range copies {
