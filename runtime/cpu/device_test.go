@@ -23,9 +23,18 @@ func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe fun
 	return d
 }
 
+// skipIfShort: beside the evaluator, whose instrumented code takes minutes, there
+// is nothing here that the soak does not do with more threads.
+func skipIfShort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a proof against the evaluator: not with -short")
+	}
+}
+
 // TestGoldens runs the three prompts of every fixture; of other layouts of the
 // same weights, in SMELT_SHARED, the short ones.
 func TestGoldens(t *testing.T) {
+	skipIfShort(t)
 	for _, dir := range agreement.Fixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			prompts := []string{"p0", "p1", "p2"}
@@ -39,6 +48,7 @@ func TestGoldens(t *testing.T) {
 
 // TestFormats does the same with quantised caches.
 func TestFormats(t *testing.T) {
+	skipIfShort(t)
 	for _, f := range []passes.Formats{agreement.Trained, agreement.BFloat16} {
 		t.Run(f.Rows, func(t *testing.T) {
 			agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), f, open)
@@ -48,18 +58,16 @@ func TestFormats(t *testing.T) {
 
 // TestEdges goes through the lengths at which blocks and lists end.
 func TestEdges(t *testing.T) {
+	skipIfShort(t)
 	for _, f := range []passes.Formats{agreement.Float32, agreement.Trained} {
 		t.Run(f.Rows, func(t *testing.T) {
-			edges := agreement.LengthEdges
-			if testing.Short() {
-				edges = edges[:2]
-			}
-			agreement.Edges(t, agreement.Fixture("a-bf16"), f, edges, open)
+			agreement.Edges(t, agreement.Fixture("a-bf16"), f, agreement.LengthEdges, open)
 		})
 	}
 }
 
 // TestCompanions: a row's logits are the same bits alone and beside others.
 func TestCompanions(t *testing.T) {
+	skipIfShort(t)
 	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
 }
