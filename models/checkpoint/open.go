@@ -57,6 +57,21 @@ func Open(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// FromFiles makes a checkpoint of open files and the content of a config.json,
+// wherever they come from. dir stands for the folder in messages. Once it
+// succeeds the files are the checkpoint's, which closes them. A tensor that two
+// files hold is an error, a *Findings.
+func FromFiles(dir string, config []byte, files []*safetensors.File) (*Checkpoint, error) {
+	findings := &Findings{Path: dir}
+	c := &Checkpoint{Dir: dir, Files: slices.Clone(files), config: config}
+	slices.SortFunc(c.Files, func(a, b *safetensors.File) int { return strings.Compare(a.Path(), b.Path()) })
+	c.collect(findings)
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // Tensors lists all tensors sorted by name. The slice is the checkpoint's own
 // and not to be modified.
 func (c *Checkpoint) Tensors() []Tensor { return c.tensors }

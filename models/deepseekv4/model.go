@@ -28,7 +28,7 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := bind(ck)
+	m, err := Bind(ck)
 	if err != nil {
 		ck.Close() // the mappings are of no use; err says why
 		return nil, err
@@ -36,7 +36,10 @@ func Open(path string) (*Model, error) {
 	return m, nil
 }
 
-func bind(ck *checkpoint.Checkpoint) (*Model, error) {
+// Bind finds the model of an open checkpoint's config.json in its tensors. No
+// weight is read. On success closing the model closes the checkpoint; the error
+// is as Open's.
+func Bind(ck *checkpoint.Checkpoint) (*Model, error) {
 	cfg, err := ParseConfig(ck.ConfigJSON(), filepath.Join(ck.Dir, "config.json"))
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ import (
 // Close may not run beside them.
 type File struct {
 	path        string
-	data        []byte // the whole file, mapped read-only; nil once closed
+	data        []byte // the whole file, mapped; read-only unless made by InMemory; nil once closed
 	size        int64
 	headerBytes int64
 	header      *Header
@@ -56,12 +56,22 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path, size: size, headerBytes: int64(len(header))}
-	if f.header, err = ParseHeader(header, size, path); err != nil {
+	f, err := newFile(path, header, size)
+	if err != nil {
 		return nil, err
 	}
 	if f.data, err = mapFile(osFile, size); err != nil {
 		return nil, fmt.Errorf("mapping %s (%d bytes): %w", path, size, err)
+	}
+	return f, nil
+}
+
+// newFile checks the header; the file's bytes are the caller's to add.
+func newFile(path string, header []byte, size int64) (*File, error) {
+	f := &File{path: path, size: size, headerBytes: int64(len(header))}
+	var err error
+	if f.header, err = ParseHeader(header, size, path); err != nil {
+		return nil, err
 	}
 	for i := range f.header.Tensors {
 		f.header.Tensors[i].File = f
@@ -98,7 +108,7 @@ func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	return header, nil
 }
 
-// Path is the path given to Open.
+// Path is the path given to Open or InMemory.
 func (f *File) Path() string { return f.path }
 
 // Size is the size of the file in bytes.

@@ -12,4 +12,8 @@ func mapFile(*os.File, int64) ([]byte, error) {
 	return nil, errors.New("mapping files is supported on Linux and macOS only, not on " + runtime.GOOS)
 }
 
+func mapAnonymous(int64) ([]byte, error) {
+	return nil, errors.New("weights in memory are supported on Linux and macOS only, not on " + runtime.GOOS)
+}
+
 func unmap([]byte) error { return nil }

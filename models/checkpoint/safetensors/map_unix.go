@@ -17,4 +17,12 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 }
 
+// mapAnonymous maps size bytes of zeros that take up no memory until written.
+func mapAnonymous(size int64) ([]byte, error) {
+	if int64(int(size)) != size {
+		return nil, errors.New("larger than this machine's address space")
+	}
+	return unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+}
+
 func unmap(data []byte) error { return unix.Munmap(data) }

@@ -20,7 +20,7 @@ type Tensor struct {
 }
 
 // Data is the tensor's bytes inside the mapped file, little-endian, row-major,
-// len = t.Bytes. They are read-only (a write is a fault), start at any address
+// len = t.Bytes. Those of an opened file are read-only (a write is a fault); they start at any address
 // and are valid until the file is closed. Calling it on a tensor of a closed
 // file, or of none, is a programming error and panics.
 func (t *Tensor) Data() []byte {

@@ -37,29 +37,57 @@ type Out struct {
 // The file appears under path complete or not at all; one that was there
 // before is replaced. Errors name the tensor at fault.
 func Write(path string, tensors []Out, metadata map[string]string) error {
-	ordered := slices.Clone(tensors)
-	slices.SortStableFunc(ordered, func(a, b Out) int {
-		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), cmp.Compare(a.Name, b.Name))
-	})
-	sizes, err := checkOuts(path, ordered)
+	l, err := layOut(path, tensors, metadata)
 	if err != nil {
 		return err
 	}
-	header, err := buildHeader(path, ordered, sizes, metadata)
-	if err != nil {
+	if err := l.checkData(path); err != nil {
 		return err
 	}
 	return writeWhole(path, func(w io.Writer) error {
-		if _, err := w.Write(header); err != nil {
+		if _, err := w.Write(l.header); err != nil {
 			return err
 		}
-		for i, t := range ordered {
-			if err := t.writeTo(w, sizes[i]); err != nil {
+		for i, t := range l.tensors {
+			if err := t.writeTo(w, l.sizes[i]); err != nil {
 				return fmt.Errorf("tensor %s: %w", message.Quote(t.Name), err)
 			}
 		}
 		return nil
 	})
+}
+
+// A layout is a file before its data: its tensors in order, the bytes of each,
+// and the header with its length in front.
+type layout struct {
+	tensors []Out
+	sizes   []int64
+	header  []byte
+}
+
+// layOut orders tensors, checks what the header says of them and builds it.
+func layOut(path string, tensors []Out, metadata map[string]string) (*layout, error) {
+	l := &layout{tensors: slices.Clone(tensors)}
+	slices.SortStableFunc(l.tensors, func(a, b Out) int {
+		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), cmp.Compare(a.Name, b.Name))
+	})
+	var err error
+	if l.sizes, err = checkOuts(path, l.tensors); err != nil {
+		return nil, err
+	}
+	l.header, err = buildHeader(path, l.tensors, l.sizes, metadata)
+	return l, err
+}
+
+// checkData requires Data to have as many bytes as shapes and types say.
+func (l *layout) checkData(path string) error {
+	problems := &FormatError{Path: path}
+	for i, t := range l.tensors {
+		if t.Stream == nil && int64(len(t.Data)) != l.sizes[i] {
+			problems.addf("tensor %s: %s%v takes %d bytes, its data has %d", message.Quote(t.Name), t.DType, t.Shape, l.sizes[i], len(t.Data))
+		}
+	}
+	return problems.err()
 }
 
 // checkOuts returns the number of bytes of each tensor.
@@ -82,8 +110,6 @@ func checkOuts(path string, tensors []Out) ([]int64, error) {
 			problems.addf("tensor %s: %d dimensions, at most %d are supported", name, len(t.Shape), MaxDims)
 		case !fits:
 			problems.addf("tensor %s: shape %v is negative or too large", name, t.Shape)
-		case t.Stream == nil && int64(len(t.Data)) != size:
-			problems.addf("tensor %s: %s%v takes %d bytes, its data has %d", name, t.DType, t.Shape, size, len(t.Data))
 		}
 		seen[t.Name], sizes[i] = true, size
 	}
