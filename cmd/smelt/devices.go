@@ -40,7 +40,9 @@ type deviceKind struct {
 type deviceOptions struct {
 	name           string
 	threads        int
-	context, chunk int // of a checkpoint whose kernels are compiled first; 0: the defaults
+	context, chunk int  // of a checkpoint whose kernels are compiled first; 0: the defaults
+	slots          int  // the same
+	uncached       bool // compile kernels even if their code was kept
 }
 
 // deviceKinds is the table of devices, best first.
@@ -98,7 +100,7 @@ var errNoDevice = errors.New("not on this machine")
 func (k deviceKind) openFor(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
 	if k.kernels && b == nil {
 		var err error
-		options := bundle.Options{Lean: true, Context: o.context, Chunk: o.chunk}
+		options := bundle.Options{Lean: true, Context: o.context, Chunk: o.chunk, Slots: o.slots}
 		b, _, err = bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
 		if err != nil {
 			return nil, err
@@ -128,7 +130,11 @@ func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (
 	}
 	wait := startWaiting(io.err, "compiling kernels")
 	defer wait.done()
-	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: jit.UserCache()})
+	cache := jit.UserCache()
+	if o.uncached {
+		cache = nil
+	}
+	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: cache})
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"time"
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
@@ -20,6 +19,7 @@ import (
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/binding"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/profile"
 	"smelt/runtime/stepblock"
 )
 
@@ -31,9 +31,6 @@ type Options struct {
 	LLVM *jit.LLVM
 	// Cache keeps compiled kernels; nil keeps none.
 	Cache *jit.Cache
-	// Profile times every dispatch by itself (Timings). Dispatches that could
-	// overlap then do not.
-	Profile bool
 	// Poison fills the arena with NaNs before every step.
 	Poison bool
 	// Observe, if not nil, sees the arena's named values after the dispatch that
@@ -55,6 +52,8 @@ type Device struct {
 	arena  []byte // of both kinds of steps, one at a time
 	steps  [2]*step
 	vocab  int
+	mode   profile.Mode
+	probes *probes // nil until they are needed
 }
 
 // poisonByte makes NaNs, and -1 of integers.
@@ -116,7 +115,6 @@ func (d *Device) startPool() error {
 		return err
 	}
 	d.pool = newPool(d.opts.Threads, func(i int) uintptr { return uintptr(address(shared)) + uintptr(each)*uintptr(i) })
-	d.pool.profile = d.opts.Profile || d.opts.Observe != nil
 	return nil
 }
 
@@ -141,6 +139,9 @@ func (d *Device) Close() error {
 	}
 	if d.code != nil {
 		errs = append(errs, d.code.program.Close())
+	}
+	if d.probes != nil {
+		errs = append(errs, d.probes.close())
 	}
 	return errors.Join(append(errs, d.memory.free())...)
 }
@@ -193,23 +194,6 @@ func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {
 		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
 	}
 	return logits, nil
-}
-
-// Timing is one dispatch of the step that ran last.
-type Timing struct {
-	Dispatch *plan.Dispatch
-	Elapsed  time.Duration
-}
-
-// Timings of the last step of a kind, dispatch by dispatch; zeros without
-// Options.Profile.
-func (d *Device) Timings(k lower.Kind) []Timing {
-	s := d.steps[k]
-	out := make([]Timing, len(s.jobs))
-	for i := range out {
-		out[i] = Timing{s.plan.Dispatches[i], s.jobs[i].elapsed}
-	}
-	return out
 }
 
 // step is one kind of step, bound to addresses.
@@ -270,7 +254,7 @@ func (s *step) run(rows []ir.Row, wanted []int) error {
 		}
 	}
 	if s.d.opts.Observe == nil {
-		s.d.pool.run(s.jobs)
+		s.d.runJobs(s.jobs)
 		return nil
 	}
 	for i, x := range s.plan.Dispatches {
@@ -315,4 +299,12 @@ func (s *step) observe(x *plan.Dispatch) error {
 		s.d.opts.Observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
 	}
 	return nil
+}
+
+// Threads is how many threads run kernels.
+func (d *Device) Threads() int { return len(d.pool.workers) }
+
+// Text says what kernels are made for: the vector registers and the compiler.
+func (d *Device) Text() string {
+	return fmt.Sprintf("vectors of %d, LLVM %s", d.opts.LLVM.Host().Lanes(), d.opts.LLVM.Version())
 }

@@ -12,6 +12,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
+	"smelt/codegen/roofline"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -93,8 +94,11 @@ func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int)
 		m.pool.close()
 		m.memory.free()
 	})
-	reader := readKernel(b, host.Schedule.Vector)
-	c, err := compile([]*kernel.Kernel{launches[0].Kernel, reader}, Options{LLVM: l, Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
+	reader, err := roofline.Read(host.Schedule)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := compile([]*kernel.Kernel{launches[0].Kernel, reader.Kernel}, Options{LLVM: l, Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -236,45 +240,18 @@ func (m *matvec) run(i int) {
 	m.pool.run(jobs)
 }
 
-// words is how many u32 a threadgroup of the reading kernel adds up.
-const words = 1 << 14
-
-// readKernel adds up words, the least that reading them takes.
-func readKernel(b *testing.B, lanes int) *kernel.Kernel {
-	b.Helper()
-	k := kernel.New("read", &kernel.StepLayout{}, kernel.Schedule{Threads: lanes, SimdWidth: lanes})
-	x, y := k.Pointer("x", kernel.Of(kernel.U32), kernel.Read), k.Pointer("y", kernel.Of(kernel.U32), kernel.Write)
-	base := k.Let("base", kernel.Group(0).To(kernel.I64).Mul(kernel.C(kernel.I64, words)))
-	sums := k.Vars("sum", 8, kernel.U(0))
-	k.For("i", kernel.Lane(), kernel.I(words), kernel.I(8*lanes), func(i *kernel.Expr) {
-		for n, s := range sums {
-			s.Set(s.Add(x.At(base.Add(i.Add(kernel.I(n * lanes)).To(kernel.I64)))))
-		}
-	})
-	total := sums[0].Expr
-	for _, s := range sums[1:] {
-		total = total.Add(s.Expr)
-	}
-	y.Set(kernel.Group(0).Mul(kernel.I(lanes)).Add(kernel.Lane()), total)
-	out, err := k.Kernel()
-	if err != nil {
-		b.Fatal(err)
-	}
-	return out
-}
-
-func (m *matvec) bindReads(b *testing.B, k *kernel.Kernel, c *code) {
+func (m *matvec) bindReads(b *testing.B, p *roofline.Probe, c *code) {
 	b.Helper()
 	data := m.alloc(b, rotated)
 	fillRandom(data)
-	groups := rotated / (4 * words)
-	y := m.alloc(b, int64(4*groups*k.Schedule.SimdWidth))
+	groups := int(rotated / p.Reads)
+	y := m.alloc(b, p.Writes*int64(groups))
 	args := m.alloc(b, 16)
 	binary.LittleEndian.PutUint64(args, address(data))
 	binary.LittleEndian.PutUint64(args[8:], address(y))
 	m.reads = make([]job, 1)
 	j := &m.reads[0]
-	j.fn, j.args, j.step = c.functions[k], uintptr(address(args)), uintptr(address(args))
+	j.fn, j.args, j.step = c.functions[p.Kernel], uintptr(address(args)), uintptr(address(args))
 	j.width, j.height, j.groups, j.last = int32(groups), 1, int32(groups), true
 }
 

@@ -1,0 +1,353 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"smelt/codegen/lower"
+	"smelt/codegen/plan"
+	"smelt/codegen/roofline"
+	"smelt/ir"
+	"smelt/runtime/binding"
+	"smelt/runtime/profile"
+)
+
+// KernelOptions says which steps to take apart.
+type KernelOptions struct {
+	Steps  []Shape
+	Repeat int     // times each step is run in each way
+	Tokens []int32 // of which texts are made, over and over
+	// Progress, if not nil, is told what is done next.
+	Progress func(what string)
+}
+
+// Shape is the size of a step.
+type Shape struct {
+	Kind lower.Kind
+	Rows int // decode: texts with a token each; prefill: tokens of one text
+	// Context is the length of the texts after the step.
+	Context int
+}
+
+func (s Shape) String() string {
+	if s.Kind == lower.Prefill {
+		return fmt.Sprintf("prefill of %d tokens, up to %d", s.Rows, s.Context)
+	}
+	return fmt.Sprintf("decode of %d rows at %d tokens", s.Rows, s.Context)
+}
+
+// KernelReport is what Kernels found.
+type KernelReport struct {
+	Machine Machine `json:"machine"`
+	Model   Model   `json:"model"`
+	Opening Opening `json:"opening"`
+	Steps   []Step  `json:"steps"`
+}
+
+// Step is one step taken apart. Rates of the machine are the means of what was
+// measured right before and right after the step.
+type Step struct {
+	Kind    string         `json:"kind"`
+	Rows    int            `json:"rows"`
+	Context int            `json:"context"`
+	Repeat  int            `json:"repeat"`
+	Machine roofline.Rates `json:"machine"`
+	// Whole is the time of a step as it usually runs.
+	Whole Spread `json:"whole_seconds"`
+	// Outside is the share of a step's time, its dispatches timed one by one and
+	// right after each other, that passes outside of them.
+	Outside float64 `json:"outside_share"`
+	// Cold: memory larger than the caches was read before each dispatch, because
+	// the step's own weights would stay in them.
+	Cold    bool     `json:"cold"`
+	Kernels []Kernel `json:"kernels"` // by time, the longest first
+}
+
+// Kernel is all of a step's dispatches of one kernel. Bytes are what they need,
+// each counted once; operations are what they execute.
+type Kernel struct {
+	Name       string  `json:"name"`
+	Dispatches int     `json:"dispatches"`
+	Seconds    Spread  `json:"seconds"` // of all its dispatches in a step
+	Share      float64 `json:"share"`   // of the time in kernels
+	Bytes      int64   `json:"bytes"`
+	Flops      int64   `json:"flops"`
+	// The rates at the median, per second, and as shares of the machine's.
+	BytesPerSecond float64 `json:"bytes_per_second"`
+	FlopsPerSecond float64 `json:"flops_per_second"`
+	OfRead         float64 `json:"share_of_read"`
+	OfPeak         float64 `json:"share_of_peak"`
+}
+
+// rotates is how many bytes of weights a step must go through so that none are
+// left in caches when it comes round again: several times the largest there are.
+const rotates = 1 << 30
+
+// Kernels takes steps apart. The device's slots are used, and empty afterwards.
+func Kernels(ctx context.Context, dev Device, o KernelOptions) (*KernelReport, error) {
+	if len(o.Tokens) == 0 {
+		return nil, errNoTokens
+	}
+	b := &bench{dev: dev, ctx: ctx, tokens: o.Tokens}
+	r := &KernelReport{}
+	for _, s := range o.Steps {
+		if err := s.fits(&dev.Bundle().Plan.Options); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range o.Steps {
+		if o.Progress != nil {
+			o.Progress(s.String())
+		}
+		step, err := b.step(s, o.Repeat)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s, err)
+		}
+		r.Steps = append(r.Steps, *step)
+	}
+	return r, nil
+}
+
+// fits refuses steps that a plan has no room for.
+func (s Shape) fits(p *plan.Options) error {
+	most, slots := p.Chunk, 1
+	if s.Kind == lower.Decode {
+		most, slots = lower.MaxDecodeRows, s.Rows
+	}
+	switch {
+	case s.Rows < 1 || s.Rows > most:
+		return fmt.Errorf("%s: expected 1 to %d rows (for prefill: compile with a larger --chunk)", s, most)
+	case slots > p.Slots || s.Kind == lower.Decode && slots > p.Wanted:
+		return fmt.Errorf("%s: the bundle has %d slots and gives logits of %d rows; compile it with --slots %d --wanted %d", s, p.Slots, p.Wanted, slots, max(slots, p.Wanted))
+	case s.Context > p.Context:
+		return fmt.Errorf("%s: the bundle takes contexts of %d; compile it with --context %d", s, p.Context, s.Context)
+	case s.Kind == lower.Decode && s.Context < 2 || s.Context < s.Rows && s.Kind == lower.Prefill:
+		return fmt.Errorf("%s: the context is too short for that", s)
+	}
+	return nil
+}
+
+// step measures one shape.
+func (b *bench) step(s Shape, repeat int) (*Step, error) {
+	m, err := b.prepare(s)
+	if err != nil {
+		return nil, err
+	}
+	defer b.reset()
+	before, err := b.dev.Roofline()
+	if err != nil {
+		return nil, err
+	}
+	out := &Step{Kind: s.Kind.String(), Rows: s.Rows, Context: s.Context, Repeat: repeat}
+	whole, err := m.times(profile.Off, repeat)
+	if err != nil {
+		return nil, err
+	}
+	out.Whole = spread(whole.steps)
+	timed, err := m.times(profile.Warm, repeat)
+	if err != nil {
+		return nil, err
+	}
+	out.Outside = timed.outside()
+	if m.weights() < rotates {
+		out.Cold = true
+		if timed, err = m.times(profile.Cold, repeat); err != nil {
+			return nil, err
+		}
+	}
+	after, err := b.dev.Roofline()
+	if err != nil {
+		return nil, err
+	}
+	out.Machine = roofline.Rates{Read: (before.Read + after.Read) / 2, Copy: (before.Copy + after.Copy) / 2, Flops: (before.Flops + after.Flops) / 2}
+	out.Kernels = m.kernels(timed, out.Machine)
+	return out, nil
+}
+
+// measurement is a step that can be run again and again.
+type measurement struct {
+	*bench
+	shape  Shape
+	plan   *plan.Step
+	costs  []plan.Cost
+	rows   []ir.Row
+	wanted []int
+	marks  []*binding.Mark
+}
+
+// prepare brings the slots to the length that the step begins at. Texts begin
+// with a chunk of real rows, which are then repeated.
+func (b *bench) prepare(s Shape) (*measurement, error) {
+	p := b.dev.Bundle().Plan
+	m := &measurement{bench: b, shape: s, plan: p.Step(s.Kind)}
+	slots, start := 1, s.Context-s.Rows
+	if s.Kind == lower.Decode {
+		slots, start = s.Rows, s.Context-1
+	}
+	b.reset()
+	caches := b.dev.Caches()
+	if start > 0 {
+		if _, err := b.extend(0, min(start, p.Chunk)); err != nil {
+			return nil, err
+		}
+		if err := caches.Stretch(0, start); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if m.costs, err = m.plan.Costs(m.plan.Symbols(s.Context, s.Rows)); err != nil {
+		return nil, err
+	}
+	for slot := range int32(slots) {
+		if slot > 0 {
+			if err := caches.Copy(slot, 0); err != nil {
+				return nil, err
+			}
+		}
+		mark, err := caches.Mark(slot)
+		if err != nil {
+			return nil, err
+		}
+		m.marks = append(m.marks, mark)
+		n := s.Rows / slots
+		m.rows = append(m.rows, b.rows(slot, start, n)...)
+		m.wanted = append(m.wanted, len(m.rows)-1)
+	}
+	return m, nil
+}
+
+func (m *measurement) rewind() error {
+	for _, mark := range m.marks {
+		if err := m.dev.Caches().Rewind(mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *measurement) weights() (n int64) {
+	for _, c := range m.costs {
+		n += c.Weights
+	}
+	return n
+}
+
+// timed is what repeated steps took.
+type timed struct {
+	steps      []time.Duration
+	dispatches [][]time.Duration // of each step
+}
+
+// outside is the median share of steps' times that no dispatch has.
+func (t *timed) outside() float64 {
+	var shares []float64
+	for i, whole := range t.steps {
+		inside := time.Duration(0)
+		for _, d := range t.dispatches[i] {
+			inside += d
+		}
+		shares = append(shares, 1-inside.Seconds()/whole.Seconds())
+	}
+	slices.Sort(shares)
+	return shares[len(shares)/2]
+}
+
+// times runs the step once to warm up, then n times.
+func (m *measurement) times(how profile.Mode, n int) (*timed, error) {
+	if err := m.dev.Profile(how); err != nil {
+		return nil, err
+	}
+	out := &timed{}
+	for i := range n + 1 {
+		if err := m.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := m.rewind(); err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		if err := m.run(); err != nil {
+			return nil, err
+		}
+		if took := time.Since(start); i > 0 {
+			out.steps = append(out.steps, took)
+			out.dispatches = append(out.dispatches, m.dev.Timings(m.shape.Kind))
+		}
+	}
+	return out, m.dev.Profile(profile.Off)
+}
+
+func (m *measurement) run() error {
+	step := m.dev.Decode
+	if m.shape.Kind == lower.Prefill {
+		step = m.dev.Prefill
+	}
+	_, err := step(m.rows, m.wanted)
+	return err
+}
+
+// kernels adds the dispatches up by kernel.
+func (m *measurement) kernels(t *timed, machine roofline.Rates) []Kernel {
+	byName, names := map[string]*Kernel{}, []string{}
+	times := map[string][]time.Duration{}
+	for i, d := range m.plan.Dispatches {
+		name := d.Kernel.Name
+		k := byName[name]
+		if k == nil {
+			k = &Kernel{Name: name}
+			byName[name] = k
+			names = append(names, name)
+			times[name] = make([]time.Duration, len(t.steps))
+		}
+		if c := m.costs[i]; c.Grid[0]*c.Grid[1]*c.Grid[2] > 0 {
+			k.Dispatches++
+			k.Bytes += c.Bytes()
+			k.Flops += c.Flops
+		}
+		for step := range t.steps {
+			times[name][step] += t.dispatches[step][i]
+		}
+	}
+	total := 0.0
+	var out []Kernel
+	for _, name := range names {
+		k := byName[name]
+		if k.Dispatches == 0 {
+			continue // its grid is empty in steps of this size
+		}
+		k.Seconds = spread(times[name])
+		total += k.Seconds.Median
+		k.rates(machine)
+		out = append(out, *k)
+	}
+	for i := range out {
+		out[i].Share = out[i].Seconds.Median / total
+	}
+	slices.SortStableFunc(out, func(a, b Kernel) int { return cmp.Compare(b.Seconds.Median, a.Seconds.Median) })
+	return out
+}
+
+func (k *Kernel) rates(machine roofline.Rates) {
+	k.BytesPerSecond = float64(k.Bytes) / k.Seconds.Median
+	k.FlopsPerSecond = float64(k.Flops) / k.Seconds.Median
+	k.OfRead = k.BytesPerSecond / machine.Read
+	k.OfPeak = k.FlopsPerSecond / machine.Flops
+}
+
+// Total is the sum over a step's kernels, its rates those of the sum.
+func (s *Step) Total() Kernel {
+	t := Kernel{Name: "kernels together", Share: 1}
+	for _, k := range s.Kernels {
+		t.Dispatches += k.Dispatches
+		t.Bytes += k.Bytes
+		t.Flops += k.Flops
+		t.Seconds.Median += k.Seconds.Median
+		t.Seconds.P10 += k.Seconds.P10
+		t.Seconds.P90 += k.Seconds.P90
+	}
+	t.rates(s.Machine)
+	return t
+}

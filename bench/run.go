@@ -1,0 +1,207 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"smelt/codegen/lower"
+	"smelt/ir"
+	"smelt/runtime/binding"
+	"smelt/runtime/sampling"
+)
+
+// RunOptions says how long texts are measured.
+type RunOptions struct {
+	Frontiers []int   // lengths, ascending, at which tokens are generated
+	Generate  int     // tokens that each text gets there
+	Rows      []int   // texts side by side, a measurement for each number
+	Tokens    []int32 // of which texts are made, over and over
+	// Progress, if not nil, is told what is done next.
+	Progress func(what string)
+}
+
+// RunReport is what Run found.
+type RunReport struct {
+	Machine   Machine    `json:"machine"`
+	Model     Model      `json:"model"`
+	Opening   Opening    `json:"opening"`
+	Chunk     int        `json:"chunk"` // prompt tokens a step, at most
+	Frontiers []Frontier `json:"frontiers"`
+}
+
+// Frontier is a length that a text was brought to, and what generating was
+// like from there.
+type Frontier struct {
+	Context int `json:"context"`
+	// Prefill is the part of the text since the frontier before.
+	PrefillTokens   int      `json:"prefill_tokens"`
+	PrefillSeconds  float64  `json:"prefill_seconds"`
+	TokensPerSecond float64  `json:"prefill_tokens_per_second"`
+	CacheBytes      int64    `json:"cache_bytes"` // filled by one text of this length
+	Decode          []Decode `json:"decode"`
+}
+
+// Decode is what generating took, with so many texts side by side.
+type Decode struct {
+	Rows   int     `json:"rows"`
+	Tokens int     `json:"tokens"` // of each text
+	First  float64 `json:"first_seconds"`
+	Step   Spread  `json:"step_seconds"`
+	// TokensPerSecond are those of all texts together, the first steps included.
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// Steady leaves the first step out; 0 if there was no other.
+	Steady float64 `json:"steady_tokens_per_second"`
+}
+
+// Run measures prefill and decode at growing lengths: it extends a text to each
+// frontier, remembers the place, generates a fixed number of tokens whatever
+// they are, goes back and goes on. Only steps are timed.
+func Run(ctx context.Context, dev Device, o RunOptions) (*RunReport, error) {
+	if len(o.Tokens) == 0 {
+		return nil, errNoTokens
+	}
+	if err := o.fits(dev); err != nil {
+		return nil, err
+	}
+	b := &bench{dev: dev, ctx: ctx, tokens: o.Tokens}
+	defer b.reset()
+	b.reset()
+	if err := b.warm(); err != nil {
+		return nil, err
+	}
+	r := &RunReport{Chunk: dev.Bundle().Plan.Chunk}
+	before := 0
+	for _, at := range o.Frontiers {
+		if o.Progress != nil {
+			o.Progress(fmt.Sprintf("tokens %d to %d", before+1, at))
+		}
+		f, err := b.frontier(before, at, o)
+		if err != nil {
+			return nil, err
+		}
+		r.Frontiers = append(r.Frontiers, *f)
+		before = at
+	}
+	return r, nil
+}
+
+// fits refuses what the device's plan has no room for.
+func (o *RunOptions) fits(dev Device) error {
+	p := dev.Bundle().Plan
+	if len(o.Frontiers) == 0 || len(o.Rows) == 0 || o.Generate < 1 {
+		return fmt.Errorf("nothing to measure: %d frontiers, %d numbers of rows, %d tokens to generate", len(o.Frontiers), len(o.Rows), o.Generate)
+	}
+	before := 0
+	for _, at := range o.Frontiers {
+		if at <= before {
+			return fmt.Errorf("frontiers are to ascend from 1 on, found %d after %d", at, before)
+		}
+		before = at
+	}
+	if before+o.Generate > p.Context {
+		return fmt.Errorf("a frontier of %d tokens and %d more exceed the context of %d: compile the bundle with --context %d, or end at a lower frontier", before, o.Generate, p.Context, before+o.Generate)
+	}
+	for _, rows := range o.Rows {
+		if err := (Shape{lower.Decode, rows, p.Context}).fits(&p.Options); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warm runs a step of each kind, so that none of the measured ones is the first.
+func (b *bench) warm() error {
+	p := b.dev.Bundle().Plan
+	n := min(p.Chunk, p.Context-1)
+	if _, err := b.extend(0, n); err != nil {
+		return err
+	}
+	_, err := b.dev.Decode(b.rows(0, n, 1), []int{0})
+	b.dev.Reset(0)
+	return err
+}
+
+func (b *bench) reset() {
+	for slot := range b.dev.Bundle().Plan.Slots {
+		b.dev.Reset(int32(slot))
+	}
+}
+
+// frontier goes on from one length to the next and measures there.
+func (b *bench) frontier(from, to int, o RunOptions) (*Frontier, error) {
+	took, err := b.extend(from, to)
+	if err != nil {
+		return nil, err
+	}
+	f := &Frontier{Context: to, PrefillTokens: to - from, PrefillSeconds: took.Seconds(), TokensPerSecond: float64(to-from) / took.Seconds()}
+	caches := b.dev.Caches()
+	if f.CacheBytes, err = caches.Bytes(to); err != nil {
+		return nil, err
+	}
+	mark, err := caches.Mark(0)
+	if err != nil {
+		return nil, err
+	}
+	for _, rows := range o.Rows {
+		for slot := 1; slot < rows; slot++ {
+			if err := caches.Copy(int32(slot), 0); err != nil {
+				return nil, err
+			}
+		}
+		d, err := b.generate(mark, rows, o.Generate)
+		if err != nil {
+			return nil, fmt.Errorf("decode of %d rows from %d tokens on: %w", rows, to, err)
+		}
+		f.Decode = append(f.Decode, *d)
+		if err := caches.Rewind(mark); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// generate makes n tokens of each of the first slots' texts. The first tokens
+// differ, so that the texts do: equal ones would share their experts.
+func (b *bench) generate(mark *binding.Mark, rows, n int) (*Decode, error) {
+	step := make([]ir.Row, rows)
+	wanted := make([]int, rows)
+	for i, t := range b.next(rows) {
+		step[i], wanted[i] = ir.Row{Token: t, Position: int32(mark.Tokens()), Slot: int32(i)}, i
+	}
+	var times []time.Duration
+	total := time.Duration(0)
+	for range n {
+		if err := b.ctx.Err(); err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		if err := b.choose(step, wanted); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(start))
+		total += times[len(times)-1]
+	}
+	d := &Decode{Rows: rows, Tokens: n, First: times[0].Seconds(), TokensPerSecond: float64(n*rows) / total.Seconds()}
+	if rest := total - times[0]; n > 1 {
+		d.Steady = float64((n-1)*rows) / rest.Seconds()
+	}
+	d.Step = spread(times)
+	return d, nil
+}
+
+// choose runs a step and puts the likeliest next tokens into its rows.
+func (b *bench) choose(rows []ir.Row, wanted []int) error {
+	logits, err := b.dev.Decode(rows, wanted)
+	if err != nil {
+		return err
+	}
+	vocab := b.dev.Vocab()
+	for i := range rows {
+		if rows[i].Token, err = sampling.Sample(logits[i*vocab:(i+1)*vocab], sampling.Greedy(), 0, 0, nil); err != nil {
+			return err
+		}
+		rows[i].Position++
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"smelt/bench"
+	"smelt/codegen/bundle"
+	"smelt/models/deepseekv4"
+	"smelt/models/synthetic"
+	"smelt/runtime/cpu/jit"
+)
+
+func newBench(io stdio) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure kernels against the machine, and speed at growing lengths",
+		Long: `Bench measures what this machine does with a model.
+
+bench kernels takes single steps apart: time, bytes and operations of every
+kernel, beside what the machine was found to read and compute in the same run.
+bench run measures whole texts: prefill and decode at growing lengths.`,
+		Example: `  smelt bench kernels BUNDLE
+  smelt bench run BUNDLE --frontiers 512,2048,8192
+  smelt bench kernels --synthetic flash --layers 2`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newBenchKernels(io), newBenchRun(io))
+	return cmd
+}
+
+// benchOptions are the flags that all measurements have.
+type benchOptions struct {
+	synthetic, format string
+	layers            int
+	text              string
+	json, csv         bool
+	svg               string
+	device            deviceOptions
+}
+
+// syntheticKinds are what --synthetic can name.
+var syntheticKinds = []struct {
+	name, title string
+	config      func() ([]byte, error)
+}{
+	{"flash", "DeepSeek-V4 Flash", synthetic.Flash},
+	{"pro", "DeepSeek-V4 Pro", synthetic.Pro},
+}
+
+// syntheticFormats are what --format can name.
+var syntheticFormats = []synthetic.Format{synthetic.Official, synthetic.MLX4}
+
+func (o *benchOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.synthetic, "synthetic", "", "measure layers of flash or pro at full width, with random weights made in memory")
+	f.IntVar(&o.layers, "layers", 4, "how many layers --synthetic makes")
+	f.StringVar(&o.format, "format", synthetic.Official.String(), "how --synthetic stores weights: official (FP8 and FP4) or mlx-4bit")
+	f.StringVar(&o.text, "text", "", "make prompts of this file's text, over and over (default: random tokens)")
+	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: auto or cpu")
+	f.IntVar(&o.device.threads, "threads", 0, "threads of --device cpu (default: all processors)")
+	f.BoolVar(&o.device.uncached, "compile-anew", false, "compile kernels even if their machine code was kept, to see how long it takes")
+	f.BoolVar(&o.csv, "csv", false, "print lines of comma-separated values")
+	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
+	f.StringVar(&o.svg, "svg", "", "also draw a chart into this file")
+}
+
+// check refuses flags that make no sense, before anything is opened.
+func (o *benchOptions) check(cmd *cobra.Command, args []string) error {
+	given := cmd.Flags().Changed
+	switch {
+	case o.synthetic == "" && len(args) != 1:
+		return fmt.Errorf("expected one CHECKPOINT or BUNDLE, or --synthetic, got %d arguments (see %s --help)", len(args), cmd.CommandPath())
+	case o.synthetic != "" && len(args) != 0:
+		return fmt.Errorf("--synthetic contradicts %s: it makes its own weights", args[0])
+	case o.synthetic == "" && (given("layers") || given("format")):
+		return errors.New("--layers and --format are for --synthetic: another model has its own")
+	case o.synthetic != "" && given("text"):
+		return errors.New("--text contradicts --synthetic, which has no tokenizer")
+	case o.json && o.csv:
+		return errors.New("--json contradicts --csv; choose one")
+	case o.layers < 1:
+		return fmt.Errorf("--layers must be 1 or more, is %d", o.layers)
+	}
+	if given("svg") {
+		if err := checkOutput("--svg", o.svg); err != nil {
+			return err
+		}
+	}
+	return o.device.check()
+}
+
+// benched is an open device with what the report says about it.
+type benched struct {
+	dev     bench.Device
+	machine bench.Machine
+	model   bench.Model
+	opening bench.Opening
+	tokens  []int32
+	close   func() error
+}
+
+// open prepares the model and the device. For a model that is not a bundle the
+// kernels are compiled with o.device's sizes.
+func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *benched, err error) {
+	r := &benched{}
+	r.opening.Idle = idleMemory()
+	var m *deepseekv4.Model
+	var b *bundle.Bundle
+	if o.synthetic != "" {
+		m, err = o.makeSynthetic(ctx, io, r)
+	} else {
+		m, b, err = openModel(args[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	if o.device.context > m.Config.MaxPositions {
+		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.context, m.Config.MaxPositions)
+	}
+	if r.tokens == nil {
+		if r.tokens, err = o.prompt(m); err != nil {
+			return nil, err
+		}
+	}
+	d, err := openDevice(io, o.device, m, b)
+	if err != nil {
+		return nil, err
+	}
+	r.close = func() error { return errors.Join(d.Close(), m.Close()) }
+	dev, ok := d.(bench.Device)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("--device %s cannot be measured kernel by kernel; expected cpu, which needs libLLVM on this machine", d.Name()), d.Close())
+	}
+	r.dev = dev
+	r.describe(d, m)
+	return r, nil
+}
+
+// makeSynthetic makes the layers that --synthetic asks for.
+func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) (*deepseekv4.Model, error) {
+	var names []string
+	for _, k := range syntheticKinds {
+		names = append(names, k.name)
+		if k.name != o.synthetic {
+			continue
+		}
+		config, err := k.config()
+		if err != nil {
+			return nil, err
+		}
+		options := synthetic.Options{Layers: synthetic.First(o.layers)}
+		var formats []string
+		known := false
+		for _, f := range syntheticFormats {
+			formats = append(formats, f.String())
+			if f.String() == o.format {
+				options.Format, known = f, true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("--format %s: expected %s", o.format, strings.Join(formats, " or "))
+		}
+		s, err := synthetic.New(fmt.Sprintf("%s, %d layers of random weights", k.title, o.layers), config, options)
+		if err != nil {
+			return nil, fmt.Errorf("--synthetic %s: %w", o.synthetic, err)
+		}
+		wait := startWaiting(io.err, fmt.Sprintf("making %s of random weights", bytesInWords(s.Bytes())))
+		defer wait.done()
+		if err := s.Fill(ctx, synthetic.FillOptions{}); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		r.model.Note = "random weights: what is generated means nothing"
+		r.tokens = s.Tokens(promptTokensKept, promptSeed)
+		return s.Model, nil
+	}
+	return nil, fmt.Errorf("--synthetic %s: expected %s", o.synthetic, strings.Join(names, " or "))
+}
+
+// Prompts are made of this many tokens, over and over; random ones always of the
+// same.
+const (
+	promptTokensKept = 1 << 16
+	promptSeed       = 1
+)
+
+// prompt is what texts are made of.
+func (o *benchOptions) prompt(m *deepseekv4.Model) ([]int32, error) {
+	if o.text == "" {
+		r := rand.New(rand.NewPCG(promptSeed, 0))
+		tokens := make([]int32, promptTokensKept)
+		for i := range tokens {
+			tokens[i] = r.Int32N(int32(m.Config.VocabSize))
+		}
+		return tokens, nil
+	}
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	text, err := readTextFile("--text", o.text)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := tok.Encode(text)
+	if err == nil && len(tokens) == 0 {
+		err = errors.New("the file is empty; give one with some text")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--text %s: %w", o.text, err)
+	}
+	return tokens, nil
+}
+
+// describe fills in what reports say beside figures.
+func (r *benched) describe(d device, m *deepseekv4.Model) {
+	r.machine = bench.Machine{System: runtime.GOOS + "/" + runtime.GOARCH, Processor: processorName(), Device: d.Name()}
+	b := r.dev.Bundle()
+	memory := b.Memory()
+	r.model.Name, r.model.Layout, r.model.Weights = b.Name, b.Layout, memory.Weights
+	r.model.Cache = b.CacheRows + ", keys " + b.CacheKeys
+	r.opening.Planned, r.opening.Kernels = memory.Peak(), len(b.Plan.Kernels)
+	if c, ok := d.(interface {
+		Build() jit.Build
+		Threads() int
+		Text() string
+	}); ok {
+		built := c.Build()
+		r.opening.Compiled, r.opening.Seconds, r.opening.Compiler = built.Misses, built.Elapsed.Seconds(), built.Compiling.Seconds()
+		r.machine.Device = fmt.Sprintf("%s, %s, %s", d.Name(), plural(c.Threads(), "thread"), c.Text())
+	}
+}
+
+// idleMemory is what the process takes with the compiler's library loaded and no
+// model.
+func idleMemory() int64 {
+	if _, err := jit.Open(""); err != nil {
+		return 0 // the device will say so
+	}
+	return peakMemory()
+}
+
+// measured is a report that can be printed in every form.
+type measured interface {
+	WriteCSV(io.Writer) error
+	WriteSVG(io.Writer) error
+}
+
+// print writes a report as the flags say; table writes it for people.
+func (o *benchOptions) print(io stdio, r measured, table func() error) error {
+	if o.svg != "" {
+		if err := writeWhole(o.svg, func(w *bufio.Writer) error { return r.WriteSVG(w) }); err != nil {
+			return fmt.Errorf("--svg: %w", err)
+		}
+	}
+	switch {
+	case o.json:
+		e := json.NewEncoder(io.out)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	case o.csv:
+		return r.WriteCSV(io.out)
+	}
+	return table()
+}
+
+// benchProgress says on a terminal what is being measured.
+type benchProgress struct {
+	io   stdio
+	wait *waiting
+}
+
+func (p *benchProgress) next(what string) {
+	p.end()
+	p.wait = startWaiting(p.io.err, "measuring: "+what)
+}
+
+func (p *benchProgress) end() {
+	if p.wait != nil {
+		p.wait.done()
+		p.wait = nil
+	}
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"smelt/bench"
+	"smelt/codegen/bundle"
+	"smelt/codegen/lower"
+)
+
+// benchKernelsOptions are the flags of `smelt bench kernels`.
+type benchKernelsOptions struct {
+	benchOptions
+	rows    []int
+	prefill []int
+	context int
+	repeat  int
+}
+
+func newBenchKernels(io stdio) *cobra.Command {
+	var o benchKernelsOptions
+	cmd := &cobra.Command{
+		Use:   "kernels CHECKPOINT|BUNDLE",
+		Short: "Time, bytes and operations of every kernel of a step",
+		Long: `Kernels runs decode and prefill steps at one length of text and takes them
+apart: median time and spread of every kernel, the bytes it needs (each counted
+once) and the operations it executes, and both as shares of what the machine was
+measured to do right before and after, by kernels that only read, or only
+multiply and add.
+
+A text of the asked length is made by repeating the rows of a shorter one. Of a
+model so small that its weights would stay in caches, other memory is read
+before each kernel. What passes outside of kernels is given by itself.`,
+		Example: `  smelt bench kernels BUNDLE
+  smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0
+  smelt bench kernels --synthetic flash --layers 2 --svg kernels.svg
+  smelt bench kernels BUNDLE --json | jq '.steps[0].kernels[0]'`,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd, args); err != nil {
+				return err
+			}
+			return o.run(cmd, io, args)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntSliceVar(&o.rows, "rows", []int{1}, "texts with a token each in a decode step, a step for each number; 0 for none")
+	f.IntSliceVar(&o.prefill, "prefill", nil, "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
+	f.IntVar(&o.context, "context", 2048, "length of the texts")
+	f.IntVar(&o.repeat, "repeat", 10, "times each step is run in each way")
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *benchKernelsOptions) check(cmd *cobra.Command, args []string) error {
+	for _, n := range o.rows {
+		if n < 0 || n > lower.MaxDecodeRows {
+			return fmt.Errorf("--rows %d: a decode step has 1 to %d", n, lower.MaxDecodeRows)
+		}
+	}
+	for _, n := range o.prefill {
+		if n < 0 || n > o.context {
+			return fmt.Errorf("--prefill %d: expected 1 to the %d tokens of --context, or 0", n, o.context)
+		}
+	}
+	switch {
+	case o.context < 2:
+		return fmt.Errorf("--context must be 2 or more, is %d", o.context)
+	case o.repeat < 1:
+		return fmt.Errorf("--repeat must be 1 or more, is %d", o.repeat)
+	}
+	return o.benchOptions.check(cmd, args)
+}
+
+func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) error {
+	o.device.context, o.device.slots = o.context, max(slices.Max(append(o.rows, 1)), 1)
+	o.device.chunk = min(max(slices.Max(append(o.prefill, 0)), bundle.DefaultChunk), o.context)
+	r, err := o.open(cmd.Context(), io, args)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	p := &benchProgress{io: io}
+	defer p.end()
+	report, err := bench.Kernels(cmd.Context(), r.dev, bench.KernelOptions{Steps: o.shapes(cmd, r.dev), Repeat: o.repeat, Tokens: r.tokens, Progress: p.next})
+	p.end()
+	if err != nil {
+		return interrupted(err)
+	}
+	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
+	return o.print(io, report, func() error { return printKernels(io, report) })
+}
+
+// shapes are the steps to measure. A bundle with a shorter context than the
+// default is measured at its own.
+func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev bench.Device) []bench.Shape {
+	p := dev.Bundle().Plan
+	context := o.context
+	if !cmd.Flags().Changed("context") {
+		context = min(context, p.Context)
+	}
+	var out []bench.Shape
+	for _, n := range o.rows {
+		if n > 0 {
+			out = append(out, bench.Shape{Kind: lower.Decode, Rows: n, Context: context})
+		}
+	}
+	prefill := o.prefill
+	if !cmd.Flags().Changed("prefill") {
+		prefill = []int{min(p.Chunk, context)}
+	}
+	for _, n := range prefill {
+		if n > 0 {
+			out = append(out, bench.Shape{Kind: lower.Prefill, Rows: n, Context: context})
+		}
+	}
+	return out
+}
+
+// printKernels writes the tables.
+func printKernels(io stdio, r *bench.KernelReport) error {
+	st := styleFor(io.out)
+	if err := printOpening(io.out, st, r.Machine, r.Model, r.Opening); err != nil {
+		return err
+	}
+	for i := range r.Steps {
+		if err := printStep(io.out, st, &r.Steps[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printStep(w io.Writer, st style, s *bench.Step) error {
+	total := s.Total()
+	fmt.Fprintf(w, "\n%s\n", st.bold(s.Title()))
+	fmt.Fprintf(w, "a step takes %s (%s to %s in %s)\n", seconds(s.Whole.Median), seconds(s.Whole.P10), seconds(s.Whole.P90), plural(s.Repeat, "run"))
+	fmt.Fprintf(w, "the machine reads %.1f GB/s, copies %.1f GB/s and does %.0f GFLOP/s\n", s.Machine.Read/1e9, s.Machine.Copy/1e9, s.Machine.Flops/1e9)
+	if s.Cold {
+		fmt.Fprintln(w, "kernels began with caches full of other memory: the step's own weights would have stayed in them")
+	}
+	t := table{columns: []column{{"kernel", false}, {"n", true}, {"median", true}, {"p10", true}, {"p90", true}, {"share", true}, {"MB", true}, {"GB/s", true}, {"of read", true}, {"GFLOP/s", true}, {"of peak", true}}}
+	for _, k := range append(slices.Clone(s.Kernels), total) {
+		t.add(kernelCells(k)...)
+	}
+	if err := t.write(w, "", st); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "outside kernels: %.2f %% of a step\n", 100*s.Outside)
+	return err
+}
+
+func kernelCells(k bench.Kernel) []string {
+	return []string{
+		k.Name, strconv.Itoa(k.Dispatches), seconds(k.Seconds.Median), seconds(k.Seconds.P10), seconds(k.Seconds.P90), percent(k.Share),
+		fmt.Sprintf("%.2f", float64(k.Bytes)/1e6), fmt.Sprintf("%.2f", k.BytesPerSecond/1e9), percent(k.OfRead), fmt.Sprintf("%.1f", k.FlopsPerSecond/1e9), percent(k.OfPeak),
+	}
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }

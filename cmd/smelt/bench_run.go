@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"smelt/bench"
+	"smelt/codegen/bundle"
+	"smelt/codegen/lower"
+)
+
+// benchRunOptions are the flags of `smelt bench run`.
+type benchRunOptions struct {
+	benchOptions
+	frontiers []int
+	rows      []int
+	generate  int
+	chunk     int
+}
+
+func newBenchRun(io stdio) *cobra.Command {
+	var o benchRunOptions
+	cmd := &cobra.Command{
+		Use:   "run CHECKPOINT|BUNDLE",
+		Short: "Prefill and decode speed at growing lengths of text",
+		Long: `Run extends a text to each frontier, remembers the place, generates a fixed
+number of tokens (an end-of-text token does not end it), goes back and goes on.
+It reports tokens a second of each interval of the prompt and of generating at
+each frontier, alone or with several texts side by side, and the bytes of cache
+a text has filled. Only steps are timed; the first of each kind is not.
+
+--csv has the columns of ds4-bench, and a last one with the number of texts.`,
+		Example: `  smelt bench run BUNDLE
+  smelt bench run BUNDLE --frontiers 512,2048,8192,32768 --svg run.svg
+  smelt bench run --synthetic flash --layers 4 --rows 1,2,4,8,16 -n 8
+  smelt bench run BUNDLE --csv > run.csv`,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd, args); err != nil {
+				return err
+			}
+			return o.run(cmd, io, args)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntSliceVar(&o.frontiers, "frontiers", nil, "lengths of text, ascending (default: 512 and its doubles, up to 8192 and the context)")
+	f.IntSliceVar(&o.rows, "rows", []int{1}, "texts side by side when generating, a measurement for each number")
+	f.IntVarP(&o.generate, "generate", "n", 64, "tokens to generate at each frontier")
+	f.IntVar(&o.chunk, "chunk", 0, fmt.Sprintf("prompt tokens a step, of a CHECKPOINT or --synthetic (default %d)", bundle.DefaultChunk))
+	o.flags(cmd)
+	return cmd
+}
+
+// longestDefault is the last frontier if none are given.
+const longestDefault = 8192
+
+func (o *benchRunOptions) check(cmd *cobra.Command, args []string) error {
+	before := 0
+	for _, n := range o.frontiers {
+		if n <= before {
+			return fmt.Errorf("--frontiers: expected numbers that ascend from 1 on, found %d after %d", n, before)
+		}
+		before = n
+	}
+	for _, n := range o.rows {
+		if n < 1 || n > lower.MaxDecodeRows {
+			return fmt.Errorf("--rows %d: a decode step has 1 to %d", n, lower.MaxDecodeRows)
+		}
+	}
+	switch {
+	case len(o.rows) == 0:
+		return errors.New("--rows needs at least one number")
+	case o.generate < 1:
+		return fmt.Errorf("--generate must be 1 or more, is %d", o.generate)
+	case o.chunk < 1 && cmd.Flags().Changed("chunk"):
+		return fmt.Errorf("--chunk must be 1 or more, is %d", o.chunk)
+	}
+	return o.benchOptions.check(cmd, args)
+}
+
+func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error {
+	o.device.context = longestDefault + o.generate
+	if len(o.frontiers) > 0 {
+		o.device.context = o.frontiers[len(o.frontiers)-1] + o.generate
+	}
+	o.device.slots = slices.Max(o.rows)
+	if o.chunk == 0 {
+		o.chunk = bundle.DefaultChunk
+	}
+	o.device.chunk = min(o.chunk, o.device.context)
+	r, err := o.open(cmd.Context(), io, args)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if len(o.frontiers) == 0 {
+		o.frontiers = defaultFrontiers(r.dev.Bundle().Plan.Context - o.generate)
+	}
+	p := &benchProgress{io: io}
+	defer p.end()
+	report, err := bench.Run(cmd.Context(), r.dev, bench.RunOptions{Frontiers: o.frontiers, Generate: o.generate, Rows: o.rows, Tokens: r.tokens, Progress: p.next})
+	p.end()
+	if err != nil {
+		return interrupted(err)
+	}
+	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
+	report.Opening.Process = peakMemory()
+	return o.print(io, report, func() error { return printRun(io.out, styleFor(io.out), report) })
+}
+
+// interrupted is the error of a measurement, or that it was ended by Ctrl-C.
+func interrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	return err
+}
+
+// defaultFrontiers are 512 and its doubles up to a length, or that length if it
+// is shorter.
+func defaultFrontiers(most int) []int {
+	var out []int
+	for n := 512; n <= min(most, longestDefault); n *= 2 {
+		out = append(out, n)
+	}
+	if len(out) == 0 && most > 0 {
+		out = append(out, most)
+	}
+	return out
+}
+
+// printRun writes the table.
+func printRun(w io.Writer, st style, r *bench.RunReport) error {
+	if err := printOpening(w, st, r.Machine, r.Model, r.Opening); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "prefill in steps of %d tokens\n\n", r.Chunk)
+	t := table{columns: []column{{"tokens", true}, {"prefill tokens/s", true}, {"cache MB", true}, {"texts", true}, {"decode tokens/s", true}, {"first step", true}, {"median", true}, {"p10", true}, {"p90", true}}}
+	for _, f := range r.Frontiers {
+		for i, d := range f.Decode {
+			prefill := []string{"", "", ""}
+			if i == 0 {
+				prefill = []string{grouped(f.Context), fmt.Sprintf("%.2f", f.TokensPerSecond), fmt.Sprintf("%.2f", float64(f.CacheBytes)/1e6)}
+			}
+			t.add(append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), seconds(d.First), seconds(d.Step.Median), seconds(d.Step.P10), seconds(d.Step.P90))...)
+		}
+	}
+	return t.write(w, "", st)
+}
+
+// printOpening writes what was measured and what opening it took.
+func printOpening(w io.Writer, st style, m bench.Machine, model bench.Model, o bench.Opening) error {
+	fmt.Fprintf(w, "%s, %s, %s of weights, caches %s\n", st.bold(model.Name), model.Layout, bytesInWords(model.Weights), model.Cache)
+	if model.Note != "" {
+		fmt.Fprintln(w, model.Note)
+	}
+	processor := m.Processor
+	if processor != "" {
+		processor += ", "
+	}
+	fmt.Fprintf(w, "%s, %s%s\n", m.System, processor, m.Device)
+	fmt.Fprintf(w, "%s, %d of them compiled anew, ready in %s (%s of the compiler on all threads)\n", plural(o.Kernels, "kernel"), o.Compiled, seconds(o.Seconds), seconds(o.Compiler))
+	memory := "memory: the plan says " + bytesInWords(o.Planned)
+	if o.Process > 0 {
+		memory += fmt.Sprintf("; the process took %s at most, %s of it before the model was opened", bytesInWords(o.Process), bytesInWords(o.Idle))
+	}
+	_, err := fmt.Fprintln(w, memory)
+	return err
+}
+
+// seconds writes a time in the unit that leaves a whole part.
+func seconds(s float64) string {
+	switch {
+	case s >= 1:
+		return fmt.Sprintf("%.2f s", s)
+	case s >= 1e-3:
+		return fmt.Sprintf("%.2f ms", 1e3*s)
+	}
+	return fmt.Sprintf("%.1f us", 1e6*s)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smelt/bench"
+	"smelt/runtime/cpu/jit"
+)
+
+// needCPU skips where there is no libLLVM to measure with.
+func needCPU(t *testing.T) {
+	t.Helper()
+	if _, err := jit.Open(""); err != nil {
+		t.Skip(err)
+	}
+}
+
+func TestBenchRun(t *testing.T) {
+	needCPU(t)
+	svg := filepath.Join(t.TempDir(), "run.svg")
+	r := smelt(t, "", "bench", "run", mixedFixture, "--frontiers", "16,40", "--rows", "1,3", "-n", "4", "--json", "--svg", svg)
+	if r.status != 0 {
+		t.Fatalf("status %d: %s", r.status, r.errors)
+	}
+	var report bench.RunReport
+	if err := json.Unmarshal([]byte(r.out), &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Frontiers) != 2 || len(report.Frontiers[1].Decode) != 2 || report.Frontiers[1].Decode[1].TokensPerSecond <= 0 {
+		t.Errorf("frontiers: %+v", report.Frontiers)
+	}
+	if report.Opening.Kernels == 0 || report.Opening.Planned == 0 || report.Model.Weights == 0 || report.Machine.Device == "" {
+		t.Errorf("opening %+v, model %+v, machine %+v", report.Opening, report.Model, report.Machine)
+	}
+	data, err := os.ReadFile(svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(data, new(struct{})); err != nil {
+		t.Errorf("the chart: %v", err)
+	}
+}
+
+func TestBenchRunTable(t *testing.T) {
+	needCPU(t)
+	text := writeFile(t, filepath.Join(t.TempDir(), "text"), "Once upon a time there was a test.")
+	r := smelt(t, "", "bench", "run", "../../examples/storyteller/checkpoint", "--frontiers", "20", "-n", "2", "--text", text)
+	if r.status != 0 {
+		t.Fatalf("status %d: %s", r.status, r.errors)
+	}
+	for _, want := range []string{"prefill tokens/s", "memory: the plan says", "prefill in steps of 22 tokens"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is missing from\n%s", want, r.out)
+		}
+	}
+}
+
+func TestBenchKernels(t *testing.T) {
+	needCPU(t)
+	dir := filepath.Join(t.TempDir(), "tiny.smelt")
+	if r := smelt(t, "", "compile", mixedFixture, "-o", dir, "--context", "64", "--chunk", "32", "--slots", "2"); r.status != 0 {
+		t.Fatal(r.errors)
+	}
+	r := smelt(t, "", "bench", "kernels", dir, "--rows", "2", "--prefill", "32", "--repeat", "1")
+	if r.status != 0 {
+		t.Fatalf("status %d: %s", r.status, r.errors)
+	}
+	for _, want := range []string{"decode, rows: 2, context: 64", "prefill, rows: 32, context: 64", "head_decode", "kernels together", "outside kernels", "the machine reads"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is missing from\n%s", want, r.out)
+		}
+	}
+	r = smelt(t, "", "bench", "kernels", dir, "--rows", "0", "--prefill", "7", "--repeat", "1", "--csv")
+	if lines := strings.Split(r.out, "\n"); r.status != 0 || !strings.HasPrefix(r.out, "kind,rows,context,kernel,") || len(lines) < 10 {
+		t.Errorf("status %d, lines:\n%s%s", r.status, r.out, r.errors)
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"bench kernels", "expected one CHECKPOINT or BUNDLE, or --synthetic"},
+		{"bench run x --synthetic flash", "--synthetic contradicts x"},
+		{"bench run x --layers 3", "--layers and --format are for --synthetic"},
+		{"bench run --synthetic flash --text y", "--text contradicts --synthetic"},
+		{"bench run --synthetic flesh", "--synthetic flesh: expected flash or pro"},
+		{"bench run --synthetic flash --format gguf", "--format gguf: expected official or mlx-4bit"},
+		{"bench run --synthetic flash --layers 99", "has layers 0 to 42"},
+		{"bench run x --json --csv", "--json contradicts --csv"},
+		{"bench run x --frontiers 5,3", "--frontiers: expected numbers that ascend from 1 on, found 3 after 5"},
+		{"bench run x --rows 17", "--rows 17: a decode step has 1 to 16"},
+		{"bench run x -n 0", "--generate must be 1 or more"},
+		{"bench run x --svg no/such/folder/x.svg", "make the folder first"},
+		{"bench kernels x --context 1", "--context must be 2 or more"},
+		{"bench kernels x --prefill 4096", "--prefill 4096: expected 1 to the 2048 tokens of --context"},
+		{"bench kernels x --device gpu", "--device gpu: expected"},
+		{"bench kernels no-such-model", "no-such-model"},
+		{"bench kernels " + mixedFixture + " --device reference", "--device reference cannot be measured kernel by kernel"},
+		{"bench run " + mixedFixture + " --frontiers 99999999", "the model was made for at most"},
+	} {
+		r := smelt(t, "", strings.Fields(c.args)...)
+		if r.status != 1 || !strings.Contains(r.errors, c.want) || r.out != "" {
+			t.Errorf("smelt %s: status %d, %q and %q, want an error with %q", c.args, r.status, r.out, r.errors, c.want)
+		}
+	}
+}

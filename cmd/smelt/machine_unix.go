@@ -1,0 +1,21 @@
+//go:build linux || darwin
+
+package main
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// peakMemory is the most memory the process has had, in bytes.
+func peakMemory() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return int64(u.Maxrss) // in bytes there, in kB on Linux
+	}
+	return int64(u.Maxrss) << 10
+}

@@ -1,0 +1,133 @@
+package cpu
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/lower"
+	"smelt/codegen/roofline"
+)
+
+// probed is how much memory the roofline's kernels go through: far more than
+// caches hold.
+const probed = 256 << 20
+
+// probes runs the roofline's kernels on a pool of threads.
+type probes struct {
+	memory          memory
+	code            *code
+	probe           [3]*roofline.Probe // of read, copy and fma
+	read, copy, fma []job              // one each
+}
+
+func (d *Device) newProbes() (_ *probes, err error) {
+	p := &probes{}
+	var kernels []*kernel.Kernel
+	for i, make := range []func(lower.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
+		if p.probe[i], err = make(d.b.Plan.Target); err != nil {
+			return nil, err
+		}
+		kernels = append(kernels, p.probe[i].Kernel)
+	}
+	if p.code, err = compile(kernels, d.opts); err != nil {
+		return nil, err
+	}
+	if err := p.bind(len(d.pool.workers)); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *probes) close() error { return errors.Join(p.code.program.Close(), p.memory.free()) }
+
+// bind makes the jobs.
+func (p *probes) bind(threads int) error {
+	source, err := p.memory.alloc("measuring", probed)
+	if err != nil {
+		return err
+	}
+	target, err := p.memory.alloc("measuring", probed)
+	if err != nil {
+		return err
+	}
+	for i := 0; i+8 <= probed; i += 8 { // pages of nothing but zeros could be one page
+		binary.LittleEndian.PutUint64(source[i:], uint64(i)*0x9e3779b97f4a7c15)
+	}
+	numbers, err := p.memory.alloc("measuring", 8)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(numbers, math.Float32bits(0.999))
+	binary.LittleEndian.PutUint32(numbers[4:], math.Float32bits(0.001))
+	pieces := int(probed / p.probe[0].Reads)
+	if p.read, err = p.job(p.probe[0], source, target, pieces); err != nil {
+		return err
+	}
+	if p.copy, err = p.job(p.probe[1], source, target, pieces); err != nil {
+		return err
+	}
+	p.fma, err = p.job(p.probe[2], numbers, target, 64*threads)
+	return err
+}
+
+func (p *probes) job(q *roofline.Probe, x, y []byte, groups int) ([]job, error) {
+	args, err := p.memory.alloc("arguments", 16)
+	if err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint64(args, address(x))
+	binary.LittleEndian.PutUint64(args[8:], address(y))
+	at := uintptr(address(args))
+	jobs := make([]job, 1)
+	j := &jobs[0]
+	j.fn, j.args, j.step, j.last = p.code.functions[q.Kernel], at, at, true
+	j.width, j.height, j.groups = int32(groups), 1, int32(groups)
+	return jobs, nil
+}
+
+// Roofline measures what the device's threads can do: the best of a few runs of
+// some tens of milliseconds each.
+func (d *Device) Roofline() (roofline.Rates, error) {
+	p, err := d.openProbes()
+	if err != nil {
+		return roofline.Rates{}, err
+	}
+	rate := func(jobs []job, each int64) float64 {
+		return float64(each) * float64(jobs[0].groups) / d.best(jobs).Seconds()
+	}
+	return roofline.Rates{
+		Read:  rate(p.read, p.probe[0].Reads+p.probe[0].Writes),
+		Copy:  rate(p.copy, p.probe[1].Reads+p.probe[1].Writes),
+		Flops: rate(p.fma, p.probe[2].Flops),
+	}, nil
+}
+
+func (d *Device) openProbes() (*probes, error) {
+	if d.probes == nil {
+		p, err := d.newProbes()
+		if err != nil {
+			return nil, err
+		}
+		d.probes = p
+	}
+	return d.probes, nil
+}
+
+// best is the least time of four runs.
+func (d *Device) best(jobs []job) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for range 4 {
+		start := time.Now()
+		d.runProbe(jobs)
+		least = min(least, time.Since(start))
+	}
+	return least
+}
+
+func (d *Device) runProbe(jobs []job) {
+	jobs[0].next.Store(0)
+	d.pool.run(jobs)
+}
