@@ -62,6 +62,9 @@ func (p Buffer) At(i *Expr) *Expr {
 // Set stores element i.
 func (p Buffer) Set(i, v *Expr) { p.b.add(&Store{Device, p.p.Name, i, v}) }
 
+// Prefetch says that element i, by the first lane's number, is going to be read.
+func (p Buffer) Prefetch(i *Expr) { p.b.add(&Prefetch{p.p.Name, i}) }
+
 // Scalar declares a 32-bit scalar parameter that the plan fixes.
 func (b *Builder) Scalar(name string, s Scalar) (param string, value *Expr) {
 	p := &Param{Name: b.unique(name), Elem: Of(s)}

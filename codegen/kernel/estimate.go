@@ -98,6 +98,8 @@ func (s *estimator) stmt(st Stmt, times float64) {
 		if st.Space == Device {
 			s.write[st.Name] += times * float64(v.Type.Bytes())
 		}
+	case *Prefetch:
+		s.expr(st.Index, 0) // the read that follows is counted
 	case *For:
 		s.loop(st, times)
 	case *If:

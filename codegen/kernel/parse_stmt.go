@@ -40,6 +40,7 @@ func init() {
 		},
 		"set":      func(p *parser) (Stmt, error) { name, v, err := p.assignment(); return &Set{name, v}, err },
 		"store":    (*parser).store,
+		"prefetch": (*parser).prefetch,
 		"for":      (*parser).loop,
 		"if":       (*parser).branch,
 		"barrier":  func(p *parser) (Stmt, error) { d, err := p.accept("device"); return &Barrier{d}, err },
@@ -97,6 +98,14 @@ func (p *parser) store() (Stmt, error) {
 	}
 	v, err := p.expr()
 	return &Store{space, name, index, v}, err
+}
+
+func (p *parser) prefetch() (Stmt, error) {
+	space, name, index, err := p.place()
+	if err == nil && space != Device {
+		err = p.errorf("only device memory can be prefetched")
+	}
+	return &Prefetch{name, index}, err
 }
 
 func (p *parser) loop() (Stmt, error) {

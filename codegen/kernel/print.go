@@ -83,6 +83,8 @@ func (p *textPrinter) stmt(s Stmt) {
 		p.linef("set %s = %s", s.Name, text(s.Value))
 	case *Store:
 		p.linef("store %s[%s] = %s", place(s.Space, s.Name), text(s.Index), text(s.Value))
+	case *Prefetch:
+		p.linef("prefetch %s[%s]", place(Device, s.Name), text(s.Index))
 	case *For:
 		p.linef("for %s = %s to %s by %s {", s.Name, text(s.Lo), text(s.Hi), text(s.Step))
 		p.block(s.Body)

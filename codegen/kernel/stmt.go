@@ -32,6 +32,14 @@ type Store struct {
 	Value *Expr
 }
 
+// Prefetch says that element Index of device memory, by the first lane's number,
+// is going to be read: a hint for machines whose caches take hints. It changes
+// no result, and the index may lie anywhere.
+type Prefetch struct {
+	Name  string
+	Index *Expr
+}
+
 // For counts Name (i32) from Lo while it is below Hi, in steps of Step.
 type For struct {
 	Name         string
@@ -85,6 +93,7 @@ func (*Let) stmt()              {}
 func (*Var) stmt()              {}
 func (*Set) stmt()              {}
 func (*Store) stmt()            {}
+func (*Prefetch) stmt()         {}
 func (*For) stmt()              {}
 func (*If) stmt()               {}
 func (*Barrier) stmt()          {}

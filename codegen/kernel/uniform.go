@@ -75,6 +75,8 @@ func (u *uniform) stmt(s Stmt, control uniformness) {
 	case *Store:
 		value(s.Index)
 		value(s.Value)
+	case *Prefetch:
+		value(s.Index)
 	case *For:
 		inside := max(control, value(s.Lo), value(s.Hi), value(s.Step))
 		u.note(s.Name, max(value(s.Lo), value(s.Step)))

@@ -163,6 +163,8 @@ func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 			return "", l, err
 		}
 		return "", l, v.expr(s.Value)
+	case *Prefetch:
+		return "", l, v.prefetch(s)
 	case *For:
 		return "", l, v.loop(s)
 	case *If:
@@ -175,6 +177,16 @@ func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 		return "", l, v.block(s.Else)
 	}
 	return v.fragment(s)
+}
+
+func (v *verifier) prefetch(s *Prefetch) error {
+	if p := v.k.Param(s.Name); p == nil || !p.Pointer {
+		return fmt.Errorf("there is no device memory %s", s.Name)
+	}
+	if t := s.Index.Type; t.Lanes != 1 || !t.Scalar.integer() {
+		return fmt.Errorf("the index is %s, must be an integer", t)
+	}
+	return v.expr(s.Index)
 }
 
 func (v *verifier) loop(s *For) error {

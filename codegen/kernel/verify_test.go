@@ -36,6 +36,7 @@ shared tile f32 64
   }
   barrier
   let total = (threadgroup part[0] + threadgroup part[1])
+  prefetch device w[(row + 1000)]
   let word = ((device w[row] >> shift) | 1u)
   let code = select((word < 16u), f32((word & 15u)), as_f32(word))
   if ((row < %step.T) & (step token[row] != -1)) {
@@ -93,6 +94,9 @@ func TestRules(t *testing.T) {
 		{"store threadgroup part[%simd]", "store step angles[%simd]", "only read"},
 		{"%step.T", "%step.token", "unknown"},
 		{"step token[row]", "step T[row]", "there is no"},
+		{"prefetch device w", "prefetch device q", "no device memory q"},
+		{"prefetch device w", "prefetch device shift", "no device memory shift"},
+		{"w[(row + 1000)]", "w[(f32(row) + 1000.0)]", "must be an integer"},
 		// types
 		{"(row * 16)", "(row * 16u)", "one type"},
 		{"var sum = 0.0", "var sum = 0", "fma"},

@@ -224,6 +224,20 @@ func (f *function) loadSideBySide(e *kernel.Expr) (operand, bool) {
 	return vectorOperand(e.Type, f.loadAligned(as, f.address(p, t, start.base, start.offsets[0], as), t)), true
 }
 
+// The last three arguments of llvm.prefetch (LLVM Language Reference): to read,
+// into all caches, data and not instructions.
+const prefetchRead, prefetchKeep, prefetchData = 0, 3, 1
+
+// prefetch hints at the first lane's element. The address is the index's alone,
+// wherever that leads: hints do not fault.
+func (f *function) prefetch(s *kernel.Prefetch) {
+	p := place{kernel.Device, s.Name}
+	i := f.asIndex(f.eval(s.Index))
+	at := f.address(p, f.elemOf(p), i.base, i.offsets[0], types.I8)
+	fn := f.intrinsic("llvm.prefetch."+mangled(at.Type()), types.Void, at.Type(), types.I32, types.I32, types.I32)
+	f.block.NewCall(fn, at, i32Const(prefetchRead), i32Const(prefetchKeep), i32Const(prefetchData))
+}
+
 // store writes the value of every lane at work.
 func (f *function) store(s *kernel.Store) {
 	p := place{s.Space, s.Name}

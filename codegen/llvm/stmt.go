@@ -45,6 +45,8 @@ func (f *function) run(body []kernel.Stmt) {
 			f.set(f.vars[s.Name], f.eval(s.Value))
 		case *kernel.Store:
 			f.store(s)
+		case *kernel.Prefetch:
+			f.prefetch(s)
 		case *kernel.If:
 			f.branch(s)
 		case *kernel.For:

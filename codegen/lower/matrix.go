@@ -231,7 +231,8 @@ func valueOf(u encoding.Unpack, q int, code *kernel.Expr) *kernel.Expr {
 	if u.Exponents == nil {
 		return code
 	}
-	return code.Mul(f32(math.Ldexp(1, u.Exponents[q]+u.Exponent)))
+	// Not Mul, for the reason that accumulate has.
+	return code.Fma(f32(math.Ldexp(1, u.Exponents[q]+u.Exponent)), f32(0))
 }
 
 // scale and bias are the factors of the group that column k lies in; nil if

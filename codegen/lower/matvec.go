@@ -133,6 +133,9 @@ func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Varia
 
 // accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns;
 // totals are sum(x) of each input, with a bias.
+//
+// Where codes in place can be subnormal the first product is a multiply-add too:
+// at those an AMD Zen 3 stalls when it multiplies, and not when it adds as well.
 func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*kernel.Expr, sums [][]kernel.Variable, k *kernel.Expr) {
 	plain := rows[0].scales.Factor == nil
 	for j, r := range rows {
@@ -147,7 +150,7 @@ func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*k
 				acc = f32(0)
 			}
 			for q, w := range named {
-				if q == 0 && !plain {
+				if q == 0 && !plain && !u.in.Target.Subnormals {
 					acc = w.Mul(x[0])
 					continue
 				}

@@ -110,6 +110,7 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 		if run > 1 {
 			first = u.Let("unit", i.Sub(kernel.Lane()).Mul(i32(run)).Add(kernel.Lane()))
 		}
+		u.prefetchRows(rows, first, run)
 		values, xs, totals := make([][]*kernel.Expr, len(rows)), make([][]*kernel.Expr, len(inputs)), []*kernel.Expr(nil)
 		for n := range run {
 			unit := first.Add(i32(n * lanes))
@@ -125,6 +126,22 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 		}
 		u.accumulate(rows, values, xs, totals, sums, u.Let("k", first.Mul(i32(e))))
 	})
+}
+
+// cacheLine is what a hint fetches, in words: 64 bytes, or twice that.
+const cacheLine = 16
+
+// prefetchRows asks for what the lanes take n units of from unit on, of the rows
+// after these. Several rows are read side by side, each a few kilobytes long: too
+// short for a machine to see in time where they go on.
+func (u *unit) prefetchRows(rows []rowOf, unit *kernel.Expr, n int) {
+	words := n * u.Schedule().SimdWidth * rows[0].unpack.Words
+	for _, r := range rows {
+		first := r.word.Add(unit.Mul(i32(r.unpack.Words)).To(r.index))
+		for at := 0; at < words; at += cacheLine {
+			r.words.Prefetch(first.Add(kernel.C(r.index, float64(len(rows)*r.rowWords+at))))
+		}
+	}
 }
 
 // unitsPerGroup is how many units a lane takes in one group of columns, all

@@ -43,6 +43,7 @@ func (p *printer) stmt(indent int, s, next kernel.Stmt) {
 		p.set(indent, s)
 	case *kernel.Store:
 		p.line(indent, "%s[%s] = %s;", p.place(s.Space, s.Name), p.expr(s.Index), p.expr(s.Value))
+	case *kernel.Prefetch: // MSL has no such hint
 	case *kernel.For:
 		p.loop(indent, s)
 	case *kernel.If:

@@ -17,7 +17,7 @@ func (m *machine) run(body []kernel.Stmt, mask []bool) {
 
 func (m *machine) statement(s kernel.Stmt, mask []bool) {
 	switch s := s.(type) {
-	case *kernel.Comment:
+	case *kernel.Comment, *kernel.Prefetch:
 	case *kernel.Let:
 		m.assign(s.Name, m.eval(s.Value, mask), mask)
 	case *kernel.Var:
