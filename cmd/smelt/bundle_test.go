@@ -227,7 +227,7 @@ func TestBundleRefuses(t *testing.T) {
 		alone  bool // the checkpoint is not needed to notice
 		want   []string
 	}{
-		{"another version", edit(bundle, "bundle.json", `"format":1`, `"format":7`), true, []string{"bundle.json", "format is 7, this smelt reads 1"}},
+		{"another version", edit(bundle, "bundle.json", `"format":2`, `"format":7`), true, []string{"bundle.json", "format is 7, this smelt reads 2"}},
 		{"cut off", cut(bundle, "bundle.json"), true, []string{"bundle.json", "compile the bundle again"}},
 		{"a field of the future", edit(bundle, "bundle.json", `"target"`, `"tarjet"`), true, []string{"bundle.json", "tarjet"}},
 		{"no plan", remove(bundle, "plan.ir"), true, []string{"plan.ir", "no such file"}},

@@ -165,6 +165,13 @@ func (d *decoder) step(where string, kind lower.Kind, s stepDoc) {
 		}
 		step.Results = append(step.Results, step.Buffers[r])
 	}
+	if (s.Tokens != nil) != (lower.Logits(d.module) != nil) || s.Tokens != nil && (*s.Tokens < 0 || *s.Tokens >= len(step.Buffers)) {
+		d.fail(where, "the buffer of tokens is not one of %d, or plan.ir returns no logits to pick them from", len(step.Buffers))
+		return
+	}
+	if s.Tokens != nil {
+		step.Tokens = step.Buffers[*s.Tokens]
+	}
 	for i, x := range s.Dispatches {
 		step.Dispatches = append(step.Dispatches, d.dispatch(fmt.Sprintf("%s.dispatches[%d]", where, i), step, x))
 		if d.err != nil {

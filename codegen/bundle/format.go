@@ -11,7 +11,7 @@
 package bundle
 
 // Version is the format's number; others are refused.
-const Version = 1
+const Version = 2
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {
@@ -90,6 +90,7 @@ type stepDoc struct {
 	Limits     map[string]int64 `json:"limits"`
 	Buffers    []bufferDoc      `json:"buffers"`
 	Results    []int            `json:"results"`
+	Tokens     *int             `json:"tokens,omitempty"` // a buffer
 	Dispatches []dispatchDoc    `json:"dispatches"`
 }
 

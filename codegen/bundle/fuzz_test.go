@@ -44,8 +44,8 @@ func FuzzDocument(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(whole)
-	f.Add([]byte(`{"format":1}`))
-	f.Add([]byte(`{"format":1,"steps":[{},{}],"symbols":[]}`))
+	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte(`{"format":2,"steps":[{},{}],"symbols":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		doc, err := parseDocument("bundle.json", data)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"smelt/ir/ops"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/cpu/native"
+	"smelt/runtime/sampling"
 )
 
 // targets are those that every family is tested for. Only some cases of a test
@@ -32,6 +33,7 @@ type memory struct {
 	native  bool // all kernels for processors run as machine code, not only some
 	rows    []ir.Row
 	wanted  []int32
+	choices []sampling.Choice // of the wanted rows
 	values  map[*ir.Value][]byte
 	weights map[weightPlane][]byte
 	tables  map[weightPlane][]byte
@@ -210,6 +212,13 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 	}
 	for i, w := range m.wanted {
 		put("wanted", i, uint32(w))
+	}
+	for i, c := range m.choices {
+		put(SampleInv, i, math.Float32bits(c.Inv))
+		put(SampleTopK, i, uint32(c.TopK))
+		put(SampleTopP, i, c.TopP)
+		put(SampleMinP, i, c.MinP)
+		put(SampleRandom, i, c.Random)
 	}
 	for _, ratio := range s.Closing {
 		for i, r := range m.closing(ratio) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"smelt/codegen/kernel"
 	"smelt/codegen/msl"
 	"smelt/codegen/storage"
 	"smelt/models/deepseekv4"
@@ -54,27 +55,38 @@ func TestMetal(t *testing.T) {
 					continue
 				}
 				found = true
-				got, err := msl.Print(l.Kernel)
-				if err != nil {
-					t.Fatal(err)
-				}
-				path := filepath.Join("testdata", c.kernel+".metal")
-				if *update {
-					if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got != string(want) {
-					t.Errorf("%s is not what %s says; look at the difference and run with -update", c.kernel, path)
-				}
+				checkMetal(t, l.Kernel)
 			}
 			if !found {
 				t.Errorf("region %s has no kernel %s", c.region, c.kernel)
 			}
 		}
+	}
+	sample, _, err := LowerSample(&Input{Module: r.Module, Kind: Decode, Step: NewStep(r.Module, MaxDecodeRows), Target: Metal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkMetal(t, sample.Kernel)
+}
+
+// checkMetal compares a kernel's text with the golden file.
+func checkMetal(t *testing.T, k *kernel.Kernel) {
+	t.Helper()
+	got, err := msl.Print(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", k.Name+".metal")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what %s says; look at the difference and run with -update", k.Name, path)
 	}
 }

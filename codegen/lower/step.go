@@ -16,7 +16,9 @@ import (
 //	closing<R> [MaxRows] for each ratio R: the rows with (position+1) mod R = 0;
 //	rope<i> [MaxRows * Dims]: cosine and sine of the row's position, per pair
 //	(cos at 2*pair, sin at 2*pair+1); for a rotation of closing rows, row e is
-//	the e-th closing row and the position is position-(R-1).
+//	the e-th closing row and the position is position-(R-1);
+//	sample_inv, sample_top_k ... [MaxRows], by wanted row, if the module has
+//	Logits.
 type Step struct {
 	Layout  *kernel.StepLayout
 	MaxRows int
@@ -51,6 +53,9 @@ func NewStep(m *ir.Module, maxRows int) *Step {
 		if n.Op == ops.Rope {
 			s.addRope(n)
 		}
+	}
+	if Logits(m) != nil {
+		s.addSampling()
 	}
 	return s
 }

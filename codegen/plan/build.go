@@ -52,6 +52,11 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 		}
 		s.Results = append(s.Results, buf)
 	}
+	if lower.Logits(m) != nil {
+		if err := b.sample(m, names); err != nil {
+			return nil, err
+		}
+	}
 	s.order()
 	s.place()
 	weights := int64(0)
@@ -69,6 +74,19 @@ type builder struct {
 	values  map[*ir.Value]*Buffer
 	scratch map[*lower.Scratch]*Buffer
 	written map[*Buffer]bool
+}
+
+// sample adds the dispatch that picks tokens from the logits.
+func (b *builder) sample(m *ir.Module, names *namer) error {
+	launch, tokens, err := lower.LowerSample(&lower.Input{Module: m, Kind: b.step.Kind, Step: b.step.Params, Target: b.plan.Target})
+	if err == nil {
+		err = b.dispatch(launch, names)
+	}
+	if err != nil {
+		return fmt.Errorf("sampling: %w", err)
+	}
+	b.step.Tokens = b.scratchBuffer(launch.Region, tokens)
+	return nil
 }
 
 func (b *builder) dispatch(l lower.Launch, names *namer) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/ir"
 )
 
 // Check replays a step from what a device sees: dispatches in order, ranges of
@@ -69,7 +70,10 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		since = append(since, now...)
 	}
-	for _, r := range s.Results {
+	if t := s.Tokens; t != nil && t.Size < 4*s.limitOf(ir.Wanted) {
+		return fmt.Errorf("the tokens of %d rows do not fit %d bytes", s.limitOf(ir.Wanted), t.Size)
+	}
+	for _, r := range s.outcome() {
 		if err := owner.read(touch{extent: extent{false, r.Offset, r.Offset + r.Size}, name: r.Name}); err != nil {
 			return fmt.Errorf("after the last dispatch: %w", err)
 		}

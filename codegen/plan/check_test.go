@@ -67,6 +67,9 @@ func TestCheck(t *testing.T) {
 		{"a buffer lies on a live one", func(_ *Plan, s *Step) { a, b := live(s); b.Offset = a.Offset }, ""},
 		{"the arena is short", func(_ *Plan, s *Step) { s.ArenaBytes -= 256 }, "does not fit"},
 		{"a buffer is short", func(_ *Plan, s *Step) { s.Buffers[0].Size = 0 }, "does not fit"},
+		{"sampling has no barrier before it", func(_ *Plan, s *Step) { s.Dispatches[len(s.Dispatches)-1].Barrier = false }, "without a barrier between them"},
+		{"nobody samples", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[:len(s.Dispatches)-1] }, "after the last dispatch: reads sample/tokens"},
+		{"the tokens are another buffer", func(_ *Plan, s *Step) { s.Tokens = &Buffer{Name: "x"} }, "do not fit"},
 		{"two dispatches change places", func(_ *Plan, s *Step) { s.Dispatches[0], s.Dispatches[1] = s.Dispatches[1], s.Dispatches[0] }, ""},
 		{"a command buffer begins without a barrier", func(_ *Plan, s *Step) {
 			for i, d := range s.Dispatches {
@@ -202,14 +205,18 @@ func TestSame(t *testing.T) {
 }
 
 // TestCosts: what a step must move, counted by hand for the last product: its
-// weights, the row it reads, the logits it writes.
+// weights, the row it reads, the logits it writes. Sampling after it reads them
+// and writes a token.
 func TestCosts(t *testing.T) {
 	s := built(t, small).Step(lower.Decode)
 	costs, err := s.Costs(s.Symbols(100, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := costs[len(costs)-1]
+	if c := costs[len(costs)-1]; c.Read != 256*4 || c.Write != 4 || c.Weights+c.CacheRead+c.CacheWrite != 0 {
+		t.Errorf("sampling costs %+v", c)
+	}
+	c := costs[len(costs)-2]
 	if c.Weights != 256*128*2 || c.Read != 128*4 || c.Write != 256*4 || c.CacheRead+c.CacheWrite != 0 {
 		t.Errorf("the head costs %+v", c)
 	}

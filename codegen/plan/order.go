@@ -90,7 +90,7 @@ func (s *Step) place() {
 			}
 		}
 	}
-	for _, r := range s.Results {
+	for _, r := range s.outcome() {
 		r.Last = s.Dispatches[len(s.Dispatches)-1].Level
 	}
 	bySize := slices.Clone(s.Buffers)
@@ -111,6 +111,14 @@ func (s *Step) place() {
 		placed = slices.Insert(placed, at, b)
 		s.ArenaBytes = max(s.ArenaBytes, b.Offset+b.Size)
 	}
+}
+
+// outcome lists the buffers that are read after the last dispatch.
+func (s *Step) outcome() []*Buffer {
+	if s.Tokens == nil {
+		return s.Results
+	}
+	return append(slices.Clip(s.Results), s.Tokens)
 }
 
 // lowestFree finds the lowest offset at which b fits beside the buffers that

@@ -66,6 +66,10 @@ type Step struct {
 	// Limits are the largest values of the module's symbols.
 	Limits  map[string]int64
 	Results []*Buffer // of the module's results, in order
+	// Tokens has an i32 for each wanted row, picked from the first result as the
+	// step's parameters say; -1 where no logit is a number. The last dispatch
+	// writes it. It is nil where that result is no logits (lower.Logits).
+	Tokens *Buffer
 }
 
 // Buffer is a range of the arena: a value, or a region's scratch memory.

@@ -114,6 +114,9 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 	for i, k := range b.Plan.Kernels {
 		p.kernels[k] = i
 	}
+	if b.Plan.Step(lower.Decode).Tokens != nil {
+		doc.Regions = append(doc.Regions, regionDoc{Name: lower.SampleRegion, Kind: lower.SampleRegion, Group: lower.SampleRegion})
+	}
 	for i, r := range doc.Regions {
 		p.regions[r.Name] = i
 	}

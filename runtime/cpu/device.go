@@ -20,6 +20,7 @@ import (
 	"smelt/runtime/binding"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/profile"
+	"smelt/runtime/sampling"
 	"smelt/runtime/stepblock"
 )
 
@@ -52,6 +53,7 @@ type Device struct {
 	arena  []byte // of both kinds of steps, one at a time
 	steps  [2]*step
 	vocab  int
+	last   lastStep
 	mode   profile.Mode
 	probes *probes // nil until they are needed
 }
@@ -181,19 +183,34 @@ func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 }
 
 func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {
-	if err := d.slots.Check(s.plan, rows, wanted); err != nil {
+	if err := d.take(s, rows, wanted, nil); err != nil {
 		return nil, err
 	}
-	if err := s.run(rows, wanted); err != nil {
-		return nil, err
+	return s.logits(0, len(wanted)), nil
+}
+
+// take runs a step, which picks tokens if there are choices, and makes its rows
+// part of their slots.
+func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+	if err := d.slots.Check(s.plan, rows, wanted); err != nil {
+		return err
+	}
+	if err := s.run(rows, wanted, choices); err != nil {
+		return err
 	}
 	d.slots.Take()
-	out := s.arena[s.plan.Results[0].Offset:]
-	logits := make([]float32, d.vocab*len(wanted))
+	d.last = lastStep{s, len(wanted)}
+	return nil
+}
+
+// logits are those of n wanted rows from the first on.
+func (s *step) logits(first, n int) []float32 {
+	out := s.arena[s.plan.Results[0].Offset+4*int64(first)*int64(s.d.vocab):]
+	logits := make([]float32, s.d.vocab*n)
 	for i := range logits {
 		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
 	}
-	return logits, nil
+	return logits
 }
 
 // step is one kind of step, bound to addresses.
@@ -239,8 +256,8 @@ func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
 }
 
 // run executes the step's dispatches.
-func (s *step) run(rows []ir.Row, wanted []int) error {
-	if err := s.filler.Fill(s.block, rows, wanted); err != nil {
+func (s *step) run(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+	if err := s.filler.Fill(s.block, rows, wanted, choices); err != nil {
 		return err
 	}
 	if s.d.opts.Poison {

@@ -23,13 +23,11 @@ func philox4x32(counter [4]uint32, key [2]uint32) [4]uint32 {
 	return counter
 }
 
-// uniform is the random number in [0, 1) of one token. The layout is fixed, so
-// that every device draws the same: key = seed, counter = position then slot,
-// each low word first; output word 0 above word 1 make 64 bits, of which the
-// top 53 are the fraction. Words 2 and 3 are not used.
-func uniform(seed, slot, position uint64) float64 {
-	r := philox4x32(
-		[4]uint32{uint32(position), uint32(position >> 32), uint32(slot), uint32(slot >> 32)},
-		[2]uint32{uint32(seed), uint32(seed >> 32)})
-	return float64((uint64(r[0])<<32|uint64(r[1]))>>11) * 0x1p-53
+// random is the random number in [0, 1) of one token, times 2^32. The layout is
+// fixed: key = seed, counter = position then stream, each low word first; it is
+// output word 0.
+func random(seed, stream, position uint64) uint32 {
+	return philox4x32(
+		[4]uint32{uint32(position), uint32(position >> 32), uint32(stream), uint32(stream >> 32)},
+		[2]uint32{uint32(seed), uint32(seed >> 32)})[0]
 }

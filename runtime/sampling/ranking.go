@@ -9,10 +9,7 @@ type ranking struct {
 
 // before reports whether token a ranks before token b.
 func before(logits []float32, a, b int32) bool {
-	x, y := logits[a], logits[b]
-	if x != x || y != y {
-		return x == x || y != y && a < b
-	}
+	x, y := Key(logits[a]), Key(logits[b])
 	return x > y || x == y && a < b
 }
 
@@ -53,22 +50,19 @@ func (r ranking) lastOfTopK(k int) int32 {
 }
 
 // lastOfTopP returns the token at which the ranking's summed weights, up to
-// last, reach the share p of their total. The total is summed by id.
-func (r ranking) lastOfTopP(p float64, last int32, weights []float64) int32 {
+// last, reach the target, which is at most their total.
+func (r ranking) lastOfTopP(target uint64, last int32, weights []uint32) int32 {
 	better := func(a, b int32) bool { return before(r.logits, a, b) }
-	kept, total := r.heap[:0], 0.0
+	kept := r.heap[:0]
 	for id := range int32(len(r.logits)) {
 		if keeps(r.logits, id, last) {
 			kept = append(kept, id)
-			total += weights[id]
 		}
 	}
 	heapify(kept, better)
-	target, sum := p*total, 0.0
-	for {
+	for sum := uint64(0); ; {
 		next := kept[0]
-		sum += weights[next]
-		if sum >= target || len(kept) == 1 {
+		if sum += uint64(weights[next]); sum >= target {
 			return next
 		}
 		kept[0] = kept[len(kept)-1]

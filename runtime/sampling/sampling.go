@@ -1,15 +1,15 @@
 // Package sampling picks the next token from a row of logits, with the same
-// result on every machine: float64 arithmetic in a fixed order, an exponential
-// with fixed bits, and random numbers that depend only on seed, slot and
-// position.
+// result on every device: tokens rank by the bits of their logits, weights are
+// integers, and random numbers depend only on seed, stream and position. Sums of
+// integers have no rounding, so devices may add them up in any order.
+//
+// Sample is the definition; devices that sample get a Choice for each row.
 package sampling
 
 import (
 	"errors"
 	"fmt"
 	"math"
-
-	"smelt/ir/num"
 )
 
 // Params says how to pick. The filters apply in this order: Temperature,
@@ -49,51 +49,65 @@ func (p Params) Validate() error {
 // ErrNoLogits is returned when a row has no logit that is a number.
 var ErrNoLogits = errors.New("sampling: no logit is a number: the model's output is broken, or the row is empty")
 
-// Scratch is memory Sample reuses; it grows to the vocabulary once. The zero
+// Scratch is memory Pick reuses; it grows to the vocabulary once. The zero
 // value is ready. One Scratch serves one call at a time.
 type Scratch struct {
-	weights []float64
+	weights []uint32
 	heap    []int32
 }
 
 func (s *Scratch) resize(n int) {
 	if cap(s.weights) < n {
-		s.weights = make([]float64, n)
+		s.weights = make([]uint32, n)
 		s.heap = make([]int32, n)
 	}
 	s.weights, s.heap = s.weights[:n], s.heap[:n]
 }
 
 // Sample picks a token id from logits, one per id, for the token at position of
-// slot. Tokens rank by logit, then by lower id; +0 equals -0, and NaN is never
-// picked. If the largest logit is infinite, all tokens that have it are equally
-// probable and no others are.
-//
-// It fails with ErrNoLogits, or with Validate's error. With a Scratch that has
-// seen this vocabulary it allocates nothing; a nil one is allowed.
-func Sample(logits []float32, p Params, slot, position uint64, scratch *Scratch) (int32, error) {
+// a stream. It is Choice and Pick, and fails as Validate and Pick do.
+func Sample(logits []float32, p Params, stream, position uint64, scratch *Scratch) (int32, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
+	return p.Choice(stream, position).Pick(logits, scratch)
+}
+
+// Pick picks a token id from logits, one per id. Tokens rank by logit, then by
+// lower id; +0 equals -0, and NaN is never picked. If the largest logit is
+// infinite, all tokens that have it are equally probable and no others are. A
+// token is drawn at the fraction Random of the kept tokens' weights, walking ids
+// upwards.
+//
+// It fails with ErrNoLogits. With a Scratch that has seen this vocabulary it
+// allocates nothing; a nil one is allowed.
+func (c Choice) Pick(logits []float32, scratch *Scratch) (int32, error) {
 	best := argmax(logits)
 	if best < 0 {
 		return 0, ErrNoLogits
 	}
-	if p.Temperature == 0 {
+	if c.Inv == 0 {
 		return best, nil
 	}
 	if scratch == nil {
 		scratch = &Scratch{}
 	}
 	scratch.resize(len(logits))
-	r := ranking{logits, scratch.heap}
+	r, weights := ranking{logits, scratch.heap}, scratch.weights
 	// Every filter keeps a prefix of the ranking, so its last member says it all.
-	last := r.lastOfTopK(p.TopK)
-	weigh(scratch.weights, logits, last, logits[best], p.Temperature)
-	if p.TopP < 1 {
-		last = r.lastOfTopP(p.TopP, last, scratch.weights)
+	last := r.lastOfTopK(int(c.TopK))
+	total := uint64(0)
+	for id, x := range logits {
+		weights[id] = 0
+		if keeps(logits, int32(id), last) {
+			weights[id] = Weight(x, logits[best], c.Inv)
+			total += uint64(weights[id])
+		}
 	}
-	return draw(scratch.weights, logits, last, p.MinP, uniform(p.Seed, slot, position)), nil
+	if c.TopP > 0 {
+		last = r.lastOfTopP(portion(total, c.TopP), last, weights)
+	}
+	return c.draw(logits, weights, last), nil
 }
 
 // argmax returns the id of the largest logit, the lowest among equals, or -1 if
@@ -108,43 +122,20 @@ func argmax(logits []float32) int32 {
 	return best
 }
 
-// weigh sets each kept token's probability up to a common factor, 1 for the
-// best; the others get 0.
-func weigh(weights []float64, logits []float32, last int32, largest float32, temperature float64) {
-	for id, x := range logits {
-		switch {
-		case !keeps(logits, int32(id), last):
-			weights[id] = 0
-		case x == largest:
-			// Not through the exponential: the difference of two infinities is NaN.
-			weights[id] = 1
-		default:
-			weights[id] = num.Exp((float64(x) - float64(largest)) / temperature)
-		}
-	}
-}
-
-// draw picks the token at fraction u of the kept tokens' weights, walking ids
-// upwards.
-func draw(weights []float64, logits []float32, last int32, minP, u float64) int32 {
-	total := 0.0
+// draw picks the first id, walking upwards, at which the kept tokens' summed
+// weights exceed the fraction Random of their total.
+func (c Choice) draw(logits []float32, weights []uint32, last int32) int32 {
+	total := uint64(0)
 	for id, w := range weights {
-		if w < minP || !keeps(logits, int32(id), last) {
+		if w < c.MinP || !keeps(logits, int32(id), last) {
 			weights[id] = 0
-			continue
 		}
-		total += w
+		total += uint64(weights[id])
 	}
-	target, sum, picked := u*total, 0.0, int32(0)
-	for id, w := range weights {
-		if w == 0 {
-			continue
-		}
-		sum += w
-		picked = int32(id)
-		if sum > target {
-			break
+	target, sum, id := portion(total, c.Random), uint64(0), int32(0)
+	for ; ; id++ {
+		if sum += uint64(weights[id]); sum > target {
+			return id
 		}
 	}
-	return picked
 }

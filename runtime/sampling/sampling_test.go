@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -68,20 +69,57 @@ func naiveKept(logits []float32, p Params) map[int32]float64 {
 	return kept
 }
 
-// naivePick draws from kept by walking ids upwards.
-func naivePick(kept map[int32]float64, u float64) int32 {
-	var ids []int32
-	for id := range kept {
-		ids = append(ids, id)
+// naivePick is Pick the long way: sort, weigh, cut, walk, with big integers.
+func naivePick(logits []float32, c Choice) int32 {
+	type token struct {
+		id     int32
+		logit  float32
+		weight *big.Int
 	}
-	slices.Sort(ids)
-	sum := 0.0
-	for _, id := range ids {
-		if sum += kept[id]; sum > u {
-			return id
+	var list []token
+	for id, x := range logits {
+		if x == x {
+			list = append(list, token{int32(id), x, nil})
 		}
 	}
-	return ids[len(ids)-1]
+	sort.SliceStable(list, func(i, j int) bool { return list[i].logit > list[j].logit })
+	if c.TopK > 0 && int(c.TopK) < len(list) {
+		list = list[:c.TopK]
+	}
+	best, total := list[0].logit, new(big.Int)
+	for i := range list {
+		list[i].weight = big.NewInt(int64(Weight(list[i].logit, best, c.Inv)))
+		total.Add(total, list[i].weight)
+	}
+	share := func(total *big.Int, of uint32) *big.Int {
+		p := new(big.Int).Mul(total, big.NewInt(int64(of)))
+		return p.Rsh(p, 32)
+	}
+	if c.TopP > 0 {
+		target, sum := share(total, c.TopP), new(big.Int)
+		for i := range list {
+			if sum.Add(sum, list[i].weight).Cmp(target) >= 0 {
+				list = list[:i+1]
+				break
+			}
+		}
+	}
+	total.SetInt64(0)
+	var kept []token
+	for _, t := range list {
+		if t.weight.Cmp(big.NewInt(int64(c.MinP))) >= 0 {
+			kept = append(kept, t)
+			total.Add(total, t.weight)
+		}
+	}
+	sort.Slice(kept, func(i, j int) bool { return kept[i].id < kept[j].id })
+	target, sum := share(total, c.Random), new(big.Int)
+	for _, t := range kept {
+		if sum.Add(sum, t.weight).Cmp(target) > 0 {
+			return t.id
+		}
+	}
+	return -1
 }
 
 // randomRow makes logits with ties, infinities and NaN among them.
@@ -125,14 +163,13 @@ func TestSampleMatchesNaive(t *testing.T) {
 	var scratch Scratch
 	for round := range 3000 {
 		row, p := randomRow(rng), randomParams(rng)
-		kept := naiveKept(row, p)
 		for position := range uint64(8) {
 			got, err := Sample(row, p, uint64(round), position, &scratch)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := naivePick(kept, uniform(p.Seed, uint64(round), position)); got != want {
-				t.Fatalf("round %d position %d: got %d, want %d of %v\n%+v\n%v", round, position, got, want, kept, p, row)
+			if want := naivePick(row, p.Choice(uint64(round), position)); got != want {
+				t.Fatalf("round %d position %d: got %d, want %d\n%+v\n%v", round, position, got, want, p, row)
 			}
 		}
 	}
@@ -238,7 +275,8 @@ func TestSampleSets(t *testing.T) {
 		{"min-p cuts", []float32{0, -1}, Params{Temperature: 1, TopP: 1, MinP: 0.9}, []int32{0}},
 		{"top-k beyond the vocabulary", []float32{0, 0, nan}, Params{Temperature: 1, TopK: 99, TopP: 1}, []int32{0, 1}},
 		{"smallest temperature", []float32{0, -1, 0}, Params{Temperature: math.SmallestNonzeroFloat64, TopP: 1}, []int32{0, 2}},
-		{"largest temperature", []float32{-3e38, 3e38}, Params{Temperature: math.MaxFloat64, TopP: 1}, []int32{0, 1}},
+		{"largest temperature", []float32{-1e38, 1e38}, Params{Temperature: math.MaxFloat64, TopP: 1}, []int32{0, 1}},
+		{"a difference beyond float32 is infinite", []float32{-3e38, 3e38}, Params{Temperature: math.MaxFloat64, TopP: 1}, []int32{1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := map[int32]bool{}

@@ -36,7 +36,8 @@ type steps struct {
 
 	batch   []*request // of the decode step that runs
 	next    []session.Next
-	scratch sampling.Scratch
+	choices []sampling.Choice
+	picked  []int32
 }
 
 func (s *Scheduler) run() {
@@ -121,7 +122,13 @@ func (s *Scheduler) prefill() {
 	r := s.prompts[0]
 	s.prompts = slices.Delete(s.prompts, 0, 1)
 	n := min(s.opts.Chunk, len(r.rest))
-	err := r.seq.ExtendStep(r.rest[:n], n == len(r.rest))
+	var err error
+	token := int32(0)
+	if n < len(r.rest) {
+		err = r.seq.ExtendStep(r.rest[:n], false)
+	} else {
+		token, err = r.seq.ExtendSample(r.rest, r.choice(r.seq.Len()+n))
+	}
 	if err != nil {
 		s.release(r, "", fmt.Errorf("prompt, tokens %d to %d of %d: %w", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt), err))
 	} else {
@@ -129,7 +136,7 @@ func (s *Scheduler) prefill() {
 		if r.rest = r.rest[n:]; len(r.rest) > 0 {
 			s.prompts = append(s.prompts, r)
 		} else {
-			s.choose(r)
+			s.goOn(r, token)
 		}
 	}
 	// Steps until the slowest text has its turns, n of them sharing the rows.
@@ -144,20 +151,22 @@ func (s *Scheduler) prefill() {
 // it go on.
 func (s *Scheduler) decode() {
 	n := min(s.opts.Rows, len(s.texts))
-	s.batch, s.next = append(s.batch[:0], s.texts[:n]...), s.next[:0]
+	s.batch, s.next, s.choices = append(s.batch[:0], s.texts[:n]...), s.next[:0], s.choices[:0]
 	s.texts = slices.Delete(s.texts, 0, n)
 	for _, r := range s.batch {
 		s.next = append(s.next, session.Next{Sequence: r.seq, Token: r.token})
+		s.choices = append(s.choices, r.choice(r.seq.Len()+1))
 	}
-	err := s.sess.Decode(s.next)
+	s.picked = slices.Grow(s.picked[:0], n)[:n]
+	err := s.sess.Sample(s.next, s.choices, s.picked)
 	if err == nil {
 		s.count(n)
 	}
-	for _, r := range s.batch {
+	for i, r := range s.batch {
 		if err != nil {
 			s.release(r, "", fmt.Errorf("position %d, in a step of %d rows: %w", r.seq.Len(), n, err))
 		} else {
-			s.choose(r)
+			s.goOn(r, s.picked[i])
 		}
 	}
 	// What has ended must not stay in memory until the lists fill up again.
@@ -166,18 +175,20 @@ func (s *Scheduler) decode() {
 	s.owed--
 }
 
-// choose picks the token after the newest logits, and puts the request at the
-// end of texts or ends it. The rules are those of session.Sequence.Generate.
-func (s *Scheduler) choose(r *request) {
+// choice says how the token at a position is picked.
+func (r *request) choice(position int) sampling.Choice {
+	return r.Sampling.Choice(r.Stream, uint64(position))
+}
+
+// goOn takes the token picked after the newest one and puts the request at the
+// end of texts, or ends it. The rules are those of session.Sequence.Generate.
+func (s *Scheduler) goOn(r *request, token int32) {
 	length := r.seq.Len()
-	if length >= s.size.Context {
-		s.release(r, session.StopContext, nil)
-		return
-	}
-	token, err := sampling.Sample(r.seq.Logits(), r.Sampling, r.Stream, uint64(length), &s.scratch)
 	switch {
-	case err != nil:
-		s.release(r, "", fmt.Errorf("position %d: %w", length, err))
+	case length >= s.size.Context:
+		s.release(r, session.StopContext, nil)
+	case token < 0:
+		s.release(r, "", fmt.Errorf("position %d: %w", length, sampling.ErrNoLogits))
 	case slices.Contains(r.Stop, token):
 		s.release(r, session.StopToken, nil)
 	case r.gen.add(token) == r.MaxTokens: // the last token's logits are not needed

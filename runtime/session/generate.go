@@ -37,7 +37,8 @@ const (
 // one token. It returns how many it emitted and why it ended; cancelling ctx
 // is not an error. The random numbers depend on seed, slot and position. After
 // StopLength the last token emitted is not part of the sequence: extend it by
-// that token to go on.
+// that token to go on. A device that is a Sampler picks the tokens;
+// the sequence has Logits at the end unless Emit had other sequences go on.
 func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reason StopReason, err error) {
 	if q.logits == nil {
 		return 0, "", errors.New("session: nothing to go on from; extend the sequence by at least one token first")
@@ -45,7 +46,14 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 	if err := o.Sampling.Validate(); err != nil {
 		return 0, "", err
 	}
-	var scratch sampling.Scratch
+	// A later call may choose otherwise, so the sequence ends with logits.
+	defer func() {
+		if e := q.fetchLogits(); err == nil {
+			err = e
+		}
+	}()
+	next, choices, picked := []Next{{q, 0}}, make([]sampling.Choice, 1), make([]int32, 1)
+	picked[0] = q.s.pick(q.logits, o.Sampling.Choice(uint64(q.slot), uint64(q.length)))
 	for ; ; n++ {
 		if ctx.Err() != nil {
 			return n, StopCancelled, nil
@@ -53,9 +61,9 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		if q.length >= q.s.opts.Context {
 			return n, StopContext, nil
 		}
-		token, err := sampling.Sample(q.logits, o.Sampling, uint64(q.slot), uint64(q.length), &scratch)
-		if err != nil {
-			return n, "", fmt.Errorf("position %d: %w", q.length, err)
+		token := picked[0]
+		if token < 0 {
+			return n, "", fmt.Errorf("position %d: %w", q.length, sampling.ErrNoLogits)
 		}
 		if slices.Contains(o.Stop, token) {
 			return n, StopToken, nil
@@ -68,7 +76,8 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		if n+1 == o.MaxTokens { // the last token's logits are not needed
 			return n + 1, StopLength, nil
 		}
-		if err := q.s.Decode([]Next{{q, token}}); err != nil {
+		next[0].Token, choices[0] = token, o.Sampling.Choice(uint64(q.slot), uint64(q.length+1))
+		if err := q.s.Sample(next, choices, picked); err != nil {
 			return n + 1, "", err
 		}
 	}

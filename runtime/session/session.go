@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"smelt/ir"
+	"smelt/runtime/sampling"
 )
 
 // Device runs steps. Calls come from one goroutine at a time.
@@ -28,6 +29,22 @@ type Device interface {
 	Reset(slot int32)
 }
 
+// Sampler is a Device that picks tokens itself, so that nothing but their ids
+// leaves a step. The choices are those of package sampling, one for each wanted
+// row, and the tokens exactly what sampling.Choice.Pick makes of the row's
+// logits; -1 where no logit is a number. They are written to tokens, which has as
+// many elements as wanted. A step allocates nothing. On an error no slot changes.
+type Sampler interface {
+	Device
+	// SamplePrefill is Prefill with tokens in the place of logits.
+	SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error
+	// SampleDecode is Decode with tokens in the place of logits.
+	SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error
+	// LastLogits are those of the i-th wanted row of the last step, of whatever
+	// kind; the slice is the caller's.
+	LastLogits(i int) ([]float32, error)
+}
+
 // Options sizes a session.
 type Options struct {
 	Slots   int // sequences at once; 0 means 1
@@ -41,9 +58,15 @@ const defaultChunk = 128
 
 // Session owns a device's slots. It is not safe for concurrent use.
 type Session struct {
-	dev  Device
-	opts Options
-	free []int32 // slots, the next one last
+	dev     Device
+	sampler Sampler // dev, if it is one; else nil
+	opts    Options
+	free    []int32 // slots, the next one last
+	scratch sampling.Scratch
+
+	rows   []ir.Row // of a step, made once
+	wanted []int
+	steps  uint64 // that the device ran
 }
 
 // New prepares a session.
@@ -61,6 +84,7 @@ func New(dev Device, opts Options) (*Session, error) {
 		return nil, fmt.Errorf("session: context %d and slots %d must be at most %d: positions and slots are 32-bit numbers", opts.Context, opts.Slots, math.MaxInt32)
 	}
 	s := &Session{dev: dev, opts: opts}
+	s.sampler, _ = dev.(Sampler)
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
 	}
@@ -73,6 +97,7 @@ type Sequence struct {
 	slot   int32
 	length int
 	logits []float32 // of the newest token; nil where Logits says so
+	alone  uint64    // the step that sampled for this sequence alone, if that was its last
 }
 
 // Open starts an empty sequence. It fails when all slots are taken.
@@ -102,8 +127,8 @@ func (q *Sequence) Close() {
 func (q *Sequence) Len() int { return q.length }
 
 // Logits are the newest token's, for the one to come; nil before the first
-// token and after an Extend that ended early. They are valid until the
-// sequence gets its next token.
+// token, after an Extend that ended early and after steps that sampled. They are
+// valid until the sequence gets its next token.
 func (q *Sequence) Logits() []float32 { return q.logits }
 
 // ContextError says that a sequence would become too long.
@@ -140,13 +165,6 @@ func (q *Sequence) Extend(ctx context.Context, tokens []int32, progress func(don
 	return nil
 }
 
-func (q *Sequence) rows(rows []ir.Row, tokens []int32) []ir.Row {
-	for i, t := range tokens {
-		rows = append(rows, ir.Row{Token: t, Position: int32(q.length + i), Slot: q.slot})
-	}
-	return rows
-}
-
 // Next is a sequence and the token it gets.
 type Next struct {
 	Sequence *Sequence
@@ -157,7 +175,25 @@ type Next struct {
 // empty or has a sequence twice or one that is closed, and with a
 // *ContextError. On an error none changes.
 func (s *Session) Decode(next []Next) error {
-	rows, wanted := make([]ir.Row, 0, len(next)), make([]int, len(next))
+	if err := s.decodeRows(next); err != nil {
+		return err
+	}
+	logits, err := s.dev.Decode(s.rows, s.wanted)
+	if err != nil {
+		return err
+	}
+	s.steps++
+	v := s.dev.Vocab()
+	for i, n := range next {
+		n.Sequence.length++
+		n.Sequence.logits = logits[i*v : (i+1)*v : (i+1)*v]
+	}
+	return nil
+}
+
+// decodeRows makes the rows of a decode step, all of them wanted.
+func (s *Session) decodeRows(next []Next) error {
+	s.rows, s.wanted = s.rows[:0], s.wanted[:0]
 	for i, n := range next {
 		if n.Sequence.s != s || slices.ContainsFunc(next[:i], func(o Next) bool { return o.Sequence == n.Sequence }) {
 			return fmt.Errorf("session: sequence %d of %d is closed, of another session or given twice", i+1, len(next))
@@ -165,17 +201,8 @@ func (s *Session) Decode(next []Next) error {
 		if n.Sequence.length+1 > s.opts.Context {
 			return &ContextError{n.Sequence.length, 1, s.opts.Context}
 		}
-		rows = n.Sequence.rows(rows, []int32{n.Token})
-		wanted[i] = i
-	}
-	logits, err := s.dev.Decode(rows, wanted)
-	if err != nil {
-		return err
-	}
-	v := s.dev.Vocab()
-	for i, n := range next {
-		n.Sequence.length++
-		n.Sequence.logits = logits[i*v : (i+1)*v : (i+1)*v]
+		s.rows = append(s.rows, ir.Row{Token: n.Token, Position: int32(n.Sequence.length), Slot: n.Sequence.slot})
+		s.wanted = append(s.wanted, i)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package session
 
-import "fmt"
+import (
+	"fmt"
+
+	"smelt/ir"
+)
 
 // Options are the session's, with the defaults filled in.
 func (s *Session) Options() Options { return s.opts }
@@ -10,27 +14,41 @@ func (s *Session) Options() Options { return s.opts }
 // token has logits only where last is set. On an error, which is a
 // *ContextError if the sequence would become too long, nothing changes.
 func (q *Sequence) ExtendStep(tokens []int32, last bool) error {
-	if q.s == nil {
-		return errClosed
+	if err := q.extendRows(tokens, last); err != nil {
+		return err
 	}
-	if len(tokens) < 1 || len(tokens) > q.s.opts.Chunk {
-		return fmt.Errorf("session: a step of %d tokens, expected 1 to %d", len(tokens), q.s.opts.Chunk)
-	}
-	if len(tokens) > q.s.opts.Context-q.length {
-		return &ContextError{q.length, len(tokens), q.s.opts.Context}
-	}
-	var wanted []int
-	if last {
-		wanted = []int{len(tokens) - 1}
-	}
-	logits, err := q.s.dev.Prefill(q.rows(nil, tokens), wanted)
+	logits, err := q.s.dev.Prefill(q.s.rows, q.s.wanted)
 	if err != nil {
 		return err
 	}
+	q.s.steps++
 	q.length += len(tokens)
 	q.logits = nil
 	if last {
 		q.logits = logits
+	}
+	return nil
+}
+
+// extendRows makes the rows of a step with a part of a prompt, the last of them
+// wanted or none.
+func (q *Sequence) extendRows(tokens []int32, last bool) error {
+	s := q.s
+	if s == nil {
+		return errClosed
+	}
+	if len(tokens) < 1 || len(tokens) > s.opts.Chunk {
+		return fmt.Errorf("session: a step of %d tokens, expected 1 to %d", len(tokens), s.opts.Chunk)
+	}
+	if len(tokens) > s.opts.Context-q.length {
+		return &ContextError{q.length, len(tokens), s.opts.Context}
+	}
+	s.rows, s.wanted = s.rows[:0], s.wanted[:0]
+	for i, t := range tokens {
+		s.rows = append(s.rows, ir.Row{Token: t, Position: int32(q.length + i), Slot: q.slot})
+	}
+	if last {
+		s.wanted = append(s.wanted, len(tokens)-1)
 	}
 	return nil
 }

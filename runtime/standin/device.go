@@ -21,6 +21,7 @@ import (
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
+	"smelt/runtime/sampling"
 	"smelt/runtime/stepblock"
 )
 
@@ -53,6 +54,7 @@ type Device struct {
 	next   map[int32]int32
 	vocab  int
 	seed   uint64
+	last   lastStep
 }
 
 // poisonByte makes NaNs, and -1 of integers.
@@ -165,17 +167,26 @@ func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 }
 
 func (d *Device) run(s *stepRunner, rows []ir.Row, wanted []int) ([]float32, error) {
-	if err := d.check(s, rows, wanted); err != nil {
+	if err := d.take(s, rows, wanted, nil); err != nil {
 		return nil, err
 	}
-	logits, err := s.run(rows, wanted)
-	if err != nil {
-		return nil, err
+	return s.logits(0, len(wanted))
+}
+
+// take runs a step, which picks tokens if there are choices, and makes its rows
+// part of their slots.
+func (d *Device) take(s *stepRunner, rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+	if err := d.check(s, rows, wanted); err != nil {
+		return err
+	}
+	if err := s.run(rows, wanted, choices); err != nil {
+		return err
 	}
 	for _, r := range rows {
 		d.next[r.Slot] = r.Position + 1
 	}
-	return logits, nil
+	d.last = lastStep{s, len(wanted)}
+	return nil
 }
 
 // check refuses what the plan has no room for, and rows that do not follow.
@@ -302,14 +313,14 @@ func (d *Device) place(p storage.Piece, r encoding.Role) standin.Addr {
 	return d.files[e.File] + standin.Addr(e.Offset)
 }
 
-// run executes the step's dispatches in order and returns the wanted logits.
-func (r *stepRunner) run(rows []ir.Row, wanted []int) ([]float32, error) {
+// run executes the step's dispatches in order.
+func (r *stepRunner) run(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
 	d := r.d
-	if err := r.filler.Fill(r.block, rows, wanted); err != nil {
-		return nil, err
+	if err := r.filler.Fill(r.block, rows, wanted, choices); err != nil {
+		return err
 	}
 	if err := d.host.Write(r.blockAt, r.block); err != nil {
-		return nil, err
+		return err
 	}
 	if d.opts.Poison {
 		poison := make([]byte, r.plan.ArenaBytes)
@@ -317,19 +328,25 @@ func (r *stepRunner) run(rows []ir.Row, wanted []int) ([]float32, error) {
 			poison[i] = poisonByte
 		}
 		if err := d.host.Write(r.arena, poison); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for i, x := range r.plan.Dispatches {
 		if err := r.dispatch(i, x); err != nil {
-			return nil, fmt.Errorf("dispatch %d, kernel %s of region @%s: %w", i, x.Kernel.Name, x.Region, err)
+			return fmt.Errorf("dispatch %d, kernel %s of region @%s: %w", i, x.Kernel.Name, x.Region, err)
 		}
 	}
-	out, err := d.host.Read(r.arena+standin.Addr(r.plan.Results[0].Offset), 4*d.vocab*len(wanted))
+	return nil
+}
+
+// logits are those of n wanted rows from the first on.
+func (r *stepRunner) logits(first, n int) ([]float32, error) {
+	vocab := r.d.vocab
+	out, err := r.d.host.Read(r.arena+standin.Addr(r.plan.Results[0].Offset+int64(4*vocab*first)), 4*vocab*n)
 	if err != nil {
 		return nil, err
 	}
-	logits := make([]float32, d.vocab*len(wanted))
+	logits := make([]float32, vocab*n)
 	for i := range logits {
 		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
 	}

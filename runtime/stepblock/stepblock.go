@@ -5,12 +5,14 @@ package stepblock
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
 	"smelt/codegen/lower"
 	"smelt/ir"
 	"smelt/ir/num"
+	"smelt/runtime/sampling"
 )
 
 // Filler writes blocks of one layout. It allocates nothing after New.
@@ -45,14 +47,18 @@ func New(s *lower.Step) *Filler {
 func (f *Filler) Bytes() int { return f.step.Layout.Bytes() }
 
 // Fill writes the parameters of a step over rows, of which the wanted ones'
-// results are asked for, to block, which has Bytes bytes. Elements of arrays
-// beyond the rows are left as they are.
-func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int) error {
+// results are asked for, to block, which has Bytes bytes. Tokens are picked by
+// choices, one for each wanted row; nil if only results are asked for. Elements
+// of arrays beyond the rows are left as they are.
+func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampling.Choice) error {
 	if len(block) != f.Bytes() {
 		return fmt.Errorf("the step block has %d bytes, expected %d", len(block), f.Bytes())
 	}
 	if len(rows) < 1 || len(rows) > f.step.MaxRows || len(wanted) > f.step.MaxRows {
 		return fmt.Errorf("a step of %d rows, %d of them wanted; expected 1 to %d", len(rows), len(wanted), f.step.MaxRows)
+	}
+	if err := f.choose(block, len(wanted), choices); err != nil {
+		return err
 	}
 	for i, r := range rows {
 		f.putInt(block, "token", i, r.Token)
@@ -82,6 +88,32 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int) error {
 	return nil
 }
 
+// choose writes how tokens are picked, or that they are not.
+func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) error {
+	if choices != nil && len(choices) != wanted {
+		return fmt.Errorf("choices for %d tokens, of %d wanted rows", len(choices), wanted)
+	}
+	if f.step.Layout.Field(lower.SampleInv) == nil {
+		if choices != nil {
+			return errors.New("the bundle's module returns no logits to pick tokens from")
+		}
+		return nil
+	}
+	if choices == nil {
+		for i := range wanted {
+			f.putFloat(block, lower.SampleInv, i, -1)
+		}
+	}
+	for i, c := range choices {
+		f.putFloat(block, lower.SampleInv, i, c.Inv)
+		f.putInt(block, lower.SampleTopK, i, c.TopK)
+		f.putInt(block, lower.SampleTopP, i, int32(c.TopP))
+		f.putInt(block, lower.SampleMinP, i, int32(c.MinP))
+		f.putInt(block, lower.SampleRandom, i, int32(c.Random))
+	}
+	return nil
+}
+
 // Symbol is a symbol's value in the block that was filled last; grids are
 // formulas over them. It is an ir.Env.
 func (f *Filler) Symbol(name string) (int64, bool) {
@@ -91,6 +123,10 @@ func (f *Filler) Symbol(name string) (int64, bool) {
 
 func (f *Filler) putInt(block []byte, field string, i int, v int32) {
 	binary.LittleEndian.PutUint32(block[f.offsets[field]+4*i:], uint32(v))
+}
+
+func (f *Filler) putFloat(block []byte, field string, i int, v float32) {
+	binary.LittleEndian.PutUint32(block[f.offsets[field]+4*i:], math.Float32bits(v))
 }
 
 func (f *Filler) symbol(s ir.Symbol, rows []ir.Row, wanted []int) int32 {

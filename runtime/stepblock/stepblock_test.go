@@ -8,6 +8,7 @@ import (
 	"smelt/codegen/lower"
 	"smelt/ir"
 	"smelt/ir/text"
+	"smelt/runtime/sampling"
 )
 
 const module = `module @m
@@ -40,7 +41,7 @@ func TestFill(t *testing.T) {
 	f := New(s)
 	block := make([]byte, f.Bytes())
 	rows := []ir.Row{{Token: 5, Position: 1_000_003, Slot: 2}, {Token: 6, Position: 1_000_004, Slot: 2}, {Token: 7, Position: 7, Slot: 0}}
-	if err := f.Fill(block, rows, []int{2, 0}); err != nil {
+	if err := f.Fill(block, rows, []int{2, 0}, nil); err != nil {
 		t.Fatal(err)
 	}
 	word := func(field string, i int) uint32 {
@@ -84,6 +85,49 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// TestFillChoices: how tokens are picked, by wanted row; without choices that
+// they are not, whatever the block had before.
+func TestFillChoices(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := lower.NewStep(m, 3)
+	f := New(s)
+	block := make([]byte, f.Bytes())
+	rows, wanted := []ir.Row{{}, {Position: 1}}, []int{1, 0}
+	word := func(field string, i int) uint32 {
+		return binary.LittleEndian.Uint32(block[s.Layout.Offset(field)+4*i:])
+	}
+	choices := []sampling.Choice{{Inv: 2, TopK: 3, TopP: 1 << 31, MinP: 5, Random: 0xfffffff0}, {}}
+	if err := f.Fill(block, rows, wanted, choices); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string][2]uint32{
+		lower.SampleInv: {math.Float32bits(2), 0}, lower.SampleTopK: {3, 0}, lower.SampleTopP: {1 << 31, 0}, lower.SampleMinP: {5, 0}, lower.SampleRandom: {0xfffffff0, 0},
+	} {
+		if got := [2]uint32{word(field, 0), word(field, 1)}; got != want {
+			t.Errorf("%s is %v, expected %v", field, got, want)
+		}
+	}
+	if err := f.Fill(block, rows, wanted, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range wanted {
+		if inv := math.Float32frombits(word(lower.SampleInv, i)); !(inv < 0) {
+			t.Errorf("row %d is sampled with %v, though nobody asked", i, inv)
+		}
+	}
+	if err := f.Fill(block, rows, wanted, choices[:1]); err == nil {
+		t.Error("one choice for two rows was accepted")
+	}
+	m.Results = m.Results[1:]
+	f = New(lower.NewStep(m, 3))
+	if err := f.Fill(make([]byte, f.Bytes()), rows, wanted, choices); err == nil {
+		t.Error("choices were accepted where there are no logits")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	m, err := text.Parse("module", module)
 	if err != nil {
@@ -93,10 +137,10 @@ func TestRefusals(t *testing.T) {
 	block := make([]byte, f.Bytes())
 	row := ir.Row{}
 	for name, err := range map[string]error{
-		"short block":        f.Fill(block[1:], []ir.Row{row}, nil),
-		"no rows":            f.Fill(block, nil, nil),
-		"too many rows":      f.Fill(block, []ir.Row{row, row, row}, nil),
-		"too many asked for": f.Fill(block, []ir.Row{row}, []int{0, 0, 0}),
+		"short block":        f.Fill(block[1:], []ir.Row{row}, nil, nil),
+		"no rows":            f.Fill(block, nil, nil, nil),
+		"too many rows":      f.Fill(block, []ir.Row{row, row, row}, nil, nil),
+		"too many asked for": f.Fill(block, []ir.Row{row}, []int{0, 0, 0}, nil),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -112,10 +156,10 @@ func TestFillAllocates(t *testing.T) {
 	}
 	f := New(lower.NewStep(m, 2))
 	block, rows, wanted := make([]byte, f.Bytes()), []ir.Row{{Position: 3}}, []int{0}
-	if err := f.Fill(block, rows, wanted); err != nil {
+	if err := f.Fill(block, rows, wanted, nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(100, func() { f.Fill(block, rows, wanted) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { f.Fill(block, rows, wanted, nil) }); n > 0 {
 		t.Errorf("%v allocations a step", n)
 	}
 }
