@@ -1,6 +1,7 @@
 package llvm
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/llir/llvm/ir"
@@ -187,41 +188,114 @@ func (f *function) join(t kernel.Type, parts []value.Value) value.Value {
 	return f.shuffle(v, from)
 }
 
-// loadSideBySide loads a vector whose elements are loads of neighbours.
+// loadSideBySide loads a vector whose elements are loads of neighbours, or the
+// same of each of these: a bfloat16's bits moved up, say. The loads become one.
 func (f *function) loadSideBySide(e *kernel.Expr) (operand, bool) {
-	first := e.Args[0]
-	if f.mask != nil || first.Op != kernel.OpLoad {
+	if f.mask.changes() {
 		return operand{}, false
 	}
-	var start *index
-	for n, a := range e.Args {
-		if a.Op != kernel.OpLoad || a.Name != first.Name || a.Space != first.Space || first.Type.Lanes != 1 {
-			return operand{}, false
+	whole := f.together(e.Args)
+	if whole == nil {
+		return operand{}, false
+	}
+	return f.eval(whole), true
+}
+
+// together is expressions that are computed alike from neighbours in memory as
+// one of vectors; nil if they are not.
+func (f *function) together(es []*kernel.Expr) *kernel.Expr {
+	first := es[0]
+	t := kernel.Vec(first.Type.Scalar, len(es))
+	inner := make([]*kernel.Expr, len(es))
+	for n, e := range es {
+		if e.Op != first.Op || e.Type != first.Type || first.Type.Lanes != 1 {
+			return nil
 		}
-		i := f.eval(a.Args[0]).index
+		if n > 0 && len(e.Args) == 2 && !sameConstant(e.Args[1], first.Args[1]) {
+			return nil
+		}
+		if len(e.Args) > 0 {
+			inner[n] = e.Args[0]
+		}
+	}
+	switch first.Op {
+	case kernel.OpLoad:
+		return f.neighbours(es, t)
+	case kernel.OpConvert, kernel.OpBitcast:
+		if x := f.together(inner); x != nil {
+			return &kernel.Expr{Op: first.Op, Type: t, Args: []*kernel.Expr{x}}
+		}
+	case kernel.OpShl, kernel.OpShr, kernel.OpAnd:
+		if x := f.together(inner); x != nil {
+			return &kernel.Expr{Op: first.Op, Type: t, Args: []*kernel.Expr{x, splat(first.Args[1], len(es))}}
+		}
+	}
+	return nil
+}
+
+func sameConstant(a, b *kernel.Expr) bool {
+	return a.Op == kernel.OpConst && b.Op == kernel.OpConst && a.Int == b.Int && a.Type == b.Type
+}
+
+func splat(e *kernel.Expr, n int) *kernel.Expr {
+	return kernel.Vector(slices.Repeat([]*kernel.Expr{e}, n)...)
+}
+
+// working is the lanes from the first to the last at work.
+func (f *function) working() (from, end int) {
+	if f.mask == nil {
+		return 0, f.width
+	}
+	for from = 0; !f.mask.lanes[from]; from++ {
+	}
+	for end = f.width; !f.mask.lanes[end-1]; end-- {
+	}
+	return from, end
+}
+
+// neighbours loads neighbours at once, and names them.
+func (f *function) neighbours(loads []*kernel.Expr, t kernel.Type) *kernel.Expr {
+	var start *index
+	for n, e := range loads {
+		if e.Name != loads[0].Name || e.Space != loads[0].Space {
+			return nil
+		}
+		i := f.eval(e.Args[0]).index
 		if i == nil {
-			return operand{}, false
+			return nil
 		}
 		if n == 0 {
 			start = i
 		}
 		shifted := each(start.offsets, func(x int64) int64 { return x + int64(n) })
 		if i.base != start.base || !slices.Equal(i.offsets, shifted) {
-			return operand{}, false
+			return nil
 		}
 	}
-	p := place{first.Space, first.Name}
-	t := f.elemOf(p)
+	p := place{loads[0].Space, loads[0].Name}
+	elem := f.elemOf(p)
+	name := fmt.Sprintf("neighbours %d", len(f.locals)) // no name in a kernel
 	if len(start.offsets) == 1 {
-		return operand{typ: e.Type, scalar: f.loadOne(t, p, start, oneLane(e.Type))}, true
+		f.locals[name] = operand{typ: t, scalar: f.loadOne(elem, p, start, oneLane(t))}
+		return &kernel.Expr{Op: kernel.OpLocal, Type: t, Name: name}
 	}
-	for l, n := range start.offsets {
-		if n != start.offsets[0]+int64(l*len(e.Args)) {
-			return operand{}, false
+	from, end := f.working()
+	for l := from; l < end; l++ {
+		if start.offsets[l] != start.offsets[from]+int64((l-from)*len(loads)) || f.mask != nil && !f.mask.lanes[l] {
+			return nil
 		}
 	}
-	as := f.allLanes(e.Type)
-	return vectorOperand(e.Type, f.loadAligned(as, f.address(p, t, start.base, start.offsets[0], as), t)), true
+	as := types.NewVector(uint64((end-from)*len(loads)), scalarType(elem.Scalar))
+	v := f.loadAligned(as, f.address(p, elem, start.base, start.offsets[from], as), elem)
+	if end-from < f.width {
+		places := make([]int, f.width*len(loads)) // whatever is in lanes that are not at work
+		for i := range (end - from) * len(loads) {
+			places[from*len(loads)+i] = i
+		}
+		v = f.shuffle(v, places)
+	}
+	f.locals[name] = vectorOperand(t, v)
+	return &kernel.Expr{Op: kernel.OpLocal, Type: t, Name: name}
 }
 
 // The last three arguments of llvm.prefetch (LLVM Language Reference): to read,

@@ -139,8 +139,7 @@ func (u *attendUnit) dot(x, y laneVector) *kernel.Expr {
 	for j := 1; j < len(x); j++ {
 		sum = x[j].Fma(y[j].Expr, sum)
 	}
-	s := lanesOf(u.Let("products", sum))
-	return s[0].Add(s[1]).Add(s[2].Add(s[3])).SimdSum()
+	return u.sumOfChunks(u.Let("products", sum))
 }
 
 // goThroughKeys takes the window's rows, then the entries, of the split.

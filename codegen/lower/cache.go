@@ -238,10 +238,9 @@ func (b tokenBlock) pool(chunk *kernel.Expr) *kernel.Expr {
 // read is a chunk of a token's row. With overlap the block's own tokens give
 // the second half of their channels, those before it the first.
 func (b tokenBlock) read(rows *cacheRows, token, chunk *kernel.Expr) *kernel.Expr {
-	u, channel := b.e.u, chunk.Mul(i32(4))
 	if b.e.Pool.Overlap {
 		own := token.Ge(b.after.Sub(i32(b.e.Pool.Ratio)))
-		channel = u.Let("channel", channel.Add(own.Select(i32(b.e.Width), i32(0))))
+		chunk = b.e.u.Let("chunk", chunk.Add(own.Select(i32(b.e.Width/4), i32(0))))
 	}
-	return rows.load(rows.row(b.slot, token), channel)
+	return rows.load(rows.row(b.slot, token), chunk.Mul(i32(4)))
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/passes/fusion"
 )
@@ -25,7 +26,7 @@ func (u *unit) router(e *fusion.Experts) *router {
 	r := &router{unit: u, e: e, logits: u.activation("logits", e.Logits, kernel.Read)}
 	switch {
 	case e.Table != "":
-		r.table = u.integers("experts_of", e.Table)
+		r.table = u.integers("experts_of", e.Table, e.Logits.Type.Shape[0])
 	case e.Bias != "":
 		b := u.vector("bias", e.Bias)
 		r.bias = &b
@@ -42,8 +43,8 @@ func (u *unit) router(e *fusion.Experts) *router {
 }
 
 // integers reads a parameter of integers, row-major, as i32: the low four
-// bytes of each.
-func (u *unit) integers(name, param string) func(i *kernel.Expr) *kernel.Expr {
+// bytes of each. A step needs so many of its rows.
+func (u *unit) integers(name, param string, rows ir.Expr) func(i *kernel.Expr) *kernel.Expr {
 	zero := func(*kernel.Expr) *kernel.Expr { return i32(0) }
 	p, err := u.in.Params.Get(param)
 	if err != nil {
@@ -57,6 +58,7 @@ func (u *unit) integers(name, param string) func(i *kernel.Expr) *kernel.Expr {
 	}
 	first := p.Pieces[0].StoredFirst * p.Cols
 	plane := u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U8))
+	u.touched(rows.Mul(ir.Const(int64(size * p.Cols))))
 	return func(i *kernel.Expr) *kernel.Expr {
 		var bits *kernel.Expr
 		at := i.Add(i32(first)).Mul(i32(size))

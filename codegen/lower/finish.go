@@ -121,8 +121,7 @@ func (u *unit) normVector(v laneVector, width int, n *fusion.Norm) {
 	for _, x := range v[1:] {
 		squares = x.Fma(x.Expr, squares)
 	}
-	s := lanesOf(u.Let("squares", squares))
-	mean := s[0].Add(s[1]).Add(s[2].Add(s[3])).SimdSum().Div(f32(float64(width)))
+	mean := u.sumOfChunks(u.Let("squares", squares)).Div(f32(float64(width)))
 	rms := u.Let("rms", mean.Add(f32(n.Eps)).Sqrt())
 	var weight vector
 	if n.Weight != "" {
@@ -139,6 +138,21 @@ func (u *unit) normVector(v laneVector, width int, n *fusion.Norm) {
 		}
 		v[j].Set(x)
 	})
+}
+
+// sumOfChunks adds up the four elements of every lane. Vector registers fold lanes
+// onto each other with all their elements; elsewhere a lane adds its own first,
+// since a sum over the lanes is what costs there.
+func (u *unit) sumOfChunks(v *kernel.Expr) *kernel.Expr {
+	if u.in.Target.Vector > 0 {
+		v = u.Let("folded", v.SimdSum())
+	}
+	s := lanesOf(v)
+	sum := s[0].Add(s[1]).Add(s[2].Add(s[3]))
+	if u.in.Target.Vector > 0 {
+		return sum
+	}
+	return sum.SimdSum()
 }
 
 // rotateVector is the rotary embedding of the vector's last elements.

@@ -78,6 +78,11 @@ type mixing struct {
 
 func (x *mixing) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }
 
+// takenBytes is the size of the rows that a mix takes of a value with more.
+func (x *mixing) takenBytes() ir.Expr {
+	return ir.Sym(x.rows).Mul(ir.Const(int64(4 * x.m.Streams * x.m.Width)))
+}
+
 // logitCount is the length of z.
 func (x *mixing) logitCount() int {
 	if x.m.Next.Head {

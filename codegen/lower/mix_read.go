@@ -47,6 +47,7 @@ func (r *mixRead) bind() {
 	r.shareIn = r.scratch("z_shares", r.shares, kernel.F32, kernel.Read)
 	if t := m.Source.Take; t != nil {
 		r.streams, r.wanted = r.activation4("streams", t.Streams, kernel.Read), true
+		r.touched(r.takenBytes())
 	} else {
 		r.streams = r.activation4("after", m.After, kernel.Read)
 	}

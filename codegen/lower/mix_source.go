@@ -25,7 +25,9 @@ func (w *mixWrite) bindSource() mixSource {
 		w.touchedRows(before, e.table)
 		return e
 	case s.Take != nil:
-		return &takeSource{streams: w.activation("streams", s.Take.Streams, kernel.Read)}
+		taken := &takeSource{streams: w.activation("streams", s.Take.Streams, kernel.Read)}
+		w.touched(w.takenBytes())
+		return taken
 	case w.ready != nil:
 		return w.ready.bind(w)
 	case s.Project != nil:

@@ -17,22 +17,41 @@ func (r chunkRotation) apply(c *kernel.Expr, v kernel.Variable) {
 	u := r.u
 	place := u.Let("rotated", c.Mul(i32(4)).Sub(i32(r.first)))
 	var out []*kernel.Expr
-	for pair := range 2 {
-		cos, sin := r.angle(place.Add(i32(2*pair)), r.first%4 != 0 && pair == 0)
+	for pair, t := range r.turns(place) {
 		x, y := v.Lane(2*pair), v.Lane(2*pair+1)
-		out = append(out, x.Mul(cos).Sub(y.Mul(sin)), x.Mul(sin).Add(y.Mul(cos)))
+		out = append(out, x.Mul(t.cos).Sub(y.Mul(t.sin)), x.Mul(t.sin).Add(y.Mul(t.cos)))
 	}
 	v.Set(kernel.Vector(out...))
 }
 
-// angle reads cosine and sine of the pair that begins at element i of those
-// rotated; mayStay says that i may be negative, and the pair stays then.
-func (r chunkRotation) angle(i *kernel.Expr, mayStay bool) (cos, sin *kernel.Expr) {
+// pairTurn is what a pair is rotated by.
+type pairTurn struct{ cos, sin *kernel.Expr }
+
+// turns reads those of the two pairs that begin at element i of those rotated.
+// A chunk that is rotated whole reads them as what they are: four neighbours.
+func (r chunkRotation) turns(i *kernel.Expr) [2]pairTurn {
+	if r.first%4 != 0 {
+		return [2]pairTurn{r.turn(i, true), r.turn(i.Add(i32(2)), false)}
+	}
+	at := r.at.Add(i)
+	var four []*kernel.Expr
+	for n := range 4 {
+		four = append(four, r.u.StepAt(r.table, at.Add(i32(n))))
+	}
+	x := lanesOf(r.u.Let("turns", kernel.Vector(four...)))
+	if r.back {
+		x[1], x[3] = x[1].Neg(), x[3].Neg()
+	}
+	return [2]pairTurn{{x[0], x[1]}, {x[2], x[3]}}
+}
+
+// turn reads one; mayStay says that i may be negative, and the pair stays then.
+func (r chunkRotation) turn(i *kernel.Expr, mayStay bool) pairTurn {
 	at := i
 	if mayStay {
 		at = i.Max(i32(0))
 	}
-	cos, sin = r.u.StepAt(r.table, r.at.Add(at)), r.u.StepAt(r.table, r.at.Add(at).Add(i32(1)))
+	cos, sin := r.u.StepAt(r.table, r.at.Add(at)), r.u.StepAt(r.table, r.at.Add(at).Add(i32(1)))
 	if r.back {
 		sin = sin.Neg()
 	}
@@ -40,5 +59,5 @@ func (r chunkRotation) angle(i *kernel.Expr, mayStay bool) (cos, sin *kernel.Exp
 		in := i.Ge(i32(0))
 		cos, sin = in.Select(cos, f32(1)), in.Select(sin, f32(0))
 	}
-	return r.u.Let("cos", cos), r.u.Let("sin", sin)
+	return pairTurn{r.u.Let("cos", cos), r.u.Let("sin", sin)}
 }

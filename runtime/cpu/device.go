@@ -298,8 +298,7 @@ func (s *step) launch(j *job, x *plan.Dispatch) error {
 		return fmt.Errorf("a grid of %v threadgroups", grid)
 	}
 	j.width, j.height, j.groups = int32(grid[0]), int32(grid[1]), int32(groups)
-	j.next.Store(0)
-	j.elapsed = 0
+	j.reset()
 	return nil
 }
 

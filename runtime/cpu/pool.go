@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,24 @@ type job struct {
 	width, height  int32
 	groups         int32 // threadgroups in all
 	next           atomic.Int32
-	last           bool // the next job must see this one's results
-	elapsed        time.Duration
+	last           bool         // the next job must see this one's results
+	began, ended   atomic.Int64 // of the first and the last thread, since the pool began; in a profile
+}
+
+// elapsed is how long threads worked on the job; 0 if it was not profiled.
+func (j *job) elapsed() time.Duration {
+	began, ended := j.began.Load(), j.ended.Load()
+	if ended < began {
+		return 0
+	}
+	return time.Duration(ended - began)
+}
+
+// reset makes the job ready to run.
+func (j *job) reset() {
+	j.next.Store(0)
+	j.began.Store(math.MaxInt64)
+	j.ended.Store(math.MinInt64)
 }
 
 // pool runs the jobs of a step on several threads. All of them go through the
@@ -27,22 +44,22 @@ type pool struct {
 	workers []*worker
 	jobs    []job
 	profile bool
+	since   time.Time
 	meet    barrier
 	done    sync.WaitGroup
 }
 
 type worker struct {
-	pool  *pool
-	index int
-	wake  chan struct{}
-	args  [7]uintptr // of a call; the third is the worker's threadgroup memory
+	pool *pool
+	wake chan struct{}
+	args [7]uintptr // of a call; the third is the worker's threadgroup memory
 }
 
 // newPool starts threads-1 goroutines. shared gives each thread's threadgroup memory.
 func newPool(threads int, shared func(i int) uintptr) *pool {
-	p := &pool{meet: barrier{size: int32(threads)}}
+	p := &pool{since: time.Now(), meet: barrier{size: int32(threads)}}
 	for i := range threads {
-		w := &worker{pool: p, index: i, wake: make(chan struct{}, 1)}
+		w := &worker{pool: p, wake: make(chan struct{}, 1)}
 		w.args[2] = shared(i)
 		p.workers = append(p.workers, w)
 		if i > 0 {
@@ -80,17 +97,27 @@ func (w *worker) step() {
 	p := w.pool
 	for i := range p.jobs {
 		j := &p.jobs[i]
-		var start time.Time
-		if p.profile && w.index == 0 {
-			start = time.Now()
+		if p.profile {
+			earliest(&j.began, int64(time.Since(p.since)))
 		}
 		w.work(j)
+		if p.profile {
+			latest(&j.ended, int64(time.Since(p.since)))
+		}
 		if j.last || p.profile || i == len(p.jobs)-1 {
 			p.meet.wait()
 		}
-		if p.profile && w.index == 0 {
-			j.elapsed = time.Since(start)
-		}
+	}
+}
+
+// earliest sets v to the less of itself and x, latest to the greater.
+func earliest(v *atomic.Int64, x int64) {
+	for old := v.Load(); x < old && !v.CompareAndSwap(old, x); old = v.Load() {
+	}
+}
+
+func latest(v *atomic.Int64, x int64) {
+	for old := v.Load(); x > old && !v.CompareAndSwap(old, x); old = v.Load() {
 	}
 }
 

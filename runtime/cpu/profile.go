@@ -27,7 +27,7 @@ func (d *Device) Timings(k lower.Kind) []time.Duration {
 	s := d.steps[k]
 	out := make([]time.Duration, len(s.jobs))
 	for i := range out {
-		out[i] = s.jobs[i].elapsed
+		out[i] = s.jobs[i].elapsed()
 	}
 	return out
 }

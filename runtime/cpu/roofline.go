@@ -128,6 +128,6 @@ func (d *Device) best(jobs []job) time.Duration {
 }
 
 func (d *Device) runProbe(jobs []job) {
-	jobs[0].next.Store(0)
+	jobs[0].reset()
 	d.pool.run(jobs)
 }

@@ -87,12 +87,10 @@ void attn_attend_decode(
     const int rope_at = row * 64;
     if (lane >= 16) {
         const int rotated = lane * 4 - 64;
-        const float cos = step.rope0[rope_at + rotated];
-        const float sin = step.rope0[rope_at + rotated + 1];
-        const float cos_2 = step.rope0[rope_at + (rotated + 2)];
-        const float sin_2 = step.rope0[rope_at + (rotated + 2) + 1];
-        x = float4(x.x * cos - x.y * sin, x.x * sin + x.y * cos, x.z * cos_2 - x.w * sin_2, x.z * sin_2 +
-                x.w * cos_2);
+        const float4 turns = float4(step.rope0[rope_at + rotated], step.rope0[rope_at + rotated + 1],
+                step.rope0[rope_at + rotated + 2], step.rope0[rope_at + rotated + 3]);
+        x = float4(x.x * turns.x - x.y * turns.y, x.x * turns.y + x.y * turns.x, x.z * turns.z -
+                x.w * turns.w, x.z * turns.w + x.w * turns.z);
     }
     float top = as_type<float>(sink[head]);
     float sum = 1.0f;
@@ -110,12 +108,11 @@ void attn_attend_decode(
     const int rope_at_2 = row * 64;
     if (lane >= 16) {
         const int rotated_2 = lane * 4 - 64;
-        const float cos_3 = step.rope0[rope_at_2 + rotated_2];
-        const float sin_3 = step.rope0[rope_at_2 + rotated_2 + 1];
-        const float cos_4 = step.rope0[rope_at_2 + (rotated_2 + 2)];
-        const float sin_4 = step.rope0[rope_at_2 + (rotated_2 + 2) + 1];
-        x_2 = float4(x_2.x * cos_3 - x_2.y * sin_3, x_2.x * sin_3 + x_2.y * cos_3, x_2.z * cos_4 -
-                x_2.w * sin_4, x_2.z * sin_4 + x_2.w * cos_4);
+        const float4 turns_2 = float4(step.rope0[rope_at_2 + rotated_2],
+                step.rope0[rope_at_2 + rotated_2 + 1], step.rope0[rope_at_2 + rotated_2 + 2],
+                step.rope0[rope_at_2 + rotated_2 + 3]);
+        x_2 = float4(x_2.x * turns_2.x - x_2.y * turns_2.y, x_2.x * turns_2.y + x_2.y * turns_2.x,
+                x_2.z * turns_2.z - x_2.w * turns_2.w, x_2.z * turns_2.w + x_2.w * turns_2.z);
     }
     float top_2 = as_type<float>(sink[head + 1]);
     float sum_2 = 1.0f;
@@ -177,12 +174,11 @@ void attn_attend_decode(
     const int rope_at_3 = row * 64;
     if (lane >= 16) {
         const int rotated_3 = lane * 4 - 64;
-        const float cos_5 = step.rope0[rope_at_3 + rotated_3];
-        const float sin_5 = -step.rope0[rope_at_3 + rotated_3 + 1];
-        const float cos_6 = step.rope0[rope_at_3 + (rotated_3 + 2)];
-        const float sin_6 = -step.rope0[rope_at_3 + (rotated_3 + 2) + 1];
-        mix0 = float4(mix0.x * cos_5 - mix0.y * sin_5, mix0.x * sin_5 + mix0.y * cos_5, mix0.z * cos_6 -
-                mix0.w * sin_6, mix0.z * sin_6 + mix0.w * cos_6);
+        const float4 turns_3 = float4(step.rope0[rope_at_3 + rotated_3],
+                step.rope0[rope_at_3 + rotated_3 + 1], step.rope0[rope_at_3 + rotated_3 + 2],
+                step.rope0[rope_at_3 + rotated_3 + 3]);
+        mix0 = float4(mix0.x * turns_3.x - mix0.y * -turns_3.y, mix0.x * -turns_3.y + mix0.y * turns_3.x,
+                mix0.z * turns_3.z - mix0.w * -turns_3.w, mix0.z * -turns_3.w + mix0.w * turns_3.z);
     }
     const int to = (row * 4 + head) * 32;
     result[to + lane] = mix0;
@@ -192,12 +188,12 @@ void attn_attend_decode(
     const int rope_at_4 = row * 64;
     if (lane >= 16) {
         const int rotated_4 = lane * 4 - 64;
-        const float cos_7 = step.rope0[rope_at_4 + rotated_4];
-        const float sin_7 = -step.rope0[rope_at_4 + rotated_4 + 1];
-        const float cos_8 = step.rope0[rope_at_4 + (rotated_4 + 2)];
-        const float sin_8 = -step.rope0[rope_at_4 + (rotated_4 + 2) + 1];
-        mix0_2 = float4(mix0_2.x * cos_7 - mix0_2.y * sin_7, mix0_2.x * sin_7 + mix0_2.y * cos_7,
-                mix0_2.z * cos_8 - mix0_2.w * sin_8, mix0_2.z * sin_8 + mix0_2.w * cos_8);
+        const float4 turns_4 = float4(step.rope0[rope_at_4 + rotated_4],
+                step.rope0[rope_at_4 + rotated_4 + 1], step.rope0[rope_at_4 + rotated_4 + 2],
+                step.rope0[rope_at_4 + rotated_4 + 3]);
+        mix0_2 = float4(mix0_2.x * turns_4.x - mix0_2.y * -turns_4.y, mix0_2.x * -turns_4.y +
+                mix0_2.y * turns_4.x, mix0_2.z * turns_4.z - mix0_2.w * -turns_4.w, mix0_2.z * -turns_4.w +
+                mix0_2.w * turns_4.z);
     }
     const int to_2 = (row * 4 + (head + 1)) * 32;
     result[to_2 + lane] = mix0_2;

@@ -117,12 +117,10 @@ void attn_cache_decode(
             const int rope_at = job * 64;
             if (lane >= 16) {
                 const int rotated = lane * 4 - 64;
-                const float cos = step.rope1[rope_at + rotated];
-                const float sin = step.rope1[rope_at + rotated + 1];
-                const float cos_2 = step.rope1[rope_at + (rotated + 2)];
-                const float sin_2 = step.rope1[rope_at + (rotated + 2) + 1];
-                x_2 = float4(x_2.x * cos - x_2.y * sin, x_2.x * sin + x_2.y * cos, x_2.z * cos_2 -
-                        x_2.w * sin_2, x_2.z * sin_2 + x_2.w * cos_2);
+                const float4 turns = float4(step.rope1[rope_at + rotated], step.rope1[rope_at + rotated + 1],
+                        step.rope1[rope_at + rotated + 2], step.rope1[rope_at + rotated + 3]);
+                x_2 = float4(x_2.x * turns.x - x_2.y * turns.y, x_2.x * turns.y + x_2.y * turns.x,
+                        x_2.z * turns.z - x_2.w * turns.w, x_2.z * turns.w + x_2.w * turns.z);
             }
 
             // append
@@ -201,12 +199,11 @@ void attn_cache_decode(
             const int rope_at_2 = job_2 * 64;
             if (lane >= 16) {
                 const int rotated_2 = lane * 4 - 64;
-                const float cos_3 = step.rope3[rope_at_2 + rotated_2];
-                const float sin_3 = step.rope3[rope_at_2 + rotated_2 + 1];
-                const float cos_4 = step.rope3[rope_at_2 + (rotated_2 + 2)];
-                const float sin_4 = step.rope3[rope_at_2 + (rotated_2 + 2) + 1];
-                x_3 = float4(x_3.x * cos_3 - x_3.y * sin_3, x_3.x * sin_3 + x_3.y * cos_3, x_3.z * cos_4 -
-                        x_3.w * sin_4, x_3.z * sin_4 + x_3.w * cos_4);
+                const float4 turns_2 = float4(step.rope3[rope_at_2 + rotated_2],
+                        step.rope3[rope_at_2 + rotated_2 + 1], step.rope3[rope_at_2 + rotated_2 + 2],
+                        step.rope3[rope_at_2 + rotated_2 + 3]);
+                x_3 = float4(x_3.x * turns_2.x - x_3.y * turns_2.y, x_3.x * turns_2.y + x_3.y * turns_2.x,
+                        x_3.z * turns_2.z - x_3.w * turns_2.w, x_3.z * turns_2.w + x_3.w * turns_2.z);
             }
 
             // append
