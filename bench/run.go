@@ -9,6 +9,7 @@ import (
 	"smelt/ir"
 	"smelt/runtime/binding"
 	"smelt/runtime/sampling"
+	"smelt/runtime/session"
 )
 
 // RunOptions says how long texts are measured.
@@ -192,16 +193,34 @@ func (b *bench) generate(mark *binding.Mark, rows, n int) (*Decode, error) {
 
 // choose runs a step and puts the likeliest next tokens into its rows.
 func (b *bench) choose(rows []ir.Row, wanted []int) error {
+	picked := make([]int32, len(rows))
+	if err := b.decode(rows, wanted, picked); err != nil {
+		return err
+	}
+	for i, t := range picked {
+		if t < 0 {
+			return sampling.ErrNoLogits
+		}
+		rows[i].Token = t
+		rows[i].Position++
+	}
+	return nil
+}
+
+// decode runs a step that picks tokens, on the device where that can.
+func (b *bench) decode(rows []ir.Row, wanted []int, picked []int32) error {
+	if s, ok := b.dev.(session.Sampler); ok {
+		return s.SampleDecode(rows, wanted, make([]sampling.Choice, len(rows)), picked)
+	}
 	logits, err := b.dev.Decode(rows, wanted)
 	if err != nil {
 		return err
 	}
-	vocab := b.dev.Vocab()
-	for i := range rows {
-		if rows[i].Token, err = sampling.Sample(logits[i*vocab:(i+1)*vocab], sampling.Greedy(), 0, 0, nil); err != nil {
+	var scratch sampling.Scratch
+	for i, vocab := 0, b.dev.Vocab(); i < len(rows); i++ {
+		if picked[i], err = (sampling.Choice{}).Pick(logits[i*vocab:(i+1)*vocab], &scratch); err != nil {
 			return err
 		}
-		rows[i].Position++
 	}
 	return nil
 }
