@@ -32,8 +32,13 @@ func (c Cost) Bytes() int64 {
 	return n
 }
 
-// Estimate adds up a launch. It follows one threadgroup in the middle of the
-// grid: loops run as often as their bounds say for an average thread, a
+// followed is how many threadgroups an estimate follows along the grid's first
+// axis, at most. Grids whose end has no work, in steps that are shorter than the
+// longest, are rarely larger.
+const followed = 65
+
+// Estimate adds up a launch. It follows threadgroups spread over the grid's first
+// axis, in the middle of the others: loops run as often as their bounds say for an average thread, a
 // condition on lane, thread or SIMD group holds for the share of threads it
 // names, and one that depends on data holds always.
 func Estimate(k *Kernel, e Env) (Cost, error) {
@@ -41,8 +46,13 @@ func Estimate(k *Kernel, e Env) (Cost, error) {
 	if groups < 0 {
 		return Cost{}, fmt.Errorf("kernel %s: a grid of %v threadgroups", k.Name, e.Grid)
 	}
-	s := &estimator{k: k, env: e, locals: map[string]guess{}, read: map[string]float64{}, write: map[string]float64{}}
-	s.block(k.Body, 1)
+	s := &estimator{k: k, env: e, read: map[string]float64{}, write: map[string]float64{}}
+	samples := max(1, min(e.Grid[0], followed))
+	for i := range samples {
+		s.group = math.Floor((float64(i) + 0.5) * float64(e.Grid[0]) / float64(samples))
+		s.locals = map[string]guess{}
+		s.block(k.Body, 1/float64(samples))
+	}
 	total := Cost{Read: map[string]int64{}, Write: map[string]int64{}, Barriers: int64(s.barriers + 0.5)}
 	scale := float64(groups) * float64(k.Schedule.Threads)
 	for name, n := range s.read {
@@ -70,6 +80,7 @@ type estimator struct {
 	read, write map[string]float64 // bytes a thread
 	flops       float64            // a thread
 	barriers    float64
+	group       float64 // along the grid's first axis, of the threadgroup that is followed
 }
 
 // block counts statements that a share of the threads runs `times` times.
@@ -128,8 +139,8 @@ func (s *estimator) loop(l *For, times float64) {
 	trips := 1.0
 	if hi.known && step.known && step.value > 0 {
 		from := lo.value
-		if lo.varies || s.perGroup(l.Lo) {
-			from = 0
+		if lo.varies || s.perGroup(l.Lo) || !lo.known {
+			from = 0 // if not known: at most
 		}
 		trips = max(0, (hi.value-from)/step.value)
 		if !lo.varies && !s.perGroup(l.Lo) {
@@ -224,12 +235,18 @@ func (s *estimator) expr(e *Expr, times float64) guess {
 		v, ok := s.env.Step[e.Name]
 		return guess{value: float64(v), known: ok}
 	case OpGroup:
+		if e.Int == 0 {
+			return guess{value: s.group, known: true}
+		}
 		return guess{value: math.Floor(float64(s.env.Grid[e.Int]) / 2), known: true}
 	case OpThread, OpLane:
 		return guess{known: true, varies: true}
 	case OpSimd:
 		return guess{known: true}
 	case OpLoad:
+		if v, ok := s.env.Step[e.Name]; ok && e.Space == StepBlock {
+			return guess{value: float64(v), known: true}
+		}
 		if e.Space == Device {
 			share := 1.0
 			if !a[0].varies {

@@ -197,9 +197,13 @@ func (p *Plan) limits(m *ir.Module, rows int) map[string]int64 {
 
 // Symbols gives the values of the module's symbols for a step of `rows` rows
 // that all end a sequence of `context` tokens (decode: rows slots; prefill: the
-// last rows of one), with one wanted row for each slot.
+// last rows of one), with one wanted row for each slot; and "position", the
+// middle row's, by which costs are estimated.
 func (s *Step) Symbols(context, rows int) map[string]int64 {
-	out := map[string]int64{}
+	out := map[string]int64{"position": int64(context - 1)}
+	if s.Kind == lower.Prefill {
+		out["position"] = int64(context - 1 - rows/2)
+	}
 	for _, sym := range s.Params.Symbols {
 		switch sym.Def {
 		case ir.Rows:
