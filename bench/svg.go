@@ -105,7 +105,7 @@ func (s *Step) Title() string {
 }
 
 func (s *Step) chart(y int) stepChart {
-	c := stepChart{Y: y, Title: fmt.Sprintf("%s: %s", s.Title(), inTime(s.Whole.Median))}
+	c := stepChart{Y: y, Title: fmt.Sprintf("%s: %s", s.Title(), InTime(s.Whole.Median))}
 	c.Note = fmt.Sprintf("machine: %.1f GB/s read, %.0f GFLOP/s; outside kernels %.1f %%", s.Machine.Read/1e9, s.Machine.Flops/1e9, 100*s.Outside)
 	shown := s.Kernels
 	if len(shown) > mostKernels {
@@ -154,8 +154,8 @@ func inBytes(n int64) string {
 
 func round1(x float64) float64 { return math.Round(10*x) / 10 }
 
-// inTime writes seconds in a unit that leaves a whole part.
-func inTime(seconds float64) string {
+// InTime writes seconds in a unit that leaves a whole part.
+func InTime(seconds float64) string {
 	switch {
 	case seconds >= 1:
 		return fmt.Sprintf("%.2f s", seconds)

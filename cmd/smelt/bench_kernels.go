@@ -140,7 +140,7 @@ func printKernels(io stdio, r *bench.KernelReport) error {
 func printStep(w io.Writer, st style, s *bench.Step) error {
 	total := s.Total()
 	fmt.Fprintf(w, "\n%s\n", st.bold(s.Title()))
-	fmt.Fprintf(w, "a step takes %s (%s to %s in %s)\n", seconds(s.Whole.Median), seconds(s.Whole.P10), seconds(s.Whole.P90), plural(s.Repeat, "run"))
+	fmt.Fprintf(w, "a step takes %s (%s to %s in %s)\n", bench.InTime(s.Whole.Median), bench.InTime(s.Whole.P10), bench.InTime(s.Whole.P90), plural(s.Repeat, "run"))
 	fmt.Fprintf(w, "the machine reads %.1f GB/s, copies %.1f GB/s and does %.0f GFLOP/s\n", s.Machine.Read/1e9, s.Machine.Copy/1e9, s.Machine.Flops/1e9)
 	if s.Cold {
 		fmt.Fprintln(w, "kernels began with caches full of other memory: the step's own weights would have stayed in them")
@@ -158,7 +158,7 @@ func printStep(w io.Writer, st style, s *bench.Step) error {
 
 func kernelCells(k bench.Kernel) []string {
 	return []string{
-		k.Name, strconv.Itoa(k.Dispatches), seconds(k.Seconds.Median), seconds(k.Seconds.P10), seconds(k.Seconds.P90), percent(k.Share),
+		k.Name, strconv.Itoa(k.Dispatches), bench.InTime(k.Seconds.Median), bench.InTime(k.Seconds.P10), bench.InTime(k.Seconds.P90), percent(k.Share),
 		fmt.Sprintf("%.2f", float64(k.Bytes)/1e6), fmt.Sprintf("%.2f", k.BytesPerSecond/1e9), percent(k.OfRead), fmt.Sprintf("%.1f", k.FlopsPerSecond/1e9), percent(k.OfPeak),
 	}
 }

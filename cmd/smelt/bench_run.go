@@ -149,7 +149,7 @@ func printRun(w io.Writer, st style, r *bench.RunReport) error {
 			if i == 0 {
 				prefill = []string{grouped(f.Context), fmt.Sprintf("%.2f", f.TokensPerSecond), fmt.Sprintf("%.2f", float64(f.CacheBytes)/1e6)}
 			}
-			t.add(append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), seconds(d.First), seconds(d.Step.Median), seconds(d.Step.P10), seconds(d.Step.P90))...)
+			t.add(append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), bench.InTime(d.First), bench.InTime(d.Step.Median), bench.InTime(d.Step.P10), bench.InTime(d.Step.P90))...)
 		}
 	}
 	return t.write(w, "", st)
@@ -166,22 +166,11 @@ func printOpening(w io.Writer, st style, m bench.Machine, model bench.Model, o b
 		processor += ", "
 	}
 	fmt.Fprintf(w, "%s, %s%s\n", m.System, processor, m.Device)
-	fmt.Fprintf(w, "%s, %d of them compiled anew, ready in %s (%s of the compiler on all threads)\n", plural(o.Kernels, "kernel"), o.Compiled, seconds(o.Seconds), seconds(o.Compiler))
+	fmt.Fprintf(w, "%s, %d of them compiled anew, ready in %s (%s of the compiler on all threads)\n", plural(o.Kernels, "kernel"), o.Compiled, bench.InTime(o.Seconds), bench.InTime(o.Compiler))
 	memory := "memory: the plan says " + bytesInWords(o.Planned)
 	if o.Process > 0 {
 		memory += fmt.Sprintf("; the process took %s at most, %s of it before the model was opened", bytesInWords(o.Process), bytesInWords(o.Idle))
 	}
 	_, err := fmt.Fprintln(w, memory)
 	return err
-}
-
-// seconds writes a time in the unit that leaves a whole part.
-func seconds(s float64) string {
-	switch {
-	case s >= 1:
-		return fmt.Sprintf("%.2f s", s)
-	case s >= 1e-3:
-		return fmt.Sprintf("%.2f ms", 1e3*s)
-	}
-	return fmt.Sprintf("%.1f us", 1e6*s)
 }

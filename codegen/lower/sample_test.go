@@ -113,6 +113,17 @@ func randomChoice(r *rand.Rand, n int) sampling.Choice {
 	return p.Choice(r.Uint64(), r.Uint64())
 }
 
+// weightOf is the weight of a row's token: as the least weight it keeps just that.
+func weightOf(row []float32, id int, inv float32) uint32 {
+	largest := row[id]
+	for _, x := range row {
+		if sampling.Key(x) > sampling.Key(largest) {
+			largest = x
+		}
+	}
+	return sampling.Weight(row[id], largest, inv)
+}
+
 func TestSample(t *testing.T) {
 	t.Parallel()
 	const seed = 11
@@ -131,7 +142,11 @@ func TestSample(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, uint64(vocab+target.Vector)))
 				x := &sampleTest{vocab: vocab}
 				for range rows - rows/2*(vocab/5000) {
-					x.add(randomLogits(r, vocab), randomChoice(r, vocab))
+					row, choice := randomLogits(r, vocab), randomChoice(r, vocab)
+					if choice.Inv > 0 && r.IntN(3) == 0 {
+						choice.MinP = weightOf(row, r.IntN(vocab), choice.Inv)
+					}
+					x.add(row, choice)
 				}
 				x.check(t, target, Decode)
 			})

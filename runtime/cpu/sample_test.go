@@ -3,12 +3,7 @@ package cpu
 import (
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/ir"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/sampling"
 )
 
 // TestSampled: tokens that the device picks are those the host picks.
@@ -16,35 +11,5 @@ func TestSampled(t *testing.T) {
 	skipIfShort(t)
 	for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 		t.Run(name, func(t *testing.T) { agreement.Sampled(t, agreement.Fixture(name), open) })
-	}
-}
-
-// TestSampleAllocates: nothing is allocated where only tokens leave a step.
-func TestSampleAllocates(t *testing.T) {
-	m, err := deepseekv4.Open(agreement.Fixture("a-bf16"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	b, _, err := bundle.Compile(bundle.Source{Name: "m", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 256, Slots: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := Open(b, m.Checkpoint, Options{LLVM: openLLVM(t), Cache: jit.UserCache()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	rows, wanted, tokens := []ir.Row{{Slot: 0}, {Slot: 1}}, []int{0, 1}, make([]int32, 2)
-	choices := []sampling.Choice{{}, sampling.Params{Temperature: 1, TopK: 9, TopP: 0.9}.Choice(1, 2)}
-	n := testing.AllocsPerRun(50, func() {
-		if err := d.SampleDecode(rows, wanted, choices, tokens); err != nil {
-			t.Fatal(err)
-		}
-		rows[0].Position++
-		rows[1].Position++
-	})
-	if n > 0 {
-		t.Errorf("%v allocations a step", n)
 	}
 }
