@@ -38,20 +38,17 @@ func (c Cost) Bytes() int64 {
 const followed = 65
 
 // Estimate adds up a launch. It follows threadgroups spread over the grid's first
-// axis, in the middle of the others: loops run as often as their bounds say for an average thread, a
-// condition on lane, thread or SIMD group holds for the share of threads it
-// names, and one that depends on data holds always.
+// axis, in the middle of the others: loops run as often as their bounds say for
+// an average thread, a condition on lane, thread or SIMD group holds for the
+// share of threads it names, and one that depends on data holds always.
 func Estimate(k *Kernel, e Env) (Cost, error) {
 	groups := e.Grid[0] * e.Grid[1] * e.Grid[2]
 	if groups < 0 {
 		return Cost{}, fmt.Errorf("kernel %s: a grid of %v threadgroups", k.Name, e.Grid)
 	}
-	s := &estimator{k: k, env: e, read: map[string]float64{}, write: map[string]float64{}}
-	samples := max(1, min(e.Grid[0], followed))
-	for i := range samples {
-		s.group = math.Floor((float64(i) + 0.5) * float64(e.Grid[0]) / float64(samples))
-		s.locals = map[string]guess{}
-		s.block(k.Body, 1/float64(samples))
+	s := follow(k, e, []int64{0, e.Grid[0] / 2, max(0, e.Grid[0]-1)})
+	if !s.even() {
+		s = follow(k, e, spread(e.Grid[0]))
 	}
 	total := Cost{Read: map[string]int64{}, Write: map[string]int64{}, Barriers: int64(s.barriers + 0.5)}
 	scale := float64(groups) * float64(k.Schedule.Threads)
@@ -63,6 +60,50 @@ func Estimate(k *Kernel, e Env) (Cost, error) {
 	}
 	total.Flops = int64(s.flops*scale + 0.5)
 	return total, nil
+}
+
+// spread is the threadgroups to follow where they do not all do as much.
+func spread(n int64) []int64 {
+	out := make([]int64, min(n, followed))
+	for i := range out {
+		out[i] = (2*int64(i) + 1) * n / (2 * int64(len(out)))
+	}
+	return out
+}
+
+// follow takes the mean of some threadgroups along the first axis.
+func follow(k *Kernel, e Env, groups []int64) *estimator {
+	s := &estimator{k: k, env: e, read: map[string]float64{}, write: map[string]float64{}}
+	for _, g := range groups {
+		s.group = float64(g)
+		s.locals = map[string]guess{}
+		s.block(k.Body, 1/float64(len(groups)))
+		s.sums = append(s.sums, s.work())
+	}
+	return s
+}
+
+// work is what has been counted so far.
+func (s *estimator) work() float64 {
+	sum := s.flops
+	for _, n := range s.read {
+		sum += n
+	}
+	for _, n := range s.write {
+		sum += n
+	}
+	return sum
+}
+
+// even reports whether all threadgroups that were followed do as much.
+func (s *estimator) even() bool {
+	each := s.sums[0]
+	for i, sum := range s.sums {
+		if math.Abs(sum-each*float64(i+1)) > 1e-9*sum {
+			return false
+		}
+	}
+	return true
 }
 
 // guess is what is known of an expression: its value for the average thread,
@@ -80,7 +121,8 @@ type estimator struct {
 	read, write map[string]float64 // bytes a thread
 	flops       float64            // a thread
 	barriers    float64
-	group       float64 // along the grid's first axis, of the threadgroup that is followed
+	sums        []float64 // of work, after each threadgroup
+	group       float64   // along the grid's first axis, of the threadgroup that is followed
 }
 
 // block counts statements that a share of the threads runs `times` times.
