@@ -134,12 +134,10 @@ func TestRecallOnCPU(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	s := stories(t)[0]
-	m, err := deepseekv4.Open(s.checkpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
+	each(t, func(t *testing.T, s story, m *deepseekv4.Model) { recall(t, l, s, m) })
+}
+
+func recall(t *testing.T, l *jit.LLVM, s story, m *deepseekv4.Model) {
 	b, _, err := bundle.Compile(bundle.Source{Name: "storyteller", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 4096, Chunk: 256})
 	if err != nil {
 		t.Fatal(err)

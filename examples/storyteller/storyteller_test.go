@@ -269,8 +269,13 @@ func TestRecall(t *testing.T) {
 			if len(want) != 1 {
 				t.Fatalf("an answer of %d tokens, expected 1", len(want))
 			}
+			// Long prompts take the evaluator minutes: in float64, and for a second
+			// layout of the same graph. TestRecallOnCPU answers them for all.
+			if len(ids) > 1000 && s.goldens != "testdata" {
+				continue
+			}
 			free, l32 := choices(t, m, machine[float32](t, m), ids, nil)
-			if len(ids) > 1000 { // minutes in float64; TestRecallOnCPU answers these too
+			if len(ids) > 1000 {
 				if argmax(l32) != want[0] {
 					t.Errorf("%d tokens back: answered %d in float32, expected %d", x.Distance, argmax(l32), want[0])
 				}
