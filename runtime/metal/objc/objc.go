@@ -40,7 +40,7 @@ type Entry struct {
 }
 
 // ErrNotHere says that this machine has no Metal that smelt can use.
-var ErrNotHere = errors.New("Metal needs macOS on Apple silicon")
+var ErrNotHere = errors.New("the metal device needs macOS on Apple silicon")
 
 // API calls methods through an entry table.
 type API struct {
