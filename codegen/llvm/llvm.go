@@ -9,9 +9,6 @@
 package llvm
 
 import (
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -30,8 +27,8 @@ import (
 //
 // which runs the threadgroups numbered first to end-1 of a grid that is width
 // threadgroups wide and height high (a number counts along x, then y, then z).
-// args is the argument block, step the step block, shared SharedBytes of memory
-// aligned to 64 bytes that no other call uses meanwhile.
+// args is the argument block, step the kernel's StepTable, shared SharedBytes of
+// memory aligned to 64 bytes that no other call uses meanwhile.
 //
 // It fails for what the CPU does not run: threadgroups of several SIMD groups
 // and fragments other than f32.
@@ -50,28 +47,6 @@ func Module(k *kernel.Kernel) (text string, err error) {
 	}
 	b.WriteString(f.module.String())
 	return b.String(), nil
-}
-
-//go:embed *.go
-var sources embed.FS
-
-// Digest stands for Module's text without making it: a hash of the kernel and of
-// this package's own source.
-func Digest(k *kernel.Kernel) string {
-	hash := sha256.New()
-	files, err := sources.ReadDir(".")
-	for _, f := range files {
-		var data []byte
-		if data, err = sources.ReadFile(f.Name()); err != nil {
-			break
-		}
-		hash.Write(data)
-	}
-	if err != nil {
-		panic("llvm: its embedded source cannot be read: " + err.Error())
-	}
-	hash.Write([]byte(kernel.Print(k)))
-	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // sharedAlign is what threadgroup arrays begin at: a cache line.
@@ -94,6 +69,7 @@ type function struct {
 
 	module *ir.Module
 	fn     *ir.Func
+	shared *ir.Param // of fn: threadgroup memory
 	entry  *ir.Block // of allocations
 	block  *ir.Block // that instructions go to
 	blocks int
@@ -137,7 +113,7 @@ func (f *function) fail(format string, args ...any) {
 // threadgroup, whose pointers are arguments that LLVM may take as not
 // overlapping, and the loop over threadgroups that others call.
 func (f *function) define() error {
-	inner, bind := f.declareInner()
+	inner, leading := f.declareInner()
 	f.fn = inner
 	f.entry = inner.NewBlock("entry")
 	f.block = inner.NewBlock("start")
@@ -147,15 +123,19 @@ func (f *function) define() error {
 	if f.err != nil {
 		return f.err
 	}
-	f.defineOuter(inner, bind)
+	f.defineOuter(inner, leading)
 	return f.err
 }
 
-// declareInner makes the function of one threadgroup. bind loads its leading
-// arguments from the argument block.
-func (f *function) declareInner() (*ir.Func, []func(b *ir.Block, args value.Value) value.Value) {
+// bind loads an argument of the inner function from the argument block or the
+// step's table.
+type bind func(b *ir.Block, args, step value.Value) value.Value
+
+// declareInner makes the function of one threadgroup, and tells where its
+// leading arguments come from.
+func (f *function) declareInner() (*ir.Func, []bind) {
 	var params []*ir.Param
-	var bind []func(*ir.Block, value.Value) value.Value
+	var leading []bind
 	offsets, _ := f.k.Args()
 	for i, p := range f.k.Params {
 		t := scalarType(p.Elem.Scalar)
@@ -170,16 +150,25 @@ func (f *function) declareInner() (*ir.Func, []func(b *ir.Block, args value.Valu
 			f.scalars[p.Name] = param
 		}
 		params = append(params, param)
-		bind = append(bind, func(b *ir.Block, args value.Value) value.Value {
+		leading = append(leading, func(b *ir.Block, args, _ value.Value) value.Value {
 			at := b.NewGetElementPtr(types.I8, args, constant.NewInt(types.I64, int64(offsets[i])))
 			return b.NewLoad(t, b.NewBitCast(at, types.NewPointer(t)))
 		})
 	}
-	step := ir.NewParam("step", types.I8Ptr)
-	shared := ir.NewParam("shared", types.I8Ptr)
-	step.Attrs = append(step.Attrs, enum.ParamAttrNoAlias)
-	shared.Attrs = append(shared.Attrs, enum.ParamAttrNoAlias)
-	params = append(params, step, shared)
+	for i, field := range stepFields(f.k) {
+		t := types.NewPointer(scalarType(field.Elem))
+		param := ir.NewParam("step."+field.Name, t)
+		param.Attrs = append(param.Attrs, enum.ParamAttrNoAlias)
+		f.places[place{kernel.StepBlock, field.Name}] = param
+		params = append(params, param)
+		leading = append(leading, func(b *ir.Block, _, step value.Value) value.Value {
+			at := b.NewGetElementPtr(types.I8, step, constant.NewInt(types.I64, int64(8*i)))
+			return b.NewLoad(t, b.NewBitCast(at, types.NewPointer(t)))
+		})
+	}
+	f.shared = ir.NewParam("shared", types.I8Ptr)
+	f.shared.Attrs = append(f.shared.Attrs, enum.ParamAttrNoAlias)
+	params = append(params, f.shared)
 	for axis := range f.group {
 		g := ir.NewParam("group."+string("xyz"[axis]), types.I32)
 		f.group[axis] = g
@@ -188,11 +177,11 @@ func (f *function) declareInner() (*ir.Func, []func(b *ir.Block, args value.Valu
 	fn := f.module.NewFunc(f.k.Name+".threadgroup", types.Void, params...)
 	fn.Linkage = enum.LinkageInternal
 	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
-	return fn, bind
+	return fn, leading
 }
 
 // defineOuter is the loop over threadgroups.
-func (f *function) defineOuter(inner *ir.Func, bind []func(*ir.Block, value.Value) value.Value) {
+func (f *function) defineOuter(inner *ir.Func, leading []bind) {
 	args, step, shared := ir.NewParam("args", types.I8Ptr), ir.NewParam("step", types.I8Ptr), ir.NewParam("shared", types.I8Ptr)
 	first, end := ir.NewParam("first", types.I32), ir.NewParam("end", types.I32)
 	width, height := ir.NewParam("width", types.I32), ir.NewParam("height", types.I32)
@@ -200,15 +189,15 @@ func (f *function) defineOuter(inner *ir.Func, bind []func(*ir.Block, value.Valu
 	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
 	entry, loop, body, done := fn.NewBlock("entry"), fn.NewBlock("loop"), fn.NewBlock("body"), fn.NewBlock("done")
 	var actual []value.Value
-	for _, b := range bind {
-		actual = append(actual, b(entry, args))
+	for _, b := range leading {
+		actual = append(actual, b(entry, args, step))
 	}
 	entry.NewBr(loop)
 	number := loop.NewPhi(ir.NewIncoming(first, entry))
 	loop.NewCondBr(loop.NewICmp(enum.IPredSLT, number, end), body, done)
 	x, row := body.NewURem(number, width), body.NewUDiv(number, width)
 	y, z := body.NewURem(row, height), body.NewUDiv(row, height)
-	body.NewCall(inner, append(actual, step, shared, x, y, z)...)
+	body.NewCall(inner, append(actual, shared, x, y, z)...)
 	next := body.NewAdd(number, constant.NewInt(types.I32, 1))
 	number.Incs = append(number.Incs, ir.NewIncoming(next, body))
 	body.NewBr(loop)
@@ -240,27 +229,21 @@ func (f *function) newBlock(name string) *ir.Block {
 	return f.fn.NewBlock(fmt.Sprintf("%s.%d", name, f.blocks))
 }
 
-// pointer is the first element of a place, made in the entry block once.
+// pointer is the first element of a place. Those of threadgroup arrays are made in
+// the entry block once.
 func (f *function) pointer(p place) value.Value {
 	if v, ok := f.places[p]; ok {
 		return v
 	}
-	base, offset, elem := f.fn.Params[len(f.k.Params)], int64(0), types.Type(types.I32)
-	switch p.space {
-	case kernel.StepBlock:
-		field := f.k.Step.Field(p.name)
-		offset, elem = int64(f.k.Step.Offset(p.name)), scalarType(field.Elem)
-	case kernel.Threadgroup:
-		base = f.fn.Params[len(f.k.Params)+1]
-		for _, s := range f.k.Shared {
-			if s.Name == p.name {
-				elem = scalarType(s.Elem)
-				break
-			}
-			offset += int64(s.Bytes()+sharedAlign-1) / sharedAlign * sharedAlign
+	offset, elem := int64(0), types.Type(types.I32)
+	for _, s := range f.k.Shared {
+		if s.Name == p.name {
+			elem = scalarType(s.Elem)
+			break
 		}
+		offset += int64(s.Bytes()+sharedAlign-1) / sharedAlign * sharedAlign
 	}
-	at := f.entry.NewGetElementPtr(types.I8, base, constant.NewInt(types.I64, offset))
+	at := f.entry.NewGetElementPtr(types.I8, f.shared, constant.NewInt(types.I64, offset))
 	v := f.entry.NewBitCast(at, types.NewPointer(elem))
 	f.places[p] = v
 	return v

@@ -16,13 +16,21 @@ type code struct {
 	build     jit.Build
 }
 
-// compile turns kernels into code, on all threads.
+// compile turns kernels into code, on all threads. Kernels that are alike but for
+// names and where the step block has its fields share one function.
 func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c := &code{functions: map[*kernel.Kernel]uintptr{}}
 	var modules []jit.Module
-	for _, k := range kernels {
-		modules = append(modules, jit.Module{Name: k.Name, ID: llvm.Digest(k), IR: func() (string, error) { return llvm.Module(k) }})
+	symbols, made := make([]string, len(kernels)), map[string]bool{}
+	for i, k := range kernels {
 		c.shared = max(c.shared, llvm.SharedBytes(k))
+		canonical := llvm.Canonical(k)
+		symbols[i] = canonical.Name
+		if made[canonical.Name] {
+			continue
+		}
+		made[canonical.Name] = true
+		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Module(canonical) }})
 	}
 	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
 	if err != nil {
@@ -31,8 +39,8 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	if c.program, err = o.LLVM.Link(build.Objects); err != nil {
 		return nil, err
 	}
-	for _, k := range kernels {
-		if c.functions[k], err = c.program.Symbol(k.Name); err != nil {
+	for i, k := range kernels {
+		if c.functions[k], err = c.program.Symbol(symbols[i]); err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
 	}

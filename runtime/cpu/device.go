@@ -12,6 +12,7 @@ import (
 	"runtime"
 
 	"smelt/codegen/bundle"
+	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
 	"smelt/ir"
@@ -232,15 +233,16 @@ func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
 		return nil, err
 	}
 	s.arena = d.arena[:p.ArenaBytes]
-	var blocks [][]byte
+	var blocks, tables [][]byte
 	size := 0
 	for _, x := range p.Dispatches {
 		b, err := where.Block(x, address(s.arena))
 		if err != nil {
 			return nil, err
 		}
-		blocks = append(blocks, b)
-		size += len(b)
+		t := llvm.StepTable(x.Kernel, address(s.block))
+		blocks, tables = append(blocks, b), append(tables, t)
+		size += len(b) + len(t)
 	}
 	args, err := d.memory.alloc("arguments", int64(max(size, 1)))
 	if err != nil {
@@ -248,9 +250,11 @@ func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
 	}
 	for i, x := range p.Dispatches {
 		j := &s.jobs[i]
-		j.fn, j.step, j.args = d.code.functions[x.Kernel], uintptr(address(s.block)), uintptr(address(args))
+		j.fn, j.args = d.code.functions[x.Kernel], uintptr(address(args))
 		j.last = i+1 == len(p.Dispatches) || p.Dispatches[i+1].Barrier
 		args = args[copy(args, blocks[i]):]
+		j.step = uintptr(address(args))
+		args = args[copy(args, tables[i]):]
 	}
 	return s, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
 	"smelt/codegen/roofline"
 	"smelt/codegen/storage"
@@ -191,6 +192,8 @@ func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
 		binary.LittleEndian.PutUint32(x[i:], math.Float32bits(float32(i%7)-3.5))
 	}
 	one := func(name string) (int64, bool) { return 1, name == "T" }
+	table := m.alloc(b, int64(len(llvm.StepTable(l.Kernel, 0))))
+	copy(table, llvm.StepTable(l.Kernel, address(step)))
 	offsets, size := l.Kernel.Args()
 	for i := range copies {
 		args := m.alloc(b, int64(size))
@@ -206,7 +209,7 @@ func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
 		}
 		jobs := make([]job, 1)
 		j := &jobs[0]
-		j.fn, j.args, j.step, j.last = c.functions[l.Kernel], uintptr(address(args)), uintptr(address(step)), true
+		j.fn, j.args, j.step, j.last = c.functions[l.Kernel], uintptr(address(args)), uintptr(address(table)), true
 		j.groups = 1
 		for axis, g := range l.Grid {
 			n, err := g.Eval(one)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -53,11 +54,13 @@ func BenchmarkSample(b *testing.B) {
 	}
 	filler := stepblock.New(step)
 	block := alloc(filler.Bytes())
+	table := alloc(len(llvm.StepTable(launch.Kernel, 0)))
+	copy(table, llvm.StepTable(launch.Kernel, address(block)))
 	p := newPool(1, func(int) uintptr { return uintptr(address(shared)) })
 	defer p.close()
 	jobs := make([]job, 1)
 	j := &jobs[0]
-	j.fn, j.args, j.step, j.width, j.height, j.groups = c.functions[launch.Kernel], uintptr(address(args)), uintptr(address(block)), 1, 1, 1
+	j.fn, j.args, j.step, j.width, j.height, j.groups = c.functions[launch.Kernel], uintptr(address(args)), uintptr(address(table)), 1, 1, 1
 	for _, x := range []struct {
 		name   string
 		params sampling.Params

@@ -67,11 +67,12 @@ func call(fn uintptr, k *kernel.Kernel, launch interp.Launch) (err error) {
 	}
 	shared := m.fenced(bytes.Repeat([]byte{poison}, llvm.SharedBytes(k)))
 	block, step := m.fenced(args), m.fenced(launch.Step)
+	table := m.fenced(llvm.StepTable(k, address(step)))
 	if m.err != nil {
 		return m.err
 	}
 	g := launch.Grid
-	purego.SyscallN(fn, uintptr(address(block)), uintptr(address(step)), uintptr(address(shared)), 0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
+	purego.SyscallN(fn, uintptr(address(block)), uintptr(address(table)), uintptr(address(shared)), 0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
 	for name, b := range buffers {
 		copy(launch.Buffers[name], b)
 	}
