@@ -141,11 +141,8 @@ func (f *function) decided(op kernel.Op, a, b []int64) (operand, bool) {
 
 // knownLanes is a bool known for each lane.
 func (f *function) knownLanes(lanes []bool) operand {
-	elems := make([]constant.Constant, len(lanes))
-	for i, on := range lanes {
-		elems[i] = constant.NewBool(on)
-	}
-	return operand{typ: kernel.Of(kernel.Bool), vector: constant.NewVector(nil, elems...), lanes: lanes}
+	v := vectorOf(types.I1, len(lanes), func(i int) constant.Constant { return constant.NewBool(lanes[i]) })
+	return operand{typ: kernel.Of(kernel.Bool), vector: v, lanes: lanes}
 }
 
 // choose is a where cond holds, else b.
@@ -173,11 +170,14 @@ func (f *function) extract(e *kernel.Expr, x value.Value, agreed bool) operand {
 	if agreed {
 		return scalarOperand(e.Type, f.block.NewExtractElement(x, i32Const(e.Int)))
 	}
-	lanes, from := e.Args[0].Type.Lanes, make([]int, f.width)
-	for i := range from {
-		from[i] = i*lanes + int(e.Int)
-	}
-	return vectorOperand(e.Type, f.once(expression{op: "extract", x: x, k: e.Int}, func() value.Value { return f.shuffle(x, from) }))
+	nth := func(n int64) expression { return expression{op: "extract", x: x, k: n} }
+	return vectorOperand(e.Type, f.once(nth(e.Int), func() value.Value {
+		elements := f.apart(x, e.Args[0].Type)
+		for n, v := range elements {
+			f.know(nth(int64(n)), v)
+		}
+		return elements[e.Int]
+	}))
 }
 
 // vec makes vectors of scalars. Elements that lie side by side in memory are
@@ -212,7 +212,11 @@ func (f *function) vec(e *kernel.Expr) operand {
 	case same:
 		return vectorOperand(e.Type, f.shuffle(args[0].vector, repeated(f.width, len(args))))
 	}
-	return vectorOperand(e.Type, f.interleave(args))
+	elements := make([]value.Value, len(args))
+	for i, a := range args {
+		elements[i] = f.asVector(a)
+	}
+	return vectorOperand(e.Type, f.sideBySide(elements, e.Type))
 }
 
 // gather makes a vector of scalars one by one.
@@ -222,26 +226,6 @@ func (f *function) gather(t types.Type, args []operand, lift func(operand) value
 		v = f.block.NewInsertElement(v, lift(a), i32Const(int64(i)))
 	}
 	return v
-}
-
-// interleave puts the elements of each lane side by side.
-func (f *function) interleave(args []operand) value.Value {
-	vs := make([]value.Value, len(args))
-	for i, a := range args {
-		vs[i] = f.asVector(a)
-	}
-	for n := f.width; len(vs) > 1; n *= 2 {
-		var next []value.Value
-		for i := 0; i < len(vs); i += 2 {
-			next = append(next, f.shuffle2(vs[i], vs[i+1], counting(0, 2*n)))
-		}
-		vs = next
-	}
-	from := make([]int, f.width*len(args))
-	for i := range from {
-		from[i] = i%len(args)*f.width + i/len(args)
-	}
-	return f.shuffle(vs[0], from)
 }
 
 // emitter writes one operation; t is the type of its result, for one lane or all.

@@ -26,19 +26,6 @@ func mangled(t types.Type) string {
 	return "f32"
 }
 
-// fill is a constant of a type: of vectors one in every element.
-func fill(t types.Type, c constant.Constant) constant.Constant {
-	v, ok := t.(*types.VectorType)
-	if !ok {
-		return c
-	}
-	elems := make([]constant.Constant, v.Len)
-	for i := range elems {
-		elems[i] = c
-	}
-	return constant.NewVector(nil, elems...)
-}
-
 // splat is a float in every element of t.
 func (f *function) splat(t types.Type, v float64) value.Value {
 	return fill(t, floatConst(types.Float, v))

@@ -157,14 +157,7 @@ func (f *function) loadScattered(t kernel.Type, p place, i value.Value) value.Va
 // join makes one vector of the lanes' values.
 func (f *function) join(t kernel.Type, parts []value.Value) value.Value {
 	if t.Lanes > 1 {
-		for n := t.Lanes; len(parts) > 1; n *= 2 {
-			var next []value.Value
-			for i := 0; i < len(parts); i += 2 {
-				next = append(next, f.shuffle2(parts[i], parts[i+1], counting(0, 2*n)))
-			}
-			parts = next
-		}
-		return parts[0]
+		return f.concat(parts, t.Lanes)
 	}
 	// Few distinct values in runs are shuffled from one vector: inserting each
 	// lane would cost an instruction a lane.

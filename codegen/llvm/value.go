@@ -1,6 +1,8 @@
 package llvm
 
 import (
+	"strconv"
+
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/types"
@@ -126,22 +128,15 @@ func fold(offsets []int64) string {
 
 // constantVector is a vector of integer constants.
 func (f *function) constantVector(s kernel.Scalar, ns []int64) value.Value {
-	elems := make([]constant.Constant, len(ns))
-	for i, n := range ns {
-		elems[i] = intConst(scalarType(s), n)
-	}
-	return constant.NewVector(nil, elems...)
+	t := scalarType(s)
+	return vectorOf(t, len(ns), func(i int) constant.Constant { return intConst(t, ns[i]) })
 }
 
 // spread gives every lane a scalar (of one lane's type).
 func (f *function) spread(v value.Value, t kernel.Type) value.Value {
 	return f.once(expression{op: "spread", x: v, n: t.String()}, func() value.Value {
 		if c, ok := v.(constant.Constant); ok && t.Lanes == 1 {
-			elems := make([]constant.Constant, f.width)
-			for i := range elems {
-				elems[i] = c
-			}
-			return constant.NewVector(nil, elems...)
+			return fill(f.allLanes(t), c)
 		}
 		if t.Lanes > 1 {
 			mask := make([]int, t.Lanes*f.width)
@@ -175,14 +170,17 @@ func (f *function) shuffle(v value.Value, from []int) value.Value {
 // shuffle2 picks elements of two vectors of one type, the second's numbered
 // after the first's.
 func (f *function) shuffle2(a, b value.Value, from []int) value.Value {
-	elems := make([]constant.Constant, len(from))
-	for i, n := range from {
-		elems[i] = i32Const(int64(n))
-		if n < 0 {
-			elems[i] = constant.NewUndef(types.I32)
-		}
+	return f.block.NewShuffleVector(a, b, numbers(from))
+}
+
+// numbers are what a shuffle picks.
+func numbers(from []int) *vectorConstant {
+	b, separator := make([]byte, 0, 8*len(from)), "<i32 "
+	for _, n := range from {
+		b = strconv.AppendInt(append(b, separator...), int64(n), 10)
+		separator = ", i32 "
 	}
-	return f.block.NewShuffleVector(a, b, constant.NewVector(nil, elems...))
+	return &vectorConstant{types.NewVector(uint64(len(from)), types.I32), string(append(b, '>'))}
 }
 
 // counting is first, first+1 ... of n numbers.
@@ -219,9 +217,12 @@ func (f *function) once(e expression, make func() value.Value) value.Value {
 		}
 	}
 	v := make()
-	f.known[len(f.known)-1][e] = v
+	f.know(e, v)
 	return v
 }
+
+// know keeps an expression's value for once.
+func (f *function) know(e expression, v value.Value) { f.known[len(f.known)-1][e] = v }
 
 // scoped runs g; what is computed in it is forgotten after it, since its blocks
 // do not come before those that follow.
