@@ -1,5 +1,7 @@
 package objc
 
+import "unsafe"
+
 // Values of enums that command buffers and encoders take or tell.
 const (
 	DispatchConcurrent = 1 // MTLDispatchTypeConcurrent
@@ -60,3 +62,7 @@ func (a *API) PushGroup(encoder ID, name string) { a.label(EncoderPushGroup, enc
 
 // PopGroup ends the group begun last.
 func (a *API) PopGroup(encoder ID) { a.call(EncoderPopGroup, encoder) }
+
+// Array is the address of an array of objects, which must stay as long as it is
+// used; 0 of none.
+func Array(ids []ID) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(ids)) }

@@ -125,7 +125,6 @@ const (
 	EncoderEnd
 
 	EventWait
-	EventValue
 
 	methodCount
 )
@@ -224,8 +223,7 @@ var methods = [methodCount]Signature{
 	EncoderPopGroup:     {Owner: "MTLCommandEncoder", Selector: "popDebugGroup"},
 	EncoderEnd:          {Owner: "MTLCommandEncoder", Selector: "endEncoding"},
 
-	EventWait:  {Owner: "MTLSharedEvent", Selector: "waitUntilSignaledValue:timeoutMS:", Result: Bool, Args: []Type{Word, Word}},
-	EventValue: {Owner: "MTLSharedEvent", Selector: "signaledValue", Result: Word},
+	EventWait: {Owner: "MTLSharedEvent", Selector: "waitUntilSignaledValue:timeoutMS:", Result: Bool, Args: []Type{Word, Word}},
 }
 
 // Methods lists the table.

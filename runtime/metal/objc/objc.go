@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -175,16 +176,18 @@ func (a *API) text(s ID) string {
 	if at == 0 {
 		return ""
 	}
-	bytes := unsafe.Slice((*byte)(Pointer(at)), textLimit)
-	n := 0
-	for n < textLimit && bytes[n] != 0 {
+	start, n := (*byte)(Pointer(at)), 0
+	for n < textLimit && *(*byte)(unsafe.Add(unsafe.Pointer(start), n)) != 0 {
 		n++
 	}
-	return string(bytes[:n])
+	return string(unsafe.Slice(start, n))
 }
 
-// string makes an NSString that lives as long as the pool.
+// string makes an NSString that lives as long as the pool. Foundation makes none of
+// what is not UTF-8, and ends a C string at its first NUL: both are replaced, for
+// methods given nil instead end the process.
 func (a *API) string(s string) ID {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	bytes := append([]byte(s), 0)

@@ -1,0 +1,29 @@
+package metal
+
+import (
+	"testing"
+
+	"smelt/runtime/agreement"
+	"smelt/runtime/metal/fake"
+)
+
+// TestGoldens runs recorded prompts end to end through the Metal runtime: the
+// fake executes the very text that a Mac would compile. Once with macOS 15's
+// residency sets, once before, where files need several views each.
+func TestGoldens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the stand-in takes half a minute")
+	}
+	for _, c := range []struct {
+		fixture string
+		o       fake.Options
+	}{
+		{"a-bf16", fake.Options{Residency: true}},
+		{"b-official-fp8fp4", fake.Options{MaxBuffer: 128 << 10}},
+	} {
+		t.Run(c.fixture, func(t *testing.T) {
+			t.Parallel()
+			agreement.Goldens(t, agreement.Fixture(c.fixture), []string{"p0"}, open(c.o))
+		})
+	}
+}

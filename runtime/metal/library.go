@@ -1,0 +1,241 @@
+package metal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/msl"
+	"smelt/runtime/metal/objc"
+)
+
+// Build tells how the kernels' machine code came about.
+type Build struct {
+	Kernels int
+	Kept    bool // code came from the archive of an earlier run
+	Elapsed time.Duration
+	Note    string // what became of the archive, if that failed
+}
+
+// Build tells how the kernels' machine code came about.
+func (d *Device) Build() Build { return d.build }
+
+// compile makes the pipelines of the plan's kernels. Where one allows fewer
+// threads in a threadgroup than its schedule wants, the model is planned again
+// with as many.
+func (d *Device) compile() error {
+	start := time.Now()
+	for {
+		if err := d.compileAll(d.b.Plan.Kernels); err != nil {
+			return err
+		}
+		most := d.fewestThreads()
+		if most == 0 {
+			d.build.Kernels, d.build.Elapsed = len(d.kernels), time.Since(start)
+			return nil
+		}
+		if err := d.reschedule(most); err != nil {
+			return err
+		}
+	}
+}
+
+// fewestThreads is the least number of threads that a pipeline allows, of those
+// that allow fewer than are scheduled; 0 if all allow enough.
+func (d *Device) fewestThreads() int {
+	most := 0
+	for _, k := range d.b.Plan.Kernels {
+		if n := d.api.PipelineThreads(d.kernels[k.Name]); n < k.Schedule.Threads && (most == 0 || n < most) {
+			most = n
+		}
+	}
+	return most
+}
+
+// reschedule plans the model with smaller threadgroups and gives the pipelines back.
+func (d *Device) reschedule(most int) error {
+	t := d.b.Plan.Target
+	most = most / t.SimdWidth * t.SimdWidth
+	if most < t.SimdWidth {
+		return fmt.Errorf("a pipeline of %s allows fewer threads than a SIMD group has (%d)", d.machine.Name, t.SimdWidth)
+	}
+	t.MaxThreads = most
+	b, err := d.b.For(t)
+	if err != nil {
+		return fmt.Errorf("planning with threadgroups of %d threads, which is what a pipeline of %s allows: %w", most, d.machine.Name, err)
+	}
+	d.b, d.rescaled = b, most
+	for name, p := range d.kernels {
+		d.api.Release(p)
+		delete(d.kernels, name)
+	}
+	return nil
+}
+
+// compileAll compiles each kernel as a library of its own, for Metal compiles
+// libraries beside each other, and its messages name lines of what `smelt
+// inspect --kernel` shows.
+func (d *Device) compileAll(kernels []*kernel.Kernel) error {
+	texts := make([]string, len(kernels))
+	for i, k := range kernels {
+		var err error
+		if texts[i], err = msl.Print(k); err != nil {
+			return err
+		}
+	}
+	a := d.openArchive(texts)
+	defer d.api.Release(a.id)
+	if err := d.compileBeside(kernels, texts, a); err != nil {
+		return err
+	}
+	a.write(d)
+	return nil
+}
+
+func (d *Device) compileBeside(kernels []*kernel.Kernel, texts []string, a *archive) error {
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		errs  = make([]error, len(kernels))
+		next  = make(chan int, len(kernels))
+	)
+	for i := range kernels {
+		next <- i
+	}
+	close(next)
+	for range min(runtime.GOMAXPROCS(0), len(kernels)) {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for i := range next {
+				errs[i] = d.api.Pool(func() error {
+					p, err := pipeline(d.api, d.gpu, kernels[i], texts[i], a)
+					if err == nil {
+						mu.Lock()
+						d.kernels[kernels[i].Name] = p
+						mu.Unlock()
+					}
+					return err
+				})
+			}
+		}()
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// pipeline compiles a kernel.
+func pipeline(api *objc.API, gpu objc.ID, k *kernel.Kernel, text string, a *archive) (objc.ID, error) {
+	lib, err := api.NewLibrary(gpu, text)
+	if err != nil {
+		return 0, compileError(k.Name, text, err)
+	}
+	defer api.Release(lib)
+	fn := api.NewFunction(lib, k.Name)
+	if fn == 0 {
+		return 0, fmt.Errorf("kernel %s: the compiled library has no function of that name", k.Name)
+	}
+	defer api.Release(fn)
+	desc := api.NewPipelineDescriptor(fn, k.Name, a.id)
+	defer api.Release(desc)
+	p, err := api.NewPipeline(gpu, desc)
+	if err != nil {
+		return 0, fmt.Errorf("kernel %s: Metal makes no pipeline of it: %w", k.Name, err)
+	}
+	if w := api.PipelineWidth(p); w != k.Schedule.SimdWidth {
+		api.Release(p)
+		return 0, fmt.Errorf("kernel %s: SIMD groups have %d lanes on this GPU; kernels are made for %d", k.Name, w, k.Schedule.SimdWidth)
+	}
+	a.add(api, desc)
+	return p, nil
+}
+
+// place is how Metal's compiler names a line of a source.
+var place = regexp.MustCompile(`program_source:(\d+):\d+: (?:fatal )?error:`)
+
+// compileError shows the line of the text that the compiler complains of.
+func compileError(name, text string, err error) error {
+	m := place.FindStringSubmatch(err.Error())
+	if m == nil {
+		return fmt.Errorf("kernel %s: Metal does not compile it: %w", name, err)
+	}
+	n, _ := strconv.Atoi(m[1])
+	lines := strings.Split(text, "\n")
+	if n < 1 || n > len(lines) {
+		return fmt.Errorf("kernel %s: Metal does not compile it: %w", name, err)
+	}
+	return fmt.Errorf("kernel %s: Metal does not compile line %d: %s\n%w", name, n, strings.TrimSpace(lines[n-1]), err)
+}
+
+// archive is a binary archive of pipelines: the one kept for these texts on this
+// GPU and system, or a new one. Archives only save time, so what goes wrong with
+// one is noted, and no error.
+type archive struct {
+	mu   sync.Mutex
+	id   objc.ID // 0: none is kept
+	path string
+	kept bool
+	err  error
+}
+
+func (d *Device) openArchive(texts []string) *archive {
+	a := &archive{}
+	if d.opts.Archives == "" {
+		return a
+	}
+	h := sha256.New()
+	for _, s := range append([]string{d.machine.Name, d.machine.Architecture, d.machine.System}, texts...) {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	a.path = filepath.Join(d.opts.Archives, hex.EncodeToString(h.Sum(nil))+".metalar")
+	if _, err := os.Stat(a.path); err == nil {
+		if a.id, a.err = d.api.NewArchive(d.gpu, a.path); a.err == nil {
+			a.kept = true
+			return a
+		}
+	}
+	a.id, a.err = d.api.NewArchive(d.gpu, "")
+	return a
+}
+
+func (a *archive) add(api *objc.API, desc objc.ID) {
+	if a.id == 0 || a.kept {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := api.ArchiveAdd(a.id, desc); err != nil && a.err == nil {
+		a.err = err
+	}
+}
+
+// write keeps a new archive: beside its place first, so that none is ever half there.
+func (a *archive) write(d *Device) {
+	if a.id != 0 && !a.kept && a.err == nil {
+		a.err = func() error {
+			if err := os.MkdirAll(d.opts.Archives, 0o755); err != nil {
+				return err
+			}
+			temp := fmt.Sprintf("%s.%d", a.path, os.Getpid())
+			defer os.Remove(temp)
+			if err := d.api.ArchiveWrite(a.id, temp); err != nil {
+				return err
+			}
+			return os.Rename(temp, a.path)
+		}()
+	}
+	d.build.Kept = a.kept
+	if a.err != nil {
+		d.build.Note = fmt.Sprintf("pipelines are not kept: %v", a.err)
+	}
+}

@@ -1,0 +1,97 @@
+package metal
+
+import (
+	"fmt"
+
+	"smelt/codegen/bundle"
+	"smelt/codegen/lower"
+	"smelt/runtime/metal/objc"
+)
+
+// Machine is a GPU and its limits, in bytes.
+type Machine struct {
+	Name              string   `json:"name"`
+	Architecture      string   `json:"architecture"`
+	System            string   `json:"system"`
+	Families          []string `json:"families"`
+	Unified           bool     `json:"unified_memory"`
+	MaxBuffer         int64    `json:"max_buffer"`
+	WorkingSet        int64    `json:"recommended_working_set"`
+	Allocated         int64    `json:"allocated"`
+	ThreadgroupMemory int      `json:"threadgroup_memory"`
+}
+
+// families are those that matter, oldest first.
+var families = []struct {
+	name   string
+	number int
+}{{"Apple7", objc.FamilyApple7}, {"Apple8", objc.FamilyApple8}, {"Apple9", objc.FamilyApple9}, {"Apple10", objc.FamilyApple10}, {"Metal3", objc.FamilyMetal3}}
+
+// Probe describes this machine's GPU through api.
+func Probe(api *objc.API) (m *Machine, err error) {
+	err = api.Pool(func() error {
+		gpu := api.DefaultDevice()
+		if gpu == 0 {
+			return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
+		}
+		defer api.Release(gpu)
+		m = describe(api, gpu)
+		return nil
+	})
+	return m, err
+}
+
+func describe(api *objc.API, gpu objc.ID) *Machine {
+	m := &Machine{
+		Name: api.DeviceName(gpu), Architecture: api.DeviceArchitecture(gpu), System: "macOS " + api.SystemVersion(),
+		Unified: api.Unified(gpu), MaxBuffer: api.MaxBuffer(gpu), WorkingSet: api.WorkingSet(gpu),
+		Allocated: api.Allocated(gpu), ThreadgroupMemory: api.ThreadgroupMemory(gpu),
+	}
+	for _, f := range families {
+		if api.SupportsFamily(gpu, f.number) {
+			m.Families = append(m.Families, f.name)
+		}
+	}
+	return m
+}
+
+// check refuses GPUs that kernels were not made for.
+func (m *Machine) check() error {
+	known := map[string]bool{}
+	for _, f := range m.Families {
+		known[f] = true
+	}
+	switch {
+	case !known["Apple7"] || !known["Metal3"] || !m.Unified:
+		return fmt.Errorf("%w: %s (families %v, unified memory %v) is not of an M1 or later", objc.ErrNotHere, m.Name, m.Families, m.Unified)
+	case m.ThreadgroupMemory < lower.Metal.SharedMemory:
+		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, lower.Metal.SharedMemory)
+	}
+	return nil
+}
+
+// admit refuses a bundle that takes more than the GPU should use, and says what
+// would help.
+func (m *Machine) admit(b *bundle.Bundle) error {
+	memory := b.Memory()
+	need := memory.Peak()
+	if need > m.WorkingSet {
+		const mib = 1 << 20
+		help := fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib)
+		if fits := b.LargestContext(m.WorkingSet); fits > 0 {
+			help += fmt.Sprintf("; or take --context %d, about the largest that fits", fits)
+		}
+		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d), and macOS recommends at most %d for %s: %s",
+			need, memory.Weights, memory.Caches, memory.Arena, m.WorkingSet, m.Name, help)
+	}
+	for _, part := range []struct {
+		what  string
+		bytes int64
+		flag  string
+	}{{"caches", memory.Caches, "--context or --slots"}, {"activations", memory.Arena, "--chunk"}} {
+		if part.bytes > m.MaxBuffer {
+			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: take a smaller %s", part.what, part.bytes, m.Name, m.MaxBuffer, part.flag)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package metal
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"smelt/codegen/lower"
+	"smelt/ir"
+	"smelt/runtime/sampling"
+)
+
+// lastStep is the step whose results lie in the arena.
+type lastStep struct {
+	step   *step
+	wanted int
+}
+
+// SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1
+// where no logit is a number. No logits are copied.
+func (d *Device) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	return d.sample(d.steps[lower.Prefill], rows, wanted, choices, tokens)
+}
+
+// SampleDecode is the same with the decode kernels.
+func (d *Device) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	return d.sample(d.steps[lower.Decode], rows, wanted, choices, tokens)
+}
+
+func (d *Device) sample(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	if len(choices) != len(wanted) || len(tokens) != len(wanted) {
+		return fmt.Errorf("%d choices and room for %d tokens, for %d wanted rows", len(choices), len(tokens), len(wanted))
+	}
+	if err := d.take(s, rows, wanted, choices); err != nil {
+		return err
+	}
+	if len(wanted) > 0 {
+		out := s.arena[s.plan.Tokens.Offset:]
+		for i := range tokens {
+			tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
+		}
+	}
+	return nil
+}
+
+// LastLogits are those of the i-th wanted row of the last step.
+func (d *Device) LastLogits(i int) ([]float32, error) {
+	if i < 0 || i >= d.last.wanted {
+		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, d.last.wanted)
+	}
+	return d.last.step.logits(i, 1), nil
+}
