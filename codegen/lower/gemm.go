@@ -18,14 +18,21 @@ type tiling struct {
 
 // tiling is the target's. With several SIMD groups each keeps one block's sums
 // to itself. A SIMD group alone goes through the blocks in turn, with the sums
-// in threadgroup memory in between.
+// in threadgroup memory in between. SIMD groups of 32 take two at least.
 func (t Target) tiling() tiling {
 	if t.MaxThreads == t.SimdWidth {
 		return tiling{rows: 64, outputs: 64, depth: 32, threads: fragment, simdWidth: fragment, block: fragment,
 			why: "a fragment of sums has as many registers as a core can spare; operands and sums stay in its first level of cache"}
 	}
-	return tiling{rows: 32, outputs: 64, depth: 32, threads: 256, simdWidth: 32, block: 16,
+	out := tiling{rows: 32, outputs: 64, depth: 32, threads: 256, simdWidth: 32, block: 16,
 		why: "12 KB of operands leave room for two threadgroups a core; a weight is unpacked once for 32 rows"}
+	if t.MaxThreads < out.threads {
+		out.outputs, out.threads, out.why = 32, 128, "the GPU allows no larger threadgroup"
+	}
+	if t.MaxThreads < out.threads {
+		out.rows, out.threads = 16, 64
+	}
+	return out
 }
 
 // alone reports whether one SIMD group makes the whole tile.

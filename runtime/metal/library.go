@@ -62,12 +62,15 @@ func (d *Device) fewestThreads() int {
 	return most
 }
 
+// leastThreads is the smallest threadgroup that every kernel can have.
+const leastThreads = 64
+
 // reschedule plans the model with smaller threadgroups and gives the pipelines back.
 func (d *Device) reschedule(most int) error {
 	t := d.b.Plan.Target
 	most = most / t.SimdWidth * t.SimdWidth
-	if most < t.SimdWidth {
-		return fmt.Errorf("a pipeline of %s allows fewer threads than a SIMD group has (%d)", d.machine.Name, t.SimdWidth)
+	if most < leastThreads || most >= t.MaxThreads {
+		return fmt.Errorf("a pipeline of %s allows threadgroups of %d threads, planned with at most %d; kernels need %d at least", d.machine.Name, most, t.MaxThreads, leastThreads)
 	}
 	t.MaxThreads = most
 	b, err := d.b.For(t)

@@ -115,6 +115,8 @@ func (q *queue) probe(p *probes, i int) error {
 	q.send(use, enc)
 	q.bindArgs[2] = uintptr(p.args.id)
 	q.send(q.bindArgs, enc)
+	q.bindStep[2], q.bindStep[3] = uintptr(p.args.id), 0 // these kernels read no step parameters
+	q.send(q.bindStep, enc)
 	q.encoder.begin(enc)
 	q.encoder.encode(&p.jobs[i], true)
 	q.finish(cb, enc, 0, 0, false)
