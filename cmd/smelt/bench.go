@@ -18,6 +18,7 @@ import (
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/metal"
 )
 
 func newBench(io stdio) *cobra.Command {
@@ -235,6 +236,14 @@ func (r *benched) describe(d device, m *deepseekv4.Model) {
 	r.model.Name, r.model.Layout, r.model.Weights = b.Name, b.Layout, memory.Weights
 	r.model.Cache = b.CacheRows + ", keys " + b.CacheKeys
 	r.opening.Planned, r.opening.Kernels = memory.Peak(), len(b.Plan.Kernels)
+	if c, ok := d.(*metal.Device); ok {
+		built := c.Build()
+		r.opening.Compiled, r.opening.Seconds = built.Kernels, built.Elapsed.Seconds()
+		if built.Kept {
+			r.opening.Compiled = 0
+		}
+		r.machine.Device = fmt.Sprintf("%s, %s", d.Name(), c.Text())
+	}
 	if c, ok := d.(interface {
 		Build() jit.Build
 		Threads() int

@@ -3,13 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"smelt/codegen/bundle"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/metal"
+	"smelt/runtime/metal/objc"
 	"smelt/runtime/reference"
 	"smelt/runtime/session"
 	"smelt/runtime/standin"
@@ -33,7 +38,9 @@ type deviceKind struct {
 	auto bool
 	// kernels: it runs a bundle's; of a checkpoint they are compiled first
 	kernels bool
-	open    func(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error)
+	// here, if not nil, tells cheaply whether the machine can have the device
+	here func() error
+	open func(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error)
 }
 
 // deviceOptions are the flags that concern devices.
@@ -47,6 +54,7 @@ type deviceOptions struct {
 
 // deviceKinds is the table of devices, best first.
 var deviceKinds = []deviceKind{
+	{name: "metal", doc: "the kernels on Apple's GPU", auto: true, kernels: true, here: metalHere, open: openMetal},
 	{name: "cpu", doc: "the kernels as machine code on the processor, made by libLLVM", auto: true, kernels: true, open: openCPU},
 	{name: "reference", doc: "the model's graph in plain Go", auto: true, open: openReference},
 	{name: "standin", doc: "the kernels' Metal text on the processor by way of clang: slow, to prove them", kernels: true, open: openStandin},
@@ -73,7 +81,7 @@ func (o deviceOptions) check() error {
 // openDevice prepares a device; b is nil for a checkpoint. Of a device that
 // nobody named it says on standard error which it is and why.
 func openDevice(io stdio, o deviceOptions, m *deepseekv4.Model, b *bundle.Bundle) (device, error) {
-	why := "metal needs a Mac and is not part of this smelt yet"
+	why := "the best there is"
 	for _, k := range deviceKinds {
 		if o.name != k.name && !(o.name == deviceAuto && k.auto) {
 			continue
@@ -98,6 +106,11 @@ var errNoDevice = errors.New("not on this machine")
 
 // openFor opens the device, with the kernels it needs.
 func (k deviceKind) openFor(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
+	if k.here != nil {
+		if err := k.here(); err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoDevice, err)
+		}
+	}
 	if k.kernels && b == nil {
 		var err error
 		options := bundle.Options{Lean: true, Context: o.context, Chunk: o.chunk, Slots: o.slots}
@@ -122,6 +135,37 @@ func openReference(_ stdio, m *deepseekv4.Model, b *bundle.Bundle, _ deviceOptio
 type evaluator struct{ *reference.Device }
 
 func (evaluator) Close() error { return nil }
+
+func metalHere() error {
+	_, err := metal.Native()
+	return err
+}
+
+func openMetal(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
+	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1"}
+	if cache, err := os.UserCacheDir(); err == nil && !o.uncached {
+		options.Archives = filepath.Join(cache, "smelt", "metal")
+	}
+	compiled := sync.OnceFunc(startWaiting(io.err, "compiling kernels").done)
+	var bar progress
+	options.Progress = func(done, total int64) {
+		if bar.bar == nil {
+			compiled()
+			bar = newBytesProgress(io.err, total, "reading weights")
+		}
+		bar.SetBytes(done)
+	}
+	d, err := metal.Open(b, m.Checkpoint, options)
+	compiled()
+	bar.Clear()
+	if errors.Is(err, objc.ErrNotHere) {
+		return nil, fmt.Errorf("%w: %w", errNoDevice, err)
+	}
+	if err != nil {
+		return nil, err // and not a device that is a nil pointer
+	}
+	return d, nil
+}
 
 func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
 	l, err := jit.Open("")

@@ -435,7 +435,7 @@ func TestDevices(t *testing.T) {
 	if got.status != 0 || got.out != want {
 		t.Errorf("status %d, %q; the reference device says %q", got.status, got.out, want)
 	}
-	if !strings.HasPrefix(got.errors, "device cpu: ") || !strings.Contains(got.errors, "metal needs a Mac") || !strings.Contains(got.errors, "\ndevice cpu, ") {
+	if !strings.HasPrefix(got.errors, "device cpu: ") || !strings.Contains(got.errors, "needs macOS on Apple silicon") || !strings.Contains(got.errors, "\ndevice cpu, ") {
 		t.Errorf("standard error:\n%s", got.errors)
 	}
 	one, errors := runText(t, "", append(args, "--device", "cpu", "--threads", "1")...)
