@@ -3,6 +3,8 @@ package metal
 import (
 	"testing"
 
+	"smelt/codegen/bundle"
+	"smelt/ir"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
 )
@@ -27,4 +29,18 @@ func TestGoldens(t *testing.T) {
 			agreement.Goldens(t, agreement.Fixture(c.fixture), []string{"p0"}, open(c.o))
 		})
 	}
+}
+
+// TestStoryteller runs the trained model, prefill and decode, and compares logits
+// with the evaluator's.
+func TestStoryteller(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the stand-in takes half a minute")
+	}
+	t.Parallel()
+	p := agreement.New(t, "../../examples/storyteller/checkpoint", agreement.Float32, bundle.Options{Context: 64, Chunk: 16}, open(fake.Options{Residency: true}))
+	p.Step(false, []ir.Row{{Token: 3}, {Token: 70, Position: 1}, {Token: 200, Position: 2}, {Token: 31, Position: 3}, {Token: 44, Position: 4}}, []int{2, 4})
+	p.Step(true, []ir.Row{{Token: 9, Position: 5}}, []int{0})
+	p.Step(true, []ir.Row{{Token: 17, Position: 6}}, []int{0})
+	p.Report()
 }

@@ -48,13 +48,13 @@ type access struct {
 	written    bool
 }
 
-// newGPU is a fake machine for one device.
-func newGPU(t testing.TB, o fake.Options) *gpu {
-	t.Helper()
+// newGPU is a fake machine that executes nothing, for tests of all around.
+func newGPU(t testing.TB, o fake.Options) *gpu { return &gpu{t: t, fake: fake.New(o)} }
+
+// newExecutor is a fake machine that executes dispatches.
+func newExecutor(t testing.TB, o fake.Options) *gpu {
 	g := &gpu{t: t, mirrors: map[uint64]mirror{}, kernels: map[string]*kernel.Kernel{}}
-	if o.Execute == nil {
-		o.Execute = g.execute
-	}
+	o.Execute = g.execute
 	g.fake = fake.New(o)
 	return g
 }
@@ -375,7 +375,7 @@ func open(o fake.Options) agreement.Open {
 		if _, err := standin.Find(); err != nil {
 			t.Skip(err)
 		}
-		g := newGPU(t, o)
+		g := newExecutor(t, o)
 		g.observe = observe
 		d, err := g.open(b, ck, Options{Poison: true})
 		if err != nil {

@@ -38,15 +38,9 @@ func fixture(t testing.TB) (*bundle.Bundle, *checkpoint.Checkpoint) {
 	return model(t, agreement.Fixture("b-official-fp8fp4"), bundle.Options{Lean: true, Context: 256, Chunk: 32, Slots: 2})
 }
 
-// idle executes nothing: tests of what surrounds execution use it.
-func idle(*fake.Dispatch) error { return nil }
-
 // device opens the fixture on a fake machine.
 func device(t testing.TB, o fake.Options, opts Options) (*gpu, *Device) {
 	t.Helper()
-	if o.Execute == nil {
-		o.Execute = idle
-	}
 	g := newGPU(t, o)
 	b, ck := fixture(t)
 	d, err := g.open(b, ck, opts)
@@ -188,7 +182,6 @@ func TestOpenFails(t *testing.T) {
 		}}, []string{"kernel head_decode: Metal does not compile line 3: ", "expected expression"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.o.Execute = idle
 			g := newGPU(t, c.o)
 			b, ck := fixture(t)
 			_, err := g.open(b, ck, Options{})
