@@ -39,6 +39,10 @@ type Options struct {
 	// Groups puts each dispatch into a debug group named after its kernel, for
 	// Xcode's capture. It costs two calls a dispatch.
 	Groups bool
+	// Observe, if not nil, sees the arena's named values after the dispatch that
+	// writes them, as many bytes as the step needs. Steps then run dispatch by
+	// dispatch.
+	Observe func(name string, data []byte)
 	// Poison fills the arena with NaNs before every step.
 	Poison bool
 }

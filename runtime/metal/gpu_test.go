@@ -21,10 +21,9 @@ import (
 // checks each against the plan: what a pointer points into is resident and large
 // enough, and what is written between two barriers is used by nobody else.
 type gpu struct {
-	t       testing.TB
-	fake    *fake.Runtime
-	device  *Device
-	observe func(name string, data []byte)
+	t      testing.TB
+	fake   *fake.Runtime
+	device *Device
 
 	host    *standin.Host
 	mirrors map[uint64]mirror // of the fake's buffers, by address
@@ -192,7 +191,7 @@ func (g *gpu) execute(d *fake.Dispatch) error {
 			return err
 		}
 	}
-	return g.show(s, x)
+	return nil
 }
 
 // find is the plan's dispatch that an encoded one must be: the one whose argument
@@ -350,24 +349,6 @@ func (g *gpu) read(a access) error {
 	return nil
 }
 
-// show gives the named values that a dispatch wrote to whoever observes.
-func (g *gpu) show(s *step, x *plan.Dispatch) error {
-	if g.observe == nil {
-		return nil
-	}
-	for _, a := range x.Args {
-		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == kernel.Read {
-			continue
-		}
-		n, err := a.Buffer.Bytes.Eval(s.symbol)
-		if err != nil {
-			return err
-		}
-		g.observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
-	}
-	return nil
-}
-
 // open is for proofs: a device on a fake machine.
 func open(o fake.Options) agreement.Open {
 	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
@@ -376,8 +357,7 @@ func open(o fake.Options) agreement.Open {
 			t.Skip(err)
 		}
 		g := newExecutor(t, o)
-		g.observe = observe
-		d, err := g.open(b, ck, Options{Poison: true})
+		d, err := g.open(b, ck, Options{Poison: true, Observe: observe})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"smelt/codegen/kernel"
 	"smelt/runtime/metal/objc"
 	"smelt/runtime/profile"
 )
@@ -158,11 +159,16 @@ func (q *queue) submit() error {
 	s := q.step
 	for from := 0; from < len(s.jobs); {
 		to := from + 1
-		for q.mode == profile.Off && to < len(s.jobs) && s.jobs[to].buffer == s.jobs[from].buffer {
+		for q.mode == profile.Off && s.d.opts.Observe == nil && to < len(s.jobs) && s.jobs[to].buffer == s.jobs[from].buffer {
 			to++
 		}
 		if err := q.encode(s, from, to); err != nil {
 			return errors.Join(err, q.drain())
+		}
+		if s.d.opts.Observe != nil {
+			if err := q.observe(s, q.running[len(q.running)-1]); err != nil {
+				return errors.Join(err, q.drain())
+			}
 		}
 		if q.mode == profile.Cold && to < len(s.jobs) {
 			if err := q.between(s); err != nil {
@@ -176,6 +182,25 @@ func (q *queue) submit() error {
 	}
 	if q.mode != profile.Off {
 		return q.time(s)
+	}
+	return nil
+}
+
+// observe waits for a dispatch and shows the named values it wrote.
+func (q *queue) observe(s *step, r running) error {
+	q.send(q.completed, r.id)
+	if q.send(q.status, r.id) == objc.StatusError {
+		return q.fault(r)
+	}
+	for _, a := range s.plan.Dispatches[r.first].Args {
+		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == kernel.Read {
+			continue
+		}
+		n, err := a.Buffer.Bytes.Eval(s.symbol)
+		if err != nil {
+			return err
+		}
+		s.d.opts.Observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
 	}
 	return nil
 }

@@ -28,11 +28,12 @@ type method struct {
 	// class, with a ? where nil is allowed.
 	params []string
 	double bool // the result is in a floating-point register
-	// hot methods are called at every dispatch; their thread is not asked for,
-	// that of the dispatch they prepare is.
-	hot   bool
-	since int
-	do    func(r *Runtime, self *object, args []uintptr) uintptr
+	// anywhere lets any thread call it. Methods that only prepare a dispatch are
+	// so too: asking for the thread costs more than they do, and it is asked for at
+	// the dispatch.
+	anywhere bool
+	since    int
+	do       func(r *Runtime, self *object, args []uintptr) uintptr
 
 	objects []param // of params, those that are objects
 }

@@ -53,11 +53,11 @@ func encoderClasses() []*class {
 			{selector: "endEncoding", do: encoding(endEncoding)},
 		}},
 		{name: "MTLComputeCommandEncoder", extends: "MTLCommandEncoder", destroy: dropEncoder, instance: []method{
-			{selector: "setComputePipelineState:", params: []string{"MTLComputePipelineState"}, hot: true, do: encoding(setPipeline)},
+			{selector: "setComputePipelineState:", params: []string{"MTLComputePipelineState"}, anywhere: true, do: encoding(setPipeline)},
 			{selector: "setBuffer:offset:atIndex:", params: []string{"MTLBuffer?", word, word}, do: encoding(setBuffer)},
-			{selector: "setBufferOffset:atIndex:", params: []string{word, word}, hot: true, do: encoding(setBufferOffset)},
+			{selector: "setBufferOffset:atIndex:", params: []string{word, word}, anywhere: true, do: encoding(setBufferOffset)},
 			{selector: "dispatchThreadgroups:threadsPerThreadgroup:", params: []string{pointer, pointer}, do: encoding(dispatchThreadgroups)},
-			{selector: "memoryBarrierWithScope:", params: []string{word}, hot: true, do: encoding(func(r *Runtime, e *encoder, args []uintptr) {
+			{selector: "memoryBarrierWithScope:", params: []string{word}, anywhere: true, do: encoding(func(r *Runtime, e *encoder, args []uintptr) {
 				if args[0]&objc.BarrierBuffers == 0 {
 					r.violate("scope %#x orders no buffers", args[0])
 					return
@@ -93,12 +93,7 @@ func newEncoder(r *Runtime, self *object, args []uintptr) uintptr {
 		r.violate("%d is no dispatch type", args[0])
 		return 0
 	}
-	e := &encoder{}
-	if n := len(r.spare.encoders); n > 0 {
-		e = r.spare.encoders[n-1]
-		r.spare.encoders = r.spare.encoders[:n-1]
-		*e = encoder{waits: e.waits[:0], updates: e.updates[:0], resident: e.resident[:0]}
-	}
+	e := r.spareEncoder()
 	r.made.encoders++
 	e.cb, e.serial, e.ordered = cb, r.made.encoders, args[0] != objc.DispatchConcurrent
 	e.object = object{class: r.classes["MTLComputeCommandEncoder"], data: e, thread: self.thread}

@@ -134,7 +134,6 @@ func (r *Runtime) settle(o *object) {
 		r.violate("%s is released while a command buffer that uses it is committed and not completed", r.describe(o.id))
 	}
 	id, holds := o.id, o.holds
-	o.holds = nil
 	if o.class.destroy != nil {
 		// Before its slot is cleared: what destroy reports names the object. After
 		// it, o may be another object's.
@@ -150,8 +149,8 @@ func (r *Runtime) settle(o *object) {
 // rootMethods are those of all objects.
 func rootMethods() []method {
 	return []method{
-		{selector: "retain", do: func(r *Runtime, self *object, _ []uintptr) uintptr { return r.owned(self) }},
-		{selector: "release", do: func(r *Runtime, self *object, _ []uintptr) uintptr {
+		{selector: "retain", anywhere: true, do: func(r *Runtime, self *object, _ []uintptr) uintptr { return r.owned(self) }},
+		{selector: "release", anywhere: true, do: func(r *Runtime, self *object, _ []uintptr) uintptr {
 			if self.shares == 0 {
 				r.violate("released more often than it was retained")
 				return 0
@@ -160,7 +159,7 @@ func rootMethods() []method {
 			r.settle(self)
 			return 0
 		}},
-		{selector: "respondsToSelector:", params: []string{word}, do: func(r *Runtime, self *object, args []uintptr) uintptr {
+		{selector: "respondsToSelector:", params: []string{word}, anywhere: true, do: func(r *Runtime, self *object, args []uintptr) uintptr {
 			number, ok := r.numberOf(args[0])
 			if !ok {
 				r.violate("%#x is no selector", args[0])

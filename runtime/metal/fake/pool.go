@@ -35,6 +35,9 @@ func (r *Runtime) pop(args []uintptr) {
 	defer r.mu.Unlock()
 	r.pops++
 	r.call = site{0, "objc_autoreleasePoolPop"}
+	if r.closed { // memory is gone already
+		return
+	}
 	p := r.pools[thread()]
 	if len(args) != 1 {
 		r.violate("takes 1 argument, not %d", len(args))

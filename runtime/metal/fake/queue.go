@@ -52,6 +52,27 @@ type spare struct {
 	encoders       []*encoder
 }
 
+func (r *Runtime) spareCommandBuffer() *commandBuffer {
+	last := len(r.spare.commandBuffers) - 1
+	if last < 0 {
+		return &commandBuffer{}
+	}
+	cb := r.spare.commandBuffers[last]
+	r.spare.commandBuffers = r.spare.commandBuffers[:last]
+	return cb
+}
+
+func (r *Runtime) spareEncoder() *encoder {
+	last := len(r.spare.encoders) - 1
+	if last < 0 {
+		return &encoder{}
+	}
+	e := r.spare.encoders[last]
+	r.spare.encoders = r.spare.encoders[:last]
+	*e = encoder{waits: e.waits[:0], updates: e.updates[:0], resident: e.resident[:0]}
+	return e
+}
+
 func queueClasses() []*class {
 	return []*class{
 		{name: "MTLCommandQueue", extends: root, instance: append(queueResidency(),
@@ -111,11 +132,7 @@ func newCommandBuffer(r *Runtime, self *object, _ []uintptr) uintptr {
 	if q.open+len(q.pending) >= q.most { // as if it had waited for the oldest
 		r.complete(q.pending[0])
 	}
-	cb := &commandBuffer{}
-	if n := len(r.spare.commandBuffers); n > 0 {
-		cb = r.spare.commandBuffers[n-1]
-		r.spare.commandBuffers = r.spare.commandBuffers[:n-1]
-	}
+	cb := r.spareCommandBuffer()
 	r.made.commandBuffers++
 	cb.queue, cb.number, cb.parts = q, r.made.commandBuffers, 1
 	cb.object = object{class: r.classes["MTLCommandBuffer"], data: cb, thread: self.thread, holds: cb.object.holds}
@@ -168,6 +185,7 @@ func (r *Runtime) part(cb *commandBuffer) {
 	clear(cb.sets)
 	clear(cb.uses)
 	*cb = commandBuffer{
+		object:   object{holds: cb.object.holds[:0]},
 		encoders: cb.encoders[:0], commands: cb.commands[:0], signals: cb.signals[:0],
 		sets: cb.sets[:0], uses: cb.uses[:0],
 	}

@@ -123,7 +123,8 @@ func (r *Runtime) Entry() objc.Entry {
 	}
 }
 
-// Close frees all memory. What is called later is a violation.
+// Close frees the memory of buffers and texts that are still there. What is called
+// later is a violation.
 func (r *Runtime) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +133,11 @@ func (r *Runtime) Close() {
 	}
 	r.closed = true
 	for _, s := range r.slots {
-		if s.object != nil && s.class.destroy != nil {
+		if s.object == nil {
+			continue
+		}
+		switch s.object.data.(type) {
+		case *buffer, *text:
 			s.class.destroy(r, s.object)
 		}
 	}

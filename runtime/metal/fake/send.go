@@ -57,7 +57,7 @@ func (r *Runtime) invoke(receiver objc.ID, selector uintptr, args []uintptr, dou
 	case !r.check(m, args):
 		return 0
 	}
-	if self.thread != 0 && !m.hot && self.thread != thread() {
+	if self.thread != 0 && !m.anywhere && self.thread != thread() {
 		r.violate("called on another thread than the queue was made on")
 	}
 	return m.do(r, self, args)
