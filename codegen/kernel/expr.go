@@ -71,6 +71,8 @@ const (
 	OpBitcast // same number of bytes
 	OpVec     // a vector of its operands
 	OpExtract // one lane of a vector
+	OpHalves  // the two IEEE halves of 32 bits, the low one first
+	OpE2M1    // the number that the low 4 bits are in e2m1
 	OpSimdSum // over the lanes of the SIMD group; the order is the target's
 	OpSimdMax
 	OpSimdMin
@@ -263,6 +265,13 @@ func (e *Expr) To(s Scalar) *Expr {
 func (e *Expr) As(s Scalar) *Expr {
 	return &Expr{Op: OpBitcast, Type: Type{s, e.Type.Lanes}, Args: []*Expr{e}}
 }
+
+// Halves are the two IEEE halves that a u32 holds, the low one first, as f32x2.
+func (e *Expr) Halves() *Expr { return &Expr{Op: OpHalves, Type: Vec(F32, 2), Args: []*Expr{e}} }
+
+// E2M1 is the number that the low 4 bits of a u32 are in e2m1 (OCP Microscaling
+// Formats 5.3.3), as f32.
+func (e *Expr) E2M1() *Expr { return &Expr{Op: OpE2M1, Type: Of(F32), Args: []*Expr{e}} }
 
 // Lane is lane i of a vector.
 func (e *Expr) Lane(i int) *Expr {

@@ -57,6 +57,8 @@ var ops = [opCount]opInfo{
 	OpBitcast:        {name: "bitcast", args: 1, types: bitcast, doc: "the bits as another type"},
 	OpVec:            {name: "vec", args: -1, types: vector, doc: "a vector of its operands"},
 	OpExtract:        {name: "lane", args: 1, types: extract, doc: "one lane of a vector"},
+	OpHalves:         {name: "halves", args: 1, types: wordTo(Vec(F32, 2)), doc: "the two IEEE halves of 32 bits, low one first"},
+	OpE2M1:           {name: "e2m1", args: 1, types: wordTo(Of(F32)), doc: "the number that the low 4 bits are in e2m1"},
 	OpSimdSum:        {name: "simd_sum", args: 1, types: simdNumbers, flops: 1, simd: true, doc: "sum over the lanes"},
 	OpSimdMax:        {name: "simd_max", args: 1, types: simdNumbers, flops: 1, simd: true, doc: "largest over the lanes"},
 	OpSimdMin:        {name: "simd_min", args: 1, types: simdNumbers, flops: 1, simd: true, doc: "smallest over the lanes"},
@@ -166,6 +168,16 @@ func vector(e *Expr) (Type, error) {
 		return t, err
 	}
 	return Type{t.Scalar, len(e.Args)}, nil
+}
+
+// wordTo makes another type of a u32.
+func wordTo(t Type) func(e *Expr) (Type, error) {
+	return func(e *Expr) (Type, error) {
+		if from := e.Args[0].Type; from != Of(U32) {
+			return t, fmt.Errorf("%s of %s: takes u32", e.Op, from)
+		}
+		return t, nil
+	}
 }
 
 func extract(e *Expr) (Type, error) {

@@ -303,6 +303,10 @@ var emitters = map[kernel.Op]emitter{
 	kernel.OpBitcast: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value {
 		return f.block.NewBitCast(x[0], t)
 	},
+	kernel.OpE2M1: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value { return f.e2m1(t, x[0]) },
+	kernel.OpHalves: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value {
+		return f.block.NewFPExt(f.block.NewBitCast(x[0], types.NewVector(t.(*types.VectorType).Len, types.Half)), t)
+	},
 	kernel.OpConvert: func(f *function, e *kernel.Expr, t types.Type, x []value.Value) value.Value {
 		return f.convert(e.Args[0].Type, e.Type, t, x[0])
 	},

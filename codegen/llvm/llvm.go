@@ -32,12 +32,13 @@ import (
 //
 // It fails for what the CPU does not run: threadgroups of several SIMD groups
 // and fragments other than f32.
-func Module(k *kernel.Kernel) (text string, err error) {
+func (m Machine) Module(k *kernel.Kernel) (text string, err error) {
 	s := k.Schedule
 	if s.Threads != s.SimdWidth || s.SimdWidth&(s.SimdWidth-1) != 0 || s.SimdWidth < 2 || s.SimdWidth > 32 {
 		return "", fmt.Errorf("kernel %s: threadgroups of %d threads in SIMD groups of %d; the CPU runs one SIMD group of 2 to 32, a power of two", k.Name, s.Threads, s.SimdWidth)
 	}
 	f := newFunction(k)
+	f.machine = m
 	if err := f.define(); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
@@ -64,6 +65,7 @@ func SharedBytes(k *kernel.Kernel) int {
 // function is a kernel in the making.
 type function struct {
 	k       *kernel.Kernel
+	machine Machine
 	width   int // lanes
 	uniform map[string]bool
 

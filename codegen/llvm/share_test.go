@@ -48,7 +48,7 @@ func TestCanonical(t *testing.T) {
 	texts := [2]string{}
 	for i, k := range []*kernel.Kernel{a, b} {
 		var err error
-		if texts[i], err = Module(k); err != nil {
+		if texts[i], err = avx2.Module(k); err != nil {
 			t.Fatal(err)
 		}
 	}

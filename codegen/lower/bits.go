@@ -5,16 +5,41 @@ import (
 	"smelt/ir/encoding"
 )
 
-// bitExpr is an encoding's bit expression as a kernel's, over the words of a
-// unit. Truth becomes bool, Bits u32, Real f32.
-func bitExpr(e *encoding.BitExpr, words []*kernel.Expr) *kernel.Expr {
+// means is what the target is quick at. Vector registers of 16 lanes hold all
+// numbers of e2m1, one of which each lane can take at once.
+func (t Target) means() encoding.Means {
+	return encoding.Means{Halves: t.Vector > 0, E2M1: t.Vector >= 16}
+}
+
+// unpacked are the codes of a unit whose words these are.
+func (u *unit) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.Expr {
+	b := &bits{u: u, words: words, halves: map[*encoding.BitExpr]*kernel.Expr{}}
+	out := make([]*kernel.Expr, len(unpack.Codes))
+	for i, e := range unpack.Codes {
+		out[i] = b.expr(e)
+	}
+	return out
+}
+
+// bits lowers an encoding's bit expressions over the words of a unit.
+type bits struct {
+	u      *unit
+	words  []*kernel.Expr
+	halves map[*encoding.BitExpr]*kernel.Expr // both halves of words
+}
+
+// expr is an expression as a kernel's. Truth becomes bool, Bits u32, Real f32.
+func (b *bits) expr(e *encoding.BitExpr) *kernel.Expr {
+	if e.Op == encoding.BitHalf {
+		return b.half(e.Args[0], int(e.Const))
+	}
 	var a [3]*kernel.Expr
 	for i, x := range e.Args {
-		a[i] = bitExpr(x, words)
+		a[i] = b.expr(x)
 	}
 	switch e.Op {
 	case encoding.BitWord:
-		return words[e.Const]
+		return b.words[e.Const]
 	case encoding.BitConst:
 		return kernel.U(e.Const)
 	case encoding.BitReal:
@@ -23,8 +48,6 @@ func bitExpr(e *encoding.BitExpr, words []*kernel.Expr) *kernel.Expr {
 		return a[0].Shl(a[1])
 	case encoding.BitShr:
 		return a[0].Shr(a[1])
-	case encoding.BitSar:
-		return a[0].As(kernel.I32).Shr(a[1].To(kernel.I32)).As(kernel.U32)
 	case encoding.BitAnd:
 		return a[0].And(a[1])
 	case encoding.BitOr:
@@ -43,8 +66,20 @@ func bitExpr(e *encoding.BitExpr, words []*kernel.Expr) *kernel.Expr {
 		return a[0].To(kernel.F32)
 	case encoding.BitAsReal:
 		return a[0].As(kernel.F32)
-	case encoding.BitHalf:
-		return a[0].To(kernel.U16).As(kernel.F16).To(kernel.F32)
+	case encoding.BitE2M1:
+		return a[0].E2M1()
 	}
 	panic("lower: a bit expression's operation has no lowering: " + e.String())
+}
+
+// half is a half of a word as f32. Where halves are what a target is quick at,
+// both are taken at once.
+func (b *bits) half(word *encoding.BitExpr, n int) *kernel.Expr {
+	if !b.u.in.Target.means().Halves && n == 0 {
+		return b.expr(word).To(kernel.U16).As(kernel.F16).To(kernel.F32)
+	}
+	if b.halves[word] == nil {
+		b.halves[word] = b.u.Let("halves", b.expr(word).Halves())
+	}
+	return b.halves[word].Lane(n)
 }

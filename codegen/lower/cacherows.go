@@ -172,14 +172,15 @@ func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr
 // decode reads the four lowest codes of a word, as weights of that encoding
 // have them.
 func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) *kernel.Expr {
-	unpack, err := encoding.UnpackOf(e, c.u.in.Target.Subnormals)
+	unpack, err := encoding.UnpackOf(e, c.u.in.Target.means())
 	if err != nil {
 		c.u.fail("%w", err)
 		return splat(scale)
 	}
+	all := c.u.unpacked(unpack, []*kernel.Expr{codes})
 	var x []*kernel.Expr
 	for n := range 4 {
-		x = append(x, c.u.Let("element", valueOf(unpack, n, bitExpr(unpack.Codes[n], []*kernel.Expr{codes})).Mul(scale)))
+		x = append(x, c.u.Let("element", valueOf(unpack, n, all[n]).Mul(scale)))
 	}
 	return kernel.Vector(x...)
 }

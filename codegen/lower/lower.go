@@ -102,8 +102,6 @@ type Target struct {
 	// lanes; kernels may have SIMD groups of any power of two of lanes then. 0:
 	// SimdWidth is all the machine has.
 	Vector int
-	// Subnormals: float32 numbers below the smallest normal one are kept.
-	Subnormals bool
 }
 
 // Metal is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB
@@ -115,7 +113,7 @@ var Metal = Target{Name: "metal", SimdWidth: 32, MaxThreads: 1024, SharedMemory:
 // whose barriers cost nothing. Threadgroup memory is what the second level of
 // its cache holds beside what streams by.
 func CPU(vector int) Target {
-	return Target{Name: "cpu", SimdWidth: 32, MaxThreads: 32, SharedMemory: 256 << 10, Vector: vector, Subnormals: true}
+	return Target{Name: "cpu", SimdWidth: 32, MaxThreads: 32, SharedMemory: 256 << 10, Vector: vector}
 }
 
 // threads is the size of a threadgroup that is to have `want` threads.

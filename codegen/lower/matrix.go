@@ -58,7 +58,7 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 	if p.Encoding == nil {
 		return nil, fmt.Errorf("parameter @%s holds integers (%s), a product needs real numbers", param, p.Integer)
 	}
-	unpack, err := encoding.UnpackOf(p.Encoding, u.in.Target.Subnormals)
+	unpack, err := encoding.UnpackOf(p.Encoding, u.in.Target.means())
 	if err != nil {
 		return nil, fmt.Errorf("parameter @%s: %w", param, err)
 	}
@@ -219,20 +219,19 @@ func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr {
 }
 
 func (r rowOf) codesOf(words []*kernel.Expr) []*kernel.Expr {
-	out := make([]*kernel.Expr, len(r.unpack.Codes))
-	for i := range out {
-		out[i] = bitExpr(r.unpack.Codes[i], words)
-	}
-	return out
+	return r.u.unpacked(r.unpack, words)
 }
 
 // valueOf is element q's value, before scaling, of its code.
 func valueOf(u encoding.Unpack, q int, code *kernel.Expr) *kernel.Expr {
-	if u.Exponents == nil {
+	e := u.Exponent
+	if u.Exponents != nil {
+		e += u.Exponents[q]
+	}
+	if e == 0 {
 		return code
 	}
-	// Not Mul, for the reason that accumulate has.
-	return code.Fma(f32(math.Ldexp(1, u.Exponents[q]+u.Exponent)), f32(0))
+	return code.Mul(f32(math.Ldexp(1, e)))
 }
 
 // scale and bias are the factors of the group that column k lies in; nil if

@@ -133,9 +133,6 @@ func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Varia
 
 // accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns;
 // totals are sum(x) of each input, with a bias.
-//
-// Where codes in place can be subnormal the first product is a multiply-add too:
-// at those an AMD Zen 3 stalls when it multiplies, and not when it adds as well.
 func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*kernel.Expr, sums [][]kernel.Variable, k *kernel.Expr) {
 	plain := rows[0].scales.Factor == nil
 	for j, r := range rows {
@@ -145,12 +142,9 @@ func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*k
 			named[q] = u.Let("w", v)
 		}
 		for i, x := range xs {
-			var acc *kernel.Expr = sums[j][i].Expr
-			if !plain {
-				acc = f32(0)
-			}
+			acc := sums[j][i].Expr
 			for q, w := range named {
-				if q == 0 && !plain && !u.in.Target.Subnormals {
+				if q == 0 && !plain {
 					acc = w.Mul(x[0])
 					continue
 				}

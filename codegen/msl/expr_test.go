@@ -191,6 +191,8 @@ func TestEveryOp(t *testing.T) {
 		kernel.OpBitcast:        {"as_type<float>(u)", func(o operands) *kernel.Expr { return o.u.As(kernel.F32) }},
 		kernel.OpVec:            {"float2(x, y)", func(o operands) *kernel.Expr { return kernel.Vector(o.x, o.y) }},
 		kernel.OpExtract:        {"f4.z", func(o operands) *kernel.Expr { return o.f4.Lane(2) }},
+		kernel.OpHalves:         {"float2(as_type<half2>(u))", func(o operands) *kernel.Expr { return o.u.Halves() }},
+		kernel.OpE2M1:           {"(float(as_type<half>(ushort(((u & 8u) << 12) | ((u & 7u) << 9)))) * 16384.0f)", func(o operands) *kernel.Expr { return o.u.E2M1() }},
 		kernel.OpSimdSum:        {"simd_sum(x)", func(o operands) *kernel.Expr { return o.x.SimdSum() }},
 		kernel.OpSimdMax:        {"simd_max(u)", func(o operands) *kernel.Expr { return o.u.SimdMax() }},
 		kernel.OpSimdMin:        {"simd_min(i)", func(o operands) *kernel.Expr { return o.i.SimdMin() }},

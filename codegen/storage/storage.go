@@ -94,7 +94,7 @@ func (p *Parameter) Start(i int, r encoding.Role) (int64, error) {
 		return pc.Plane(r).Offset, err
 	}
 	every := 1
-	if u, err := encoding.UnpackOf(p.Encoding, false); err == nil && r != encoding.Weight && u.Scale != nil {
+	if u, err := encoding.UnpackOf(p.Encoding, encoding.Means{}); err == nil && r != encoding.Weight && u.Scale != nil {
 		every = u.Scale.GroupRows
 	}
 	if pc.StoredFirst%every != 0 {

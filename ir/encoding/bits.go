@@ -26,7 +26,6 @@ const (
 	BitReal                // Value: Real
 	BitShl                 // Bits, Bits (a constant below 32): Bits
 	BitShr                 // Bits, Bits (a constant below 32): Bits
-	BitSar                 // the same, the highest bit repeated
 	BitAnd                 // Bits, Bits: Bits
 	BitOr                  // Bits, Bits: Bits
 	BitAdd                 // both Bits or both Real: the same
@@ -36,10 +35,11 @@ const (
 	BitSelect              // Truth, then two of one type: that type
 	BitToReal              // the number as a float32: Bits: Real
 	BitAsReal              // the bits of a float32: Bits: Real
-	BitHalf                // the low 16 bits as an IEEE half: Bits: Real
+	BitHalf                // half Const (0: the low 16 bits, 1: the high ones), an IEEE half: Bits: Real
+	BitE2M1                // the number that the low 4 bits are in e2m1: Bits: Real
 )
 
-var bitNames = [...]string{"word", "const", "real", "<<", ">>", ">>>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half"}
+var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half", "e2m1"}
 
 // BitExpr is a typed expression over the words of a unit. Expressions are
 // immutable; the constructors panic on operands of a wrong type, which is a
@@ -61,9 +61,21 @@ func (e *BitExpr) shl(n int) *BitExpr {
 	}
 	return bitApply(BitShl, Bits, e, bitConst(uint32(n)))
 }
-func (e *BitExpr) sar(n int) *BitExpr { return bitApply(BitSar, Bits, e, bitConst(uint32(n))) }
+
+// move shifts left, or right if n is negative.
+func (e *BitExpr) move(n int) *BitExpr {
+	if n < 0 {
+		return e.shr(-n)
+	}
+	return e.shl(n)
+}
 func (e *BitExpr) and(m uint32) *BitExpr {
 	return bitApply(BitAnd, Bits, e, bitConst(m))
+}
+func (e *BitExpr) half(n uint32) *BitExpr {
+	h := bitApply(BitHalf, Real, e)
+	h.Const = n
+	return h
 }
 func (e *BitExpr) shr(n int) *BitExpr {
 	if n == 0 {
@@ -75,9 +87,9 @@ func (e *BitExpr) shr(n int) *BitExpr {
 // bitOperands are the types each operation takes; BitAdd and BitSelect are
 // checked apart.
 var bitOperands = map[BitOp][]BitType{
-	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitSar: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
+	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
 	BitSub: {Real, Real}, BitMul: {Real, Real}, BitLess: {Bits, Bits},
-	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits},
+	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits}, BitE2M1: {Bits},
 }
 
 func bitApply(op BitOp, t BitType, args ...*BitExpr) *BitExpr {
@@ -117,7 +129,10 @@ func (e *BitExpr) String() string {
 	for _, a := range e.Args {
 		args = append(args, a.String())
 	}
-	if len(args) == 2 {
+	switch {
+	case e.Op == BitHalf:
+		return fmt.Sprintf("half%d(%s)", e.Const, args[0])
+	case len(args) == 2:
 		return "(" + args[0] + " " + bitNames[e.Op] + " " + args[1] + ")"
 	}
 	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
@@ -144,8 +159,6 @@ func (e *BitExpr) bits(words []uint32) uint32 {
 		return a[0] << (a[1] & 31)
 	case BitShr:
 		return a[0] >> (a[1] & 31)
-	case BitSar:
-		return uint32(int32(a[0]) >> (a[1] & 31))
 	case BitAnd:
 		return a[0] & a[1]
 	case BitOr:
@@ -173,6 +186,8 @@ func (e *BitExpr) bits(words []uint32) uint32 {
 		return math.Float32bits(float32(a[0]))
 	case BitAsReal:
 		return a[0]
+	case BitE2M1:
+		return math.Float32bits(float32(e2m1Values[a[0]&15]))
 	}
-	return math.Float32bits(F16ToF32(uint16(a[0])))
+	return math.Float32bits(F16ToF32(uint16(a[0] >> (16 * e.Const))))
 }

@@ -35,22 +35,32 @@ type Factor struct {
 	Group, GroupRows int
 }
 
-// UnpackOf gives an encoding's unpacking. It fails for F64, which kernels do
-// not read. inPlace leaves powers of two out of the codes, which then take fewer
-// operations; it needs a target that keeps float32 subnormals.
-func UnpackOf(e Encoding, inPlace bool) (Unpack, error) {
+// Means is what a target is quick at beside arithmetic on 32 bits. None of it
+// makes a float32 subnormal: targets flush it, or take a hundred times as long.
+type Means struct {
+	// Halves become float32 in an instruction or two, those that are subnormal
+	// as halves too. Small floats are put into them, and integers left at their
+	// place in the word: powers of two stay out of the codes.
+	Halves bool
+	// E2M1: such codes become float32 in an instruction.
+	E2M1 bool
+}
+
+// UnpackOf gives an encoding's unpacking by some means. It fails for F64, which
+// kernels do not read.
+func UnpackOf(e Encoding, by Means) (Unpack, error) {
 	switch e := e.(type) {
 	case Plain:
-		return unpackPlain(e)
+		return unpackPlain(e, by)
 	case FP8Block:
-		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, inPlace), nil
+		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, by), nil
 	case FP4:
-		return e2m1.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
+		return e2m1.units(&Factor{E8M0, microGroup, 1}, by), nil
 	case MX:
 		if e.Bits == 8 {
-			return e4m3.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
+			return e4m3.units(&Factor{E8M0, microGroup, 1}, by), nil
 		}
-		return e2m1.units(&Factor{E8M0, microGroup, 1}, inPlace), nil
+		return e2m1.units(&Factor{E8M0, microGroup, 1}, by), nil
 	case Affine:
 		words := e.Bits
 		for words%2 == 0 {
@@ -58,7 +68,7 @@ func UnpackOf(e Encoding, inPlace bool) (Unpack, error) {
 		}
 		f := &Factor{e.Scale, e.Group, 1}
 		u := units(words, 32*words/e.Bits, e.Bits, integerValue, f, f)
-		if inPlace && words == 1 {
+		if by.Halves && words == 1 {
 			integersInPlace(&u, e.Bits)
 		}
 		return u, nil
@@ -66,14 +76,18 @@ func UnpackOf(e Encoding, inPlace bool) (Unpack, error) {
 	return Unpack{}, fmt.Errorf("no kernel unpacks %s", e.Name())
 }
 
-func unpackPlain(e Plain) (Unpack, error) {
+func unpackPlain(e Plain, by Means) (Unpack, error) {
 	switch e.DType {
 	case F32:
 		return Unpack{Elements: 1, Words: 1, Codes: []*BitExpr{bitApply(BitAsReal, Real, bitWord(0))}}, nil
 	case BF16:
 		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return bitApply(BitAsReal, Real, c.shl(16)) }, nil, nil), nil
 	case F16:
-		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return bitApply(BitHalf, Real, c) }, nil, nil), nil
+		if by.Halves {
+			w := bitWord(0)
+			return Unpack{Elements: 2, Words: 1, Codes: []*BitExpr{w.half(0), w.half(1)}}, nil
+		}
+		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return c.half(0) }, nil, nil), nil
 	}
 	return Unpack{}, fmt.Errorf("kernels do not read %s; convert the tensor to F32 or BF16", e.DType)
 }
@@ -122,18 +136,18 @@ var (
 )
 
 // units is the unpacking of a word of such floats.
-func (m miniFloat) units(scale *Factor, inPlace bool) Unpack {
-	u := units(1, 32/m.bits, m.bits, m.value, scale, nil)
-	if !inPlace {
+func (m miniFloat) units(scale *Factor, by Means) Unpack {
+	switch {
+	case by.E2M1 && m == e2m1:
+		u := Unpack{Elements: 32 / m.bits, Words: 1, Scale: scale}
+		for i := range u.Elements {
+			u.Codes = append(u.Codes, bitApply(BitE2M1, Real, bitWord(0).shr(i*m.bits)))
+		}
 		return u
+	case by.Halves:
+		return m.halves(scale)
 	}
-	u.Exponents = make([]int, u.Elements)
-	for i := range u.Codes {
-		u.Codes[i] = m.inPlace(i)
-		u.Exponents[i] = 64
-	}
-	u.Exponent = 127 - m.bias - 64
-	return u
+	return units(1, 32/m.bits, m.bits, m.value, scale, nil)
 }
 
 // value places exponent and mantissa in a float32. A code with exponent 0 is a
@@ -152,11 +166,18 @@ func (m miniFloat) value(code *BitExpr) *BitExpr {
 	return bitApply(BitMul, Real, v, bitApply(BitSelect, Real, positive, bitReal(1), bitReal(-1)))
 }
 
-// inPlace is code i of a word with its bits as a float32's, whose exponent is
-// too small by 127 less the bias: moved up to the sign bit, and down behind as
-// many copies of the sign as there are exponent bits more, which are cut out.
-func (m miniFloat) inPlace(i int) *BitExpr {
-	down := 8 - (m.bits - 1 - m.mantissa)
-	magnitude := uint32(1<<(m.bits-1)-1) << (23 - m.mantissa)
-	return bitApply(BitAsReal, Real, bitWord(0).shl(32-(i+1)*m.bits).sar(down).and(1<<31|magnitude))
+// halves is the unpacking of a word two codes at a time, half a word apart: sign
+// and magnitude go to the top of an IEEE half each, whose exponent is then too
+// small by the difference of the biases.
+func (m miniFloat) halves(scale *Factor) Unpack {
+	const bits, mantissa, bias = 16, 10, 15
+	u := Unpack{Elements: 32 / m.bits, Words: 1, Codes: make([]*BitExpr, 32/m.bits), Exponent: bias - m.bias, Scale: scale}
+	magnitude := uint32(1<<(m.bits-1)-1) << (mantissa - m.mantissa)
+	for i := range bits / m.bits {
+		top := bitWord(0).shl(bits - (i+1)*m.bits).and(1<<(bits-1) | 1<<(2*bits-1))
+		rest := bitWord(0).move(mantissa - m.mantissa - i*m.bits).and(magnitude | magnitude<<bits)
+		pair := bitApply(BitOr, Bits, top, rest)
+		u.Codes[i], u.Codes[i+bits/m.bits] = pair.half(0), pair.half(1)
+	}
+	return u
 }

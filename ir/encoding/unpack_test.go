@@ -76,9 +76,11 @@ func unpacked(u Unpack, p Planes, r, rows, cols int) []float32 {
 		for i, code := range u.Codes {
 			k := unit*u.Elements + i
 			out[k] = code.Eval(words)
+			exponent := u.Exponent
 			if u.Exponents != nil {
-				out[k] = float32(math.Ldexp(float64(out[k]), u.Exponents[i]+u.Exponent))
+				exponent += u.Exponents[i]
 			}
+			out[k] = float32(math.Ldexp(float64(out[k]), exponent))
 			if u.Scale != nil {
 				out[k] = float32(out[k] * factorOf(u.Scale, p.Scales, r, k, cols))
 			}
@@ -99,15 +101,17 @@ func factorOf(f *Factor, plane []byte, r, k, cols int) float32 {
 }
 
 func TestUnpack(t *testing.T) {
-	for _, inPlace := range []bool{false, true} {
-		t.Run(fmt.Sprintf("in place=%t", inPlace), func(t *testing.T) { testUnpack(t, inPlace) })
+	for _, by := range allMeans {
+		t.Run(fmt.Sprintf("%+v", by), func(t *testing.T) { testUnpack(t, by) })
 	}
 }
 
-func testUnpack(t *testing.T, inPlace bool) {
+var allMeans = []Means{{}, {Halves: true}, {E2M1: true}, {Halves: true, E2M1: true}}
+
+func testUnpack(t *testing.T, by Means) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, e := range All() {
-		u, err := UnpackOf(e, inPlace)
+		u, err := UnpackOf(e, by)
 		if e.Name() == "f64" {
 			if err == nil {
 				t.Error("f64 unpacks")
@@ -138,29 +142,38 @@ func testUnpack(t *testing.T, inPlace bool) {
 	}
 }
 
-// TestMiniFloats reads every code of e4m3 and e2m1 but NaN, and sees to it that
-// no step makes a float32 subnormal.
+// TestMiniFloats reads every code of e4m3 and e2m1 but NaN, at every place in a
+// word, and sees to it that no step makes a float32 subnormal.
 func TestMiniFloats(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		codes int
-		value func(*BitExpr) *BitExpr
-		want  func(uint8) float32
+		encoding Encoding
+		bits     int
+		want     func(uint32) float32
 	}{
-		{"e4m3", 256, e4m3.value, func(b uint8) float32 { return E4M3ToF32(b) }},
-		{"e2m1", 16, e2m1.value, func(b uint8) float32 { return float32(e2m1Values[b]) }},
+		{FP8Block{}, 8, func(b uint32) float32 { return E4M3ToF32(uint8(b)) }},
+		{FP4{}, 4, func(b uint32) float32 { return float32(e2m1Values[b]) }},
 	} {
-		e := c.value(bitWord(0))
-		for code := range c.codes {
-			want := c.want(uint8(code))
-			if want != want {
-				continue
+		for _, by := range allMeans {
+			u, err := UnpackOf(c.encoding, by)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if got := e.Eval([]uint32{uint32(code)}); got != want {
-				t.Errorf("%s code %#x: %v, expected %v", c.name, code, got, want)
-			}
-			if s := subnormal(e, []uint32{uint32(code)}); s != "" {
-				t.Errorf("%s code %#x: %s is subnormal", c.name, code, s)
+			for i, e := range u.Codes {
+				for code := range uint32(1) << c.bits {
+					want := c.want(code)
+					if want != want {
+						continue
+					}
+					// What is beside a code must not matter.
+					beside := uint32(0x5a96c3e1) &^ ((1<<c.bits - 1) << (i * c.bits))
+					words := []uint32{beside | code<<(i*c.bits)}
+					if got := float32(math.Ldexp(float64(e.Eval(words)), u.Exponent)); got != want {
+						t.Errorf("%s, %+v: code %#x at %d: %v, expected %v", c.encoding.Name(), by, code, i, got, want)
+					}
+					if s := subnormal(e, words); s != "" {
+						t.Errorf("%s, %+v: code %#x at %d: %s is subnormal", c.encoding.Name(), by, code, i, s)
+					}
+				}
 			}
 		}
 	}
@@ -189,6 +202,7 @@ func TestBitTypes(t *testing.T) {
 		func() { bitApply(BitSelect, Real, word, real, real) },
 		func() { bitApply(BitSelect, Real, bitApply(BitLess, Truth, word, word), real, word) },
 		func() { bitApply(BitToReal, Real, real) },
+		func() { bitApply(BitE2M1, Real, real) },
 		func() { bitApply(BitShl, Bits, word) },
 	} {
 		func() {

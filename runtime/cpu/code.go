@@ -30,7 +30,7 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 			continue
 		}
 		made[canonical.Name] = true
-		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Module(canonical) }})
+		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Host().Module(canonical) }})
 	}
 	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
 	if err != nil {

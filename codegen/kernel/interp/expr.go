@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/ir/encoding"
 )
 
 // eval computes an expression for the threads of mask. The result may be
@@ -111,6 +112,11 @@ func (m *machine) one(e *kernel.Expr, t int, args *[4][]value) (v value) {
 		}
 	case kernel.OpExtract:
 		v.f[0], v.i[0] = args[0][t].f[e.Int], args[0][t].i[e.Int]
+	case kernel.OpHalves:
+		w := uint32(args[0][t].i[0])
+		v.f[0], v.f[1] = halfValue(uint16(w)), halfValue(uint16(w>>16))
+	case kernel.OpE2M1:
+		v.f[0] = encoding.E2M1ToF32(uint8(args[0][t].i[0] & 15))
 	case kernel.OpConvert, kernel.OpBitcast:
 		for l := range e.Type.Lanes {
 			cast := convert
