@@ -128,39 +128,39 @@ func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Varia
 			}
 		}
 	}
-	u.accumulate(rows, values, xs, totals, sums, k)
+	for j, r := range rows {
+		u.accumulate(r, values[j], xs, totals, sums[j], k)
+	}
 }
 
-// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns;
-// totals are sum(x) of each input, with a bias.
-func (u *unit) accumulate(rows []rowOf, values, xs [][]*kernel.Expr, totals []*kernel.Expr, sums [][]kernel.Variable, k *kernel.Expr) {
-	plain := rows[0].scales.Factor == nil
-	for j, r := range rows {
-		scale, bias := r.scale(k), r.bias(k)
-		named := make([]*kernel.Expr, len(values[j]))
-		for q, v := range values[j] {
-			named[q] = u.Let("w", v)
+// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns of
+// a row to its sum with each input; totals are sum(x) of each input, with a bias.
+func (u *unit) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable, k *kernel.Expr) {
+	plain := r.scales.Factor == nil
+	scale, bias := r.scale(k), r.bias(k)
+	named := make([]*kernel.Expr, len(values))
+	for q, v := range values {
+		named[q] = u.Let("w", v)
+	}
+	for i, x := range xs {
+		acc := sums[i].Expr
+		for q, w := range named {
+			if q == 0 && !plain {
+				acc = w.Mul(x[0])
+				continue
+			}
+			acc = w.Fma(x[q], acc)
 		}
-		for i, x := range xs {
-			acc := sums[j][i].Expr
-			for q, w := range named {
-				if q == 0 && !plain {
-					acc = w.Mul(x[0])
-					continue
-				}
-				acc = w.Fma(x[q], acc)
+		if !plain {
+			if e := r.unpack.Exponent; u.stages() && e != 0 {
+				acc = acc.Mul(f32(math.Ldexp(1, e)))
 			}
-			if !plain {
-				if e := r.unpack.Exponent; u.stages() && e != 0 {
-					acc = acc.Mul(f32(math.Ldexp(1, e)))
-				}
-				acc = u.Let("part", acc).Fma(scale, sums[j][i].Expr)
-			}
-			if bias != nil {
-				acc = bias.Fma(totals[i], acc)
-			}
-			sums[j][i].Set(acc)
+			acc = u.Let("part", acc).Fma(scale, sums[i].Expr)
 		}
+		if bias != nil {
+			acc = bias.Fma(totals[i], acc)
+		}
+		sums[i].Set(acc)
 	}
 }
 

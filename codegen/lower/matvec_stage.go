@@ -111,7 +111,7 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 			first = u.Let("unit", i.Sub(kernel.Lane()).Mul(i32(run)).Add(kernel.Lane()))
 		}
 		u.prefetchRows(rows, first, run)
-		values, xs, totals := make([][]*kernel.Expr, len(rows)), make([][]*kernel.Expr, len(inputs)), []*kernel.Expr(nil)
+		xs, totals := make([][]*kernel.Expr, len(inputs)), []*kernel.Expr(nil)
 		for n := range run {
 			unit := first.Add(i32(n * lanes))
 			for x, in := range inputs {
@@ -120,11 +120,16 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 					totals = append(totals, in.total(unit))
 				}
 			}
-			for j, r := range rows {
-				values[j] = append(values[j], r.codes(unit)...)
-			}
 		}
-		u.accumulate(rows, values, xs, totals, sums, u.Let("k", first.Mul(i32(e))))
+		k := u.Let("k", first.Mul(i32(e)))
+		for j, r := range rows {
+			// One row after the other: few registers hold what is unpacked.
+			var values []*kernel.Expr
+			for n := range run {
+				values = append(values, r.codes(first.Add(i32(n*lanes)))...)
+			}
+			u.accumulate(r, values, xs, totals, sums[j], k)
+		}
 	})
 }
 
