@@ -144,14 +144,10 @@ func (u *unit) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, t
 	}
 	for i, x := range xs {
 		acc := sums[i].Expr
-		for q, w := range named {
-			if q == 0 && !plain {
-				acc = w.Mul(x[0])
-				continue
-			}
-			acc = w.Fma(x[q], acc)
-		}
-		if !plain {
+		if plain {
+			acc = chain(named, x, acc)
+		} else {
+			acc = u.inChains(named, x)
 			if e := r.unpack.Exponent; u.stages() && e != 0 {
 				acc = acc.Mul(f32(math.Ldexp(1, e)))
 			}
@@ -162,6 +158,40 @@ func (u *unit) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, t
 		}
 		sums[i].Set(acc)
 	}
+}
+
+// chain adds the products of ws and xs to acc one by one; nil is 0.
+func chain(ws, xs []*kernel.Expr, acc *kernel.Expr) *kernel.Expr {
+	for q, w := range ws {
+		if acc == nil {
+			acc = w.Mul(xs[q])
+		} else {
+			acc = w.Fma(xs[q], acc)
+		}
+	}
+	return acc
+}
+
+// chainLength is how many multiply-adds wait for each other where lanes are a
+// register's: a core looks so far ahead that two chains are worth an addition.
+const chainLength = 4
+
+// inChains is the sum of the products of ws and xs.
+func (u *unit) inChains(ws, xs []*kernel.Expr) *kernel.Expr {
+	if !u.stages() {
+		return chain(ws, xs, nil)
+	}
+	var sum *kernel.Expr
+	for at := 0; at < len(ws); at += chainLength {
+		end := min(at+chainLength, len(ws))
+		part := chain(ws[at:end], xs[at:end], nil)
+		if sum == nil {
+			sum = part
+		} else {
+			sum = sum.Add(part)
+		}
+	}
+	return sum
 }
 
 func sumOf(x []*kernel.Expr) *kernel.Expr {
