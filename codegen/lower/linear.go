@@ -81,13 +81,18 @@ func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
 }
 
 // oneOrMore runs body for up to most rows: one row is the common case; its sums
-// are the same either way.
+// are the same either way. A SIMD group alone also has two by themselves: what
+// other threads would do beside them it does after them.
 func (u *unit) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
 	if most == 1 {
 		body(1)
 		return
 	}
-	u.If(left.Eq(i32(1)), func() { body(1) }, func() { body(most) })
+	more := func() { body(most) }
+	if most > 2 && u.stages() {
+		more = func() { u.If(left.Eq(i32(2)), func() { body(2) }, func() { body(most) }) }
+	}
+	u.If(left.Eq(i32(1)), func() { body(1) }, more)
 }
 
 // linearUnit is a decode kernel of a linear region in the making.
