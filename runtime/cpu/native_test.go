@@ -10,6 +10,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
+	"smelt/codegen/llvm"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/cpu/native"
 )
@@ -24,14 +25,14 @@ func openLLVM(t testing.TB) *jit.LLVM {
 }
 
 // run runs a launch as machine code, on copies of its buffers, which it returns.
-func run(t testing.TB, l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
+func run(t testing.TB, l *jit.LLVM, m llvm.Machine, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
 	for name, b := range launch.Buffers {
 		out[name] = bytes.Clone(b)
 	}
 	launch.Buffers = out
-	if err := native.Run(l, k, launch); err != nil {
+	if err := native.Run(l, m, k, launch); err != nil {
 		t.Fatalf("%v\n%s", err, kernel.Print(k))
 	}
 	return out
@@ -124,7 +125,7 @@ func (p *programs) float(depth int) *kernel.Expr {
 		return pick(p.r, p.floats)
 	}
 	a := p.float(depth - 1)
-	switch p.r.IntN(14) {
+	switch p.r.IntN(16) {
 	case 0:
 		return a.Add(p.float(depth - 1))
 	case 1:
@@ -156,6 +157,10 @@ func (p *programs) float(depth int) *kernel.Expr {
 		return a.Neg()
 	case 12:
 		return a.Rint().Sub(a.Floor())
+	case 13:
+		return a.As(kernel.U32).Halves().Lane(p.r.IntN(2))
+	case 14:
+		return a.As(kernel.U32).E2M1()
 	}
 	return a.Abs()
 }
@@ -274,7 +279,7 @@ func TestDrawnKernels(t *testing.T) {
 			continue // an index or a barrier that the verifier does not allow
 		}
 		launch := drawLaunch(r, lanes)
-		got := run(t, l, k, launch)
+		got := run(t, l, pick(r, []llvm.Machine{{Lanes: 4}, llvm.Host()}), k, launch)
 		if err := interp.Run(k, launch); err != nil {
 			t.Fatalf("%v\n%s", err, kernel.Print(k))
 		}
@@ -337,7 +342,7 @@ func TestElementary(t *testing.T) {
 			xs = append(xs, float32(v))
 			in = binary.LittleEndian.AppendUint32(in, math.Float32bits(float32(v)))
 		}
-		out := run(t, l, k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
+		out := run(t, l, llvm.Host(), k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
 		for i, v := range xs {
 			got, want := math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:])), f.want(float64(v))
 			if near := float32(want); got == near || got != got && want != want {
@@ -382,7 +387,7 @@ func TestFragments(t *testing.T) {
 	for range 24 * 24 {
 		launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(r.NormFloat64())))
 	}
-	got := run(t, l, k, launch)["y"]
+	got := run(t, l, llvm.Host(), k, launch)["y"]
 	if err := interp.Run(k, launch); err != nil {
 		t.Fatal(err)
 	}

@@ -27,9 +27,10 @@ var quick = jit.Options{Passes: "function(sroa,early-cse,simplifycfg)", Codegen:
 // poison is what threadgroup memory begins with: bytes of a NaN.
 const poison = 0xff
 
-// Run executes a kernel on the launch's buffers, as interp.Run does.
-func Run(l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) (err error) {
-	text, err := llvm.Host().Module(k)
+// Run executes a kernel on the launch's buffers, as interp.Run does, with the text
+// for a machine that this one is or can pass for.
+func Run(l *jit.LLVM, m llvm.Machine, k *kernel.Kernel, launch interp.Launch) (err error) {
+	text, err := m.Module(k)
 	if err != nil {
 		return err
 	}
