@@ -92,6 +92,17 @@ func Native() (*objc.API, error) {
 // planned anew for this one. The checkpoint must stay open as long as the device
 // is used.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
+	d, err := newDevice(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.api.Pool(func() error { return d.start(b, ck) }); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func newDevice(o Options) (*Device, error) {
 	if o.API == nil {
 		api, err := Native()
 		if err != nil {
@@ -105,15 +116,11 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	if o.PageSize == 0 {
 		o.PageSize = os.Getpagesize()
 	}
-	d := &Device{api: o.API, opts: o, kernels: map[string]objc.ID{}}
-	err := d.api.Pool(func() error { return d.start(b, ck) })
-	if err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return d, nil
+	return &Device{api: o.API, opts: o, kernels: map[string]objc.ID{}}, nil
 }
 
-func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+// find finds the GPU and plans the bundle for it.
+func (d *Device) find(b *bundle.Bundle) (err error) {
 	if d.gpu = d.api.DefaultDevice(); d.gpu == 0 {
 		return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
 	}
@@ -121,7 +128,12 @@ func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) 
 	if err := d.machine.check(); err != nil {
 		return err
 	}
-	if d.b, err = b.For(lower.Metal); err != nil {
+	d.b, err = b.For(lower.Metal)
+	return err
+}
+
+func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+	if err := d.find(b); err != nil {
 		return err
 	}
 	if err := d.admit(); err != nil {
