@@ -139,14 +139,15 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 			return nil, err
 		}
 	}
+	o.device.stop = ctx.Err
 	d, err := openDevice(io, o.device, m, b)
 	if err != nil {
-		return nil, err
+		return nil, interrupted(err)
 	}
 	r.close = func() error { return errors.Join(d.Close(), m.Close()) }
 	dev, ok := d.(bench.Device)
 	if !ok {
-		return nil, errors.Join(fmt.Errorf("--device %s cannot be measured kernel by kernel; expected cpu, which needs libLLVM on this machine", d.Name()), d.Close())
+		return nil, errors.Join(fmt.Errorf("--device %s cannot be measured kernel by kernel; expected metal, which needs a Mac, or cpu, which needs libLLVM", d.Name()), d.Close())
 	}
 	r.dev = dev
 	r.describe(d, m)

@@ -50,6 +50,8 @@ type deviceOptions struct {
 	context, chunk int  // of a checkpoint whose kernels are compiled first; 0: the defaults
 	slots          int  // the same
 	uncached       bool // compile kernels even if their code was kept
+	// stop, if not nil, is asked while a device is opened; its error ends that.
+	stop func() error
 }
 
 // deviceKinds is the table of devices, best first.
@@ -142,9 +144,9 @@ func metalHere() error {
 }
 
 func openMetal(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
-	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1"}
-	if cache, err := os.UserCacheDir(); err == nil && !o.uncached {
-		options.Archives = filepath.Join(cache, "smelt", "metal")
+	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.stop}
+	if !o.uncached {
+		options.Archives = metalArchives()
 	}
 	compiled := sync.OnceFunc(startWaiting(io.err, "compiling kernels").done)
 	var bar progress
@@ -165,6 +167,15 @@ func openMetal(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions)
 		return nil, err // and not a device that is a nil pointer
 	}
 	return d, nil
+}
+
+// metalArchives is where pipelines are kept; "" where the user has no cache.
+func metalArchives() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "smelt", "metal")
 }
 
 func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {

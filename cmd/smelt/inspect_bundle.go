@@ -29,13 +29,13 @@ func inspectBundle(io stdio, dir string, o inspectOptions) error {
 		return writePage(io, b, o.html)
 	}
 	w := bufio.NewWriterSize(io.out, 64<<10)
-	if err := inspectBundleTo(w, b, o, styleFor(io.out)); err != nil {
+	if err := inspectBundleTo(io, w, b, o, styleFor(io.out)); err != nil {
 		return err
 	}
 	return w.Flush()
 }
 
-func inspectBundleTo(w io.Writer, b *bundle.Bundle, o inspectOptions, st style) error {
+func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, st style) error {
 	switch {
 	case o.kernel != "":
 		return writeKernel(w, b, o.kernel, o.stage == "kernel")
@@ -44,7 +44,7 @@ func inspectBundleTo(w io.Writer, b *bundle.Bundle, o inspectOptions, st style) 
 	case o.plan:
 		return writePlan(w, b.Plan, st)
 	case o.explain:
-		return writeExplanation(w, b, st)
+		return writeExplanation(io, w, b, st)
 	case o.cost:
 		r, err := costOf(b, o)
 		if err != nil {

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
+	"smelt/runtime/metal"
+	"smelt/runtime/metal/fake"
+	"smelt/runtime/metal/objc"
 )
 
 func TestInspectBundleGolden(t *testing.T) {
@@ -25,8 +28,60 @@ func TestInspectBundleGolden(t *testing.T) {
 	} {
 		t.Run(c.suffix, func(t *testing.T) {
 			out := smelt(t, "", append([]string{"inspect", dir}, c.args...)...).succeeds(t)
-			golden(t, "b-official-fp8fp4"+c.suffix, masked(t, out, dir, mixedFixture))
+			golden(t, "b-official-fp8fp4"+c.suffix, masked(t, withoutGPU(out), dir, mixedFixture))
 		})
+	}
+}
+
+// withoutGPU leaves what --explain says of this machine's GPU away.
+func withoutGPU(out string) string {
+	before, rest, found := strings.Cut(out, "\nGPU\n")
+	if !found {
+		return out
+	}
+	_, after, _ := strings.Cut(rest, "\n\n")
+	return before + "\n" + after
+}
+
+// TestExplainGPU: what was found out of a GPU, and what that decided.
+func TestExplainGPU(t *testing.T) {
+	b, err := bundle.Read(compileTo(t, mixedFixture, "--context", "64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		o    fake.Options
+		want []string
+	}{
+		"as planned": {fake.Options{Residency: true}, []string{
+			"Fake M3 (applegpu_fake), macOS Version 15.0 (fake), families Apple7 Apple8 Apple9 Metal3", "bfloat yes", "32,768 bytes of threadgroup memory",
+			"every pipeline allows the threads that were planned", "\n  head_decode "}},
+		"fewer threads": {fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, []string{
+			"planned again with threadgroups of at most 64 threads", "head_decode                           64       64"}},
+		"too large": {fake.Options{WorkingSet: 1 << 20}, []string{"refused: the model takes "}},
+		"no GPU":    {fake.Options{NoDevice: true}, []string{"none here that smelt can use: the metal device needs macOS on Apple silicon", "an M1 or later"}},
+		"an error":  {fake.Options{Compile: func(string) error { return errors.New("no compiler today") }}, []string{"cannot run the bundle: kernel ", "no compiler today"}},
+	} {
+		r := fake.New(c.o)
+		api, err := objc.Bind(r.Entry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		p := page{w: &out}
+		p.gpu(metal.Examine(b, metal.Options{API: api}))
+		if p.err != nil {
+			t.Error(p.err)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: expected %q in\n%s", name, w, out.String())
+			}
+		}
+		if v, live := r.Violations(), r.Live(); len(v)+len(live) > 0 {
+			t.Errorf("%s: broken rules %v, left %v", name, v, live)
+		}
+		r.Close()
 	}
 }
 

@@ -13,12 +13,14 @@ import (
 	"smelt/ir/encoding"
 )
 
-// writeExplanation prints what was chosen and why: by the passes, for each
-// region, in each kernel, and for how each parameter is read.
-func writeExplanation(w io.Writer, b *bundle.Bundle, st style) error {
+// writeExplanation prints what was chosen and why: by the passes, for this
+// machine's GPU, for each region, in each kernel, and for how each parameter is
+// read.
+func writeExplanation(io stdio, w io.Writer, b *bundle.Bundle, st style) error {
 	p := page{w: w, st: st}
 	p.printf("%s  %s\n", st.bold("What was chosen"), b.Dir)
 	p.list("Passes", b.Notes)
+	p.gpu(examineGPU(io, b))
 	p.regions(b)
 	p.settings(b.Plan)
 	p.readings(b)

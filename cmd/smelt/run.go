@@ -49,10 +49,11 @@ Of a BUNDLE, the checkpoint that it was compiled from must be where it was, and
 the bundle's limits hold. Of a CHECKPOINT the kernels are compiled first, as
 smelt compile does it by itself.
 
---device auto takes the first that works of cpu (the fused kernels as machine
-code, which libLLVM makes in this process) and reference (plain Go), and says
-which. standin executes the kernels' Metal text by way of clang, which proves it
-and is slow. Running on a Mac's GPU is not part of this smelt yet.
+--device auto takes the first that works of metal (the fused kernels on a Mac's
+GPU), cpu (as machine code, which libLLVM makes in this process) and reference
+(plain Go), and says which. standin executes the kernels' Metal text by way of
+clang, which proves it and is slow. The metal device was written and checked
+without a Mac; --device cpu is the way around it.
 
 Ctrl-C ends the text where it is; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
@@ -119,10 +120,10 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	o.device.context, o.device.chunk = o.context, o.chunk
+	o.device.context, o.device.chunk, o.device.stop = o.context, o.chunk, cmd.Context().Err
 	dev, err := openDevice(io, o.device, m, b)
 	if err != nil {
-		return err
+		return interrupted(err)
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	sess, err := session.New(dev, session.Options{Chunk: o.chunk, Context: o.context})

@@ -36,8 +36,11 @@ type Options struct {
 	PageSize int
 	// Progress, if not nil, is told how many bytes of weights are in memory.
 	Progress func(done, total int64)
-	// Groups puts each dispatch into a debug group named after its kernel, for
-	// Xcode's capture. It costs two calls a dispatch.
+	// Stop, if not nil, is asked while the model is opened, between kernels and
+	// between pieces of weights; its error ends that.
+	Stop func() error
+	// Groups puts each dispatch into a debug group named after its kernel and
+	// labels command buffers, for Xcode's capture. It costs two calls a dispatch.
 	Groups bool
 	// Observe, if not nil, sees the arena's named values after the dispatch that
 	// writes them, as many bytes as the step needs. Steps then run dispatch by
@@ -48,14 +51,17 @@ type Options struct {
 }
 
 // Device is a session.Device. Its methods are called from one goroutine at a
-// time; all of Metal's queue is used from one thread.
+// time, but for Close; all of Metal's queue is used from one thread.
 type Device struct {
+	mu       sync.Mutex // held while the GPU works or its results are read
+	closed   bool
 	api      *objc.API
 	opts     Options
 	b        *bundle.Bundle
 	machine  *Machine
 	gpu      objc.ID
 	kernels  map[string]objc.ID // pipelines, by kernel
+	extra    extra
 	memory   *memory
 	queue    *queue
 	steps    [2]*step
@@ -67,7 +73,6 @@ type Device struct {
 	failed   error   // the first fault; nothing runs after it
 	build    Build
 	rescaled int // threads of a threadgroup that pipelines allowed, if fewer than planned
-	closing  sync.Once
 }
 
 // poisonByte makes NaNs, and -1 of integers.
@@ -87,6 +92,17 @@ func Native() (*objc.API, error) {
 // planned anew for this one. The checkpoint must stay open as long as the device
 // is used.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
+	d, err := newDevice(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.api.Pool(func() error { return d.start(b, ck) }); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func newDevice(o Options) (*Device, error) {
 	if o.API == nil {
 		api, err := Native()
 		if err != nil {
@@ -94,18 +110,17 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 		}
 		o.API = api
 	}
+	if o.Stop == nil {
+		o.Stop = func() error { return nil }
+	}
 	if o.PageSize == 0 {
 		o.PageSize = os.Getpagesize()
 	}
-	d := &Device{api: o.API, opts: o, kernels: map[string]objc.ID{}}
-	err := d.api.Pool(func() error { return d.start(b, ck) })
-	if err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return d, nil
+	return &Device{api: o.API, opts: o, kernels: map[string]objc.ID{}}, nil
 }
 
-func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+// find finds the GPU and plans the bundle for it.
+func (d *Device) find(b *bundle.Bundle) (err error) {
 	if d.gpu = d.api.DefaultDevice(); d.gpu == 0 {
 		return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
 	}
@@ -113,10 +128,15 @@ func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) 
 	if err := d.machine.check(); err != nil {
 		return err
 	}
-	if d.b, err = b.For(lower.Metal); err != nil {
+	d.b, err = b.For(lower.Metal)
+	return err
+}
+
+func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+	if err := d.find(b); err != nil {
 		return err
 	}
-	if err := d.machine.admit(d.b); err != nil {
+	if err := d.admit(); err != nil {
 		return err
 	}
 	if d.vocab, err = binding.Vocab(d.b.Module); err != nil {
@@ -125,41 +145,55 @@ func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) 
 	if err := d.compile(); err != nil {
 		return err
 	}
+	if d.rescaled > 0 { // another plan
+		if err := d.admit(); err != nil {
+			return err
+		}
+	}
 	if d.memory, err = d.newMemory(ck); err != nil {
 		return err
 	}
+	m := d.memory
+	where := &binding.Memory{Params: d.b.Params, Caches: m.caches.address, File: m.fileAddress, Table: m.table}
 	for i, s := range d.b.Plan.Steps {
-		if d.steps[i], err = d.newStep(s); err != nil {
+		if d.steps[i], err = d.newStep(s, where); err != nil {
 			return err
 		}
 	}
 	d.slots = binding.NewSlots(d.b.Plan)
-	if err := d.memory.pageIn(d.opts.Progress); err != nil {
+	if err := m.pageIn(d.opts.Progress, d.opts.Stop); err != nil {
 		return err
 	}
 	d.queue, err = newQueue(d.api, d.gpu, d.memory)
 	return err
 }
 
-// Close waits for the GPU and gives everything back.
+// Close waits for the step that runs, if any, and gives everything back. Steps
+// after it fail.
 func (d *Device) Close() error {
-	d.closing.Do(func() {
-		if d.queue != nil {
-			d.queue.close()
-		}
-		if d.probes != nil {
-			d.probes.close(d.api)
-		}
-		if d.memory != nil {
-			d.memory.close()
-		}
-		for _, p := range d.kernels {
-			d.api.Release(p)
-		}
-		d.api.Release(d.gpu)
-	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	if d.queue != nil {
+		d.queue.close()
+	}
+	if d.probes != nil {
+		d.probes.close(d.api)
+	}
+	if d.memory != nil {
+		d.memory.close()
+	}
+	for _, p := range d.kernels {
+		d.api.Release(p)
+	}
+	d.api.Release(d.gpu)
 	return nil
 }
+
+var errClosed = errors.New("the device is closed")
 
 // Name is what --device calls it.
 func (d *Device) Name() string { return "metal" }
@@ -201,6 +235,8 @@ func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 }
 
 func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.take(s, rows, wanted, nil); err != nil {
 		return nil, err
 	}
@@ -210,6 +246,9 @@ func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {
 // take runs a step, which picks tokens if there are choices, and makes its rows
 // part of their slots.
 func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+	if d.closed {
+		return errClosed
+	}
 	if d.failed != nil {
 		return fmt.Errorf("the GPU failed before, and the model must be opened again: %w", d.failed)
 	}

@@ -104,7 +104,7 @@ func (g *gpu) start() error {
 			return err
 		}
 	}
-	program, err := compiler.Build(g.t.TempDir(), sources, standin.Options{})
+	program, err := compiler.Build(g.t.TempDir(), sources, standin.Options{Unoptimized: true}) // a few steps are run
 	if err != nil {
 		return err
 	}

@@ -121,6 +121,9 @@ func (d *Device) compileBeside(kernels []*kernel.Kernel, texts []string, a *arch
 		go func() {
 			defer group.Done()
 			for i := range next {
+				if errs[i] = d.opts.Stop(); errs[i] != nil {
+					return // the reason says it all, and once is enough
+				}
 				errs[i] = d.api.Pool(func() error {
 					p, err := pipeline(d.api, d.gpu, kernels[i], texts[i], a)
 					if err == nil {

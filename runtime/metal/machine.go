@@ -3,7 +3,6 @@ package metal
 import (
 	"fmt"
 
-	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
 	"smelt/runtime/metal/objc"
 )
@@ -13,12 +12,16 @@ type Machine struct {
 	Name              string   `json:"name"`
 	Architecture      string   `json:"architecture"`
 	System            string   `json:"system"`
+	Memory            int64    `json:"memory"` // of the whole machine
 	Families          []string `json:"families"`
 	Unified           bool     `json:"unified_memory"`
 	MaxBuffer         int64    `json:"max_buffer"`
 	WorkingSet        int64    `json:"recommended_working_set"`
 	Allocated         int64    `json:"allocated"`
 	ThreadgroupMemory int      `json:"threadgroup_memory"`
+	// BFloat tells whether MSL's bfloat is there. No kernel needs it: they read
+	// bf16 as 16-bit words.
+	BFloat bool `json:"bfloat"`
 }
 
 // families are those that matter, oldest first.
@@ -43,7 +46,7 @@ func Probe(api *objc.API) (m *Machine, err error) {
 
 func describe(api *objc.API, gpu objc.ID) *Machine {
 	m := &Machine{
-		Name: api.DeviceName(gpu), Architecture: api.DeviceArchitecture(gpu), System: "macOS " + api.SystemVersion(),
+		Name: api.DeviceName(gpu), Architecture: api.DeviceArchitecture(gpu), System: "macOS " + api.SystemVersion(), Memory: api.Memory(),
 		Unified: api.Unified(gpu), MaxBuffer: api.MaxBuffer(gpu), WorkingSet: api.WorkingSet(gpu),
 		Allocated: api.Allocated(gpu), ThreadgroupMemory: api.ThreadgroupMemory(gpu),
 	}
@@ -52,6 +55,7 @@ func describe(api *objc.API, gpu objc.ID) *Machine {
 			m.Families = append(m.Families, f.name)
 		}
 	}
+	m.BFloat = len(m.Families) > 0 // MSL 3.1 has it for Apple6, Metal3 and later
 	return m
 }
 
@@ -66,32 +70,6 @@ func (m *Machine) check() error {
 		return fmt.Errorf("%w: %s (families %v, unified memory %v) is not of an M1 or later", objc.ErrNotHere, m.Name, m.Families, m.Unified)
 	case m.ThreadgroupMemory < lower.Metal.SharedMemory:
 		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, lower.Metal.SharedMemory)
-	}
-	return nil
-}
-
-// admit refuses a bundle that takes more than the GPU should use, and says what
-// would help.
-func (m *Machine) admit(b *bundle.Bundle) error {
-	memory := b.Memory()
-	need := memory.Peak()
-	if need > m.WorkingSet {
-		const mib = 1 << 20
-		help := fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib)
-		if fits := b.LargestContext(m.WorkingSet); fits > 0 {
-			help += fmt.Sprintf("; or take --context %d, about the largest that fits", fits)
-		}
-		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d), and macOS recommends at most %d for %s: %s",
-			need, memory.Weights, memory.Caches, memory.Arena, m.WorkingSet, m.Name, help)
-	}
-	for _, part := range []struct {
-		what  string
-		bytes int64
-		flag  string
-	}{{"caches", memory.Caches, "--context or --slots"}, {"activations", memory.Arena, "--chunk"}} {
-		if part.bytes > m.MaxBuffer {
-			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: take a smaller %s", part.what, part.bytes, m.Name, m.MaxBuffer, part.flag)
-		}
 	}
 	return nil
 }

@@ -30,8 +30,10 @@ type memory struct {
 	views  [][]view // of each file, by start
 	caches buffer
 	arena  buffer // of both kinds of steps, one at a time
+	tables buffer // of distances between the pieces of a parameter
+	filled int    // bytes of it
 	all    []objc.ID
-	bytes  int64 // that are not views
+	made   int64 // bytes of buffers that are not views
 }
 
 func (d *Device) newMemory(ck *checkpoint.Checkpoint) (*memory, error) {
@@ -46,6 +48,9 @@ func (d *Device) newMemory(ck *checkpoint.Checkpoint) (*memory, error) {
 	}
 	if err == nil {
 		m.arena, err = m.alloc("activations", arena)
+	}
+	if err == nil && d.extra.tables > 0 {
+		m.tables, err = m.alloc("distances of pieces", d.extra.tables)
 	}
 	if err != nil {
 		m.close()
@@ -63,7 +68,7 @@ func (m *memory) alloc(what string, n int64) (buffer, error) {
 			n, what, m.d.api.Allocated(m.d.gpu), m.d.machine.WorkingSet)
 	}
 	m.all = append(m.all, id)
-	m.bytes += n
+	m.made += n
 	return m.seen(id, n), nil
 }
 
@@ -137,19 +142,27 @@ func (m *memory) fileAddress(file int, offset int64) (uint64, error) {
 	return views[i].address + uint64(offset-views[i].start), nil
 }
 
+// table keeps a table of distances in the one buffer that all have.
 func (m *memory) table(data []byte) (uint64, error) {
-	b, err := m.alloc("distances of pieces", int64(len(data)))
-	copy(b.bytes, data)
-	return b.address, err
+	at := m.filled
+	m.filled += tableBytes(data)
+	if m.filled > len(m.tables.bytes) {
+		return 0, fmt.Errorf("tables of distances take more than the %d bytes that were counted", len(m.tables.bytes))
+	}
+	copy(m.tables.bytes[at:], data)
+	return m.tables.address + uint64(at), nil
 }
+
+// tableBytes is the room of a table of distances: the next begins aligned.
+func tableBytes(data []byte) int { return (len(data) + 15) / 16 * 16 }
 
 // pageIn reads the weights once, so that the first step does not wait for the
 // disk unseen.
-func (m *memory) pageIn(progress func(done, total int64)) error {
+func (m *memory) pageIn(progress func(done, total int64), stop func() error) error {
 	if progress == nil {
 		return nil
 	}
-	const piece = 64 << 20
+	const piece = 64 << 20 // of whole pages
 	total, done := int64(0), int64(0)
 	for _, f := range m.files {
 		total += f.Size()
@@ -158,7 +171,11 @@ func (m *memory) pageIn(progress func(done, total int64)) error {
 	for _, f := range m.files {
 		b := f.Bytes()
 		for at := 0; at < len(b); at += piece {
+			if err := stop(); err != nil {
+				return err
+			}
 			part := b[at:min(at+piece, len(b))]
+			f.ReadAhead(int64(at), 2*piece) // this one and, meanwhile, the next
 			for i := 0; i < len(part); i += m.d.opts.PageSize {
 				sum ^= part[i]
 			}

@@ -11,6 +11,11 @@ import (
 // has a command buffer of its own. It fails where there is no memory for what
 // profile.Cold reads.
 func (d *Device) Profile(m profile.Mode) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
 	if m == profile.Cold {
 		if _, err := d.openProbes(); err != nil {
 			return err
@@ -29,6 +34,11 @@ func (d *Device) Timings(k lower.Kind) []time.Duration {
 // StepTime is how long the GPU took for the last step, from its first dispatch to
 // its last; 0 before the first step.
 func (d *Device) StepTime() (t time.Duration, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return 0, errClosed
+	}
 	err = d.queue.do(func() error {
 		running := d.queue.running
 		if len(running) == 0 {

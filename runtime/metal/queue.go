@@ -219,6 +219,11 @@ func (q *queue) encode(s *step, from, to int) error {
 	if cb == 0 || enc == 0 {
 		return fmt.Errorf("the queue gives no command buffer for kernel %s", s.jobs[from].kernel)
 	}
+	if q.encoder.groups {
+		name := s.span(from, to)
+		q.api.LabelCommandBuffer(cb, name)
+		q.api.LabelEncoder(enc, name)
+	}
 	q.bindArgs[2], q.bindStep[2], q.bindStep[3] = uintptr(s.args.id), uintptr(s.blocks.id), uintptr(s.block*s.stride())
 	q.send(q.bindArgs, enc)
 	q.send(q.bindStep, enc)
@@ -308,33 +313,4 @@ func (q *queue) time(s *step) error {
 		}
 	}
 	return nil
-}
-
-// fault says which dispatches a failed command buffer had, why it failed and what
-// helps.
-func (q *queue) fault(r running) error {
-	err := q.api.Failure(r.id)
-	what := "while memory was read between kernels"
-	if r.first < r.last {
-		from, to := q.step.jobs[r.first].kernel, q.step.jobs[r.last-1].kernel
-		what = fmt.Sprintf("in a %s step, kernels %s to %s", q.step.plan.Kind, from, to)
-		if r.last == r.first+1 {
-			what = fmt.Sprintf("in a %s step, kernel %s", q.step.plan.Kind, from)
-		}
-	}
-	help := "`smelt doctor` runs kernel by kernel and tells which"
-	var e *objc.Error
-	if errors.As(err, &e) && e.Domain == objc.CommandBufferErrors && advice[e.Code] != "" {
-		help = advice[e.Code]
-	}
-	return fmt.Errorf("the GPU failed %s: %w; %s", what, err, help)
-}
-
-// advice on why command buffers fail, by Metal's code.
-var advice = map[int]string{
-	objc.FailedTimeout:       "the system ended it for taking too long: compile with a smaller --chunk",
-	objc.FailedAccessRevoked: "the system shut this process out of the GPU after an earlier fault: start again",
-	objc.FailedNotPermitted:  "the process may not use the GPU now, as in the background of a locked session",
-	objc.FailedOutOfMemory:   "memory ran out: end other programs, or take a smaller --context, --chunk or --slots",
-	objc.FailedDeviceRemoved: "the GPU is gone: start again",
 }

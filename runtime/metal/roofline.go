@@ -125,6 +125,11 @@ func (q *queue) probe(p *probes, i int) error {
 
 // Roofline measures what the GPU can do: the best of a few runs.
 func (d *Device) Roofline() (rates roofline.Rates, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return rates, errClosed
+	}
 	p, err := d.openProbes()
 	if err != nil {
 		return rates, err

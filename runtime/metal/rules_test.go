@@ -1,10 +1,10 @@
 package metal
 
 import (
-	"errors"
+	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync"
 	"testing"
 
 	"smelt/codegen/bundle"
@@ -14,35 +14,35 @@ import (
 	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
-	"smelt/runtime/metal/objc"
 	"smelt/runtime/profile"
 	"smelt/runtime/sampling"
 )
 
-// model is a compiled fixture.
-func model(t testing.TB, dir string, o bundle.Options) (*bundle.Bundle, *checkpoint.Checkpoint) {
-	t.Helper()
+// compile compiles the checkpoint in a folder.
+func compile(dir string, o bundle.Options) (*deepseekv4.Model, *bundle.Bundle, error) {
 	m, err := deepseekv4.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() { m.Close() })
 	b, _, err := bundle.Compile(bundle.Source{Name: filepath.Base(dir), Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b, m.Checkpoint
+	return m, b, err
 }
 
-func fixture(t testing.TB) (*bundle.Bundle, *checkpoint.Checkpoint) {
-	return model(t, agreement.Fixture("b-official-fp8fp4"), bundle.Options{Lean: true, Context: 256, Chunk: 32, Slots: 2})
-}
+// compiledFixture is the one that most tests use. It is compiled once and stays
+// open: tests do not change it.
+var compiledFixture = sync.OnceValues(func() (*bundle.Bundle, *checkpoint.Checkpoint) {
+	m, b, err := compile(agreement.Fixture("b-official-fp8fp4"), bundle.Options{Lean: true, Context: 256, Chunk: 32, Slots: 2})
+	if err != nil {
+		panic(err) // of a fixture that other tests find in order
+	}
+	return b, m.Checkpoint
+})
 
 // device opens the fixture on a fake machine.
 func device(t testing.TB, o fake.Options, opts Options) (*gpu, *Device) {
 	t.Helper()
 	g := newGPU(t, o)
-	b, ck := fixture(t)
+	b, ck := compiledFixture()
 	d, err := g.open(b, ck, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +95,38 @@ func TestManySteps(t *testing.T) {
 	}
 }
 
+// TestBytes: what the device makes is what was admitted, to the byte.
+func TestBytes(t *testing.T) {
+	for _, threads := range []int{0, 64} { // the second is planned again
+		o := fake.Options{}
+		if threads > 0 {
+			o.MaxThreads = map[string]int{"head_decode": threads}
+		}
+		_, d := device(t, o, Options{})
+		m := d.b.Memory()
+		if want := m.Caches + m.Arena + d.extra.total(); d.memory.made != want || d.memory.filled != len(d.memory.tables.bytes) {
+			t.Errorf("buffers of %d bytes were made, %d of tables; admitted were %d and %d", d.memory.made, d.memory.filled, want, len(d.memory.tables.bytes))
+		}
+	}
+}
+
+// TestGroups: for Xcode's capture every dispatch is in a group, and command
+// buffers and encoders have labels.
+func TestGroups(t *testing.T) {
+	g, d := device(t, fake.Options{Residency: true}, Options{Groups: true})
+	g.fake.ResetCounts()
+	if err := steps(d, 1); err != nil {
+		t.Fatal(err)
+	}
+	calls, buffers := g.fake.Calls(), 0
+	for _, s := range d.b.Plan.Steps {
+		buffers += s.CommandBuffers()
+	}
+	if n := g.fake.Dispatches(); n == 0 || calls["pushDebugGroup:"] != n || calls["popDebugGroup"] != n || calls["setLabel:"] != 2*buffers {
+		t.Errorf("%d dispatches in %d command buffers: %v", n, buffers, calls)
+	}
+}
+
 // TestCalls: a dispatch takes at most four calls, and all else is bound once a
 // command buffer.
 func TestCalls(t *testing.T) {
@@ -112,90 +144,6 @@ func TestCalls(t *testing.T) {
 		t.Errorf("%d calls for %d dispatches; expected at most 4 for each and %d", calls, dispatches, around)
 	}
 	t.Logf("%d dispatches, %d calls: %v", dispatches, calls, g.fake.Calls())
-}
-
-// TestFaults: after a fault the step's error names the kernels, the cause and what
-// helps, the slots are as before, later steps are refused, and the model can be
-// opened again.
-func TestFaults(t *testing.T) {
-	for code, want := range map[int]string{
-		objc.FailedTimeout:       "smaller --chunk",
-		objc.FailedPageFault:     "smelt doctor",
-		objc.FailedOutOfMemory:   "memory ran out",
-		objc.FailedDeviceRemoved: "start again",
-	} {
-		at := -1
-		var g *gpu
-		g, d := device(t, fake.Options{Residency: true, Fault: func(x *fake.Dispatch) int {
-			if x.Index == at {
-				return code
-			}
-			return 0
-		}}, Options{})
-		if err := steps(d, 1); err != nil {
-			t.Fatal(err)
-		}
-		length := d.slots.Length(0)
-		at = 7
-		row, tokens := []ir.Row{{Token: 5, Position: int32(length)}}, make([]int32, 1)
-		err := d.SampleDecode(row, []int{0}, greedy, tokens)
-		var e *objc.Error
-		if err == nil || !errors.As(err, &e) || e.Code != code || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "decode step, kernels ") {
-			t.Fatalf("code %d: %v; expected one that says %q", code, err, want)
-		}
-		if d.slots.Length(0) != length {
-			t.Errorf("code %d: the slot has %d tokens after the fault, %d before", code, d.slots.Length(0), length)
-		}
-		at = -1
-		if err := d.SampleDecode(row, []int{0}, greedy, tokens); err == nil || !strings.Contains(err.Error(), "failed before") {
-			t.Errorf("code %d: a step after the fault: %v", code, err)
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-		b, ck := fixture(t)
-		again, err := g.open(b, ck, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := steps(again, 2); err != nil {
-			t.Errorf("code %d: opened again: %v", code, err)
-		}
-	}
-}
-
-// TestOpenFails: what cannot work is refused in one error, and nothing stays.
-func TestOpenFails(t *testing.T) {
-	for name, c := range map[string]struct {
-		o    fake.Options
-		want []string
-	}{
-		"no device":     {fake.Options{NoDevice: true}, []string{"names no GPU"}},
-		"too large":     {fake.Options{WorkingSet: 3 << 20}, []string{"sudo sysctl iogpu.wired_limit_mb=", "recommends at most 3145728", "weights 2717659"}},
-		"no memory":     {fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, []string{"memory is full", "--context"}},
-		"small buffers": {fake.Options{MaxBuffer: 64 << 10}, []string{"at most 65536"}},
-		"does not compile": {fake.Options{Compile: func(s string) error {
-			if strings.Contains(s, "void head_decode(") {
-				return errors.New("program_source:3:1: error: expected expression")
-			}
-			return nil
-		}}, []string{"kernel head_decode: Metal does not compile line 3: ", "expected expression"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			g := newGPU(t, c.o)
-			b, ck := fixture(t)
-			_, err := g.open(b, ck, Options{})
-			g.device = nil
-			if err == nil {
-				t.Fatal("opened")
-			}
-			for _, w := range c.want {
-				if !strings.Contains(err.Error(), w) {
-					t.Errorf("error %q; expected that it says %q", err, w)
-				}
-			}
-		})
-	}
 }
 
 // TestFewerThreads: where a pipeline allows fewer threads than its schedule wants,
@@ -232,6 +180,15 @@ func TestArchive(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
+	}
+	if err := os.WriteFile(files[0], []byte("half a file"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b := opened().Build(); b.Kept || b.Note != "" {
+		t.Errorf("with a broken file: %+v", b)
+	}
+	if b := opened().Build(); !b.Kept || b.Note != "" {
+		t.Errorf("after a broken file: %+v", b)
 	}
 }
 

@@ -30,6 +30,8 @@ func (d *Device) sample(s *step, rows []ir.Row, wanted []int, choices []sampling
 	if len(choices) != len(wanted) || len(tokens) != len(wanted) {
 		return fmt.Errorf("%d choices and room for %d tokens, for %d wanted rows", len(choices), len(tokens), len(wanted))
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.take(s, rows, wanted, choices); err != nil {
 		return err
 	}
@@ -44,6 +46,11 @@ func (d *Device) sample(s *step, rows []ir.Row, wanted []int, choices []sampling
 
 // LastLogits are those of the i-th wanted row of the last step.
 func (d *Device) LastLogits(i int) ([]float32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
 	if i < 0 || i >= d.last.wanted {
 		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, d.last.wanted)
 	}

@@ -22,6 +22,9 @@ const (
 	alignment  = 256
 )
 
+// aligned is n rounded up to the alignment.
+func aligned(n int) int { return (n + alignment - 1) / alignment * alignment }
+
 // step is one kind of step, bound to addresses.
 type step struct {
 	d      *Device
@@ -47,7 +50,7 @@ type job struct {
 	buffer   int // the command buffer it goes into
 }
 
-func (d *Device) newStep(p *plan.Step) (*step, error) {
+func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
 	s := &step{d: d, plan: p, filler: stepblock.New(p.Params), arena: d.memory.arena.bytes[:p.ArenaBytes],
 		jobs: make([]job, len(p.Dispatches)), times: make([]time.Duration, len(p.Dispatches))}
 	s.symbol = s.filler.Symbol
@@ -56,7 +59,6 @@ func (d *Device) newStep(p *plan.Step) (*step, error) {
 		return nil, err
 	}
 	m := d.memory
-	where := &binding.Memory{Params: d.b.Params, Caches: m.caches.address, File: m.fileAddress, Table: m.table}
 	var blocks []byte
 	for i, x := range p.Dispatches {
 		b, err := where.Block(x, m.arena.address)
@@ -66,9 +68,7 @@ func (d *Device) newStep(p *plan.Step) (*step, error) {
 		s.jobs[i] = job{kernel: x.Kernel.Name, pipeline: d.kernels[x.Kernel.Name], args: len(blocks),
 			threads: x.Kernel.Schedule.Threads, barrier: x.Barrier, buffer: x.CommandBuffer}
 		blocks = append(blocks, b...)
-		for len(blocks)%alignment != 0 {
-			blocks = append(blocks, 0)
-		}
+		blocks = append(blocks, make([]byte, aligned(len(b))-len(b))...)
 	}
 	if s.args, err = m.alloc("arguments", int64(len(blocks))); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (d *Device) newStep(p *plan.Step) (*step, error) {
 }
 
 // stride is the distance of blocks in the ring.
-func (s *step) stride() int { return (s.filler.Bytes() + alignment - 1) / alignment * alignment }
+func (s *step) stride() int { return aligned(s.filler.Bytes()) }
 
 // prepare writes the step's parameters and grids.
 func (s *step) prepare(rows []ir.Row, wanted []int, choices []sampling.Choice) error {

@@ -143,15 +143,19 @@ func (c *Compiler) tool(name string) string {
 
 // optimize are the options of a program's translation units: as the kernel's
 // text says, without fast math or contraction, and half rounded every time.
-func optimize(sanitize bool) []string {
+func optimize(o Options) []string {
+	level := "-O1"
+	if o.Unoptimized {
+		level = "-O0"
+	}
 	options := []string{
-		"-O1", "-g1", "-w", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
+		level, "-g1", "-w", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
 		"-fno-strict-aliasing", "-fno-threadsafe-statics", "-ftrivial-auto-var-init=pattern",
 	}
 	if runtime.GOARCH == "amd64" { // by default it has no fma and no conversions of half
 		options = append(options, "-march=native", "-Xclang", "-ffloat16-excess-precision=none", "-Xclang", "-fbfloat16-excess-precision=none")
 	}
-	if sanitize {
+	if o.Sanitize {
 		options = append(options, "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
 			"-fno-sanitize=shift-base", // every target shifts bits out of an int, as newer C++ says
 			"-fno-sanitize-recover=all",

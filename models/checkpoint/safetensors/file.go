@@ -118,6 +118,14 @@ func (f *File) Size() int64 { return f.size }
 // not to be modified, and valid until Close.
 func (f *File) Bytes() []byte { return f.data }
 
+// ReadAhead asks the system to read n bytes from an offset on, a multiple of the
+// page size, before they are used. It does not wait, and the system may not do it.
+func (f *File) ReadAhead(offset, n int64) {
+	if offset >= 0 && offset < f.size {
+		readAhead(f.data[offset:min(offset+n, f.size)])
+	}
+}
+
 // HeaderBytes is the length of the JSON header with its padding, without the
 // eight bytes before it.
 func (f *File) HeaderBytes() int64 { return f.headerBytes }

@@ -16,4 +16,6 @@ func mapAnonymous(int64) ([]byte, error) {
 	return nil, errors.New("weights in memory are supported on Linux and macOS only, not on " + runtime.GOOS)
 }
 
+func readAhead([]byte) {}
+
 func unmap([]byte) error { return nil }

@@ -25,4 +25,8 @@ func mapAnonymous(size int64) ([]byte, error) {
 	return unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 }
 
+// readAhead asks the system to read mapped pages soon. It is a hint: what comes of
+// it is no error.
+func readAhead(data []byte) { _ = unix.Madvise(data, unix.MADV_WILLNEED) }
+
 func unmap(data []byte) error { return unix.Munmap(data) }

@@ -228,6 +228,10 @@ func TestLibraryRules(t *testing.T) {
 			g.do(o, "setLanguageVersion:", metal31)
 			g.do(o, "setMathMode:", 1)
 		}, "fast math was not turned off"},
+		"fast functions": {true, func(g *rig, o objc.ID) {
+			g.do(o, "setLanguageVersion:", metal31)
+			g.do(o, "setMathMode:", mathModeSafe)
+		}, "fast functions were not turned off"},
 		"mode of macOS 15": {false, func(g *rig, o objc.ID) {
 			g.do(o, "setLanguageVersion:", metal31)
 			g.do(o, "setFastMathEnabled:", 0)

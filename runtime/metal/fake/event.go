@@ -38,9 +38,13 @@ func encodeSignal(r *Runtime, self *object, args []uintptr) uintptr {
 }
 
 // eventWait waits for committed work only: what is not committed yet, or failed,
-// is answered at once by NO, however long the caller would wait.
+// is answered at once by NO, however long the caller would wait, and so are as many
+// waits as the options say.
 func eventWait(r *Runtime, self *object, args []uintptr) uintptr {
 	e, value := self.data.(*event), uint64(args[0])
+	if r.timesOut() {
+		return 0
+	}
 	if e.value < value {
 		r.wait(func() bool { return e.value >= value })
 	}
@@ -49,6 +53,20 @@ func eventWait(r *Runtime, self *object, args []uintptr) uintptr {
 	}
 	r.signaled(e, value)
 	return 1
+}
+
+// timesOut tells whether a wait ends by its timeout, and counts it for all work
+// that nobody has seen the end of.
+func (r *Runtime) timesOut() (out bool) {
+	for _, q := range r.queues {
+		for _, cb := range q.pending {
+			if cb.timeouts > 0 {
+				cb.timeouts--
+				out = true
+			}
+		}
+	}
+	return out
 }
 
 // signaled completes the command buffers that had to signal an event up to value.

@@ -42,6 +42,7 @@ func commit(r *Runtime, self *object, _ []uintptr) uintptr {
 	r.fences(cb)
 	cb.parts++
 	q.pending = append(q.pending, cb)
+	cb.timeouts = r.options.Timeouts
 	r.running++
 	r.run(cb, usable)
 	r.running--
@@ -120,7 +121,7 @@ func (r *Runtime) complete(cb *commandBuffer) {
 	n := 0
 	for last := cb.commit; n < len(q.pending) && q.pending[n].commit <= last; n++ {
 		done := q.pending[n]
-		q.complete = done.commit
+		q.complete, done.timeouts = done.commit, 0
 		for _, o := range done.uses {
 			o.inFlight--
 		}
@@ -154,6 +155,7 @@ func waitCompleted(r *Runtime, self *object, _ []uintptr) uintptr {
 		return 0
 	}
 	r.wait(func() bool { return cb.status >= objc.StatusCompleted })
+	cb.timeouts = 0
 	r.seen(cb)
 	return 0
 }

@@ -55,6 +55,7 @@ func foundation() []*class {
 		{name: "NSProcessInfo", extends: root, static: []method{
 			{selector: "processInfo", do: func(r *Runtime, _ *object, _ []uintptr) uintptr { return uintptr(r.processInfo.id) }},
 		}, instance: []method{
+			{selector: "physicalMemory", do: func(r *Runtime, _ *object, _ []uintptr) uintptr { return uintptr(r.options.Memory) }},
 			{selector: "operatingSystemVersionString", do: func(r *Runtime, _ *object, _ []uintptr) uintptr {
 				if r.options.Residency {
 					return r.string("Version 15.0 (fake)")

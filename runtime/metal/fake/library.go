@@ -3,12 +3,14 @@ package fake
 import (
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // compileOptions are an MTLCompileOptions'.
 type compileOptions struct {
 	language uintptr
 	safe     bool // fast math was turned off
+	precise  bool // so were fast functions
 }
 
 // library is an MTLLibrary's.
@@ -24,8 +26,9 @@ type function struct {
 }
 
 const (
-	metal31      = 3<<16 + 1
-	mathModeSafe = 0
+	metal31          = 3<<16 + 1
+	mathModeSafe     = 0
+	preciseFunctions = 1
 	// maxThreads is how many threads a threadgroup has at most.
 	maxThreads = 1024
 
@@ -33,11 +36,10 @@ const (
 	compileFailed = 3
 )
 
-// comments are those of C; kernels are the declarations of kernels, with and
-// without attributes.
+// declared is a kernel's declaration from its keyword on, with and without
+// attributes.
 var (
-	comments   = regexp.MustCompile(`(?s)//[^\n]*|/\*.*?\*/`)
-	kernels    = regexp.MustCompile(`(\[\[\s*kernel\b[^\]]*\]\]|\bkernel\b)\s*void\s+(\w+)\s*\(`)
+	declared   = regexp.MustCompile(`^kernel\b([^\]]*\]\])?\s*void\s+(\w+)\s*\(`)
 	mostThread = regexp.MustCompile(`max_total_threads_per_threadgroup\(\s*(\d+)\s*\)`)
 )
 
@@ -53,11 +55,17 @@ func libraryClasses() []*class {
 				return 0
 			}},
 			{selector: "setFastMathEnabled:", params: []string{word}, do: func(_ *Runtime, self *object, args []uintptr) uintptr {
-				self.data.(*compileOptions).safe = args[0]&0xff == 0
+				o := self.data.(*compileOptions)
+				o.safe = args[0]&0xff == 0
+				o.precise = o.safe
 				return 0
 			}},
 			{selector: "setMathMode:", params: []string{word}, since: 15, do: func(_ *Runtime, self *object, args []uintptr) uintptr {
 				self.data.(*compileOptions).safe = args[0] == mathModeSafe
+				return 0
+			}},
+			{selector: "setMathFloatingPointFunctions:", params: []string{word}, since: 15, do: func(_ *Runtime, self *object, args []uintptr) uintptr {
+				self.data.(*compileOptions).precise = args[0] == preciseFunctions
 				return 0
 			}},
 		}},
@@ -74,8 +82,11 @@ func newLibrary(r *Runtime, _ *object, args []uintptr) uintptr {
 	if o.language != metal31 {
 		r.violate("the language version is %#x, not 3.1 (%#x)", o.language, metal31)
 	}
-	if !o.safe {
+	switch {
+	case !o.safe:
 		r.violate("fast math was not turned off")
+	case !o.precise:
+		r.violate("fast functions were not turned off")
 	}
 	if compile := r.options.Compile; compile != nil {
 		if err := r.unlocked(func() error { return compile(source) }); err != nil {
@@ -92,7 +103,16 @@ func newLibrary(r *Runtime, _ *object, args []uintptr) uintptr {
 // kernelsOf finds the kernels of a source.
 func kernelsOf(source string) (map[string]int, error) {
 	out := map[string]int{}
-	for _, m := range kernels.FindAllStringSubmatch(comments.ReplaceAllString(source, " "), -1) {
+	for source = uncommented(source); ; {
+		at := strings.Index(source, "kernel")
+		if at < 0 {
+			return out, nil
+		}
+		m := declared.FindStringSubmatch(source[at:])
+		source = source[at+len("kernel"):]
+		if m == nil {
+			continue
+		}
 		out[m[2]] = maxThreads
 		if limit := mostThread.FindStringSubmatch(m[1]); limit != nil {
 			n, err := strconv.Atoi(limit[1])
@@ -102,7 +122,32 @@ func kernelsOf(source string) (map[string]int, error) {
 			out[m[2]] = min(n, maxThreads)
 		}
 	}
-	return out, nil
+}
+
+// uncommented is a source without its comments.
+func uncommented(source string) string {
+	var out strings.Builder
+	for {
+		at := strings.IndexByte(source, '/')
+		if at < 0 || at+1 == len(source) {
+			out.WriteString(source)
+			return out.String()
+		}
+		out.WriteString(source[:at])
+		end := ""
+		switch source[at+1] {
+		case '/':
+			end = "\n"
+		case '*':
+			end = "*/"
+		default:
+			out.WriteByte('/')
+			source = source[at+1:]
+			continue
+		}
+		_, source, _ = strings.Cut(source[at+2:], end)
+		out.WriteByte(' ')
+	}
 }
 
 func newFunction(r *Runtime, self *object, args []uintptr) uintptr {

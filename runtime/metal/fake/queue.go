@@ -22,6 +22,7 @@ type commandBuffer struct {
 	number   int // from 1, in the order made
 	commit   int // its place among the queue's commits; 0 before
 	status   int
+	timeouts int // waits for an event that will end before the status is told
 	failure  errorInfo
 	open     *encoder
 	encoders []*encoder
@@ -86,6 +87,9 @@ func queueClasses() []*class {
 			{selector: "waitUntilCompleted", do: waitCompleted},
 			{selector: "status", do: func(r *Runtime, self *object, _ []uintptr) uintptr {
 				cb := self.data.(*commandBuffer)
+				if cb.timeouts > 0 {
+					return scheduled
+				}
 				r.seen(cb)
 				return uintptr(cb.status)
 			}},

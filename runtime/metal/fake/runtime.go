@@ -24,9 +24,9 @@ import (
 type Options struct {
 	// NoDevice is a machine without a GPU.
 	NoDevice bool
-	// MaxBuffer and WorkingSet are what the device reports, in bytes; 0 means 64
-	// and 96 GiB.
-	MaxBuffer, WorkingSet int64
+	// MaxBuffer, WorkingSet and Memory are what the device and the system report, in
+	// bytes; 0 means 64, 96 and 128 GiB.
+	MaxBuffer, WorkingSet, Memory int64
 	// Residency is macOS 15: residency sets and math modes are known.
 	Residency bool
 	// Pages is the page size that no-copy buffers are aligned to; 0 means 4096.
@@ -42,6 +42,10 @@ type Options struct {
 	// Fault is a code of MTLCommandBufferErrorDomain to fail with before this
 	// dispatch; 0 for none.
 	Fault func(*Dispatch) int
+	// Timeouts is how many waits for an event end by their timeout, each time,
+	// before the caller may know that the work it waits for is done. Until then
+	// its command buffers are scheduled.
+	Timeouts int
 	// NewBufferFails tells that there is no memory for a buffer; nil: there is.
 	NewBufferFails func(length int64) bool
 }
@@ -101,6 +105,9 @@ func New(o Options) *Runtime {
 	}
 	if o.WorkingSet == 0 {
 		o.WorkingSet = 96 * gib
+	}
+	if o.Memory == 0 {
+		o.Memory = 128 * gib
 	}
 	if o.Pages == 0 {
 		o.Pages = 4096

@@ -127,6 +127,7 @@ var constants = map[string]struct {
 	"Shared":              {Shared, []string{"MTLResourceStorageModeShared", "MTLResourceHazardTrackingModeUntracked"}},
 	"language":            {language, []string{"MTLLanguageVersion3_1"}},
 	"safeMath":            {safeMath, []string{"MTLMathModeSafe"}},
+	"preciseFunctions":    {preciseFunctions, []string{"MTLMathFloatingPointFunctionsPrecise"}},
 	"DispatchConcurrent":  {DispatchConcurrent, []string{"MTLDispatchTypeConcurrent"}},
 	"BarrierBuffers":      {BarrierBuffers, []string{"MTLBarrierScopeBuffers"}},
 	"UsageRead":           {UsageRead, []string{"MTLResourceUsageRead"}},

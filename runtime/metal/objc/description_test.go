@@ -132,7 +132,7 @@ func (d *description) find(owner, key string) (declaration, bool) {
 }
 
 // words are the C types that fill a register of the general kind.
-var words = []string{"NSUInteger", "NSInteger", "uint64_t"}
+var words = []string{"NSUInteger", "NSInteger", "uint64_t", "unsigned long long"}
 
 // typeOf is how a declared type is passed.
 func (d *description) typeOf(declared string) (Type, error) {

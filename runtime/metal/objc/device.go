@@ -23,6 +23,9 @@ func (a *API) SystemVersion() string {
 	return a.text(ID(a.call(SystemVersion, a.static(ProcessInfo))))
 }
 
+// Memory is the machine's, in bytes.
+func (a *API) Memory() int64 { return int64(a.call(PhysicalMemory, a.static(ProcessInfo))) }
+
 // DeviceName is what Apple calls the GPU.
 func (a *API) DeviceName(d ID) string { return a.text(ID(a.call(DeviceName, d))) }
 

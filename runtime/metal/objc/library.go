@@ -1,18 +1,23 @@
 package objc
 
-// language is MTLLanguageVersion3_1; safeMath is MTLMathModeSafe.
+// language is MTLLanguageVersion3_1; safeMath is MTLMathModeSafe; preciseFunctions
+// is MTLMathFloatingPointFunctionsPrecise.
 const (
-	language = 3<<16 + 1
-	safeMath = 0
+	language         = 3<<16 + 1
+	safeMath         = 0
+	preciseFunctions = 1
 )
 
-// NewLibrary compiles MSL 3.1 without fast math.
+// NewLibrary compiles MSL 3.1 without fast math. Before macOS 15 one switch is for
+// arithmetic and functions; since then functions have their own, which is fast
+// unless set.
 func (a *API) NewLibrary(d ID, source string) (ID, error) {
 	options := a.static(CompileOptionsNew)
 	defer a.Release(options)
 	a.call(CompileOptionsLanguage, options, language)
 	if a.responds(options, CompileOptionsMathMode) {
 		a.call(CompileOptionsMathMode, options, safeMath)
+		a.call(CompileOptionsFunctions, options, preciseFunctions)
 	} else {
 		a.call(CompileOptionsFastMath, options, word(false))
 	}

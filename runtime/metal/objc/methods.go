@@ -45,6 +45,7 @@ const (
 	ErrorDescription
 	ProcessInfo
 	SystemVersion
+	PhysicalMemory
 
 	DeviceName
 	DeviceArchitecture
@@ -69,6 +70,7 @@ const (
 	CompileOptionsLanguage
 	CompileOptionsFastMath
 	CompileOptionsMathMode
+	CompileOptionsFunctions
 	LibraryNewFunction
 
 	PipelineDescriptorNew
@@ -144,6 +146,7 @@ var methods = [methodCount]Signature{
 	ErrorDescription:   {Owner: "NSError", Selector: "localizedDescription", Result: Object},
 	ProcessInfo:        {Owner: "NSProcessInfo", Selector: "processInfo", Static: true, Result: Object},
 	SystemVersion:      {Owner: "NSProcessInfo", Selector: "operatingSystemVersionString", Result: Object},
+	PhysicalMemory:     {Owner: "NSProcessInfo", Selector: "physicalMemory", Result: Word},
 
 	DeviceName:              {Owner: "MTLDevice", Selector: "name", Result: Object},
 	DeviceArchitecture:      {Owner: "MTLDevice", Selector: "architecture", Result: Object},
@@ -164,11 +167,12 @@ var methods = [methodCount]Signature{
 	DeviceNewFence:          {Owner: "MTLDevice", Selector: "newFence", Owned: true, Result: Object},
 	DeviceNewResidencySet:   {Owner: "MTLDevice", Selector: "newResidencySetWithDescriptor:error:", Owned: true, Result: Object, Args: []Type{Object, Failure}, Since: 15},
 
-	CompileOptionsNew:      {Owner: "MTLCompileOptions", Selector: "new", Static: true, Owned: true, Result: Object},
-	CompileOptionsLanguage: {Owner: "MTLCompileOptions", Selector: "setLanguageVersion:", Args: []Type{Word}},
-	CompileOptionsFastMath: {Owner: "MTLCompileOptions", Selector: "setFastMathEnabled:", Args: []Type{Bool}},
-	CompileOptionsMathMode: {Owner: "MTLCompileOptions", Selector: "setMathMode:", Args: []Type{Word}, Since: 15},
-	LibraryNewFunction:     {Owner: "MTLLibrary", Selector: "newFunctionWithName:", Owned: true, Result: Object, Args: []Type{Object}},
+	CompileOptionsNew:       {Owner: "MTLCompileOptions", Selector: "new", Static: true, Owned: true, Result: Object},
+	CompileOptionsLanguage:  {Owner: "MTLCompileOptions", Selector: "setLanguageVersion:", Args: []Type{Word}},
+	CompileOptionsFastMath:  {Owner: "MTLCompileOptions", Selector: "setFastMathEnabled:", Args: []Type{Bool}},
+	CompileOptionsMathMode:  {Owner: "MTLCompileOptions", Selector: "setMathMode:", Args: []Type{Word}, Since: 15},
+	CompileOptionsFunctions: {Owner: "MTLCompileOptions", Selector: "setMathFloatingPointFunctions:", Args: []Type{Word}, Since: 15},
+	LibraryNewFunction:      {Owner: "MTLLibrary", Selector: "newFunctionWithName:", Owned: true, Result: Object, Args: []Type{Object}},
 
 	PipelineDescriptorNew:      {Owner: "MTLComputePipelineDescriptor", Selector: "new", Static: true, Owned: true, Result: Object},
 	PipelineDescriptorFunction: {Owner: "MTLComputePipelineDescriptor", Selector: "setComputeFunction:", Args: []Type{Object}},

@@ -43,6 +43,7 @@ func Native() (Entry, error) {
 		}
 		purego.RegisterFunc(f.fn, at)
 	}
+	e.Send = sender(send)
 	push, err := purego.Dlsym(objc, "objc_autoreleasePoolPush")
 	if err != nil {
 		return Entry{}, err
@@ -51,11 +52,9 @@ func Native() (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	// In the step loop: SyscallN over a slice that is there allocates nothing,
-	// functions made by RegisterFunc do.
-	e.Send = func(args []uintptr) uintptr { r, _, _ := purego.SyscallN(send, args...); return r }
-	e.PoolPush = func() uintptr { r, _, _ := purego.SyscallN(push); return r }
-	e.PoolPop = func(args []uintptr) { purego.SyscallN(pop, args...) }
+	pushed, popped := sender(push), sender(pop)
+	e.PoolPush = func() uintptr { return pushed(nil) }
+	e.PoolPop = func(args []uintptr) { popped(args) }
 	purego.RegisterFunc(&e.SendFloat64, send)
 	return e, nil
 }

@@ -1,0 +1,87 @@
+package metal
+
+import (
+	"fmt"
+	"strings"
+
+	"smelt/codegen/bundle"
+	"smelt/runtime/binding"
+)
+
+// extra is what the device makes beside what a bundle's Memory counts, in bytes.
+type extra struct {
+	blocks [2]int64 // rings of step parameters, by kind
+	args   [2]int64 // argument blocks of dispatches
+	tables int64    // of distances between pieces
+}
+
+func (e extra) total() int64 {
+	return e.blocks[0] + e.blocks[1] + e.args[0] + e.args[1] + e.tables
+}
+
+// count adds up what the plan's steps take, by binding them to addresses that
+// mean nothing yet.
+func (e *extra) count(b *bundle.Bundle) error {
+	*e = extra{}
+	where := &binding.Memory{Params: b.Params,
+		File:  func(int, int64) (uint64, error) { return 0, nil },
+		Table: func(data []byte) (uint64, error) { e.tables += int64(tableBytes(data)); return 0, nil }}
+	for i, s := range b.Plan.Steps {
+		e.blocks[i] = int64(ringBlocks * aligned(s.Params.Layout.Bytes()))
+		for _, x := range s.Dispatches {
+			block, err := where.Block(x, 0)
+			if err != nil {
+				return err
+			}
+			e.args[i] += int64(aligned(len(block)))
+		}
+	}
+	return nil
+}
+
+// admit refuses a bundle that takes more than the GPU should use, and says what
+// would help.
+func (d *Device) admit() error {
+	if err := d.extra.count(d.b); err != nil {
+		return err
+	}
+	m, memory := d.machine, d.b.Memory()
+	own := d.extra.total()
+	need := memory.Weights + memory.Caches + memory.Arena + own
+	if need > m.WorkingSet {
+		fits := d.b.LargestContext(m.WorkingSet - own + memory.Steps)
+		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %s",
+			need, memory.Weights, memory.Caches, memory.Arena, own, m.WorkingSet, m.Name, m.remedy(need, fits))
+	}
+	for _, part := range []struct {
+		what  string
+		bytes int64
+		flag  string
+	}{{"caches", memory.Caches, "--context or --slots"}, {"activations", memory.Arena, "--chunk"}} {
+		if part.bytes > m.MaxBuffer {
+			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: take a smaller %s", part.what, part.bytes, m.Name, m.MaxBuffer, part.flag)
+		}
+	}
+	return nil
+}
+
+// spared is the memory that the GPU must leave to macOS and other programs: a
+// machine whose wired memory runs out stops as a whole.
+const spared = 8 << 30
+
+// remedy is what makes room for need bytes; fits is the largest context that has
+// room now, 0 if none has.
+func (m *Machine) remedy(need int64, fits int) string {
+	const mib = 1 << 20
+	var help []string
+	if need <= m.Memory-spared {
+		help = append(help, fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib))
+	}
+	if fits > 0 {
+		help = append(help, fmt.Sprintf("take --context %d, about the largest that fits", fits))
+	}
+	if len(help) == 0 {
+		return fmt.Sprintf("this Mac has %d bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", m.Memory)
+	}
+	return strings.Join(help, "; or ")
+}
