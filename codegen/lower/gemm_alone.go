@@ -132,10 +132,23 @@ func (g *gemm) columnsAtOnce(o *opened) int {
 }
 
 // unpackColumns stores columns of a row from a column on, a row of g.w apart from
-// `at` on.
+// `at` on. They have one scale: groups are 32 columns and more.
 func (g *gemm) unpackColumns(row rowOf, column, at *kernel.Expr, columns int) {
-	block := row.blockUnits() * row.unpack.Elements
-	for c := 0; c < columns; c += block {
-		g.unpackBlock(row, column.Add(i32(c)), at.Add(i32(c*g.blockOutputs)), g.blockOutputs)
+	u := row.unpack
+	words := columns / u.Elements * u.Words
+	if words%4 != 0 {
+		block := row.blockUnits() * u.Elements
+		for c := 0; c < columns; c += block {
+			g.unpackBlock(row, column.Add(i32(c)), at.Add(i32(c*g.blockOutputs)), g.blockOutputs)
+		}
+		return
+	}
+	scale, bias := row.scale(column), row.bias(column)
+	all := row.wordsInFours(g.Let("unit", column.Div(i32(u.Elements))), words)
+	for c := 0; len(all) > 0; all = all[u.Words:] {
+		for q, code := range row.codesOf(all[:u.Words]) {
+			g.w.Set(at.Add(i32(c*g.blockOutputs)), scaled(valueOf(u, q, code), scale, bias))
+			c++
+		}
 	}
 }

@@ -147,6 +147,7 @@ func TestUnprintable(t *testing.T) {
 		{named, "kernel half: the name cannot be"},
 		{dotted, "not a name"},
 		{k(&kernel.Let{Name: "a", Value: kernel.C(kernel.I64, 1).SimdSum()}), "takes f32, i32 or u32"},
+		{k(&kernel.Fragment{Name: "wide", Elem: kernel.F32, Rows: 4, Columns: 64}), "fragment wide of f32, 4 x 64: MSL has 8x8"},
 		{k(&kernel.Comment{Text: `ends in \`}), "backslash"},
 	}
 	for _, test := range tests {

@@ -182,7 +182,8 @@ func (m *product) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code, r
 		factor = 0x78 // 2^-7
 	}
 	weights := m.alloc(b, m.bytes*int64(copies))
-	fillRandom(weights)
+	_, plain := in.Params["w"].Encoding.(encoding.Plain)
+	fillRandom(weights, plain)
 	for i := range copies {
 		for _, r := range []encoding.Role{encoding.Scales, encoding.Biases} {
 			p := piece.Plane(r)
@@ -236,12 +237,16 @@ func module0(in *lower.Input) *ir.Node {
 	return body[len(body)-1]
 }
 
-// fillRandom draws bytes that are numbers in every encoding, bfloat16 that are
-// neither subnormal nor have such products.
-func fillRandom(b []byte) {
+// fillRandom draws bytes. As codes all are numbers; of bfloat16, which real
+// weights have no subnormal ones of, the exponents are kept in the middle.
+func fillRandom(b []byte, plain bool) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := 0; i+8 <= len(b); i += 8 {
-		binary.LittleEndian.PutUint64(b[i:], r.Uint64()&0x033f033f033f033f|0x3c003c003c003c00)
+		n := r.Uint64()
+		if plain {
+			n = n&^0x4000400040004000 | 0x3000300030003000
+		}
+		binary.LittleEndian.PutUint64(b[i:], n)
 	}
 }
 
@@ -254,7 +259,7 @@ func (m *product) run(i int) {
 func (m *product) bindReads(b *testing.B, p *roofline.Probe, c *code) {
 	b.Helper()
 	data := m.alloc(b, rotated)
-	fillRandom(data)
+	fillRandom(data, true)
 	m.bindProbe(b, p, c, data, int(rotated/p.Reads))
 }
 
