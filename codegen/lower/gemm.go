@@ -89,8 +89,14 @@ func (g *gemm) fragments() fragments {
 	return f
 }
 
-// rowReader reads a row of the tile: element k of it, 0 where the row is none.
-type rowReader func(row *kernel.Expr) func(k *kernel.Expr) *kernel.Expr
+// rowReader finds a row of the tile.
+type rowReader func(row *kernel.Expr) tileRow
+
+// tileRow is a row of a tile's inputs.
+type tileRow struct {
+	value func(k *kernel.Expr) *kernel.Expr // element k, 0 where the row is none
+	ahead func(k *kernel.Expr)              // hints that the elements from k on are going to be read
+}
 
 // multiply fills g.out with rows x outputs of the product, of which the first
 // `rows` rows are wanted; weights are rows first.. of o. A row's result depends
@@ -151,7 +157,7 @@ func (g *gemm) loadInputs(cols int, k *kernel.Expr, loadX rowReader) {
 	g.Comment("inputs of this depth")
 	g.For("i", kernel.Thread(), i32(g.rows*g.depth), i32(g.threads), func(i *kernel.Expr) {
 		column := g.Let("column", k.Add(i.Rem(i32(g.depth))))
-		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(g.depth))))(column)) }
+		put := func() { g.x.Set(i, loadX(g.Let("tile_row", i.Div(i32(g.depth)))).value(column)) }
 		if cols%g.depth == 0 {
 			put()
 			return

@@ -47,7 +47,10 @@ func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX rowReade
 		g.loadWeightsAlone(o, first, k)
 		g.Barrier()
 		g.For("out_at", i32(0), i32(g.outputs), i32(g.blockOutputs), func(outAt *kernel.Expr) {
-			g.For("row_at", i32(0), g.used, i32(g.blockRows), func(rowAt *kernel.Expr) { g.blockAlone(rowAt, outAt, deep) })
+			g.For("row_at", i32(0), g.used, i32(g.blockRows), func(rowAt *kernel.Expr) {
+				g.blockAlone(rowAt, outAt, deep)
+				g.If(k.Lt(i32(o.cols-g.depth)), func() { g.prefetchNext(o, first, loadX, rowAt, outAt, k.Add(i32(g.depth))) }, nil)
+			})
 		})
 		g.Barrier()
 	})
@@ -68,15 +71,38 @@ func (g *gemm) blockAlone(rowAt, outAt, deep *kernel.Expr) {
 	sums.Store(g.out, at, i32(g.outputs))
 }
 
+// prefetchNext asks for what the next depth, from k on, reads: each block for its
+// share, so that memory is read while the core multiplies.
+func (g *gemm) prefetchNext(o *opened, first *kernel.Expr, loadX rowReader, rowAt, outAt, k *kernel.Expr) {
+	from := k.Add(outAt.Div(i32(g.blockOutputs)).Mul(i32(g.depth * g.blockOutputs / g.outputs)))
+	for r := range g.blockRows {
+		row := loadX(g.Let("row_ahead", rowAt.Add(i32(r))))
+		for c := 0; c < g.depth*g.blockOutputs/g.outputs; c += cacheLine {
+			row.ahead(from.Add(i32(c)))
+		}
+	}
+	share := func(rowAt *kernel.Expr) *kernel.Expr {
+		return outAt.Add(rowAt.Mul(i32(g.blockOutputs)).Div(g.used))
+	}
+	words := g.depth / o.unpack.Elements * o.unpack.Words
+	g.For("ahead", g.Let("from", share(rowAt)), g.Let("to", share(rowAt.Add(i32(g.blockRows)))), i32(1), func(out *kernel.Expr) {
+		row := o.row(first.Add(out))
+		at := g.Let("at", row.word.Add(k.Div(i32(o.unpack.Elements)).Mul(i32(o.unpack.Words)).To(o.index)))
+		for w := 0; w < words; w += cacheLine {
+			o.words.Prefetch(at.Add(kernel.C(o.index, float64(w))))
+		}
+	})
+}
+
 // loadInputsAlone is loadInputs row by row.
 func (g *gemm) loadInputsAlone(cols int, k *kernel.Expr, loadX rowReader) {
 	g.Comment("inputs of this depth")
 	g.For("tile_row", i32(0), g.used, i32(1), func(r *kernel.Expr) {
-		read, to := loadX(r), g.Let("to", r.Mul(i32(g.depth)))
+		row, to := loadX(r), g.Let("to", r.Mul(i32(g.depth)))
 		for c := 0; c < g.depth; c += g.threads {
 			column := g.Let("column", k.Add(i32(c)).Add(kernel.Thread()))
 			at := to.Add(i32(c)).Add(kernel.Thread())
-			put := func() { g.x.Set(at, read(column)) }
+			put := func() { g.x.Set(at, row.value(column)) }
 			if cols%g.depth == 0 {
 				put()
 			} else {
