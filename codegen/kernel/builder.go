@@ -185,15 +185,15 @@ func (b *Builder) Barrier() { b.add(&Barrier{}) }
 // DeviceBarrier also orders the threadgroup's accesses to device memory.
 func (b *Builder) DeviceBarrier() { b.add(&Barrier{Device: true}) }
 
-// Matrix is an 8x8 fragment.
+// Matrix is a fragment.
 type Matrix struct {
 	b    *Builder
 	name string
 }
 
 // Fragment declares a matrix of zeros.
-func (b *Builder) Fragment(name string, elem Scalar) Matrix {
-	f := &Fragment{b.unique(name), elem}
+func (b *Builder) Fragment(name string, elem Scalar, rows, columns int) Matrix {
+	f := &Fragment{b.unique(name), elem, rows, columns}
 	b.add(f)
 	return Matrix{b, f.Name}
 }

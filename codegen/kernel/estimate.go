@@ -73,7 +73,7 @@ func spread(n int64) []int64 {
 
 // follow takes the mean of some threadgroups along the first axis.
 func follow(k *Kernel, e Env, groups []int64) *estimator {
-	s := &estimator{k: k, env: e, read: map[string]float64{}, write: map[string]float64{}}
+	s := &estimator{k: k, env: e, fragments: map[string]*Fragment{}, read: map[string]float64{}, write: map[string]float64{}}
 	for _, g := range groups {
 		s.group = float64(g)
 		s.locals = map[string]guess{}
@@ -118,6 +118,7 @@ type estimator struct {
 	k           *Kernel
 	env         Env
 	locals      map[string]guess
+	fragments   map[string]*Fragment
 	read, write map[string]float64 // bytes a thread
 	flops       float64            // a thread
 	barriers    float64
@@ -161,17 +162,26 @@ func (s *estimator) stmt(st Stmt, times float64) {
 		s.block(st.Else, times*(1-min(share, 1)+s.unknown(st.Cond)))
 	case *Barrier:
 		s.barriers += times
+	case *Fragment:
+		s.fragments[st.Name] = st
 	case *FragmentLoad:
 		if st.Space == Device {
-			s.read[st.Place] += times * 64 * 4 / float64(s.k.Schedule.SimdWidth)
+			s.read[st.Place] += times * s.fragmentBytes(st.Name)
 		}
 	case *FragmentStore:
 		if st.Space == Device {
-			s.write[st.Place] += times * 64 * 4 / float64(s.k.Schedule.SimdWidth)
+			s.write[st.Place] += times * s.fragmentBytes(st.Name)
 		}
 	case *FragmentMultiply:
-		s.flops += times * 2 * 8 * 8 * 8 / float64(s.k.Schedule.SimdWidth)
+		d, a := s.fragments[st.D], s.fragments[st.A]
+		s.flops += times * 2 * float64(d.Rows*d.Columns*a.Columns) / float64(s.k.Schedule.SimdWidth)
 	}
+}
+
+// fragmentBytes are a thread's of a fragment in memory.
+func (s *estimator) fragmentBytes(name string) float64 {
+	f := s.fragments[name]
+	return float64(f.Rows*f.Columns*Of(f.Elem).Bytes()) / float64(s.k.Schedule.SimdWidth)
 }
 
 // loop counts a loop's trips for the average thread: one that starts at the

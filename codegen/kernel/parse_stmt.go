@@ -153,7 +153,14 @@ func (p *parser) fragment() (Stmt, error) {
 		return nil, err
 	}
 	t, err := p.typ()
-	return &Fragment{name, t.Scalar}, err
+	s := &Fragment{name, t.Scalar, fragmentSide, fragmentSide}
+	if err != nil || p.tok == "\n" {
+		return s, err
+	}
+	if s.Rows, err = p.number(); err == nil {
+		s.Columns, err = p.number()
+	}
+	return s, err
 }
 
 func (p *parser) fragmentLoad() (Stmt, error) {

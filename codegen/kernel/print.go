@@ -104,7 +104,11 @@ func (p *textPrinter) stmt(s Stmt) {
 			p.linef("barrier")
 		}
 	case *Fragment:
-		p.linef("fragment %s %s", s.Name, s.Elem)
+		size := ""
+		if s.Rows != fragmentSide || s.Columns != fragmentSide {
+			size = fmt.Sprintf(" %d %d", s.Rows, s.Columns)
+		}
+		p.linef("fragment %s %s%s", s.Name, s.Elem, size)
 	case *FragmentLoad:
 		way := ""
 		if s.Transpose {

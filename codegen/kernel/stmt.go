@@ -58,11 +58,16 @@ type If struct {
 // of the threadgroup after it.
 type Barrier struct{ Device bool }
 
-// Fragment declares an 8x8 matrix of F32 or F16 held by a SIMD group, filled
-// with zero. How lanes hold it is the target's secret.
+// fragmentSide is how many rows and columns fragments have where nothing is said.
+const fragmentSide = 8
+
+// Fragment declares a matrix of F32 or F16 held by a SIMD group, filled with
+// zero. How lanes hold it is the target's secret. GPUs have 8x8; where registers
+// are vectors the schedule says how many of them a matrix is to fill.
 type Fragment struct {
-	Name string
-	Elem Scalar
+	Name          string
+	Elem          Scalar
+	Rows, Columns int
 }
 
 // FragmentLoad reads a fragment: row r, column c is element Index+r*Stride+c of
@@ -85,7 +90,8 @@ type FragmentStore struct {
 	Stride *Expr
 }
 
-// FragmentMultiply is D += A times B.
+// FragmentMultiply is D += A times B, of fitting sizes. An element's products are
+// added to it one after the other, in the order of A's columns.
 type FragmentMultiply struct{ D, A, B string }
 
 func (*Comment) stmt()          {}

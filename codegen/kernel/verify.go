@@ -37,7 +37,7 @@ func Verify(k *Kernel) error {
 type local struct {
 	typ      Type
 	variable bool // Set may assign it
-	fragment bool
+	fragment *Fragment
 	known    bool  // a counter with constant bounds
 	last     int64 // its largest value
 }
@@ -211,12 +211,12 @@ func (v *verifier) loop(s *For) error {
 	return v.block(s.Body)
 }
 
-// fragment checks the statements on 8x8 matrices.
+// fragment checks the statements on fragments.
 func (v *verifier) fragment(s Stmt) (name string, l local, err error) {
 	elem := func(names ...string) (Scalar, error) {
 		for i, n := range names {
 			have, ok := v.scope[n]
-			if !ok || !have.fragment {
+			if !ok || have.fragment == nil {
 				return 0, fmt.Errorf("%s is no fragment of this block", n)
 			}
 			if i > 0 && have.typ != v.scope[names[0]].typ {
@@ -230,17 +230,20 @@ func (v *verifier) fragment(s Stmt) (name string, l local, err error) {
 		if s.Elem != F32 && s.Elem != F16 {
 			return "", l, fmt.Errorf("a fragment holds f32 or f16, not %s", s.Elem)
 		}
-		return s.Name, local{typ: Of(s.Elem), fragment: true}, nil
+		if s.Rows < 1 || s.Columns < 1 {
+			return "", l, fmt.Errorf("a fragment of %d rows and %d columns", s.Rows, s.Columns)
+		}
+		return s.Name, local{typ: Of(s.Elem), fragment: s}, nil
 	case *FragmentLoad:
-		e, err := elem(s.Name)
+		_, err := elem(s.Name)
 		if err == nil {
-			err = v.tile(s.Space, s.Place, s.Index, s.Stride, e, false)
+			err = v.tile(s.Space, s.Place, s.Index, s.Stride, v.scope[s.Name].fragment, s.Transpose, false)
 		}
 		return "", l, err
 	case *FragmentStore:
-		e, err := elem(s.Name)
+		_, err := elem(s.Name)
 		if err == nil {
-			err = v.tile(s.Space, s.Place, s.Index, s.Stride, e, true)
+			err = v.tile(s.Space, s.Place, s.Index, s.Stride, v.scope[s.Name].fragment, false, true)
 		}
 		return "", l, err
 	case *FragmentMultiply:
@@ -251,6 +254,9 @@ func (v *verifier) fragment(s Stmt) (name string, l local, err error) {
 		if err == nil && d != F32 {
 			err = fmt.Errorf("products are added up in f32, not %s", d)
 		}
+		if err == nil {
+			err = fitting(v.scope[s.D].fragment, v.scope[s.A].fragment, v.scope[s.B].fragment)
+		}
 		return "", l, err
 	}
 	return "", l, fmt.Errorf("statement %T is unknown", s)
@@ -258,15 +264,28 @@ func (v *verifier) fragment(s Stmt) (name string, l local, err error) {
 
 // tile checks the place of a fragment's transfer; its far corner must lie
 // inside where it is known.
-func (v *verifier) tile(space Space, name string, index, stride *Expr, elem Scalar, write bool) error {
+func (v *verifier) tile(space Space, name string, index, stride *Expr, f *Fragment, transpose, write bool) error {
 	if err := v.typed(stride, Of(I32)); err != nil {
 		return err
 	}
-	if err := v.place(space, name, index, Of(elem), write); err != nil {
+	if err := v.place(space, name, index, Of(f.Elem), write); err != nil {
 		return err
 	}
-	corner := index.Add(stride.To(index.Type.Scalar).Mul(C(index.Type.Scalar, 7))).Add(C(index.Type.Scalar, 7))
+	rows, columns := f.Rows, f.Columns
+	if transpose {
+		rows, columns = columns, rows
+	}
+	last := func(n int) *Expr { return C(index.Type.Scalar, float64(n-1)) }
+	corner := index.Add(stride.To(index.Type.Scalar).Mul(last(rows))).Add(last(columns))
 	return v.inside(space, name, corner)
+}
+
+// fitting refuses a product whose sizes do not.
+func fitting(d, a, b *Fragment) error {
+	if a.Columns != b.Rows || d.Rows != a.Rows || d.Columns != b.Columns {
+		return fmt.Errorf("%d x %d times %d x %d does not give %d x %d", a.Rows, a.Columns, b.Rows, b.Columns, d.Rows, d.Columns)
+	}
+	return nil
 }
 
 // place checks an access to an element of type t.
@@ -386,7 +405,7 @@ func (v *verifier) leaf(e *Expr) error {
 			return fmt.Errorf("%d does not fit %s", e.Int, e.Type)
 		}
 	case OpLocal:
-		if l, ok := v.scope[e.Name]; !ok || l.fragment || l.typ != e.Type {
+		if l, ok := v.scope[e.Name]; !ok || l.fragment != nil || l.typ != e.Type {
 			return fmt.Errorf("%s is no %s of this block", e.Name, e.Type)
 		}
 	case OpScalar:

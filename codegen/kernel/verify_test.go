@@ -51,6 +51,10 @@ shared tile f32 64
     multiply acc += a * a
   }
   put threadgroup tile[0] stride 8 = acc
+  fragment wide f32 4 8
+  fragment low f32 4 8
+  load low = threadgroup tile[32] stride 8
+  multiply wide += low * a
   barrier device
   let other = shuffle(step angles[(row % 32)], (%lane ^ 1))
   let pair = shuffle_xor1(vec(other, -inf, nan, 2.5))
@@ -116,6 +120,10 @@ func TestRules(t *testing.T) {
 		{"multiply acc += a * a", "multiply acc += a * sum", "no fragment"},
 		{"fragment a f32", "fragment a f16", "holds f32, not f16"},
 		{"fragment a f32", "fragment a u32", "holds f32 or f16"},
+		{"fragment wide f32 4 8", "fragment wide f32 0 8", "a fragment of 0 rows and 8 columns"},
+		{"multiply wide += low * a", "multiply acc += low * a", "4 x 8 times 8 x 8 does not give 8 x 8"},
+		{"multiply wide += low * a", "multiply wide += low * wide", "4 x 8 times 4 x 8 does not give 4 x 8"},
+		{"tile[32] stride 8", "tile[33] stride 8", "element 64 of tile"},
 		// bounds
 		{"threadgroup part[1])", "threadgroup part[2])", "element 2 of part, which has 2"},
 		{"tile[k] stride 8 transposed", "tile[(k + 1)] stride 8 transposed", "element 64 of tile"},
@@ -223,8 +231,15 @@ func TestEstimate(t *testing.T) {
 	if c.Write["y"] != 3*64*4 || c.Write["z"] != 2*4*64*4 {
 		t.Errorf("writes %v", c.Write)
 	}
-	if least := int64(4 * 2 * 512 * 2); c.Flops < least {
-		t.Errorf("%d operations, the fragments' product alone has %d", c.Flops, least)
+	// The fragments' products, for each of 8 SIMD groups: without them the rest is left.
+	products := int64(4 * 2 * 2 * (8*8*8 + 4*8*8))
+	without, err := Parse(strings.NewReplacer("multiply acc += a * a\n", "\n", "multiply wide += low * a\n", "\n").Replace(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, err := Estimate(without, Env{Step: map[string]int64{"T": 3}, Scalars: map[string]int64{"shift": 8}, Grid: [3]int64{4, 1, 1}})
+	if err != nil || c.Flops-rest.Flops != products {
+		t.Errorf("%d operations, %d without the fragments' products, which have %d; %v", c.Flops, rest.Flops, products, err)
 	}
 	if none, err := Estimate(k, Env{Grid: [3]int64{0, 1, 1}}); err != nil || none.Bytes() != 0 {
 		t.Errorf("an empty grid costs %v, %v", none, err)

@@ -1,6 +1,8 @@
 package llvm
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/types"
@@ -9,42 +11,36 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// An 8x8 fragment is eight rows of eight. Of a product D += A B, rows of D and B
-// are registers and elements of A are broadcast, best from memory.
+// A fragment's rows are vectors, each of as many registers as the schedule gave
+// it. Of a product D += A B, rows of D stay in registers, those of B are read one
+// after the other, and elements of A are broadcast, best from memory.
 
-const side = 8
-
-var rowType = types.NewVector(side, types.Float)
-
-// fragment is a matrix: rows in variables, or (source) still in memory, to be
-// read element by element as the left operand of products.
+// fragment is a matrix: rows in variables, or as an operand of products still in
+// memory, to be read when it is used.
 type fragment struct {
-	rows   [side]*ir.InstAlloca
-	source func(row, column int) value.Value
+	*kernel.Fragment
+	rows    []*ir.InstAlloca
+	element func(row, column int) value.Value // of a left operand in memory
+	row     func(r int) value.Value           // of a right operand in memory
+}
+
+func (g *fragment) rowType() *types.VectorType {
+	return types.NewVector(uint64(g.Columns), types.Float)
 }
 
 // fragmentStmt runs a statement on fragments.
 func (f *function) fragmentStmt(s kernel.Stmt) {
 	switch s := s.(type) {
 	case *kernel.Fragment:
-		if s.Elem != kernel.F32 {
-			f.fail("fragment %s of %s: the CPU has 8x8 matrices of f32", s.Name, s.Elem)
-			return
-		}
-		g := &fragment{}
-		for r := range g.rows {
-			g.rows[r] = f.entry.NewAlloca(rowType)
-			f.block.NewStore(constant.NewZeroInitializer(rowType), g.rows[r])
-		}
-		f.fragments[s.Name] = g
+		f.declareFragment(s)
 	case *kernel.FragmentLoad:
 		f.loadFragment(s)
 	case *kernel.FragmentStore:
-		p := place{s.Space, s.Place}
+		p, g := place{s.Space, s.Place}, f.fragments[s.Name]
 		at, stride := f.asIndex(f.eval(s.Index)), f.eval(s.Stride)
-		for r, row := range f.fragments[s.Name].rows {
-			i := f.rowIndex(at, stride, int64(r))
-			f.block.NewStore(f.block.NewLoad(rowType, row), f.address(p, kernel.Of(kernel.F32), i.base, i.offsets[0], rowType)).Align = 4
+		for r, row := range g.rows {
+			i := f.rowIndex(at, stride, r)
+			f.block.NewStore(f.block.NewLoad(g.rowType(), row), f.address(p, kernel.Of(kernel.F32), i.base, i.offsets[0], g.rowType())).Align = 4
 		}
 	case *kernel.FragmentMultiply:
 		f.multiply(f.fragments[s.D], f.fragments[s.A], f.fragments[s.B])
@@ -53,33 +49,67 @@ func (f *function) fragmentStmt(s kernel.Stmt) {
 	}
 }
 
-// leftOperands are the fragments that serve as left operands alone, each time
-// loaded in the same block with nothing between that writes memory. They need
-// no registers.
-func leftOperands(body []kernel.Stmt) map[string]bool {
-	left := map[string]bool{}
-	scanFragments(body, func(name string, ok bool) {
-		if had, seen := left[name]; !seen || had {
-			left[name] = ok
-		}
-	})
-	return left
+func (f *function) declareFragment(s *kernel.Fragment) {
+	if s.Elem != kernel.F32 {
+		f.fail("fragment %s of %s: the CPU has matrices of f32", s.Name, s.Elem)
+		return
+	}
+	g := &fragment{Fragment: s}
+	f.fragments[s.Name] = g
+	if f.inPlace[s.Name] != 0 {
+		return
+	}
+	for range s.Rows {
+		row := f.entry.NewAlloca(g.rowType())
+		f.block.NewStore(constant.NewZeroInitializer(g.rowType()), row)
+		g.rows = append(g.rows, row)
+	}
 }
 
-// scanFragments reports every use of a fragment, and whether it is one as a left
-// operand of what the block has just loaded.
-func scanFragments(body []kernel.Stmt, use func(name string, ok bool)) {
-	loaded := map[string]bool{}
+// side is on which side of a product a fragment stands.
+type side int
+
+const (
+	left side = iota + 1
+	right
+)
+
+// operandsInPlace are the fragments that serve as operands on one side alone,
+// each time loaded in the same block with nothing between that writes memory.
+// They need no registers.
+func operandsInPlace(body []kernel.Stmt) map[string]side {
+	uses := map[string]side{}
+	scanFragments(body, func(name string, at side) {
+		if had, seen := uses[name]; seen && had != at {
+			at = 0
+		}
+		uses[name] = at
+	})
+	return uses
+}
+
+// scanFragments reports every use of a fragment: as which operand if it is one of
+// what the block has just loaded, else 0.
+func scanFragments(body []kernel.Stmt, use func(name string, at side)) {
+	loaded := map[string]*kernel.FragmentLoad{}
 	for _, s := range body {
 		switch s := s.(type) {
 		case *kernel.FragmentLoad:
-			loaded[s.Name] = true
+			loaded[s.Name] = s
 		case *kernel.FragmentMultiply:
-			use(s.A, loaded[s.A])
-			use(s.B, false)
-			use(s.D, false)
+			use(s.D, 0)
+			if loaded[s.A] != nil {
+				use(s.A, left)
+			} else {
+				use(s.A, 0)
+			}
+			if l := loaded[s.B]; l != nil && !l.Transpose {
+				use(s.B, right)
+			} else {
+				use(s.B, 0)
+			}
 		case *kernel.FragmentStore:
-			use(s.Name, false)
+			use(s.Name, 0)
 			clear(loaded)
 		case *kernel.Store:
 			clear(loaded)
@@ -95,28 +125,38 @@ func scanFragments(body []kernel.Stmt, use func(name string, ok bool)) {
 }
 
 // rowIndex is the index of row r.
-func (f *function) rowIndex(at *index, stride operand, r int64) *index {
-	return f.addIndex(kernel.Of(kernel.I32), at, f.scaleIndex(kernel.Of(kernel.I32), stride.index, r).index).index
+func (f *function) rowIndex(at *index, stride operand, r int) *index {
+	return f.addIndex(kernel.Of(kernel.I32), at, f.scaleIndex(kernel.Of(kernel.I32), stride.index, int64(r)).index).index
 }
 
 func (f *function) loadFragment(s *kernel.FragmentLoad) {
 	p, t := place{s.Space, s.Place}, kernel.Of(kernel.F32)
 	at, stride := f.asIndex(f.eval(s.Index)), f.eval(s.Stride)
 	g := f.fragments[s.Name]
-	if f.left[s.Name] {
-		g.source = func(row, column int) value.Value {
+	load := func(r, column int, as types.Type) value.Value {
+		i := f.rowIndex(at, stride, r)
+		return f.loadAligned(as, f.address(p, t, i.base, i.offsets[0]+int64(column), as), t)
+	}
+	switch f.inPlace[s.Name] {
+	case left:
+		g.element = func(row, column int) value.Value {
 			if s.Transpose {
 				row, column = column, row
 			}
-			i := f.rowIndex(at, stride, int64(row))
-			return f.loadAligned(types.Float, f.address(p, t, i.base, i.offsets[0]+int64(column), types.Float), t)
+			return load(row, column, types.Float)
 		}
 		return
+	case right:
+		g.row = func(r int) value.Value { return load(r, 0, g.rowType()) }
+		return
 	}
-	rows := make([]value.Value, side)
+	if s.Transpose && (g.Rows != g.Columns || g.Rows&(g.Rows-1) != 0) {
+		f.fail("fragment %s of %d x %d: the CPU transposes squares, of a power of two", s.Name, g.Rows, g.Columns)
+		return
+	}
+	rows := make([]value.Value, g.Rows)
 	for r := range rows {
-		i := f.rowIndex(at, stride, int64(r))
-		rows[r] = f.loadAligned(rowType, f.address(p, t, i.base, i.offsets[0], rowType), t)
+		rows[r] = load(r, 0, g.rowType())
 	}
 	if s.Transpose {
 		rows = f.transpose(rows)
@@ -126,21 +166,22 @@ func (f *function) loadFragment(s *kernel.FragmentLoad) {
 	}
 }
 
-// transpose exchanges rows and columns: pairs of rows at distance 4, 2 and 1
-// exchange the halves, quarters and eighths that belong to the other.
+// transpose exchanges rows and columns: pairs of rows at distance n/2 ... 2 and 1
+// exchange the halves ... that belong to the other.
 func (f *function) transpose(rows []value.Value) []value.Value {
-	for d := side / 2; d >= 1; d /= 2 {
-		next := make([]value.Value, side)
+	n := len(rows)
+	for d := n / 2; d >= 1; d /= 2 {
+		next := make([]value.Value, n)
 		for r := range rows {
 			if r&d != 0 {
 				continue
 			}
-			upper, lower := make([]int, side), make([]int, side)
-			for c := range side {
+			upper, lower := make([]int, n), make([]int, n)
+			for c := range n {
 				if c&d == 0 {
 					upper[c], lower[c] = c, c+d
 				} else {
-					upper[c], lower[c] = side+c-d, side+c
+					upper[c], lower[c] = n+c-d, n+c
 				}
 			}
 			next[r], next[r+d] = f.shuffle2(rows[r], rows[r+d], upper), f.shuffle2(rows[r], rows[r+d], lower)
@@ -152,33 +193,30 @@ func (f *function) transpose(rows []value.Value) []value.Value {
 
 // multiply is D += A B, one column of A and row of B after the other.
 func (f *function) multiply(d, a, b *fragment) {
-	acc := make([]value.Value, side)
+	t := d.rowType()
+	acc := make([]value.Value, d.Rows)
 	for r := range acc {
-		acc[r] = f.block.NewLoad(rowType, d.rows[r])
+		acc[r] = f.block.NewLoad(t, d.rows[r])
 	}
-	for k := range side {
-		row := f.block.NewLoad(rowType, b.rows[k])
+	for k := range a.Columns {
+		var row value.Value
+		if b.row != nil {
+			row = b.row(k)
+		} else {
+			row = f.block.NewLoad(t, b.rows[k])
+		}
 		for r := range acc {
 			var x value.Value
-			if a.source != nil {
-				one := f.block.NewInsertElement(constant.NewUndef(rowType), a.source(r, k), i32Const(0))
-				x = f.shuffle(one, make([]int, side))
+			if a.element != nil {
+				one := f.block.NewInsertElement(constant.NewUndef(t), a.element(r, k), i32Const(0))
+				x = f.shuffle(one, make([]int, d.Columns))
 			} else {
-				x = f.shuffle(f.block.NewLoad(rowType, a.rows[r]), broadcast(k))
+				x = f.shuffle(f.block.NewLoad(a.rowType(), a.rows[r]), slices.Repeat([]int{k}, d.Columns))
 			}
-			acc[r] = f.call("fma", rowType, x, row, acc[r])
+			acc[r] = f.call("fma", t, x, row, acc[r])
 		}
 	}
 	for r, v := range acc {
 		f.block.NewStore(v, d.rows[r])
 	}
-}
-
-// broadcast picks element k eight times.
-func broadcast(k int) []int {
-	out := make([]int, side)
-	for i := range out {
-		out[i] = k
-	}
-	return out
 }

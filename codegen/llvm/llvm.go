@@ -82,7 +82,7 @@ type function struct {
 	locals    map[string]operand
 	vars      map[string]*variable
 	fragments map[string]*fragment
-	left      map[string]bool // fragments that are left operands alone
+	inPlace   map[string]side // fragments that are operands on one side alone, read when they are used
 	mask      *mask           // lanes at work; nil: all
 	known     []map[expression]value.Value
 	declared  map[string]*ir.Func
@@ -97,7 +97,7 @@ type place struct {
 
 func newFunction(k *kernel.Kernel) *function {
 	return &function{
-		k: k, width: k.Schedule.SimdWidth, uniform: kernel.Uniform(k), left: leftOperands(k.Body), module: ir.NewModule(),
+		k: k, width: k.Schedule.SimdWidth, uniform: kernel.Uniform(k), inPlace: operandsInPlace(k.Body), module: ir.NewModule(),
 		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
 		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
 		known: []map[expression]value.Value{{}},

@@ -96,7 +96,7 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		"several SIMD groups": {kernelOf(64, 32, nothing), "kernel k: threadgroups of 64 threads in SIMD groups of 32"},
-		"half fragments":      {kernelOf(8, 8, func(b *kernel.Builder) { b.Fragment("a", kernel.F16) }), "kernel k: fragment a of f16"},
+		"half fragments":      {kernelOf(8, 8, func(b *kernel.Builder) { b.Fragment("a", kernel.F16, 8, 8) }), "kernel k: fragment a of f16"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := avx2.Module(c.k); err == nil || !strings.Contains(err.Error(), c.want) {

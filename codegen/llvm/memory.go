@@ -76,7 +76,7 @@ func (f *function) load(t kernel.Type, p place, i operand) operand {
 			return vectorOperand(t, f.loadAligned(f.allLanes(t), at, t))
 		}
 	}
-	return vectorOperand(t, f.loadDistinct(t, p, i.index))
+	return vectorOperand(t, f.loadDistinct(t, t, p, i.index))
 }
 
 // asIndex is the index form of an integer on which lanes agree.
@@ -109,8 +109,9 @@ func (f *function) loadMasked(t kernel.Type, at value.Value) value.Value {
 	return f.block.NewCall(fn, at, i32Const(int64(alignOf(t))), cond, constant.NewUndef(all))
 }
 
-// loadDistinct reads each of the offsets that lanes at work have once.
-func (f *function) loadDistinct(t kernel.Type, p place, i *index) value.Value {
+// loadDistinct reads a t from each of the offsets that lanes at work have once;
+// they count elements of the place.
+func (f *function) loadDistinct(t, elem kernel.Type, p place, i *index) value.Value {
 	have := map[int64]value.Value{}
 	parts := make([]value.Value, f.width)
 	var first value.Value
@@ -119,7 +120,7 @@ func (f *function) loadDistinct(t kernel.Type, p place, i *index) value.Value {
 			continue
 		}
 		if have[n] == nil {
-			have[n] = f.loadAligned(oneLane(t), f.address(p, t, i.base, n, oneLane(t)), t)
+			have[n] = f.loadAligned(oneLane(t), f.address(p, elem, i.base, n, oneLane(t)), elem)
 		}
 		parts[l] = have[n]
 		if first == nil {
@@ -275,7 +276,8 @@ func (f *function) neighbours(loads []*kernel.Expr, t kernel.Type) *kernel.Expr 
 	from, end := f.working()
 	for l := from; l < end; l++ {
 		if start.offsets[l] != start.offsets[from]+int64((l-from)*len(loads)) || f.mask != nil && !f.mask.lanes[l] {
-			return nil
+			f.locals[name] = vectorOperand(t, f.loadDistinct(t, elem, p, start))
+			return &kernel.Expr{Op: kernel.OpLocal, Type: t, Name: name}
 		}
 	}
 	as := types.NewVector(uint64((end-from)*len(loads)), scalarType(elem.Scalar))

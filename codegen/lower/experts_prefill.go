@@ -141,6 +141,15 @@ func (t *tileOfList) choice(r *kernel.Expr) *kernel.Expr {
 
 func (t *tileOfList) live(r *kernel.Expr) *kernel.Expr { return t.at.Add(r).Lt(t.count) }
 
+// row is row r of the tile, which is row n of rows of some width.
+func (t *tileOfList) row(r *kernel.Expr, of kernel.Buffer, n *kernel.Expr, width int) tileRow {
+	at := func(k *kernel.Expr) *kernel.Expr { return n.Mul(i32(width)).Add(k) }
+	return tileRow{
+		value: func(k *kernel.Expr) *kernel.Expr { return t.live(r).Select(of.At(at(k)), f32(0)) },
+		ahead: func(k *kernel.Expr) { of.Prefetch(at(k)) },
+	}
+}
+
 // left is how many of the list's rows there are from the tile's first on.
 func (t *tileOfList) left() *kernel.Expr { return t.count.Sub(t.at) }
 
@@ -157,12 +166,7 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (La
 	p := u.listed(l)
 	g, m := gate.open(p.expert), up.open(p.expert)
 	p.tiles(func(t *tileOfList) {
-		load := func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
-			row := t.choice(r).Div(i32(e.K))
-			return func(k *kernel.Expr) *kernel.Expr {
-				return t.live(r).Select(x.At(row.Mul(i32(d)).Add(k)), f32(0))
-			}
-		}
+		load := func(r *kernel.Expr) tileRow { return t.row(r, x, t.choice(r).Div(i32(e.K)), d) }
 		p.multiply(g, p.first, t.left(), load)
 		gates := p.gemm.keep()
 		p.multiply(m, p.first, t.left(), load)
@@ -198,12 +202,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	q := u.listed(l)
 	o := down.open(q.expert)
 	q.tiles(func(t *tileOfList) {
-		q.multiply(o, q.first, t.left(), func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
-			c := t.choice(r)
-			return func(k *kernel.Expr) *kernel.Expr {
-				return t.live(r).Select(mid.At(c.Mul(i32(down.cols)).Add(k)), f32(0))
-			}
-		})
+		q.multiply(o, q.first, t.left(), func(r *kernel.Expr) tileRow { return t.row(r, mid, t.choice(r), down.cols) })
 		q.each(func(r, out, v *kernel.Expr) {
 			n := u.Let("n", q.first.Add(out))
 			u.If(t.live(r).And(n.Lt(i32(down.n))), func() { y.Set(t.choice(r).Mul(i32(down.n)).Add(n), v) }, nil)

@@ -171,9 +171,9 @@ func (s *scorer) multiplyFragments(r indexRow) {
 	q0 := s.Let("q0", r.row.Mul(i32(s.t.Heads)).Add(block.Mul(i32(fragment))).Mul(i32(dim)))
 	acc := make([]kernel.Matrix, mine/fragment)
 	for x := range acc {
-		acc[x] = s.Fragment("acc", kernel.F32)
+		acc[x] = s.Fragment("acc", kernel.F32, fragment, fragment)
 	}
-	a, b := s.Fragment("heads", kernel.F32), s.Fragment("keys", kernel.F32)
+	a, b := s.Fragment("heads", kernel.F32, fragment, fragment), s.Fragment("keys", kernel.F32, fragment, fragment)
 	s.For("k", i32(0), i32(dim), i32(fragment), func(k *kernel.Expr) {
 		a.LoadBuffer(s.q, q0.Add(k), i32(dim), false)
 		for x := range acc {

@@ -127,13 +127,13 @@ func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
 
 // loadX reads a row of the tile; rows beyond the step are 0.
 func (p *linearTiles) loadX(lead *kernel.Expr) rowReader {
-	return func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
+	return func(r *kernel.Expr) tileRow {
 		row := p.Let("row", p.row0.Add(r).Min(p.rows.Sub(i32(1))))
 		at := row
 		if p.groups > 1 {
 			at = row.Mul(i32(p.groups)).Add(lead)
 		}
-		return func(k *kernel.Expr) *kernel.Expr {
+		value := func(k *kernel.Expr) *kernel.Expr {
 			v := p.x.as(1).At(at.Mul(i32(p.k)).Add(k))
 			if p.l.Norm != nil {
 				v = v.Mul(p.factors.At(r))
@@ -143,6 +143,7 @@ func (p *linearTiles) loadX(lead *kernel.Expr) rowReader {
 			}
 			return p.row0.Add(r).Lt(p.rows).Select(v, f32(0))
 		}
+		return tileRow{value, func(k *kernel.Expr) { p.x.as(1).Prefetch(at.Mul(i32(p.k)).Add(k)) }}
 	}
 }
 

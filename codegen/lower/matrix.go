@@ -196,26 +196,55 @@ func (o *opened) row(r *kernel.Expr) rowOf {
 func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr {
 	w := r.unpack.Words
 	at := r.word.Add(n.Mul(i32(w)).To(r.index))
-	words := make([]*kernel.Expr, w)
 	if r.shift == nil {
+		words := make([]*kernel.Expr, w)
 		for i := range words {
 			words[i] = r.u.Let("word", r.words.At(at.Add(kernel.C(r.index, float64(i)))))
 		}
 		return r.codesOf(words)
 	}
 	base := r.u.Let("at", at)
-	low := r.u.Let("low", r.words.At(base))
+	return r.codesOf(r.shifted(base, []*kernel.Expr{r.u.Let("low", r.words.At(base))}, w))
+}
+
+// shifted are n words that begin within a word; those at hand are the first that
+// they lie in, from base on.
+func (r rowOf) shifted(base *kernel.Expr, have []*kernel.Expr, n int) []*kernel.Expr {
+	words := make([]*kernel.Expr, n)
 	for i := range words {
-		next := kernel.C(r.index, float64(i+1))
-		if r.pieces > 1 && i+1 == w {
-			// Without skew the next word may lie beyond the file: read this one again, it is shifted out.
-			next = r.shift.Eq(kernel.U(0)).Select(kernel.C(r.index, float64(i)), next)
+		if i+1 == len(have) {
+			next := kernel.C(r.index, float64(i+1))
+			if r.pieces > 1 && i+1 == n {
+				// Without skew the next word may lie beyond the file: read this one again, it is shifted out.
+				next = r.shift.Eq(kernel.U(0)).Select(kernel.C(r.index, float64(i)), next)
+			}
+			have = append(have, r.u.Let("high", r.words.At(base.Add(next))))
 		}
-		high := r.u.Let("high", r.words.At(base.Add(next)))
-		words[i] = r.u.Let("word", low.Shr(r.shift).Or(high.Shl(kernel.U(1)).Shl(kernel.U(31).Sub(r.shift))))
-		low = high
+		words[i] = r.u.Let("word", have[i].Shr(r.shift).Or(have[i+1].Shl(kernel.U(1)).Shl(kernel.U(31).Sub(r.shift))))
 	}
-	return r.codesOf(words)
+	return words
+}
+
+// wordsInFours are n words, a multiple of four, from unit i on: each lane reads
+// four at a time, which lie side by side. Where lanes read other rows, that takes
+// a quarter of the loads.
+func (r rowOf) wordsInFours(i *kernel.Expr, n int) []*kernel.Expr {
+	base := r.u.Let("at", r.word.Add(i.Mul(i32(r.unpack.Words)).To(r.index)))
+	var words []*kernel.Expr
+	for len(words) < n {
+		four := make([]*kernel.Expr, 4)
+		for j := range four {
+			four[j] = r.words.At(base.Add(kernel.C(r.index, float64(len(words)+j))))
+		}
+		v := r.u.Let("words", kernel.Vector(four...))
+		for j := range four {
+			words = append(words, r.u.Let("word", v.Lane(j)))
+		}
+	}
+	if r.shift == nil {
+		return words
+	}
+	return r.shifted(base, words, n)
 }
 
 func (r rowOf) codesOf(words []*kernel.Expr) []*kernel.Expr {

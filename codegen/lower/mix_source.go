@@ -306,11 +306,12 @@ func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratc
 	row0 := u.Let("row0", kernel.Group(1).Mul(i32(g.rows)))
 	first := u.Let("first", kernel.Group(0).Mul(i32(g.outputs)))
 	count := u.StepValue(rows)
-	g.multiply(w.open(nil), first, count.Sub(row0), func(r *kernel.Expr) func(k *kernel.Expr) *kernel.Expr {
+	g.multiply(w.open(nil), first, count.Sub(row0), func(r *kernel.Expr) tileRow {
 		row := u.Let("row", row0.Add(r))
-		return func(k *kernel.Expr) *kernel.Expr {
-			v := xs.At(row.Min(count.Sub(i32(1))).Mul(i32(w.cols)).Add(k))
-			return row.Lt(count).Select(v, f32(0))
+		at := func(k *kernel.Expr) *kernel.Expr { return row.Min(count.Sub(i32(1))).Mul(i32(w.cols)).Add(k) }
+		return tileRow{
+			value: func(k *kernel.Expr) *kernel.Expr { return row.Lt(count).Select(xs.At(at(k)), f32(0)) },
+			ahead: func(k *kernel.Expr) { xs.Prefetch(at(k)) },
 		}
 	})
 	g.each(func(r, out, v *kernel.Expr) {

@@ -126,7 +126,7 @@ func matmul(t testing.TB) *kernel.Kernel {
 	n0 := b.Let("n0", kernel.Group(0).Mul(i32(tileCols)).Add(kernel.Simd().Mul(i32(16))))
 	acc := make([]kernel.Matrix, 4)
 	for i := range acc {
-		acc[i] = b.Fragment("acc", kernel.F32)
+		acc[i] = b.Fragment("acc", kernel.F32, 8, 8)
 	}
 	b.For("k", i32(0), i32(matmulK), i32(8), func(k *kernel.Expr) {
 		b.For("i", kernel.Thread(), i32(tileRows*8), i32(64), func(i *kernel.Expr) {
@@ -135,9 +135,9 @@ func matmul(t testing.TB) *kernel.Kernel {
 		b.Barrier()
 		var left, right [2]kernel.Matrix
 		for i := range 2 {
-			left[i] = b.Fragment("left", kernel.F32)
+			left[i] = b.Fragment("left", kernel.F32, 8, 8)
 			left[i].Load(rows, i32(64*i), i32(8), false)
-			right[i] = b.Fragment("right", kernel.F32)
+			right[i] = b.Fragment("right", kernel.F32, 8, 8)
 			right[i].LoadBuffer(w, n0.Add(i32(8*i)).Mul(i32(matmulK)).Add(k), i32(matmulK), true)
 		}
 		for i, m := range acc {

@@ -92,8 +92,8 @@ func TestStatements(t *testing.T) {
 		v.Set(v.Mul(f32(2)))
 		v.Set(f32(1).Sub(v.Expr))
 		b.DeviceBarrier()
-		m := b.Fragment("m", kernel.F16)
-		b.Fragment("d", kernel.F32).Accumulate(m, m)
+		m := b.Fragment("m", kernel.F16, 8, 8)
+		b.Fragment("d", kernel.F32, 8, 8).Accumulate(m, m)
 		m.Store(s, i32(0), b.StepValue("n"))
 		y.Set(i32(1), v.Expr)
 	})
@@ -147,6 +147,7 @@ func TestUnprintable(t *testing.T) {
 		{named, "kernel half: the name cannot be"},
 		{dotted, "not a name"},
 		{k(&kernel.Let{Name: "a", Value: kernel.C(kernel.I64, 1).SimdSum()}), "takes f32, i32 or u32"},
+		{k(&kernel.Fragment{Name: "wide", Elem: kernel.F32, Rows: 4, Columns: 64}), "fragment wide of f32, 4 x 64: MSL has 8x8"},
 		{k(&kernel.Comment{Text: `ends in \`}), "backslash"},
 	}
 	for _, test := range tests {

@@ -157,8 +157,8 @@ func (p *printer) branch(indent int, before string, s *kernel.If) {
 
 // fragment declares a matrix, and fills it unless it is loaded at once.
 func (p *printer) fragment(indent int, s *kernel.Fragment, next kernel.Stmt) {
-	if !isFloat(s.Elem) {
-		p.fail("fragment %s of %s: MSL has 8x8 matrices of f32 and f16", s.Name, s.Elem)
+	if !isFloat(s.Elem) || s.Rows != 8 || s.Columns != 8 {
+		p.fail("fragment %s of %s, %d x %d: MSL has 8x8 matrices of f32 and f16", s.Name, s.Elem, s.Rows, s.Columns)
 		return
 	}
 	elem := scalarNames[s.Elem]

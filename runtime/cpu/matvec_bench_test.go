@@ -53,14 +53,14 @@ func BenchmarkMatvec(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%s", name, s.name), func(b *testing.B) {
 				m := newMatvec(b, l, e, s.groups, s.n, s.k)
 				b.SetBytes(m.bytes)
-				read := m.readBandwidth(b)
+				read := m.readBandwidth()
 				b.ResetTimer()
 				for i := range b.N {
 					m.run(i)
 				}
 				b.StopTimer()
 				rate := float64(m.bytes) * float64(b.N) / b.Elapsed().Seconds()
-				read = (read + m.readBandwidth(b)) / 2
+				read = (read + m.readBandwidth()) / 2
 				b.ReportMetric(rate/1e9, "GB/s")
 				b.ReportMetric(100*rate/read, "%read")
 				b.ReportMetric(read/1e9, "GB/s-read")
@@ -69,49 +69,56 @@ func BenchmarkMatvec(b *testing.B) {
 	}
 }
 
-// matvec is one product with weights in many copies.
-type matvec struct {
+// product is one product with weights in many copies.
+type product struct {
 	pool   *pool
 	memory memory
 	jobs   [][]job // for each copy
-	reads  []job
-	bytes  int64 // of one copy
+	probe  []job   // what the machine can do at most
+	bytes  int64   // of one copy
 }
 
-func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int) *matvec {
+func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int) *product {
+	m, c, reader := newProduct(b, l, e, lower.Decode, 1, groups, n, k, roofline.Read)
+	m.bindReads(b, reader, c)
+	return m
+}
+
+// newProduct makes the kernel of a product of some rows, with one that probes
+// the machine beside it.
+func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, kind lower.Kind, rows, groups, n, k int, probe func(lower.Target) (*roofline.Probe, error)) (*product, *code, *roofline.Probe) {
 	b.Helper()
 	host, err := target.Named("cpu")
 	if err != nil {
 		b.Fatal(err)
 	}
 	module, params := productModule(b, e, groups, n, k)
-	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: lower.Decode, Step: lower.NewStep(module, 16), Params: params, Target: host.Schedule}
+	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: kind, Step: lower.NewStep(module, max(rows, 16)), Params: params, Target: host.Schedule}
 	launches, err := lower.Lower(in)
 	if err != nil || len(launches) != 1 {
 		b.Fatalf("%d launches, %v", len(launches), err)
 	}
-	m := &matvec{}
+	m := &product{}
 	b.Cleanup(func() {
 		m.pool.close()
 		m.memory.free()
 	})
-	reader, err := roofline.Read(host.Schedule)
+	probed, err := probe(host.Schedule)
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := compile([]*kernel.Kernel{launches[0].Kernel, reader.Kernel}, Options{LLVM: l, Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
+	c, err := compile([]*kernel.Kernel{launches[0].Kernel, probed.Kernel}, Options{LLVM: l, Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { c.program.Close() })
-	m.bind(b, in, launches[0], c)
-	m.bindReads(b, reader, c)
+	m.bind(b, in, launches[0], c, rows)
 	shared := m.alloc(b, int64(c.shared+4096)*int64(runtime.GOMAXPROCS(0)))
 	m.pool = newPool(runtime.GOMAXPROCS(0), func(i int) uintptr { return uintptr(address(shared)) + uintptr(i*(c.shared+4096)/4096*4096) })
-	return m
+	return m, c, probed
 }
 
-func (m *matvec) alloc(b *testing.B, n int64) []byte {
+func (m *product) alloc(b *testing.B, n int64) []byte {
 	b.Helper()
 	data, err := m.memory.alloc("benchmark", n)
 	if err != nil {
@@ -161,7 +168,7 @@ return %%y
 }
 
 // bind makes the copies and a job for each.
-func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
+func (m *product) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code, rows int) {
 	b.Helper()
 	piece := in.Params["w"].Pieces[0]
 	for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
@@ -187,12 +194,12 @@ func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
 		}
 	}
 	step := m.alloc(b, int64(in.Step.Layout.Bytes()))
-	binary.LittleEndian.PutUint32(step[in.Step.Layout.Offset("T"):], 1)
-	x, y := m.alloc(b, int64(4*in.Params["w"].Cols)), m.alloc(b, int64(4*in.Params["w"].Rows))
+	binary.LittleEndian.PutUint32(step[in.Step.Layout.Offset("T"):], uint32(rows))
+	x, y := m.alloc(b, int64(4*rows*in.Params["w"].Cols)), m.alloc(b, int64(4*rows*in.Params["w"].Rows))
 	for i := 0; i < len(x); i += 4 {
 		binary.LittleEndian.PutUint32(x[i:], math.Float32bits(float32(i%7)-3.5))
 	}
-	one := func(name string) (int64, bool) { return 1, name == "T" }
+	symbols := func(name string) (int64, bool) { return int64(rows), name == "T" }
 	table := m.alloc(b, int64(len(llvm.StepTable(l.Kernel, 0))))
 	copy(table, llvm.StepTable(l.Kernel, address(step)))
 	offsets, size := l.Kernel.Args()
@@ -213,7 +220,7 @@ func (m *matvec) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code) {
 		j.fn, j.args, j.step, j.last = c.functions[l.Kernel], uintptr(address(args)), uintptr(address(table)), true
 		j.groups = 1
 		for axis, g := range l.Grid {
-			n, err := g.Eval(one)
+			n, err := g.Eval(symbols)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -243,38 +250,44 @@ func fillRandom(b []byte, plain bool) {
 	}
 }
 
-func (m *matvec) run(i int) {
+func (m *product) run(i int) {
 	jobs := m.jobs[i%len(m.jobs)]
 	jobs[0].next.Store(0)
 	m.pool.run(jobs)
 }
 
-func (m *matvec) bindReads(b *testing.B, p *roofline.Probe, c *code) {
+func (m *product) bindReads(b *testing.B, p *roofline.Probe, c *code) {
 	b.Helper()
 	data := m.alloc(b, rotated)
 	fillRandom(data, true)
-	groups := int(rotated / p.Reads)
+	m.bindProbe(b, p, c, data, int(rotated/p.Reads))
+}
+
+// bindProbe makes the job of a probe that reads data.
+func (m *product) bindProbe(b *testing.B, p *roofline.Probe, c *code, data []byte, groups int) {
+	b.Helper()
 	y := m.alloc(b, p.Writes*int64(groups))
 	args := m.alloc(b, 16)
 	binary.LittleEndian.PutUint64(args, address(data))
 	binary.LittleEndian.PutUint64(args[8:], address(y))
-	m.reads = make([]job, 1)
-	j := &m.reads[0]
+	m.probe = make([]job, 1)
+	j := &m.probe[0]
 	j.fn, j.args, j.step = c.functions[p.Kernel], uintptr(address(args)), uintptr(address(args))
 	j.width, j.height, j.groups, j.last = int32(groups), 1, int32(groups), true
 }
 
 // readBandwidth is the best of three readings of as much memory as the weights
 // take, in bytes a second.
-func (m *matvec) readBandwidth(b *testing.B) float64 {
-	best := time.Duration(0)
+func (m *product) readBandwidth() float64 { return rotated / m.bestProbe().Seconds() }
+
+// bestProbe is the least time of three runs of the probe.
+func (m *product) bestProbe() time.Duration {
+	best := time.Duration(math.MaxInt64)
 	for range 3 {
-		m.reads[0].next.Store(0)
+		m.probe[0].next.Store(0)
 		start := time.Now()
-		m.pool.run(m.reads)
-		if d := time.Since(start); best == 0 || d < best {
-			best = d
-		}
+		m.pool.run(m.probe)
+		best = min(best, time.Since(start))
 	}
-	return rotated / best.Seconds()
+	return best
 }

@@ -356,8 +356,8 @@ func TestElementary(t *testing.T) {
 	}
 }
 
-// TestFragments: products of 8x8 fragments, transposed or not, from both
-// memories, kept over a loop or not.
+// TestFragments: products of fragments, transposed or not, from both memories,
+// kept over a loop or not, square or not.
 func TestFragments(t *testing.T) {
 	l := openLLVM(t)
 	b := kernel.New("fragments", &kernel.StepLayout{}, kernel.Schedule{Threads: 8, SimdWidth: 8})
@@ -365,7 +365,7 @@ func TestFragments(t *testing.T) {
 	tile := b.SharedArray("tile", kernel.F32, 24*24)
 	b.For("i", kernel.Lane(), kernel.I(24*24), kernel.I(8), func(i *kernel.Expr) { tile.Set(i, x.At(i)) })
 	b.Barrier()
-	acc, left, right := b.Fragment("acc", kernel.F32), b.Fragment("left", kernel.F32), b.Fragment("right", kernel.F32)
+	acc, left, right := b.Fragment("acc", kernel.F32, 8, 8), b.Fragment("left", kernel.F32, 8, 8), b.Fragment("right", kernel.F32, 8, 8)
 	b.For("k", kernel.I(0), kernel.I(24), kernel.I(8), func(k *kernel.Expr) {
 		left.Load(tile, k, kernel.I(24), false)
 		right.LoadBuffer(x, k.Mul(kernel.I(24)).Add(kernel.I(3)), kernel.I(24), true)
@@ -374,10 +374,20 @@ func TestFragments(t *testing.T) {
 		acc.Accumulate(left, right)
 	})
 	acc.StoreBuffer(y, kernel.I(7), kernel.I(11))
-	both := b.Fragment("both", kernel.F32) // both operands of one product
+	both := b.Fragment("both", kernel.F32, 8, 8) // both operands of one product
 	both.Load(tile, kernel.I(0), kernel.I(24), false)
 	acc.Accumulate(both, both)
 	acc.StoreBuffer(y, kernel.I(128), kernel.I(8))
+	wide, few, many := b.Fragment("wide", kernel.F32, 3, 16), b.Fragment("few", kernel.F32, 3, 4), b.Fragment("many", kernel.F32, 4, 16)
+	wide.LoadBuffer(x, kernel.I(1), kernel.I(16), false)
+	b.For("k", kernel.I(0), kernel.I(24), kernel.I(4), func(k *kernel.Expr) {
+		few.Load(tile, k, kernel.I(24), true)
+		many.Load(tile, k.Mul(kernel.I(24)), kernel.I(24), false)
+		wide.Accumulate(few, many)
+		few.LoadBuffer(x, k, kernel.I(24), false)
+		wide.Accumulate(few, many)
+	})
+	wide.StoreBuffer(y, kernel.I(200), kernel.I(18))
 	k, err := b.Kernel()
 	if err != nil {
 		t.Fatal(err)

@@ -81,10 +81,10 @@ type value struct {
 	i [4]int64
 }
 
-// fragment is an 8x8 matrix, row by row.
+// fragment is a matrix, row by row.
 type fragment struct {
-	elem kernel.Scalar
-	at   [64]float32
+	*kernel.Fragment
+	at []float32
 }
 
 // machine is one threadgroup at work.

@@ -35,7 +35,7 @@ func (m *machine) statement(s kernel.Stmt, mask []bool) {
 	case *kernel.Fragment:
 		fs := make([]fragment, m.threads/m.width)
 		for g := range fs {
-			fs[g].elem = s.Elem
+			fs[g] = fragment{s, make([]float32, s.Rows*s.Columns)}
 		}
 		m.fragments[s.Name] = fs
 	case *kernel.FragmentLoad:
@@ -140,12 +140,12 @@ func (m *machine) moveFragment(name string, s kernel.FragmentStore, transpose, w
 			}
 		}
 		f := &m.fragments[name][g]
-		for i := range int64(64) {
-			row, column := i/8, i%8
+		for i := range f.at {
+			row, column := i/f.Columns, i%f.Columns
 			if transpose {
 				row, column = column, row
 			}
-			b, e := m.place(s.Space, s.Place, at+row*step+column, first, write)
+			b, e := m.place(s.Space, s.Place, at+int64(row)*step+int64(column), first, write)
 			v := value{f: [4]float32{f.at[i]}}
 			if write {
 				encode(b, e, &v)
@@ -159,11 +159,12 @@ func (m *machine) moveFragment(name string, s kernel.FragmentStore, transpose, w
 func (m *machine) multiply(s *kernel.FragmentMultiply, mask []bool) {
 	m.eachSimd(mask, func(g, _ int) {
 		d, a, b := &m.fragments[s.D][g], &m.fragments[s.A][g], &m.fragments[s.B][g]
-		for i := range 64 {
-			for k := range 8 {
-				d.at[i] += a.at[i/8*8+k] * b.at[k*8+i%8]
+		for i := range d.at {
+			row, column := i/d.Columns, i%d.Columns
+			for k := range a.Columns {
+				d.at[i] += a.at[row*a.Columns+k] * b.at[k*b.Columns+column]
 			}
-			if d.elem == kernel.F16 {
+			if d.Elem == kernel.F16 {
 				d.at[i] = halfValue(halfBits(d.at[i]))
 			}
 		}
