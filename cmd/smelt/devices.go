@@ -83,8 +83,14 @@ func (o deviceOptions) check() error {
 // openDevice prepares a device; b is nil for a checkpoint. Of a device that
 // nobody named it says on standard error which it is and why.
 func openDevice(io stdio, o deviceOptions, m *deepseekv4.Model, b *bundle.Bundle) (device, error) {
+	return openFirst(deviceKinds, io, o, m, b)
+}
+
+// openFirst opens the named device of the kinds, or the first that this machine
+// has.
+func openFirst(kinds []deviceKind, io stdio, o deviceOptions, m *deepseekv4.Model, b *bundle.Bundle) (device, error) {
 	why := "the best there is"
-	for _, k := range deviceKinds {
+	for _, k := range kinds {
 		if o.name != k.name && !(o.name == deviceAuto && k.auto) {
 			continue
 		}

@@ -55,8 +55,9 @@ Of a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
                  its kernel IR
   --ir STAGE     the module after a pass, or plan: the one that was lowered;
                  --ir list names the stages. STAGE follows BUNDLE
-  --explain      what the passes decided, which kernels each region got with
-                 which settings and why, and how parameters are read
+  --explain      what the passes decided, what this machine's GPU did, which
+                 kernels each region got with which settings and why, and how
+                 parameters are read
   --cost         what every dispatch of a step reads, writes and computes
   --html FILE    all of this as one page for a browser`,
 		Example: `  smelt inspect examples/storyteller/checkpoint

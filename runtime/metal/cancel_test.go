@@ -30,6 +30,9 @@ func hooked(t *testing.T, hook *func(*fake.Dispatch)) (*gpu, *Device) {
 // with that step. Nothing runs on the GPU afterwards, and nothing stays there.
 func TestCancel(t *testing.T) {
 	for _, kind := range []lower.Kind{lower.Prefill, lower.Decode} {
+		if testing.Short() && kind == lower.Prefill {
+			continue
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var hook func(*fake.Dispatch)
 		g, d := hooked(t, &hook)

@@ -52,7 +52,7 @@ var advice = map[int]string{
 	objc.FailedDeviceRemoved: "the GPU is gone: start again",
 }
 
-const tooLong = "the system ended it for taking too long: compile with a smaller --chunk, and end other programs that use the GPU"
+const tooLong = "the system ended it for taking too long: take a smaller --chunk, and end other programs that use the GPU"
 
 // reasons are those that descriptions name and no code of Apple's headers tells
 // apart. They are known from reports of other programs: the first is for command

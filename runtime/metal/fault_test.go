@@ -34,6 +34,9 @@ func TestFaults(t *testing.T) {
 		"after a while": {code: objc.FailedPageFault, timeouts: 3, want: []string{"decode step, kernels "}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "memory" && name != "one of many" {
+				t.Skip("-short: one of each kind")
+			}
 			left := 0 // dispatches until the fault, which begins with 1
 			g := newGPU(t, fake.Options{Residency: true, Timeouts: c.timeouts, Fault: func(*fake.Dispatch) int {
 				if left--; left == 0 {

@@ -110,6 +110,29 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// TestResidency: with macOS 15 one set holds every buffer, asked for before the
+// first step; before, each command buffer names them.
+func TestResidency(t *testing.T) {
+	g, d := device(t, fake.Options{Residency: true}, Options{})
+	c := g.fake.Calls()
+	if all := len(d.memory.all); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
+		t.Errorf("after opening with %d buffers: %v", all, c)
+	}
+	if err := steps(d, 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := g.fake.Calls()["useResources:count:usage:"]; n != 0 {
+		t.Errorf("%d encoders name buffers that are resident", n)
+	}
+	g, d = device(t, fake.Options{}, Options{})
+	if err := steps(d, 1); err != nil {
+		t.Fatal(err)
+	}
+	if c := g.fake.Calls(); c["useResources:count:usage:"] == 0 || c["useResources:count:usage:"] != c["commit"] {
+		t.Errorf("before macOS 15: %v", c)
+	}
+}
+
 // TestGroups: for Xcode's capture every dispatch is in a group, and command
 // buffers and encoders have labels.
 func TestGroups(t *testing.T) {
