@@ -123,8 +123,11 @@ func (a Array) Set(i, v *Expr) { a.b.add(&Store{Threadgroup, a.s.Name, i, v}) }
 func (b *Builder) Comment(format string, args ...any) { b.add(&Comment{fmt.Sprintf(format, args...)}) }
 
 // Let names a value; use it wherever an expression occurs more than once.
-func (b *Builder) Let(name string, v *Expr) *Expr {
-	l := &Let{b.unique(name), v}
+func (b *Builder) Let(name string, v *Expr) *Expr { return b.LetAbout(name, v, nil) }
+
+// LetAbout names a value that depends on data, and says what estimates take it for.
+func (b *Builder) LetAbout(name string, v, about *Expr) *Expr {
+	l := &Let{b.unique(name), v, about}
 	b.add(l)
 	return &Expr{Op: OpLocal, Type: v.Type, Name: l.Name}
 }

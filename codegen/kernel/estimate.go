@@ -40,7 +40,8 @@ const followed = 65
 // Estimate adds up a launch. It follows threadgroups spread over the grid's first
 // axis, in the middle of the others: loops run as often as their bounds say for
 // an average thread, a condition on lane, thread or SIMD group holds for the
-// share of threads it names, and one that depends on data holds always.
+// share of threads it names, and one that depends on data holds always. A value
+// that depends on data is what its Let says it is about.
 func Estimate(k *Kernel, e Env) (Cost, error) {
 	groups := e.Grid[0] * e.Grid[1] * e.Grid[2]
 	if groups < 0 {
@@ -136,7 +137,12 @@ func (s *estimator) block(body []Stmt, times float64) {
 func (s *estimator) stmt(st Stmt, times float64) {
 	switch st := st.(type) {
 	case *Let:
-		s.locals[st.Name] = s.expr(st.Value, times)
+		g := s.expr(st.Value, times)
+		if about := st.About; about != nil && !g.known {
+			mean := s.quiet(about)
+			g.value, g.known = mean.value, mean.known
+		}
+		s.locals[st.Name] = g
 	case *Var:
 		g := s.expr(st.Init, times)
 		g.known = false // it may be set later

@@ -28,7 +28,12 @@ func init() {
 				return nil, err
 			}
 			p.locals[name] = v.Type
-			return &Let{name, v}, nil
+			l := &Let{Name: name, Value: v}
+			if about, err := p.accept("about"); err != nil || !about {
+				return l, err
+			}
+			l.About, err = p.expr()
+			return l, err
 		},
 		"var": func(p *parser) (Stmt, error) {
 			name, v, err := p.assignment()

@@ -76,7 +76,11 @@ func (p *textPrinter) stmt(s Stmt) {
 	case *Comment:
 		p.linef("comment %s", strconv.Quote(s.Text))
 	case *Let:
-		p.linef("let %s = %s", s.Name, text(s.Value))
+		about := ""
+		if s.About != nil {
+			about = " about " + text(s.About)
+		}
+		p.linef("let %s = %s%s", s.Name, text(s.Value), about)
 	case *Var:
 		p.linef("var %s = %s", s.Name, text(s.Init))
 	case *Set:

@@ -6,10 +6,12 @@ type Stmt interface{ stmt() }
 // Comment is a remark for readers of the printed kernel.
 type Comment struct{ Text string }
 
-// Let names a value that does not change.
+// Let names a value that does not change. About, if not nil, is what an estimate
+// takes it for where it depends on data: the mean, say. Code does not depend on it.
 type Let struct {
 	Name  string
 	Value *Expr
+	About *Expr
 }
 
 // Var declares a variable of the thread.

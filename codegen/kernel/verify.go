@@ -149,7 +149,11 @@ func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 	case *Comment, *Barrier:
 		return "", l, nil
 	case *Let:
-		return s.Name, local{typ: s.Value.Type}, v.expr(s.Value)
+		err := v.expr(s.Value)
+		if err == nil && s.About != nil {
+			err = v.typed(s.About, s.Value.Type)
+		}
+		return s.Name, local{typ: s.Value.Type}, err
 	case *Var:
 		return s.Name, local{typ: s.Init.Type, variable: true}, v.expr(s.Init)
 	case *Set:

@@ -37,6 +37,10 @@ shared tile f32 64
   barrier
   let total = (threadgroup part[0] + threadgroup part[1])
   prefetch device w[(row + 1000)]
+  let count = i32(device w[row]) about (%step.T * 2)
+  for n = 0 to count by 1 {
+    let item = device w[n]
+  }
   let word = ((device w[row] >> shift) | 1u)
   let code = select((word < 16u), f32((word & 15u)), as_f32(word))
   if ((row < %step.T) & (step token[row] != -1)) {
@@ -116,6 +120,7 @@ func TestRules(t *testing.T) {
 		{"shuffle_xor1", "shuffle_xor32", "in a SIMD group of 32"},
 		{"rsqrt((total", "rsqrt((word", "one type"},
 		{"(%lane ^ 1)", "word", "must be i32"},
+		{"about (%step.T * 2)", "about 2.0", "expected i32, found f32"},
 		// fragments
 		{"multiply acc += a * a", "multiply acc += a * sum", "no fragment"},
 		{"fragment a f32", "fragment a f16", "holds f32, not f16"},
@@ -223,9 +228,10 @@ func TestEstimate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 16 vectors of 16 bytes for each of 4 threadgroups, spread over the threads;
-	// one word for each SIMD group; the condition does not hold for the last of
-	// them, and depends on data for the others: both branches.
-	if c.Read["x"] != 4*16*16 || c.Read["w"] != 4*2*4 || c.Barriers != 2 {
+	// one word for each SIMD group, again for the count of a list, and one for each of about
+	// six in it; the condition does not hold for the last threadgroup, and depends on
+	// data for the others: both branches.
+	if c.Read["x"] != 4*16*16 || c.Read["w"] != 4*2*4*(2+6) || c.Barriers != 2 {
 		t.Errorf("reads %v, %d barriers", c.Read, c.Barriers)
 	}
 	if c.Write["y"] != 3*64*4 || c.Write["z"] != 2*4*64*4 {

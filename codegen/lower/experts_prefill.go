@@ -13,10 +13,11 @@ import (
 
 // lists are the choices of each expert.
 type lists struct {
-	counts *Scratch // [experts] i32
-	items  *Scratch // [experts, rows*K] i32
-	k      int
-	rows   string
+	counts  *Scratch // [experts] i32
+	items   *Scratch // [experts, rows*K] i32
+	k       int
+	experts int
+	rows    string
 }
 
 func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
@@ -68,7 +69,7 @@ func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error)
 	}
 	k := dim(ids, 1)
 	choices := ir.Sym(rows).Mul(ir.Const(int64(k)))
-	l := &lists{k: k, rows: rows,
+	l := &lists{k: k, experts: experts, rows: rows,
 		counts: &Scratch{Name: "expert_counts", Bytes: ir.Const(int64(4 * experts))},
 		items:  &Scratch{Name: "expert_choices", Bytes: choices.Mul(ir.Const(int64(4 * experts)))},
 	}
@@ -124,7 +125,8 @@ func (u *unit) listed(l *lists) *listed {
 
 // tiles runs f for each tile of the expert's list.
 func (p *listed) tiles(f func(t *tileOfList)) {
-	count := p.unit.Let("count", p.counts.At(p.expert))
+	mean := p.total.Add(i32(p.l.experts - 1)).Div(i32(p.l.experts))
+	count := p.unit.LetAbout("count", p.counts.At(p.expert), mean)
 	p.unit.For("tile0", i32(0), count, i32(p.rows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
 }
 

@@ -35,6 +35,14 @@ func (t Target) tiling() tiling {
 	return out
 }
 
+// outputsAtOnce is how many rows of weights are unpacked at a time.
+func (t tiling) outputsAtOnce() int {
+	if t.alone() {
+		return t.blockOutputs
+	}
+	return t.outputs
+}
+
 // alone reports whether one SIMD group makes the whole tile.
 func (t tiling) alone() bool { return t.threads == t.simdWidth }
 
@@ -61,7 +69,7 @@ func (u *unit) newGemm() *gemm {
 	return &gemm{
 		unit: u, tiling: t,
 		x:   u.SharedArray("x_tile", kernel.F32, t.rows*t.depth),
-		w:   u.SharedArray("w_tile", kernel.F32, t.outputs*t.depth),
+		w:   u.SharedArray("w_tile", kernel.F32, t.outputsAtOnce()*t.depth),
 		out: u.SharedArray("tile", kernel.F32, t.rows*t.outputs), used: i32(t.rows),
 	}
 }

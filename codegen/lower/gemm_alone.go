@@ -33,7 +33,8 @@ func (t Target) tilingAlone() tiling {
 }
 
 // multiplyAlone is multiply by one SIMD group; it leaves out blocks of rows that
-// nobody wants. Weights lie in g.w by block of outputs, in it column by column.
+// nobody wants. A block's weights lie in g.w column by column; the next block's take
+// their place, which is in the first level of the cache.
 func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX rowReader) {
 	up := func(n *kernel.Expr, to int) *kernel.Expr { return n.Add(i32(to - 1)).Div(i32(to)).Mul(i32(to)) }
 	g.used = g.Let("used_rows", up(rows.Min(i32(g.rows)), g.blockRows))
@@ -44,15 +45,15 @@ func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX rowReade
 			deep = g.Let("deep", up(i32(o.cols).Sub(k).Min(deep), fragment))
 		}
 		g.loadInputsAlone(o.cols, k, loadX)
-		g.loadWeightsAlone(o, first, k)
-		g.Barrier()
 		g.For("out_at", i32(0), i32(g.outputs), i32(g.blockOutputs), func(outAt *kernel.Expr) {
+			g.loadWeightsAlone(o, first.Add(outAt), k)
+			g.Barrier()
 			g.For("row_at", i32(0), g.used, i32(g.blockRows), func(rowAt *kernel.Expr) {
 				g.blockAlone(rowAt, outAt, deep)
 				g.If(k.Lt(i32(o.cols-g.depth)), func() { g.prefetchNext(o, first, loadX, rowAt, outAt, k.Add(i32(g.depth))) }, nil)
 			})
+			g.Barrier()
 		})
-		g.Barrier()
 	})
 }
 
@@ -61,11 +62,11 @@ func (g *gemm) blockAlone(rowAt, outAt, deep *kernel.Expr) {
 	sums := g.Fragment("acc", kernel.F32, g.blockRows, g.blockOutputs)
 	x, w := g.Fragment("a", kernel.F32, g.blockRows, fragment), g.Fragment("b", kernel.F32, fragment, g.blockOutputs)
 	at := g.Let("block_at", rowAt.Mul(i32(g.outputs)).Add(outAt))
-	xAt, wAt := g.Let("x_at", rowAt.Mul(i32(g.depth))), g.Let("w_at", outAt.Mul(i32(g.depth)))
+	xAt := g.Let("x_at", rowAt.Mul(i32(g.depth)))
 	sums.Load(g.out, at, i32(g.outputs), false)
 	g.For("step", i32(0), deep, i32(fragment), func(step *kernel.Expr) {
 		x.Load(g.x, xAt.Add(step), i32(g.depth), false)
-		w.Load(g.w, wAt.Add(step.Mul(i32(g.blockOutputs))), i32(g.blockOutputs), false)
+		w.Load(g.w, step.Mul(i32(g.blockOutputs)), i32(g.blockOutputs), false)
 		sums.Accumulate(x, w)
 	})
 	sums.Store(g.out, at, i32(g.outputs))
@@ -112,17 +113,15 @@ func (g *gemm) loadInputsAlone(cols int, k *kernel.Expr, loadX rowReader) {
 	})
 }
 
-// loadWeightsAlone unpacks the tile's rows of weights, depth columns from k on:
-// lanes take outputs side by side. A few outputs are read to their end before the
+// loadWeightsAlone unpacks a block's rows of weights, those from `first` on, depth
+// columns from k on: lanes take outputs side by side. A few outputs are read to their end before the
 // next: rows are often a power of two apart, and few of their lines fit a cache
 // at once.
 func (g *gemm) loadWeightsAlone(o *opened, first, k *kernel.Expr) {
 	g.Comment("weights of this depth, unpacked")
 	columns := g.columnsAtOnce(o)
-	g.For("out", kernel.Thread(), i32(g.outputs), i32(g.threads), func(out *kernel.Expr) {
-		n := g.Let("n", first.Add(out))
-		block := out.Div(i32(g.blockOutputs)).Mul(i32(g.depth * g.blockOutputs))
-		to := g.Let("to", block.Add(out.Rem(i32(g.blockOutputs))))
+	g.For("out", kernel.Thread(), i32(g.blockOutputs), i32(g.threads), func(to *kernel.Expr) {
+		n := g.Let("n", first.Add(to))
 		inside := func() {
 			row := o.row(n)
 			end := i32(g.depth)
