@@ -118,17 +118,20 @@ func (m *Mirror) step(kind lower.Kind, rows []ir.Row, wanted []int) ([]float32, 
 		return nil, errors.New("the device is on fire")
 	}
 	m.written = map[string][]byte{}
-	out, err := m.machine.Step(rows, wanted)
-	if err != nil {
+	if _, err := m.machine.Step(rows, wanted); err != nil {
 		return nil, err
 	}
-	m.logits = out[0].F
 	for _, x := range m.b.Plan.Step(kind).Dispatches {
 		for _, a := range x.Args {
 			if a.Buffer != nil && !a.Buffer.Scratch && a.Param.Access != kernel.Read && m.Observe != nil {
 				m.Observe(a.Buffer.Name, m.written[a.Buffer.Name])
 			}
 		}
+	}
+	logits := m.written[m.b.Module.Results[0].Ref()]
+	m.logits = make([]float32, len(logits)/4)
+	for i := range m.logits {
+		m.logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(logits[4*i:]))
 	}
 	return slices.Clone(m.logits), nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -227,6 +228,17 @@ func TestScript(t *testing.T) {
 		}
 		if kinds[lower.Decode] == 0 && c.context > 1 {
 			t.Errorf("%+v: steps %v", c, kinds)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		n, most int
+		want    []int
+	}{{1, 16, []int{0}}, {3, 3, []int{0, 1, 2}}, {5, 1, []int{4}}, {10, 2, []int{0, 9}}, {129, 3, []int{0, 64, 128}}} {
+		if got := lockstep.Spread(c.n, c.most); !slices.Equal(got, c.want) {
+			t.Errorf("%d of %d rows: %v, want %v", c.most, c.n, got, c.want)
 		}
 	}
 }

@@ -73,17 +73,21 @@ type Pair struct {
 // named values of each step after the dispatch that writes them.
 func New(f Follow) *Pair { return &Pair{follow: f, kernels: map[string]*Kernel{}} }
 
-// See is what the device shows values to. Numbers that are not finite become zeros,
-// also in data, which should be the device's memory: so the kernels that follow
-// have inputs that the evaluator can go on with as well.
+// See is what the device shows values to. The evaluator goes on with zeros where
+// numbers are not finite. Where it follows Values, they become zeros in data too,
+// which should be the device's memory: the kernels that follow are judged by what
+// they make of that.
 func (p *Pair) See(name string, data []byte) {
 	if p.seen == nil {
 		return
 	}
+	seen := slices.Clone(data)
 	if p.reals[name] {
-		p.lost[name] = replaceLost(data)
+		if p.lost[name] = replaceLost(seen); p.lost[name] != nil && p.follow == Values {
+			copy(data, seen)
+		}
 	}
-	p.seen[name] = slices.Clone(data)
+	p.seen[name] = seen
 }
 
 // replaceLost puts zeros in the place of numbers that are not finite, and returns
