@@ -14,13 +14,9 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
-	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/passes"
 	"smelt/runtime/lockstep"
-	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
 
 // Device is what can be checked.
@@ -187,7 +183,7 @@ func (c *check) whole(ctx context.Context) error {
 			if err := c.tell(ctx); err != nil {
 				return err
 			}
-			logits, err := run(dev, act)
+			logits, _, err := act.Run(dev)
 			if err != nil {
 				return err
 			}
@@ -204,36 +200,6 @@ func during(what string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// run runs a step, in which the device picks tokens if it can.
-func run(dev Device, act lockstep.Act) ([]float32, error) {
-	logits, tokens := dev.Decode, (func([]ir.Row, []int, []sampling.Choice, []int32) error)(nil)
-	s, ok := dev.(session.Sampler)
-	if ok {
-		tokens = s.SampleDecode
-	}
-	if act.Kind == lower.Prefill {
-		logits = dev.Prefill
-		if ok {
-			tokens = s.SamplePrefill
-		}
-	}
-	if !ok {
-		return logits(act.Rows, act.Wanted)
-	}
-	if err := tokens(act.Rows, act.Wanted, act.Choices, make([]int32, len(act.Wanted))); err != nil {
-		return nil, err
-	}
-	var out []float32
-	for i := range act.Wanted {
-		row, err := s.LastLogits(i)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, row...)
-	}
-	return out, nil
 }
 
 // tell reports progress; it fails when the context is done.

@@ -280,15 +280,15 @@ func (e *examined) print() (err error) {
 		err = writeIndented(&text, e.report)
 	} else {
 		err = e.report.write(&text, styleFor(e.io.out), false)
+		if e.o.report != "" {
+			fmt.Fprintf(&text, "\neverything is in %s: attach it to a bug\n", e.o.report)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	if _, err := e.io.out.Write([]byte(withoutHome(text.String()))); err != nil {
 		return err
-	}
-	if e.o.report != "" {
-		fmt.Fprintf(e.io.err, "everything is in %s: attach it to a bug\n", e.o.report)
 	}
 	if bad := e.report.bad(); len(bad) > 0 {
 		return fmt.Errorf("not in order: %s", strings.Join(bad, ", "))

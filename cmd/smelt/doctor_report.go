@@ -222,7 +222,10 @@ func (p *doctorPage) device(d doctor.Result) {
 	default:
 		p.line(d.Device, "%s: %d of %s ran", p.st.yellow("NOT IN ORDER"), ran, plural(len(d.Kernels), "kernel"))
 	}
-	if worst != "" {
+	switch {
+	case most < 0:
+		p.line("", "some numbers are not finite (%s)", worst)
+	case most > 0:
 		p.line("", "numbers differ by %s of the largest in a row (%s); the bound is %g", share(most), worst, lockstep.Bound)
 	}
 	p.speeds(d)
@@ -237,7 +240,7 @@ func (p *doctorPage) device(d doctor.Result) {
 		p.line("", "%s %s", p.st.yellow("-"), strings.ReplaceAll(e, "\n", "\n"+strings.Repeat(" ", 18)))
 	}
 	if more := len(d.Errors) - len(errors); more > 0 {
-		p.line("", "and %s more in the report", plural(more, "error"))
+		p.line("", "and %s more, in the report", plural(more, "error"))
 	}
 }
 

@@ -172,10 +172,11 @@ func (p *Pair) Step(kind lower.Kind, rows []ir.Row, wanted []int, choices []samp
 	if err := p.steps[kind].mark(rows, wanted, choices); err != nil {
 		return r, err
 	}
-	var err error
-	if r.Device, err = p.runDevice(rows, wanted, choices); err != nil {
+	logits, tokens, err := Act{kind, rows, wanted, choices}.Run(p.dev)
+	if err != nil {
 		return r, err
 	}
+	r.Device = logits
 	want, err := p.machine.Step(rows, wanted)
 	switch {
 	case p.err != nil:
@@ -184,35 +185,11 @@ func (p *Pair) Step(kind lower.Kind, rows []ir.Row, wanted []int, choices []samp
 		return r, fmt.Errorf("the evaluator: %w", err)
 	}
 	r.Evaluator = want[0].F
-	return r, nil
-}
-
-func (p *Pair) runDevice(rows []ir.Row, wanted []int, choices []sampling.Choice) ([]float32, error) {
-	s, ok := p.dev.(session.Sampler)
-	if choices == nil || !ok {
-		if p.kind == lower.Prefill {
-			return p.dev.Prefill(rows, wanted)
-		}
-		return p.dev.Decode(rows, wanted)
-	}
-	run := s.SampleDecode
-	if p.kind == lower.Prefill {
-		run = s.SamplePrefill
-	}
-	tokens := make([]int32, len(wanted))
-	if err := run(rows, wanted, choices, tokens); err != nil {
-		return nil, err
-	}
-	var logits []float32
 	for i, token := range tokens {
-		own, err := s.LastLogits(i)
-		if err != nil {
-			return nil, err
-		}
-		p.compareToken(i, token, choices[i], own)
-		logits = append(logits, own...)
+		n := p.dev.Vocab()
+		p.compareToken(i, token, choices[i], r.Device[i*n:(i+1)*n])
 	}
-	return logits, nil
+	return r, nil
 }
 
 // exchange is the machine's: it compares a value with what the device has of it,

@@ -7,6 +7,7 @@ import (
 	"smelt/codegen/plan"
 	"smelt/ir"
 	"smelt/runtime/sampling"
+	"smelt/runtime/session"
 )
 
 // Ways are ways to pick tokens, of which every filter is a part.
@@ -44,6 +45,36 @@ type Act struct {
 	Rows    []ir.Row
 	Wanted  []int
 	Choices []sampling.Choice
+}
+
+// Run runs the step. A device that can pick tokens does, if there are choices; the
+// logits are returned all the same.
+func (a Act) Run(dev session.Device) (logits []float32, tokens []int32, err error) {
+	s, ok := dev.(session.Sampler)
+	if !ok || a.Choices == nil {
+		run := dev.Decode
+		if a.Kind == lower.Prefill {
+			run = dev.Prefill
+		}
+		logits, err = run(a.Rows, a.Wanted)
+		return logits, nil, err
+	}
+	run := s.SampleDecode
+	if a.Kind == lower.Prefill {
+		run = s.SamplePrefill
+	}
+	tokens = make([]int32, len(a.Wanted))
+	if err := run(a.Rows, a.Wanted, a.Choices, tokens); err != nil {
+		return nil, nil, err
+	}
+	for i := range tokens {
+		row, err := s.LastLogits(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		logits = append(logits, row...)
+	}
+	return logits, tokens, nil
 }
 
 // Script is a few texts, side by side, in which every kernel of a plan has work:
