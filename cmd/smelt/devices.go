@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"smelt/codegen/bundle"
+	msl "smelt/codegen/msl/standin"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
@@ -52,6 +53,10 @@ type deviceOptions struct {
 	uncached       bool // compile kernels even if their code was kept
 	// stop, if not nil, is asked while a device is opened; its error ends that.
 	stop func() error
+	// steady: a step computes the same bits each time, also where a device could vary.
+	steady bool
+	// observe, if not nil, sees the values that kernels write, and may change them.
+	observe func(name string, data []byte)
 }
 
 // deviceKinds is the table of devices, best first.
@@ -150,7 +155,7 @@ func metalHere() error {
 }
 
 func openMetal(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
-	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.stop}
+	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.stop, Observe: o.observe}
 	if !o.uncached {
 		options.Archives = metalArchives()
 	}
@@ -195,17 +200,27 @@ func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (
 	if o.uncached {
 		cache = nil
 	}
-	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: cache})
+	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: cache, Observe: o.observe})
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}
 	return d, nil
 }
 
-func openStandin(io stdio, m *deepseekv4.Model, b *bundle.Bundle, _ deviceOptions) (device, error) {
+func openStandin(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {
+	if _, err := msl.Find(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoDevice, err)
+	}
+	options := standin.Options{SameOrder: o.steady}
+	if o.observe != nil {
+		options.Observe = func(name string, data []byte) []byte {
+			o.observe(name, data)
+			return data
+		}
+	}
 	wait := startWaiting(io.err, "compiling kernels")
 	defer wait.done()
-	d, err := standin.Open(b, m.Checkpoint, standin.Options{})
+	d, err := standin.Open(b, m.Checkpoint, options)
 	if err != nil {
 		return nil, err
 	}

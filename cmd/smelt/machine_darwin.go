@@ -10,3 +10,34 @@ func processorName() string {
 	}
 	return name
 }
+
+// systemName is macOS with its version and build.
+func systemName() string {
+	version, err := unix.Sysctl("kern.osproductversion")
+	if err != nil {
+		return "macOS"
+	}
+	build, err := unix.Sysctl("kern.osversion")
+	if err != nil {
+		return "macOS " + version
+	}
+	return "macOS " + version + " (" + build + ")"
+}
+
+// computerName is Apple's name for the machine: Mac15,14.
+func computerName() string {
+	name, err := unix.Sysctl("hw.model")
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// totalMemory is what the machine has, in bytes; 0 if it is not known.
+func totalMemory() int64 {
+	n, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // processorName is what /proc/cpuinfo calls the first processor; empty if it
@@ -21,4 +23,30 @@ func processorName() string {
 		}
 	}
 	return ""
+}
+
+// systemName is what the distribution calls itself.
+func systemName() string {
+	data, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if name, is := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); is {
+			return strings.Trim(name, `"'`)
+		}
+	}
+	return ""
+}
+
+// computerName is the maker's name for the machine; not known here.
+func computerName() string { return "" }
+
+// totalMemory is what the machine has, in bytes; 0 if it is not known.
+func totalMemory() int64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 0
+	}
+	return int64(uint64(info.Totalram) * uint64(info.Unit))
 }

@@ -19,3 +19,13 @@ func peakMemory() int64 {
 	}
 	return int64(u.Maxrss) << 10
 }
+
+// kernelName is the kernel and its release: Linux 6.1.0, Darwin 24.1.0. The name of
+// the computer, which uname also tells, is nobody's business.
+func kernelName() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}

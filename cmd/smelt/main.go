@@ -78,7 +78,7 @@ config.json beside it. A BUNDLE is a folder that smelt compile made of one.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
+	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
 	return root
 }
 

@@ -37,8 +37,14 @@ func (p *verifyPage) check(c verifyCheck) {
 	if c.Difference < 0 {
 		difference = "no finite number"
 	}
-	p.printf("  %-14s and %s  logits differ by %s at most  %s of %s choices differ  %s\n",
-		c.Name, plural(c.Decoded, "token"), difference, grouped(c.Differ), grouped(c.Choices), verdict)
+	p.printf("  %-14s and %s  logits differ by %s at most  %s of %s choices differ", c.Name, plural(c.Decoded, "token"), difference, grouped(c.Differ), grouped(c.Choices))
+	if c.Codes > 0 {
+		p.printf("  %s of %s rounded numbers", grouped(c.CodesOther), grouped(c.Codes))
+	}
+	p.printf("  %s\n", verdict)
+	if c.Trouble != "" {
+		p.printf("    %s\n", c.Trouble)
+	}
 }
 
 // end prints the verdict and turns a bad one into an error.
@@ -59,7 +65,7 @@ func (p *verifyPage) end(r *verifyReport) error {
 	case p.err != nil:
 		return p.err
 	case !r.OK:
-		return fmt.Errorf("%d of %s differ from the evaluator by more than the bound %g", failed, plural(len(r.Checks), "check"), r.Bound)
+		return fmt.Errorf("%d of %s differ from the evaluator by more than rounding, which moves logits by %g at most", failed, plural(len(r.Checks), "check"), r.Bound)
 	}
 	return nil
 }

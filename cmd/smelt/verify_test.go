@@ -2,7 +2,8 @@ package main
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/binary"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,62 +11,24 @@ import (
 	"testing"
 
 	msl "smelt/codegen/msl/standin"
-	"smelt/ir"
-	"smelt/ir/tensor"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/reference"
+	"smelt/runtime/agreement"
+	"smelt/runtime/lockstep"
 )
 
-// faulty is the evaluator as a device under test, with a fault put in.
-type faulty struct {
-	*reference.Device
-	seen   *observed
-	steps  int
-	logits func(step int, logits []float32) // nil: as they are
-	ids    func(name string, ids []int32)
-	fail   int // step that fails, from 1
-}
-
-func (d *faulty) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
-	d.steps++
-	if d.steps == d.fail {
-		return nil, fmt.Errorf("the device is on fire")
-	}
-	logits, err := d.Step(rows, wanted)
-	if err == nil && d.logits != nil {
-		d.logits(d.steps, logits)
-	}
-	return logits, err
-}
-
-func (d *faulty) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
-	return d.Prefill(rows, wanted)
-}
-
-// newFaulty prepares a verifier of a bundle against a device with a fault.
-func newFaulty(t *testing.T, c *compiled, d *faulty) *verifier {
+// newMirrored prepares a verifier of a bundle against a mirror of it.
+func newMirrored(t *testing.T, c *compiled) (*verifier, *agreement.Mirror) {
 	t.Helper()
-	ref, err := reference.New(c.Module, c.model.Weights)
+	m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Device, err = reference.New(c.Module, c.model.Weights); err != nil {
+	both := lockstep.New(lockstep.Choices)
+	m.Observe = both.See
+	if err := both.Attach(m, c.model.Weights); err != nil {
 		t.Fatal(err)
 	}
-	d.seen = &observed{}
-	v := newVerifier(c.Plan, c.Module, ref, d, d.seen, toleranceOf(c.CacheRows, c.CacheKeys), verifyOptions{tokens: 2, seed: 1})
-	d.Observe(func(name string, x tensor.Value[float32]) {
-		ids := slices.Clone(x.I)
-		if d.ids != nil && ids != nil {
-			d.ids(name, ids)
-		}
-		data := int32Bytes(ids)
-		if x.I == nil {
-			data = float32Bytes(x.F)
-		}
-		d.seen.bytes("%"+name, data)
-	})
-	return v
+	return newVerifier(both, verifyOptions{tokens: 2, seed: 1}), m
 }
 
 func openForTest(t *testing.T, flags ...string) *compiled {
@@ -81,48 +44,55 @@ func openForTest(t *testing.T, flags ...string) *compiled {
 // TestVerifier has a way to be wrong a row; each is noticed.
 func TestVerifier(t *testing.T) {
 	c := openForTest(t, "--context", "40", "--chunk", "8", "--slots", "3", "--wanted", "3", "--cache", "f32")
-	set := func(step int, x float32) func(int, []float32) {
-		return func(at int, logits []float32) {
-			if at == step {
-				logits[len(logits)-1] += x
+	logit := func(step int, change func(x float32) float32) func(int, string, []byte) {
+		return func(at int, name string, data []byte) {
+			if last := data[max(len(data)-4, 0):]; at == step && name == "%logits" {
+				binary.LittleEndian.PutUint32(last, math.Float32bits(change(math.Float32frombits(binary.LittleEndian.Uint32(last)))))
 			}
 		}
 	}
-	nan := float32(0)
-	nan /= nan
+	add := func(d float32) func(float32) float32 { return func(x float32) float32 { return x + d } }
 	for _, x := range []struct {
-		name string
-		dev  faulty
-		ok   bool
+		name   string
+		fault  func(step int, name string, data []byte)
+		ok     bool
+		differ int
 	}{
-		{"equal", faulty{}, true},
-		{"within the bound", faulty{logits: set(1, 4e-4)}, true},
-		{"beyond the bound in prefill", faulty{logits: set(1, 1e-3)}, false},
-		{"beyond the bound in the last step", faulty{logits: set(4, -1e-3)}, false},
-		{"no number", faulty{logits: set(2, nan)}, false},
-		{"another expert", faulty{ids: func(name string, ids []int32) {
-			if name == "layer1.experts" {
-				ids[0]++
+		{"equal", nil, true, 0},
+		{"within the bound", logit(1, add(4e-4)), true, 0},
+		{"beyond the bound in prefill", logit(1, add(1e-3)), false, 0},
+		{"beyond the bound in the last step", logit(4, add(-1e-3)), false, 0},
+		{"no number", logit(2, func(float32) float32 { return float32(math.NaN()) }), false, 0},
+		{"another expert", func(step int, name string, data []byte) {
+			if step == 2 && name == "%layer1.experts" {
+				data[0]++
 			}
-		}}, false},
-		{"another entry", faulty{ids: func(name string, ids []int32) {
-			if name == "layer2.index_topk" {
-				ids[0] = 99
+		}, false, 1},
+		{"another entry", func(step int, name string, data []byte) {
+			if step == 2 && name == "%layer2.index_topk" {
+				data[0] = 99
 			}
-		}}, false},
+		}, false, 1},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			got, err := newFaulty(t, c, &x.dev).run(t.Context(), texts{"prompt of 9", map[int32]int{1: 9}})
+			v, m := newMirrored(t, c)
+			m.Fault = x.fault
+			got, err := v.run(t.Context(), texts{"prompt of 9", map[int32]int{1: 9}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			// Prefill in two steps with logits of 3 rows and of 1, then two tokens.
-			if got.OK != x.ok || got.Prompt != 9 || got.Decoded != 2 || got.Logits != 6*c.model.Config.VocabSize || got.Choices == 0 || (got.Differ > 0) != (x.dev.ids != nil) {
+			if got.OK != x.ok || got.Prompt != 9 || got.Decoded != 2 || got.Logits != 6*c.model.Config.VocabSize || got.Choices == 0 || got.Differ != x.differ || (got.Difference < 0) != (x.name == "no number") || (got.Trouble != "") != (x.differ > 0) {
 				t.Errorf("got %+v", got)
+			}
+			if again, err := v.run(t.Context(), texts{"prompt of 3", map[int32]int{1: 3}}); err != nil || !again.OK {
+				t.Errorf("the next prompt: %+v (%v)", again, err)
 			}
 		})
 	}
-	if _, err := newFaulty(t, c, &faulty{fail: 2}).run(t.Context(), texts{"x", map[int32]int{0: 9}}); err == nil || !strings.Contains(err.Error(), "x, prefill step from token 8: the device is on fire") {
+	v, m := newMirrored(t, c)
+	m.Fail = 2
+	if _, err := v.run(t.Context(), texts{"x", map[int32]int{0: 9}}); err == nil || !strings.Contains(err.Error(), "x, prefill step from token 8: the device is on fire") {
 		t.Errorf("a device that fails: %v", err)
 	}
 }
@@ -130,7 +100,7 @@ func TestVerifier(t *testing.T) {
 // TestVerifierPrompts: lengths straddle the edges that the context has room for.
 func TestVerifierPrompts(t *testing.T) {
 	c := openForTest(t, "--context", "40", "--slots", "3", "--cache", "f32")
-	v := newFaulty(t, c, &faulty{})
+	v, _ := newMirrored(t, c)
 	var lengths []int
 	all := v.prompts()
 	for _, p := range all[:len(all)-1] {
@@ -148,28 +118,6 @@ func TestVerifierPrompts(t *testing.T) {
 	got, err := v.run(t.Context(), together)
 	if err != nil || !got.OK || together.name != "3 at once" || got.Prompt != 1+6+11 || got.Logits != (1+6+11+2*3)*c.model.Config.VocabSize {
 		t.Errorf("%+v: %+v (%v)", together, got, err)
-	}
-}
-
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		n, most int
-		want    []int
-	}{{1, 16, []int{0}}, {3, 3, []int{0, 1, 2}}, {5, 1, []int{4}}, {10, 2, []int{0, 9}}, {129, 3, []int{0, 64, 128}}} {
-		if got := spread(c.n, c.most); !slices.Equal(got, c.want) {
-			t.Errorf("%d of %d rows: %v, want %v", c.most, c.n, got, c.want)
-		}
-	}
-}
-
-func TestTolerance(t *testing.T) {
-	for _, c := range []struct {
-		rows, keys string
-		want       float64
-	}{{"f32", "f32", 5e-4}, {"bf16", "f32", 2e-2}, {"f32", "bf16", 2e-2}, {"f32", "fp4", 2e-1}, {"fp8", "fp4", 2e-1}, {"fp8", "f32", 2e-1}} {
-		if got := toleranceOf(c.rows, c.keys); got.logits != c.want || got.why == "" {
-			t.Errorf("%s and %s: %+v, want %g", c.rows, c.keys, got, c.want)
-		}
 	}
 }
 

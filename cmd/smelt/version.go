@@ -37,8 +37,7 @@ func newVersion(io stdio) *cobra.Command {
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			info, _ := debug.ReadBuildInfo() // nil without build information
-			report := versionOf(info)
+			report := thisVersion()
 			if asJSON {
 				return json.NewEncoder(io.out).Encode(report)
 			}
@@ -48,6 +47,12 @@ func newVersion(io stdio) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
+}
+
+// thisVersion is this binary's.
+func thisVersion() versionReport {
+	info, _ := debug.ReadBuildInfo() // nil without build information
+	return versionOf(info)
 }
 
 // versionOf reads a binary's build information, which may be nil.

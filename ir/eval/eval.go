@@ -32,6 +32,9 @@ type Machine[F tensor.Float] struct {
 	// Replace, if set, may put another value in a named value's place: tests
 	// force the reference's choices with it. It must keep the shape.
 	Replace func(name string, v tensor.Value[F]) tensor.Value[F]
+	// Exchange, if set, is Replace for every value that a node computes, named or
+	// not: it also sees the node and what its arguments were.
+	Exchange func(n *ir.Node, args []tensor.Value[F], v tensor.Value[F]) tensor.Value[F]
 }
 
 // New prepares a machine. It fails when the module's inputs are not a step's
@@ -275,19 +278,28 @@ func (st *step[F]) run(n *ir.Node) error {
 	if err := execute(n.Op.Execute, c); err != nil {
 		return err
 	}
-	if name := n.Result.Name; name != "" {
+	shape := c.Out.Shape
+	st.show(c)
+	if !slices.Equal(c.Out.Shape, shape) {
+		return fmt.Errorf("replaced by a value of shape %v, computed %v", c.Out.Shape, shape)
+	}
+	st.values[n.Result] = c.Out
+	return nil
+}
+
+// show lets the machine's owner see a result, and replace it.
+func (st *step[F]) show(c *ir.Call[F]) {
+	if name := c.Node.Result.Name; name != "" {
 		if st.ma.Observe != nil {
 			st.ma.Observe(name, c.Out)
 		}
 		if st.ma.Replace != nil {
-			shape := c.Out.Shape
-			if c.Out = st.ma.Replace(name, c.Out); !slices.Equal(c.Out.Shape, shape) {
-				return fmt.Errorf("replaced by a value of shape %v, computed %v", c.Out.Shape, shape)
-			}
+			c.Out = st.ma.Replace(name, c.Out)
 		}
 	}
-	st.values[n.Result] = c.Out
-	return nil
+	if st.ma.Exchange != nil {
+		c.Out = st.ma.Exchange(c.Node, c.Args, c.Out)
+	}
 }
 
 // execute picks the reference of the evaluator's precision.

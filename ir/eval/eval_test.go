@@ -225,6 +225,39 @@ func TestReset(t *testing.T) {
 	step(t, ma, rows(1, 1, 5)) // the other slot goes on
 }
 
+// TestExchange: every result is shown with its node and arguments, and what is put
+// in its place is computed with.
+func TestExchange(t *testing.T) {
+	ma := attention[float64](t)
+	plain := step(t, ma, rows(0, 0, 1, 2))
+	ma.Reset(0)
+	shown, unnamed := 0, 0
+	var mix tensor.Value[float64]
+	ma.Exchange = func(n *ir.Node, args []tensor.Value[float64], v tensor.Value[float64]) tensor.Value[float64] {
+		shown++
+		if n.Result.Name == "" {
+			unnamed++
+		}
+		if len(args) != len(n.Args) {
+			t.Errorf("%s: %d arguments shown, it has %d", n.Op.Name, len(args), len(n.Args))
+		}
+		if n.Result.Name == "mix" {
+			mix = v
+			v.F = make([]float64, len(v.F))
+		}
+		return v
+	}
+	got := step(t, ma, rows(0, 0, 1, 2))
+	if src, err := os.ReadFile("testdata/attention.ir"); err != nil || shown != len(parse(t, string(src)).Nodes) || unnamed == 0 {
+		t.Errorf("%d results shown, %d without a name (%v)", shown, unnamed, err)
+	}
+	for i := range plain {
+		if mix.F[i] != plain[i] || got[i] != 0 {
+			t.Fatalf("element %d: shown %v, computed with %v; expected %v and 0", i, mix.F[i], got[i], plain[i])
+		}
+	}
+}
+
 func TestObserveAndReplace(t *testing.T) {
 	ma := attention[float64](t)
 	var names []string

@@ -3,7 +3,6 @@ package synthetic
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,13 +19,20 @@ var flashConfig []byte
 //go:embed configs/pro.json
 var proConfig []byte
 
+//go:embed configs/storyteller.json
+var storytellerConfig []byte
+
 // Flash is the config.json of DeepSeek-V4 Flash.
 func Flash() ([]byte, error) { return merge(commonConfig, flashConfig) }
 
 // Pro is the config.json of DeepSeek-V4 Pro.
 func Pro() ([]byte, error) { return merge(commonConfig, proConfig) }
 
-// merge is one object with the members of both.
+// Storyteller is the config.json of the storyteller in the examples, whose weights
+// are stored as MLX4All: what is made of it compiles to the same kernels.
+func Storyteller() ([]byte, error) { return merge(storytellerConfig) }
+
+// merge is one object with the members of all.
 func merge(parts ...[]byte) ([]byte, error) {
 	all := map[string]jsontext.Value{}
 	for _, p := range parts {
@@ -78,10 +84,10 @@ func adapt(name string, config []byte, o Options) ([]byte, error) {
 		set["quantization_config"] = map[string]any{
 			"quant_method": "fp8", "fmt": "e4m3", "scale_fmt": "ue8m0", "activation_scheme": "dynamic", "weight_block_size": []int{128, 128},
 		}
-	case MLX4:
+	case MLX4, MLX4All:
 		set["quantization"] = map[string]any{"mode": "affine", "bits": mlx4.Bits, "group_size": mlx4.Group}
 	}
-	if !slices.Contains([]Format{Official, MLX4}, o.Format) {
+	if o.Format < 0 || o.Format >= formats {
 		return nil, fmt.Errorf("unknown format %s", o.Format)
 	}
 	for key, v := range set {

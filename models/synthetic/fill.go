@@ -52,7 +52,7 @@ const chunkBytes = 4 << 20
 // the weights meanwhile. Once ctx is done it stops and returns ctx's error.
 func (c *Checkpoint) Fill(ctx context.Context, o FillOptions) error {
 	if !o.Unchecked {
-		if free, known := freeMemory(); known {
+		if free, known := FreeMemory(); known {
 			if err := c.fits(free, o.Beside); err != nil {
 				return err
 			}

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeMemory is how many bytes can be had without compressing or swapping: free
+// FreeMemory is how many bytes can be had without compressing or swapping: free
 // pages, and those of files and of purgeable caches, which give way. known is
 // false where the kernel does not say.
-func freeMemory() (bytes int64, known bool) {
+func FreeMemory() (bytes int64, known bool) {
 	for _, kind := range []string{"vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count"} {
 		n, err := unix.SysctlUint32(kind)
 		if err != nil {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// freeMemory is how many bytes can be had without swapping: what the kernel
+// FreeMemory is how many bytes can be had without swapping: what the kernel
 // estimates, or less where a control group (version 2) of this process's is
 // limited. known is false where the kernel does not say.
-func freeMemory() (bytes int64, known bool) {
+func FreeMemory() (bytes int64, known bool) {
 	info, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0, false

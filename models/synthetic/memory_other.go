@@ -2,5 +2,5 @@
 
 package synthetic
 
-// freeMemory is not known here.
-func freeMemory() (bytes int64, known bool) { return 0, false }
+// FreeMemory is not known here.
+func FreeMemory() (bytes int64, known bool) { return 0, false }

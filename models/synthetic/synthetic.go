@@ -26,6 +26,10 @@ const (
 	// MLX4 is mlx-community's under the same names: affine 4 bits in groups of
 	// 64, experts stacked, wo_a in pieces.
 	MLX4
+	// MLX4All is MLX4 with the compressors and the indexer's head weights
+	// quantised too, as mlx-lm does by itself.
+	MLX4All
+	formats // how many there are
 )
 
 // String names the format.
@@ -35,6 +39,8 @@ func (f Format) String() string {
 		return "official"
 	case MLX4:
 		return "mlx-4bit"
+	case MLX4All:
+		return "mlx-4bit-all"
 	}
 	return fmt.Sprintf("Format(%d)", int(f))
 }

@@ -32,7 +32,7 @@ func readFile(t testing.TB, path string) []byte {
 // tinyConfig is a fixture's: b has layers [128, 4, 4, 0], the first two hashed,
 // c has [128, 128, 4, 128, 4] and sizes MLX4 can store.
 func tinyConfig(t testing.TB, f Format) []byte {
-	if f == MLX4 {
+	if f != Official {
 		return readFile(t, "configs/c-mlx-4bit-stacked.json")
 	}
 	return readFile(t, "configs/b-official-fp8fp4.json")
@@ -81,7 +81,7 @@ func logitsOf(t *testing.T, c *Checkpoint, tokens []int32) []float32 {
 // TestRuns: a filled checkpoint gives finite logits of about the size that a
 // model's have, the same for the same seed and others for another.
 func TestRuns(t *testing.T) {
-	for _, f := range []Format{Official, MLX4} {
+	for _, f := range []Format{Official, MLX4, MLX4All} {
 		t.Run(f.String(), func(t *testing.T) {
 			run := func(seed uint64) []float32 {
 				c := mustNew(t, "tiny", tinyConfig(t, f), Options{Layers: []int{1, 2}, Format: f})
@@ -208,7 +208,7 @@ func TestMemory(t *testing.T) {
 		t.Errorf("filling again, which takes no more memory: %v", err)
 	}
 
-	if free, known := freeMemory(); known && free < 1<<20 {
+	if free, known := FreeMemory(); known && free < 1<<20 {
 		t.Errorf("%d bytes are free", free)
 	} else if known {
 		tiny := mustNew(t, "tiny", tinyConfig(t, Official), Options{})

@@ -30,39 +30,42 @@ var mlx4 = encoding.Affine{Bits: 4, Group: 64, Scale: encoding.BF16}
 
 // A class is how parameters of a kind are stored and what values they have.
 type class struct {
-	suffix    string               // of the graph's parameter names, which are DeepSeek's own
-	encodings [2]encoding.Encoding // by Format; nil for integers
-	apart     [2]bool              // by Format: one tensor for each leading index
-	mean, std float64              // std 0 stands for 1/sqrt(columns), which keeps a product's size
+	suffix    string                     // of the graph's parameter names, which are DeepSeek's own
+	encodings [formats]encoding.Encoding // by Format; nil for integers
+	apart     [formats]bool              // by Format: one tensor for each leading index
+	mean, std float64                    // std 0 stands for 1/sqrt(columns), which keeps a product's size
 }
 
 // classes are tried in order. Quantised and plain are as in the published
 // checkpoints; the values keep every residual stream and score near 1.
 var classes = func() []class {
 	bf16, f32 := encoding.Plain{DType: encoding.BF16}, encoding.Plain{DType: encoding.F32}
-	both := func(e encoding.Encoding) [2]encoding.Encoding { return [2]encoding.Encoding{e, e} }
-	dense := [2]encoding.Encoding{encoding.FP8Block{}, mlx4}
-	experts := [2]encoding.Encoding{encoding.FP4{}, mlx4}
-	table := [2]encoding.Encoding{bf16, mlx4}
+	every := func(e encoding.Encoding) [formats]encoding.Encoding {
+		return [formats]encoding.Encoding{e, e, e}
+	}
+	dense := [formats]encoding.Encoding{encoding.FP8Block{}, mlx4, mlx4}
+	experts := [formats]encoding.Encoding{encoding.FP4{}, mlx4, mlx4}
+	table := [formats]encoding.Encoding{bf16, mlx4, mlx4}
+	small := [formats]encoding.Encoding{bf16, bf16, mlx4}
 	return []class{
 		{suffix: "embed.weight", encodings: table, std: 1},
 		{suffix: "head.weight", encodings: table},
-		{suffix: "norm.weight", encodings: both(bf16), mean: 1, std: 0.1},
-		{suffix: "_fn", encodings: both(f32)},
-		{suffix: "_base", encodings: both(f32), std: 0.5},
-		{suffix: "_scale", encodings: both(f32), mean: 0.5, std: 0.1},
-		{suffix: "attn_sink", encodings: both(f32), std: 1},
-		{suffix: ".ape", encodings: both(f32), std: 0.5},
-		{suffix: "compressor.wkv.weight", encodings: both(bf16)},
-		{suffix: "compressor.wgate.weight", encodings: both(bf16)},
-		{suffix: "weights_proj.weight", encodings: both(bf16)},
-		{suffix: "gate.weight", encodings: both(bf16)},
-		{suffix: "gate.bias", encodings: both(f32), std: 0.02},
+		{suffix: "norm.weight", encodings: every(bf16), mean: 1, std: 0.1},
+		{suffix: "_fn", encodings: every(f32)},
+		{suffix: "_base", encodings: every(f32), std: 0.5},
+		{suffix: "_scale", encodings: every(f32), mean: 0.5, std: 0.1},
+		{suffix: "attn_sink", encodings: every(f32), std: 1},
+		{suffix: ".ape", encodings: every(f32), std: 0.5},
+		{suffix: "compressor.wkv.weight", encodings: small},
+		{suffix: "compressor.wgate.weight", encodings: small},
+		{suffix: "weights_proj.weight", encodings: small},
+		{suffix: "gate.weight", encodings: every(bf16)},
+		{suffix: "gate.bias", encodings: every(f32), std: 0.02},
 		{suffix: "gate.tid2eid"},
-		{suffix: ".experts.w1", encodings: experts, apart: [2]bool{Official: true}},
-		{suffix: ".experts.w2", encodings: experts, apart: [2]bool{Official: true}},
-		{suffix: ".experts.w3", encodings: experts, apart: [2]bool{Official: true}},
-		{suffix: "wo_a.weight", encodings: dense, apart: [2]bool{MLX4: true}},
+		{suffix: ".experts.w1", encodings: experts, apart: [formats]bool{Official: true}},
+		{suffix: ".experts.w2", encodings: experts, apart: [formats]bool{Official: true}},
+		{suffix: ".experts.w3", encodings: experts, apart: [formats]bool{Official: true}},
+		{suffix: "wo_a.weight", encodings: dense, apart: [formats]bool{MLX4: true, MLX4All: true}},
 		{suffix: "", encodings: dense},
 	}
 }()

@@ -143,8 +143,7 @@ func Companions(t *testing.T, dir string, together []int32, open Open) {
 	p := New(t, dir, Trained, bundle.Options{Context: 256, Chunk: 32, Wanted: 16, Slots: int(most)}, open)
 	vocab := p.Model.Config.VocabSize
 	reset := func(slot int32) {
-		p.Device.Reset(slot)
-		p.Machine.Reset(slot)
+		p.both.Reset(slot)
 	}
 	want := map[int32][]float32{}
 	for slot := range most { // alone

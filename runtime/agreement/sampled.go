@@ -6,30 +6,21 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
+	"smelt/runtime/lockstep"
 	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
 
-// ways to pick, of which every filter is a part.
-var ways = []sampling.Params{
-	sampling.Greedy(),
-	{Temperature: 1, TopP: 1, Seed: 1},
-	{Temperature: 0.7, TopK: 20, TopP: 1, Seed: 2},
-	{Temperature: 1.2, TopP: 0.9, Seed: 3},
-	{Temperature: 1, TopP: 1, MinP: 0.05, Seed: 4},
-	{Temperature: 1.5, TopK: 50, TopP: 0.8, MinP: 0.02, Seed: 5},
-}
-
 // Sampled has the device pick tokens: exactly those that package sampling picks
 // from its logits, and texts that are the evaluator's.
 func Sampled(t *testing.T, dir string, open Open) {
 	p := New(t, dir, Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 4, Slots: 8}, open)
-	p.seen = map[string][]byte{}
 	d, ok := p.Device.(session.Sampler)
 	if !ok {
 		t.Fatal("the device does not sample")
 	}
+	ways := lockstep.Ways()
 	p.sampledRows(d)
 	on := func(d session.Device) (texts [][]int32) {
 		s, err := session.New(d, session.Options{Slots: 2, Chunk: 7, Context: 64})
@@ -87,7 +78,7 @@ func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Par
 // sampledRows runs steps of both kinds whose wanted rows have a choice each.
 func (p *Pair) sampledRows(d session.Sampler) {
 	var choices []sampling.Choice
-	for i, way := range ways {
+	for i, way := range lockstep.Ways() {
 		choices = append(choices, way.Choice(uint64(i), 7))
 	}
 	check := func(step func([]ir.Row, []int, []sampling.Choice, []int32) error, rows []ir.Row, wanted []int, choices []sampling.Choice) {

@@ -36,8 +36,8 @@ type Options struct {
 	// Poison fills the arena with NaNs before every step.
 	Poison bool
 	// Observe, if not nil, sees the arena's named values after the dispatch that
-	// writes them, as many bytes as the step needs. Steps then run dispatch by
-	// dispatch.
+	// writes them, as many bytes as the step needs, and may change them. Steps then
+	// run dispatch by dispatch.
 	Observe func(name string, data []byte)
 }
 

@@ -43,8 +43,8 @@ type Options struct {
 	// labels command buffers, for Xcode's capture. It costs two calls a dispatch.
 	Groups bool
 	// Observe, if not nil, sees the arena's named values after the dispatch that
-	// writes them, as many bytes as the step needs. Steps then run dispatch by
-	// dispatch.
+	// writes them, as many bytes as the step needs, and may change them. Steps then
+	// run dispatch by dispatch.
 	Observe func(name string, data []byte)
 	// Poison fills the arena with NaNs before every step.
 	Poison bool

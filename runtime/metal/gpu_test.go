@@ -25,6 +25,7 @@ type gpu struct {
 	fake   *fake.Runtime
 	device *Device
 
+	program *standin.Program // of the kernels, if they were compiled before
 	host    *standin.Host
 	mirrors map[uint64]mirror // of the fake's buffers, by address
 	kernels map[string]*kernel.Kernel
@@ -104,11 +105,13 @@ func (g *gpu) start() error {
 			return err
 		}
 	}
-	program, err := compiler.Build(g.t.TempDir(), sources, standin.Options{Unoptimized: true}) // a few steps are run
-	if err != nil {
-		return err
+	if g.program == nil {
+		// A few steps are run: an optimizer takes longer than it saves.
+		if g.program, err = compiler.Build(g.t.TempDir(), sources, standin.Options{Unoptimized: true}); err != nil {
+			return err
+		}
 	}
-	if g.host, err = program.Start(); err != nil {
+	if g.host, err = g.program.Start(); err != nil {
 		return err
 	}
 	for i, views := range g.device.memory.views {

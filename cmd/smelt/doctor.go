@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"smelt/codegen/bundle"
+	"smelt/doctor"
+	"smelt/models/deepseekv4"
+	"smelt/models/synthetic"
+	"smelt/runtime/cpu"
+	"smelt/runtime/cpu/jit"
+	"smelt/runtime/metal"
+)
+
+// doctorFile is where the report goes if nobody says where.
+const doctorFile = "smelt-doctor.txt"
+
+// doctorOptions are the flags of `smelt doctor`.
+type doctorOptions struct {
+	devices []string
+	threads int
+	report  string
+	json    bool
+}
+
+func newDoctor(io stdio) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor [CHECKPOINT or BUNDLE]",
+		Short: "Say what this machine is, and prove its devices kernel by kernel",
+		Long: `Doctor says what this machine is, and which devices it has. Each device that is
+there runs a few texts of random tokens, in whole steps as in use and then kernel
+by kernel. Every value that a kernel writes is compared with what the evaluator
+computes from the same inputs, and every kernel is timed.
+
+The model is made in memory, with random weights and the storyteller's shapes and
+formats, whose bundle's kernels it has: nothing but this program is needed. Name a
+checkpoint or a bundle to take that instead; large ones take very long, for the
+evaluator runs them too.
+
+Everything found goes into one file, ` + doctorFile + ` in the current folder
+unless --report names another: attach it to a bug. It holds no names of people
+or computers; the home folder is written ~.
+
+A device that is not there is no failure. The exit status is 1 if one that is
+there fails or computes something else than the evaluator.`,
+		Example: `  smelt doctor
+  smelt doctor --device metal --report metal.txt
+  smelt doctor examples/storyteller/checkpoint
+  smelt doctor --json | jq '.devices[] | {device, here, ok, errors}'`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("expected at most one CHECKPOINT or BUNDLE, got %d arguments (see %s --help)", len(args), cmd.CommandPath())
+			}
+			return nil
+		},
+		ValidArgsFunction: completeFolder,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.json && !cmd.Flags().Changed("report") {
+				o.report = ""
+			}
+			if err := o.check(len(args) == 0); err != nil {
+				return err
+			}
+			return runDoctor(cmd.Context(), io, o, args)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&o.devices, "device", []string{"metal", "cpu"}, "devices to check: metal, cpu, or standin (slow; needs clang and a CHECKPOINT)")
+	f.IntVar(&o.threads, "threads", 0, "threads of the cpu (default: all processors)")
+	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
+	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
+	return cmd
+}
+
+// check refuses what makes no sense; own says that doctor makes the model.
+func (o doctorOptions) check(own bool) error {
+	var known []string
+	for _, k := range deviceKinds {
+		if k.kernels {
+			known = append(known, k.name)
+		}
+	}
+	for _, name := range o.devices {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("--device %s: expected some of %s; the others run no kernels", name, strings.Join(known, ", "))
+		}
+	}
+	if own && slices.Contains(o.devices, "standin") {
+		return errors.New("--device standin maps files, and doctor's own model is in memory: name a CHECKPOINT or BUNDLE too")
+	}
+	if err := checkOutput("--report", o.report); err != nil {
+		return err
+	}
+	return deviceOptions{name: deviceAuto, threads: o.threads}.check()
+}
+
+// examined is a report in the making.
+type examined struct {
+	io     stdio
+	o      doctorOptions
+	report doctorReport
+	model  *deepseekv4.Model
+	bundle *bundle.Bundle
+}
+
+func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (err error) {
+	e := &examined{io: io, o: o, report: newDoctorReport()}
+	if err := e.keep("the model is being made"); err != nil { // also tells early that the file cannot be written
+		return err
+	}
+	if err := e.open(ctx, args); err != nil {
+		if ctx.Err() != nil {
+			return errors.Join(errInterrupted, e.keep("interrupted"))
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, e.model.Close()) }()
+	e.report.Model.describe(e.bundle)
+	for _, k := range deviceKinds {
+		if !k.kernels || !slices.Contains(o.devices, k.name) {
+			continue
+		}
+		if err := e.keep("device " + k.name + " is being checked: if nothing follows, the program ended there"); err != nil {
+			return err
+		}
+		result, err := doctor.Check(ctx, e.subject(k), e.model.Weights)
+		if err != nil {
+			return errors.Join(errInterrupted, e.keep("interrupted"))
+		}
+		e.report.Devices = append(e.report.Devices, result)
+	}
+	e.report.judge()
+	if err := e.keep(""); err != nil {
+		return err
+	}
+	return e.print()
+}
+
+// Doctor's own model has these random weights.
+const doctorSeed = 1
+
+// open makes doctor's own model, or opens the one that is named.
+func (e *examined) open(ctx context.Context, args []string) (err error) {
+	if len(args) == 0 {
+		if e.model, err = ownModel(ctx); err != nil {
+			return err
+		}
+		e.report.Model.Path, e.report.Model.Note = "", "made in memory: the storyteller's shapes and formats, random weights"
+	} else {
+		if e.model, e.bundle, err = openModel(args[0]); err != nil {
+			return err
+		}
+		e.report.Model.Path = args[0]
+	}
+	if e.bundle == nil {
+		m := e.model
+		e.bundle, err = doctor.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding})
+	}
+	if err != nil {
+		return errors.Join(err, e.model.Close())
+	}
+	return nil
+}
+
+func ownModel(ctx context.Context) (*deepseekv4.Model, error) {
+	config, err := synthetic.Storyteller()
+	if err != nil {
+		return nil, err
+	}
+	s, err := synthetic.New("doctor's model", config, synthetic.Options{Format: synthetic.MLX4All})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Fill(ctx, synthetic.FillOptions{Seed: doctorSeed}); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s.Model, nil
+}
+
+// subject is a device as package doctor sees it.
+func (e *examined) subject(k deviceKind) doctor.Subject {
+	var bar progress
+	return doctor.Subject{
+		Name:   k.name,
+		Absent: errNoDevice,
+		Open: func(observe func(name string, data []byte)) (doctor.Device, error) {
+			d, err := k.openFor(e.io, e.model, e.bundle, deviceOptions{name: k.name, threads: e.o.threads, steady: true, observe: observe})
+			if err != nil {
+				return nil, err
+			}
+			return d.(doctor.Device), nil // what runs kernels is one
+		},
+		Notes: func(d doctor.Device) []string { return deviceNotes(d) },
+		Progress: func(done, total int) {
+			if done == 0 {
+				bar = newCountProgress(e.io.err, total, "checking "+k.name)
+			}
+			bar.Set(done)
+			if done >= total-1 {
+				bar.Clear()
+			}
+		},
+	}
+}
+
+// deviceNotes says what there is to say of an open device.
+func deviceNotes(d doctor.Device) (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if x, ok := d.(interface{ Text() string }); ok {
+		note("runs on %s", x.Text())
+	}
+	switch d := d.(type) {
+	case *metal.Device:
+		built, made := d.Build(), d.Decisions()
+		how := "compiled"
+		if built.Kept {
+			how = "taken from the archive of an earlier run"
+		}
+		note("%s %s in %.2f s", plural(built.Kernels, "kernel"), how, built.Elapsed.Seconds())
+		if built.Note != "" {
+			note("%s", built.Note)
+		}
+		if made.Threads > 0 {
+			note("planned again: a pipeline allows threadgroups of %d threads at most", made.Threads)
+		} else {
+			note("all pipelines allow the planned threadgroups")
+		}
+		if made.Residency {
+			note("a residency set keeps the memory in place")
+		} else {
+			note("no residency sets on this system: each encoder names its buffers")
+		}
+		note("weights in %s without copies", plural(made.Views, "buffer"))
+	case *cpu.Device:
+		built := d.Build()
+		note("%s, %s compiled in %.2f s and %d found in the cache", plural(d.Threads(), "thread"), plural(built.Misses, "kernel"), built.Elapsed.Seconds(), built.Hits)
+		if built.CacheError != nil {
+			note("machine code is not kept: %v", built.CacheError)
+		}
+	}
+	return notes
+}
+
+// keep writes the report's file as far as the report is; doing says what comes next.
+func (e *examined) keep(doing string) error {
+	e.report.Unfinished = doing
+	if e.o.report == "" {
+		return nil
+	}
+	err := writeWhole(e.o.report, func(w *bufio.Writer) error {
+		var text bytes.Buffer
+		if err := e.report.write(&text, style{}, true); err != nil {
+			return err
+		}
+		_, err := w.WriteString(withoutHome(text.String()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("--report %s: %w; name another file", e.o.report, err)
+	}
+	return nil
+}
+
+// print prints the report, and turns a bad one into an error.
+func (e *examined) print() (err error) {
+	var text bytes.Buffer
+	if e.o.json {
+		err = writeIndented(&text, e.report)
+	} else {
+		err = e.report.write(&text, styleFor(e.io.out), false)
+		if e.o.report != "" {
+			fmt.Fprintf(&text, "\neverything is in %s: attach it to a bug\n", e.o.report)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := e.io.out.Write([]byte(withoutHome(text.String()))); err != nil {
+		return err
+	}
+	if bad := e.report.bad(); len(bad) > 0 {
+		return fmt.Errorf("not in order: %s", strings.Join(bad, ", "))
+	}
+	return nil
+}
+
+// withoutHome writes the home folder as ~, since its name is often a person's.
+func withoutHome(text string) string {
+	home, err := os.UserHomeDir()
+	if err != nil || len(home) < 2 {
+		return text
+	}
+	return strings.ReplaceAll(text, home, "~")
+}
+
+// newDoctorReport says what there is to say before a device is opened.
+func newDoctorReport() doctorReport {
+	r := doctorReport{Time: time.Now().UTC().Format(time.RFC3339), Version: thisVersion(), Machine: thisMachine(), Devices: []doctor.Result{}}
+	if l, err := jit.Open(""); err != nil {
+		r.LLVM.Error = err.Error()
+	} else {
+		r.LLVM = doctorLLVM{Path: l.Path(), Version: l.Version(), CPU: l.Host().CPU, Lanes: l.Host().Lanes()}
+	}
+	api, err := metal.Native()
+	if err == nil {
+		r.Metal.Machine, err = metal.Probe(api)
+	}
+	if err != nil {
+		r.Metal.Error = err.Error()
+	}
+	return r
+}
