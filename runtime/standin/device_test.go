@@ -40,7 +40,7 @@ func TestGoldens(t *testing.T) {
 	for _, dir := range agreement.Fixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			agreement.Goldens(t, dir, []string{"p0", "p1"}, open(Options{}))
+			agreement.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
 		})
 	}
 }
@@ -48,7 +48,7 @@ func TestGoldens(t *testing.T) {
 // TestFormats runs a longer prompt with quantised caches, with sanitizers.
 func TestFormats(t *testing.T) {
 	t.Parallel()
-	agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), agreement.Trained, open(Options{Sanitize: true}))
+	agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), agreement.Trained, open(Options{Sanitize: true, Quick: true}))
 }
 
 // TestEdges: the shorter lengths; package cpu goes through all with the same
@@ -61,7 +61,7 @@ func TestEdges(t *testing.T) {
 // TestCompanions: a row's logits are the same bits alone and beside others.
 func TestCompanions(t *testing.T) {
 	t.Parallel()
-	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true}))
+	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
 }
 
 // TestAddressSpaces lets clang look at every kernel of the repository's fixtures
