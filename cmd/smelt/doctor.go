@@ -64,7 +64,7 @@ there fails or computes something else than the evaluator.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: completeFolder,
+		ValidArgsFunction: completeCheckpoint("safetensors"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.json && !cmd.Flags().Changed("report") {
 				o.report = ""
@@ -113,6 +113,7 @@ type examined struct {
 	report doctorReport
 	model  *deepseekv4.Model
 	bundle *bundle.Bundle
+	bar    progress // of the device that is being checked
 }
 
 func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (err error) {
@@ -136,6 +137,7 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 			return err
 		}
 		result, err := doctor.Check(ctx, e.subject(k), e.model.Weights)
+		e.bar.Clear()
 		if err != nil {
 			return errors.Join(errInterrupted, e.keep("interrupted"))
 		}
@@ -191,7 +193,6 @@ func ownModel(ctx context.Context) (*deepseekv4.Model, error) {
 
 // subject is a device as package doctor sees it.
 func (e *examined) subject(k deviceKind) doctor.Subject {
-	var bar progress
 	return doctor.Subject{
 		Name:   k.name,
 		Absent: errNoDevice,
@@ -205,12 +206,9 @@ func (e *examined) subject(k deviceKind) doctor.Subject {
 		Notes: func(d doctor.Device) []string { return deviceNotes(d) },
 		Progress: func(done, total int) {
 			if done == 0 {
-				bar = newCountProgress(e.io.err, total, "checking "+k.name)
+				e.bar = newCountProgress(e.io.err, total, "checking "+k.name)
 			}
-			bar.Set(done)
-			if done >= total-1 {
-				bar.Clear()
-			}
+			e.bar.Set(done)
 		},
 	}
 }

@@ -126,6 +126,8 @@ func (r *doctorReport) write(w io.Writer, st style, whole bool) error {
 	switch {
 	case r.Unfinished != "":
 		p.line("unfinished", "%s", r.Unfinished)
+	case len(r.Devices) > 0 && !slices.ContainsFunc(r.Devices, func(d doctor.Result) bool { return d.Here }):
+		p.printf("\n  nothing here runs kernels, of what was looked for; text comes from the evaluator\n")
 	case r.Auto != "":
 		p.printf("\n")
 		p.line("smelt run", "takes %s unless --device names another", r.Auto)

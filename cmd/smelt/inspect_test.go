@@ -389,6 +389,7 @@ func TestCompletion(t *testing.T) {
 		{"inspect ", "safetensors\n:8\n"},
 		{"tokenize ", "safetensors\njson\n:8\n"},
 		{"inspect folder ", ":4\n"},
+		{"doctor ", "safetensors\n:8\n"},
 		{"verify ", ":16\n"}, // folders alone
 		{"verify folder ", ":4\n"},
 		{"version ", ":4\n"},
