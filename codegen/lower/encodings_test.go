@@ -29,10 +29,37 @@ func TestEncodings(t *testing.T) {
 				target Target
 				kind   Kind
 				rows   int
-			}{{Metal, Decode, 1 + i%6}, {Metal, Prefill, []int{1, 32, 35}[i%3]}, {CPU([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {CPU(8), Prefill, []int{1, 9, 17, 65}[i%4]}} {
+			}{{Metal, Decode, 1 + i%6}, {Metal, Prefill, []int{1, 32, 35}[i%3]}, {CPU([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {CPU([]int{8, 16, 4}[i%3]), Prefill, []int{1, 9, 17, 65}[i%4]}} {
 				product.in.Target = c.target
 				product.check(t, c.kind, c.rows)
 			}
+		})
+	}
+}
+
+// TestTiles runs prefill products as machine code for vector registers of every
+// width: rows, outputs and columns straddle tiles, blocks and what is unpacked at
+// once, or fill them, and words lie anywhere.
+func TestTiles(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(7, 10))
+	for i, c := range []struct {
+		encoding      string
+		rows, n, k    int
+		skew, vectors int
+	}{
+		{"bf16", 130, 192, 256, 0, 16}, {"bf16", 5, 130, 100, 6, 16}, {"fp4_e2m1_g32", 13, 128, 160, 3, 16}, {"affine3_g32_f32", 4, 64, 384, 2, 16},
+		{"fp8_e4m3_b128", 66, 80, 384, 1, 8}, {"bf16", 65, 64, 100, 14, 8}, {"affine4_g64_bf16", 12, 64, 192, 5, 8},
+		{"f32", 3, 64, 68, 4, 4}, {"fp4_e2m1_g32", 67, 33, 96, 0, 4}, {"affine5_g32_bf16", 9, 64, 128, 9, 4},
+	} {
+		e, err := encoding.Parse(c.encoding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(fmt.Sprintf("%d_%s", i, c.encoding), func(t *testing.T) {
+			p := newProduct(t, rng, e, c.n, c.k, c.skew)
+			p.in.Target, p.native = CPU(c.vectors), true
+			p.check(t, Prefill, c.rows)
 		})
 	}
 }
@@ -55,6 +82,9 @@ func TestInputsAtOnce(t *testing.T) {
 	}
 }
 
+// mostRows is how many rows products have at most.
+const mostRows = 130
+
 // product is y = x . w for a matrix in some encoding.
 type product struct {
 	in     *Input
@@ -63,6 +93,7 @@ type product struct {
 	weight []float64 // decoded
 	planes map[encoding.Role][]byte
 	input  []float32
+	native bool // prefill kernels run as machine code too
 }
 
 func newProduct(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int) *product {
@@ -104,9 +135,9 @@ return %%y
 		encoding.Decode(e, row, stored, r)
 		p.weight = append(p.weight, row...)
 	}
-	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, 128),
+	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, mostRows),
 		Params: storage.Parameters{"w": {Name: "w", Rows: n, Cols: k, Lead: 1, Encoding: e, Pieces: []storage.Piece{piece}}}}
-	p.input = normals(rng, 128*k)
+	p.input = normals(rng, mostRows*k)
 	return p
 }
 
@@ -120,7 +151,7 @@ func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
 		t.Fatal(err)
 	}
 	mem := newMemory(&in, make([]ir.Row, rows))
-	mem.native = kind == Decode
+	mem.native = kind == Decode || p.native
 	mem.values[p.x] = floatBytes(p.input[from*p.k : (from+rows)*p.k])
 	for _, l := range launches {
 		for _, a := range l.Args {
