@@ -32,12 +32,15 @@ import (
 //
 // It fails for what the CPU does not run: threadgroups of several SIMD groups
 // and fragments other than f32.
-func Module(k *kernel.Kernel) (text string, err error) {
+//
+// register is how many floats a vector register of the machine holds. It picks
+// how vectors are transposed.
+func Module(k *kernel.Kernel, register int) (text string, err error) {
 	s := k.Schedule
 	if s.Threads != s.SimdWidth || s.SimdWidth&(s.SimdWidth-1) != 0 || s.SimdWidth < 2 || s.SimdWidth > 32 {
 		return "", fmt.Errorf("kernel %s: threadgroups of %d threads in SIMD groups of %d; the CPU runs one SIMD group of 2 to 32, a power of two", k.Name, s.Threads, s.SimdWidth)
 	}
-	f := newFunction(k)
+	f := newFunction(k, register)
 	if err := f.define(); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
@@ -63,9 +66,12 @@ func SharedBytes(k *kernel.Kernel) int {
 
 // function is a kernel in the making.
 type function struct {
-	k       *kernel.Kernel
-	width   int // lanes
-	uniform map[string]bool
+	k        *kernel.Kernel
+	width    int // lanes
+	register int // lanes of a vector register, at most width
+	uniform  map[string]bool
+	forms    *forms
+	repeats  map[value.Value]value.Value // vectors on which lanes agree, of one value
 
 	module *ir.Module
 	fn     *ir.Func
@@ -93,9 +99,12 @@ type place struct {
 	name  string
 }
 
-func newFunction(k *kernel.Kernel) *function {
+func newFunction(k *kernel.Kernel, register int) *function {
+	uniform := kernel.Uniform(k)
 	return &function{
-		k: k, width: k.Schedule.SimdWidth, uniform: kernel.Uniform(k), left: leftOperands(k.Body), module: ir.NewModule(),
+		k: k, width: k.Schedule.SimdWidth, register: min(register, k.Schedule.SimdWidth),
+		uniform: uniform, forms: formsOf(k.Body, uniform), repeats: map[value.Value]value.Value{},
+		left: leftOperands(k.Body), module: ir.NewModule(),
 		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
 		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
 		known: []map[expression]value.Value{{}},

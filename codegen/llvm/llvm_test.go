@@ -35,7 +35,7 @@ func TestGoldens(t *testing.T) {
 			if err := kernel.Verify(k); err != nil {
 				t.Fatal(err)
 			}
-			got, err := Module(k)
+			got, err := Module(k, 8)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if texts[i], err = Module(k); err != nil {
+		if texts[i], err = Module(k, 8); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestRefused(t *testing.T) {
 		"half fragments":      {kernelOf(8, 8, func(b *kernel.Builder) { b.Fragment("a", kernel.F16) }), "kernel k: fragment a of f16"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Module(c.k); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := Module(c.k, 8); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, expected one with %q", err, c.want)
 			}
 		})

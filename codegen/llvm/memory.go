@@ -60,7 +60,8 @@ func contiguous(offsets []int64) bool {
 
 // load reads an element for every lane at work. Lanes that are not get
 // anything, and touch no memory that others do not.
-func (f *function) load(t kernel.Type, p place, i operand) operand {
+func (f *function) load(e *kernel.Expr, p place, i operand) operand {
+	t := e.Type
 	if i.agreed() {
 		return scalarOperand(t, f.loadOne(t, p, f.asIndex(i), oneLane(t)))
 	}
@@ -68,6 +69,9 @@ func (f *function) load(t kernel.Type, p place, i operand) operand {
 		return vectorOperand(t, f.loadScattered(t, p, f.asVector(i)))
 	}
 	if contiguous(i.index.offsets) {
+		if f.mask == nil && f.grouped(t) && f.forms.apart(e) {
+			return elementsOperand(t, f.loadApart(t, p, i.index))
+		}
 		at := f.address(p, t, i.index.base, i.index.offsets[0], f.allLanes(t))
 		if f.mask.changes() {
 			return vectorOperand(t, f.loadMasked(t, at))
@@ -316,6 +320,8 @@ func (f *function) store(s *kernel.Store) {
 	switch {
 	case i.agreed():
 		f.storeOne(t, p, f.asIndex(i), f.lastAtWork(v))
+	case i.index != nil && contiguous(i.index.offsets) && f.mask == nil && v.elements != nil && f.grouped(t):
+		f.storeRegisters(t, p, i.index, f.registers(v.elements))
 	case i.index != nil && contiguous(i.index.offsets) && (f.mask == nil || f.mask.changes() && t.Scalar.Bytes() >= 4):
 		f.storeNeighbours(t, p, i.index, f.asVector(v))
 	case !f.mask.changes():
@@ -351,6 +357,18 @@ func (f *function) lastAtWork(v operand) value.Value {
 func (f *function) storeOne(t kernel.Type, p place, i *index, v value.Value) {
 	st := f.block.NewStore(v, f.address(p, t, i.base, i.offsets[0], oneLane(t)))
 	st.Align = alignOf(t)
+}
+
+// registerType is a register of a type's scalars.
+func (f *function) registerType(t kernel.Type) types.Type {
+	return types.NewVector(uint64(f.register), scalarType(t.Scalar))
+}
+
+func (f *function) storeRegisters(t kernel.Type, p place, i *index, registers []value.Value) {
+	for n, v := range registers {
+		at := i.offsets[0] + int64(n*f.register/t.Lanes)
+		f.block.NewStore(v, f.address(p, t, i.base, at, v.Type())).Align = alignOf(t)
+	}
 }
 
 func (f *function) storeNeighbours(t kernel.Type, p place, i *index, v value.Value) {

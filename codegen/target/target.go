@@ -35,7 +35,7 @@ var All = []Target{
 
 // processor is the target of vector registers of so many lanes of 32 bits.
 func processor(lanes int, doc string) Target {
-	return Target{Name: fmt.Sprintf("cpu%d", lanes), Doc: doc, Schedule: lower.CPU(lanes), Language: "LLVM IR", Extension: ".ll", Folder: "kernels/cpu", Print: llvm.Module}
+	return Target{Name: fmt.Sprintf("cpu%d", lanes), Doc: doc, Schedule: lower.CPU(lanes), Language: "LLVM IR", Extension: ".ll", Folder: "kernels/cpu", Print: func(k *kernel.Kernel) (string, error) { return llvm.Module(k, lanes) }}
 }
 
 // Host names the target of this machine's processor.

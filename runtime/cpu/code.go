@@ -21,16 +21,17 @@ type code struct {
 func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c := &code{functions: map[*kernel.Kernel]uintptr{}}
 	var modules []jit.Module
+	register := o.LLVM.Host().Lanes()
 	symbols, made := make([]string, len(kernels)), map[string]bool{}
 	for i, k := range kernels {
 		c.shared = max(c.shared, llvm.SharedBytes(k))
-		canonical := llvm.Canonical(k)
+		canonical := llvm.Canonical(k, register)
 		symbols[i] = canonical.Name
 		if made[canonical.Name] {
 			continue
 		}
 		made[canonical.Name] = true
-		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Module(canonical) }})
+		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Module(canonical, register) }})
 	}
 	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
 	if err != nil {

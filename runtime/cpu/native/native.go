@@ -29,7 +29,7 @@ const poison = 0xff
 
 // Run executes a kernel on the launch's buffers, as interp.Run does.
 func Run(l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) (err error) {
-	text, err := llvm.Module(k)
+	text, err := llvm.Module(k, l.Host().Lanes())
 	if err != nil {
 		return err
 	}
