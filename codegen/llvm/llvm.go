@@ -86,7 +86,7 @@ type function struct {
 	locals    map[string]operand
 	vars      map[string]*variable
 	fragments map[string]*fragment
-	left      map[string]bool // fragments that are left operands alone
+	inPlace   map[string]bool // fragments that are read where they are in memory
 	mask      *mask           // lanes at work; nil: all
 	known     []map[expression]value.Value
 	declared  map[string]*ir.Func
@@ -104,7 +104,7 @@ func newFunction(k *kernel.Kernel, register int) *function {
 	return &function{
 		k: k, width: k.Schedule.SimdWidth, register: min(register, k.Schedule.SimdWidth),
 		uniform: uniform, forms: formsOf(k.Body, uniform), repeats: map[value.Value]value.Value{},
-		left: leftOperands(k.Body), module: ir.NewModule(),
+		inPlace: readInPlace(k.Body), module: ir.NewModule(),
 		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
 		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
 		known: []map[expression]value.Value{{}},

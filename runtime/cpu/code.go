@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/llvm"
@@ -21,6 +22,7 @@ type code struct {
 func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c := &code{functions: map[*kernel.Kernel]uintptr{}}
 	var modules []jit.Module
+	sizes := map[string]int{}
 	register := o.LLVM.Host().Lanes()
 	symbols, made := make([]string, len(kernels)), map[string]bool{}
 	for i, k := range kernels {
@@ -31,8 +33,11 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 			continue
 		}
 		made[canonical.Name] = true
+		sizes[canonical.Name] = size(k)
 		modules = append(modules, jit.Module{Name: k.Name, ID: canonical.Name, IR: func() (string, error) { return llvm.Module(canonical, register) }})
 	}
+	// The largest first, so that no thread begins with one when the others end.
+	slices.SortStableFunc(modules, func(a, b jit.Module) int { return sizes[b.ID] - sizes[a.ID] })
 	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
 	if err != nil {
 		return nil, err
@@ -48,4 +53,10 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c.build = *build
 	c.build.Objects = nil
 	return c, nil
+}
+
+// size is about how much there is to compile.
+func size(k *kernel.Kernel) (n int) {
+	kernel.Exprs(k.Body, func(*kernel.Expr) { n++ })
+	return n
 }
