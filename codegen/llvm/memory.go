@@ -391,6 +391,53 @@ func (f *function) element(t kernel.Type, v value.Value, l int) value.Value {
 	return f.shuffle(v, counting(l*t.Lanes, t.Lanes))
 }
 
+// storeSideBySide writes what the next four statements store, if they store
+// neighbours: four scalars of every lane that lie side by side, and so do lanes.
+func (f *function) storeSideBySide(body []kernel.Stmt) bool {
+	if len(body) < across || f.mask != nil {
+		return false
+	}
+	var stores [across]*kernel.Store
+	for n := range stores {
+		s, ok := body[n].(*kernel.Store)
+		if !ok || n > 0 && (s.Space != stores[0].Space || s.Name != stores[0].Name) || reads(s.Index) || reads(s.Value) {
+			return false
+		}
+		stores[n] = s
+	}
+	p := place{stores[0].Space, stores[0].Name}
+	t := f.elemOf(p)
+	if t.Lanes != 1 || !f.grouped(kernel.Vec(t.Scalar, across)) {
+		return false
+	}
+	var start *index
+	for n, s := range stores {
+		i := f.eval(s.Index).index
+		if i == nil || len(i.offsets) == 1 {
+			return false
+		}
+		if n == 0 {
+			start = i
+		}
+		for l, at := range i.offsets {
+			if i.base != start.base || at != start.offsets[0]+int64(l*across+n) {
+				return false
+			}
+		}
+	}
+	elements := make([]value.Value, across)
+	for n, s := range stores {
+		elements[n] = f.asVector(f.eval(s.Value))
+	}
+	f.storeRegisters(t, p, start, f.registers(elements))
+	return true
+}
+
+// reads tells whether an expression loads anything.
+func reads(e *kernel.Expr) bool {
+	return e.Op == kernel.OpLoad || slices.ContainsFunc(e.Args, reads)
+}
+
 // storeEach writes lane by lane, those known to be at work.
 func (f *function) storeEach(t kernel.Type, p place, i operand, v value.Value) {
 	for l := range f.width {

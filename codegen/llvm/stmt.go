@@ -31,11 +31,15 @@ type variable struct {
 }
 
 func (f *function) run(body []kernel.Stmt) {
-	for _, s := range body {
+	for n := 0; n < len(body); n++ {
 		if f.err != nil {
 			return
 		}
-		switch s := s.(type) {
+		if f.storeSideBySide(body[n:]) {
+			n += across - 1
+			continue
+		}
+		switch s := body[n].(type) {
 		case *kernel.Comment, *kernel.Barrier: // one SIMD group has nobody to wait for
 		case *kernel.Let:
 			f.locals[s.Name] = f.eval(s.Value)
