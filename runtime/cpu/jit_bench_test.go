@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
+	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
@@ -15,8 +16,8 @@ import (
 )
 
 // BenchmarkColdJIT compiles the kernels of Flash's 43 layers with nothing kept,
-// for this machine, and where it has AVX-512 also for those with AVX2. With -v it
-// names the kernels that take longest.
+// for this machine, and where it has AVX-512 also for those with AVX2; and
+// takes them from a cache. With -v it names the kernels that take longest.
 func BenchmarkColdJIT(b *testing.B) {
 	l := openLLVM(b)
 	config, err := synthetic.Flash()
@@ -29,21 +30,56 @@ func BenchmarkColdJIT(b *testing.B) {
 	}
 	defer m.Close()
 	host := l.Host().Lanes()
-	b.Run(fmt.Sprint("cpu", host), func(b *testing.B) { coldJIT(b, l, m.Model, host, jit.Options{}) })
+	kernels := flashKernels(b, m.Model, host)
+	b.Run(fmt.Sprint("cpu", host), func(b *testing.B) { coldJIT(b, l, kernels, host, jit.Options{}) })
+	b.Run("kept", func(b *testing.B) { warmJIT(b, l, kernels) })
 	if host == 16 {
-		b.Run("cpu8", func(b *testing.B) { coldJIT(b, l, m.Model, 8, jit.Options{CPU: "x86-64-v3"}) })
+		kernels := flashKernels(b, m.Model, 8)
+		b.Run("cpu8", func(b *testing.B) { coldJIT(b, l, kernels, 8, jit.Options{CPU: "x86-64-v3"}) })
 	}
 }
 
-func coldJIT(b *testing.B, l *jit.LLVM, m *deepseekv4.Model, register int, o jit.Options) {
+func flashKernels(b *testing.B, m *deepseekv4.Model, register int) []*kernel.Kernel {
+	b.Helper()
 	source := bundle.Source{Name: "flash", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
 	bundled, _, err := bundle.Compile(source, bundle.Options{Lean: true, Target: lower.CPU(register)})
 	if err != nil {
 		b.Fatal(err)
 	}
-	modules, _ := modulesOf(bundled.Plan.Kernels, register)
+	return bundled.Plan.Kernels
+}
+
+// warmJIT is what a start takes whose machine code was kept, until all kernels can
+// be called.
+func warmJIT(b *testing.B, l *jit.LLVM, kernels []*kernel.Kernel) {
+	cache, err := jit.OpenCache(b.TempDir(), 64<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	open := func() (misses int) {
+		c, err := compile(kernels, Options{LLVM: l, Cache: cache, Threads: runtime.GOMAXPROCS(0)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.program.Close(); err != nil {
+			b.Fatal(err)
+		}
+		return c.build.Misses
+	}
+	open()
+	b.ResetTimer()
+	for range b.N {
+		if n := open(); n > 0 {
+			b.Fatalf("%d modules were compiled again", n)
+		}
+	}
+}
+
+func coldJIT(b *testing.B, l *jit.LLVM, kernels []*kernel.Kernel, register int, o jit.Options) {
+	modules, _ := modulesOf(kernels, register)
 	var all jit.Stages
 	var build *jit.Build
+	var err error
 	b.ResetTimer()
 	for range b.N {
 		if build, err = l.CompileAll(modules, o, nil, runtime.GOMAXPROCS(0)); err != nil {
