@@ -48,7 +48,11 @@ func Module(k *kernel.Kernel, register int) (text string, err error) {
 	for _, line := range k.Doc {
 		fmt.Fprintf(&b, "; %s\n", strings.TrimRight(line, " "))
 	}
-	b.WriteString(f.module.String())
+	body, err := textOf(f.module)
+	if err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	b.WriteString(body)
 	return b.String(), nil
 }
 

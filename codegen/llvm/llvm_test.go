@@ -56,6 +56,35 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
+// The text is the library's, which knows every instruction.
+func TestLibrarysText(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no goldens: %v", err)
+	}
+	for _, path := range files {
+		a, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := kernel.Parse(string(a.Files[0].Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFunction(k, 8)
+		if err := f.define(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := textOf(f.module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(f.module.String(), got); diff != "" {
+			t.Errorf("%s: -library +here\n%s", path, diff)
+		}
+	}
+}
+
 func TestTwice(t *testing.T) {
 	a, err := txtar.ParseFile("testdata/row.txtar")
 	if err != nil {
