@@ -16,7 +16,7 @@ const e2m1Codes = 16
 // one, that is all there is to do. Elsewhere sign and magnitude are placed in an
 // IEEE half, whose exponent is then too small by 14.
 func (f *function) e2m1(t types.Type, code value.Value) value.Value {
-	if v, ok := t.(*types.VectorType); ok && f.machine.Lanes == e2m1Codes {
+	if v, ok := t.(*types.VectorType); ok && f.machine == e2m1Codes {
 		return f.e2m1FromTable(code, int(v.Len))
 	}
 	bits := code.Type()

@@ -1,6 +1,8 @@
 package llvm
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/enum"
@@ -23,7 +25,7 @@ func (f *function) eval(e *kernel.Expr) operand {
 	case kernel.OpScalar:
 		return scalarOperand(e.Type, f.scalars[e.Name])
 	case kernel.OpStep:
-		return f.load(e.Type, place{kernel.StepBlock, e.Name}, constantIndex(kernel.Of(kernel.I32), 0))
+		return f.load(e, place{kernel.StepBlock, e.Name}, constantIndex(kernel.Of(kernel.I32), 0))
 	case kernel.OpGroup:
 		return scalarOperand(e.Type, f.group[e.Int])
 	case kernel.OpThread, kernel.OpLane:
@@ -35,7 +37,7 @@ func (f *function) eval(e *kernel.Expr) operand {
 	case kernel.OpSimd:
 		return constantIndex(e.Type, 0)
 	case kernel.OpLoad:
-		return f.load(e.Type, place{e.Space, e.Name}, f.eval(e.Args[0]))
+		return f.inForm(e, f.load(e, place{e.Space, e.Name}, f.eval(e.Args[0])))
 	case kernel.OpVec:
 		return f.vec(e)
 	}
@@ -72,22 +74,25 @@ func (f *function) compute(e *kernel.Expr, args []operand) operand {
 	if e.Op == kernel.OpSelect {
 		return f.choose(e.Type, args[0], args[1], args[2])
 	}
+	if e.Op != kernel.OpExtract && slices.ContainsFunc(args, func(a operand) bool { return a.elements != nil }) {
+		return f.computeElements(e, args)
+	}
 	lift := f.asVector
 	t := types.Type(f.allLanes(e.Type))
 	if agreed {
 		lift, t = f.asScalar, oneLane(e.Type)
 	}
-	xs := make([]value.Value, len(args))
-	for i, a := range args {
-		xs[i] = lift(a)
-	}
 	emit := emitters[e.Op]
 	if emit == nil {
 		if e.Op == kernel.OpExtract {
-			return f.extract(e, xs[0], agreed)
+			return f.extract(e, args[0])
 		}
 		f.fail("operation %s has no form in LLVM IR", e.Op)
 		return args[0]
+	}
+	xs := make([]value.Value, len(args))
+	for i, a := range args {
+		xs[i] = lift(a)
 	}
 	v := emit(f, e, t, xs)
 	if agreed {
@@ -150,6 +155,17 @@ func (f *function) choose(t kernel.Type, cond, a, b operand) operand {
 	if cond.agreed() && a.agreed() && b.agreed() {
 		return scalarOperand(t, f.block.NewSelect(f.asScalar(cond), f.asScalar(a), f.asScalar(b)))
 	}
+	if a.elements != nil || b.elements != nil {
+		elements, ys := slices.Clone(f.asElements(a, t.Lanes)), f.asElements(b, t.Lanes)
+		which := f.asVector
+		if cond.agreed() {
+			which = f.asScalar
+		}
+		for n, x := range elements {
+			elements[n] = f.block.NewSelect(which(cond), x, ys[n])
+		}
+		return elementsOperand(t, elements)
+	}
 	x, y := f.asVector(a), f.asVector(b)
 	if cond.agreed() {
 		return vectorOperand(t, f.block.NewSelect(f.asScalar(cond), x, y))
@@ -166,18 +182,41 @@ func (f *function) forElements(cond value.Value, lanes int) value.Value {
 }
 
 // extract is one element of every lane's vector.
-func (f *function) extract(e *kernel.Expr, x value.Value, agreed bool) operand {
-	if agreed {
-		return scalarOperand(e.Type, f.block.NewExtractElement(x, i32Const(e.Int)))
+func (f *function) extract(e *kernel.Expr, x operand) operand {
+	if x.agreed() {
+		return scalarOperand(e.Type, f.elementOfAll(x.scalar, int(e.Int)))
 	}
-	nth := func(n int64) expression { return expression{op: "extract", x: x, k: n} }
-	return vectorOperand(e.Type, f.once(nth(e.Int), func() value.Value {
-		elements := f.apart(x, e.Args[0].Type)
-		for n, v := range elements {
-			f.know(nth(int64(n)), v)
+	return vectorOperand(e.Type, f.asElements(x, x.typ.Lanes)[e.Int])
+}
+
+// computeElements is compute element by element.
+func (f *function) computeElements(e *kernel.Expr, args []operand) operand {
+	emit := emitters[e.Op]
+	if emit == nil {
+		f.fail("operation %s has no form in LLVM IR", e.Op)
+		return args[0]
+	}
+	xs := make([][]value.Value, len(args))
+	for i, a := range args {
+		xs[i] = f.asElements(a, e.Type.Lanes)
+	}
+	t, elements := f.allLanes(elementOf(e.Type)), make([]value.Value, e.Type.Lanes)
+	for n := range elements {
+		x := make([]value.Value, len(xs))
+		for i := range xs {
+			x[i] = xs[i][n]
 		}
-		return elements[e.Int]
-	}))
+		elements[n] = emit(f, e, t, x)
+	}
+	return elementsOperand(e.Type, elements)
+}
+
+// inForm gives a vector the form chosen for it.
+func (f *function) inForm(e *kernel.Expr, o operand) operand {
+	if o.vector != nil && e.Type.Lanes > 1 && f.forms.apart(e) {
+		return elementsOperand(e.Type, f.asElements(o, e.Type.Lanes))
+	}
+	return o
 }
 
 // vec makes vectors of scalars. Elements that lie side by side in memory are
@@ -194,7 +233,7 @@ func (f *function) vec(e *kernel.Expr) operand {
 	}
 	if !same {
 		if o, ok := f.loadSideBySide(e); ok {
-			return o
+			return f.inForm(e, o)
 		}
 	}
 	agreed := true
@@ -207,14 +246,22 @@ func (f *function) vec(e *kernel.Expr) operand {
 		agreed = agreed && args[i].agreed()
 	}
 	switch {
+	case agreed && same:
+		x := f.asScalar(args[0])
+		v := f.repeat(x, types.NewVector(uint64(len(args)), x.Type()))
+		f.repeats[v] = x
+		return operand{typ: e.Type, scalar: v}
 	case agreed:
 		return operand{typ: e.Type, scalar: f.gather(oneLane(e.Type), args, f.asScalar)}
-	case same:
-		return vectorOperand(e.Type, f.shuffle(args[0].vector, repeated(f.width, len(args))))
+	case same && !f.forms.apart(e):
+		return vectorOperand(e.Type, f.shuffle(f.asVector(args[0]), repeated(f.width, len(args))))
 	}
 	elements := make([]value.Value, len(args))
 	for i, a := range args {
 		elements[i] = f.asVector(a)
+	}
+	if f.forms.apart(e) {
+		return elementsOperand(e.Type, elements)
 	}
 	return vectorOperand(e.Type, f.sideBySide(elements, e.Type))
 }

@@ -10,32 +10,81 @@ import (
 // them apart, or put them together, is a transposition. One shuffle could say it;
 // but the code generator is slow to find instructions for a shuffle of many
 // registers, and finds twice as many as it takes. So vectors of four are
-// transposed eight lanes at a time, by shuffles of two registers that are an
-// instruction each.
-const (
-	group  = 8 // lanes that are transposed together
-	across = 4 // elements of a lane
-)
+// transposed as many lanes at a time as a register has, by shuffles of two
+// registers that are an instruction each.
+const across = 4 // elements of a lane
 
 // Shuffles of two vectors of eight, each seen as two rows of four.
 var (
-	firstRows   = []int{0, 1, 2, 3, 8, 9, 10, 11}
-	secondRows  = []int{4, 5, 6, 7, 12, 13, 14, 15}
-	firstPairs  = []int{0, 8, 1, 9, 4, 12, 5, 13} // of each row its first two, by turns
-	secondPairs = []int{2, 10, 3, 11, 6, 14, 7, 15}
-	firstHalves = []int{0, 1, 8, 9, 4, 5, 12, 13} // of each row its first half
-	lastHalves  = []int{2, 3, 10, 11, 6, 7, 14, 15}
+	firstRows  = []int{0, 1, 2, 3, 8, 9, 10, 11}
+	secondRows = []int{4, 5, 6, 7, 12, 13, 14, 15}
 )
+
+// turning is the shuffles that transpose matrices of four by four, one in each
+// row of four that a register has.
+type turning struct {
+	firstPairs, secondPairs []int // the rows' first two elements, by turns, and their last
+	firstHalves, lastHalves []int
+}
+
+var turnings = map[int]turning{
+	4: {[]int{0, 4, 1, 5}, []int{2, 6, 3, 7}, []int{0, 1, 4, 5}, []int{2, 3, 6, 7}},
+	8: {[]int{0, 8, 1, 9, 4, 12, 5, 13}, []int{2, 10, 3, 11, 6, 14, 7, 15}, []int{0, 1, 8, 9, 4, 5, 12, 13}, []int{2, 3, 10, 11, 6, 7, 14, 15}},
+}
+
+// Shuffles of two vectors of sixteen, which AVX-512 has for any numbers.
+var (
+	lowerHalves = append(counting(0, 8), counting(16, 8)...)
+	upperHalves = append(counting(8, 8), counting(24, 8)...)
+)
+
+// everyFourth is elements first and first+1 of eight lanes whose elements lie side
+// by side.
+func everyFourth(first int) []int {
+	out := make([]int, 16)
+	for i := range out {
+		out[i] = i%8*across + first + i/8
+	}
+	return out
+}
+
+// byTurns is four lanes from `first` on of four elements, eight lanes of each of
+// which lie side by side.
+func byTurns(first int) []int {
+	out := make([]int, 16)
+	for i := range out {
+		out[i] = i%across*8 + first + i/across
+	}
+	return out
+}
 
 // grouped tells whether vectors of the type are transposed in groups.
 func (f *function) grouped(t kernel.Type) bool {
-	return t.Lanes == across && t.Scalar.Bytes() == 4 && f.width%group == 0
+	return t.Lanes == across && t.Scalar.Bytes() == 4 && f.register >= 4
 }
 
 // apart are the elements of all lanes' vectors, each with a value for every lane.
 func (f *function) apart(v value.Value, t kernel.Type) []value.Value {
 	elements := make([]value.Value, t.Lanes)
+	nth := func(n int) expression { return expression{op: "extract", x: v, k: int64(n)} }
+	elements[0] = f.once(nth(0), func() value.Value {
+		for n, x := range f.takeApart(v, t) {
+			elements[n] = x
+			if n > 0 {
+				f.know(nth(n), x)
+			}
+		}
+		return elements[0]
+	})
+	for n := range elements {
+		elements[n] = f.once(nth(n), nil)
+	}
+	return elements
+}
+
+func (f *function) takeApart(v value.Value, t kernel.Type) []value.Value {
 	if !f.grouped(t) {
+		elements := make([]value.Value, t.Lanes)
 		for n := range elements {
 			from := make([]int, f.width)
 			for l := range from {
@@ -45,24 +94,103 @@ func (f *function) apart(v value.Value, t kernel.Type) []value.Value {
 		}
 		return elements
 	}
+	return f.elementsOf(func(first int) value.Value { return f.shuffle(v, counting(first*across, f.register)) })
+}
+
+// loadApart loads the vectors of neighbours and takes them apart.
+func (f *function) loadApart(t kernel.Type, p place, i *index) []value.Value {
+	as := f.registerType(t)
+	return f.elementsOf(func(first int) value.Value {
+		return f.loadAligned(as, f.address(p, t, i.base, i.offsets[0]+int64(first), as), t)
+	})
+}
+
+// elementsOf transposes registers, each with the vectors of a few lanes from
+// first on.
+func (f *function) elementsOf(register func(first int) value.Value) []value.Value {
 	parts := make([][]value.Value, across)
-	for first := 0; first < f.width; first += group {
-		var two [across]value.Value // lanes 0 and 1, 2 and 3 ...
-		for i := range two {
-			two[i] = f.shuffle(v, counting((first+2*i)*across, group))
+	for first := 0; first < f.width; first += f.register {
+		var rows [across]value.Value
+		for i := range rows {
+			rows[i] = register(first + i*f.register/across)
 		}
-		turned := f.turn([across]value.Value{ // lanes 0 and 4, 1 and 5 ...
-			f.shuffle2(two[0], two[2], firstRows), f.shuffle2(two[0], two[2], secondRows),
-			f.shuffle2(two[1], two[3], firstRows), f.shuffle2(two[1], two[3], secondRows),
-		})
-		for n, x := range turned {
+		for n, x := range f.toElements(rows) {
 			parts[n] = append(parts[n], x)
 		}
 	}
+	elements := make([]value.Value, across)
 	for n := range elements {
-		elements[n] = f.concat(parts[n], group)
+		elements[n] = f.concat(parts[n], f.register)
 	}
 	return elements
+}
+
+// toElements transposes a register's lanes.
+func (f *function) toElements(rows [across]value.Value) [across]value.Value {
+	switch f.register {
+	case 16:
+		a, b := f.shuffle2(rows[0], rows[1], everyFourth(0)), f.shuffle2(rows[0], rows[1], everyFourth(2))
+		c, d := f.shuffle2(rows[2], rows[3], everyFourth(0)), f.shuffle2(rows[2], rows[3], everyFourth(2))
+		return [across]value.Value{
+			f.shuffle2(a, c, lowerHalves), f.shuffle2(a, c, upperHalves),
+			f.shuffle2(b, d, lowerHalves), f.shuffle2(b, d, upperHalves),
+		}
+	case 8:
+		rows = [across]value.Value{ // lanes 0 and 4, 1 and 5 ...
+			f.shuffle2(rows[0], rows[2], firstRows), f.shuffle2(rows[0], rows[2], secondRows),
+			f.shuffle2(rows[1], rows[3], firstRows), f.shuffle2(rows[1], rows[3], secondRows),
+		}
+	}
+	return f.turn(rows)
+}
+
+// toLanes is the inverse of toElements.
+func (f *function) toLanes(rows [across]value.Value) [across]value.Value {
+	if f.register == 16 {
+		a, b := f.shuffle2(rows[0], rows[1], lowerHalves), f.shuffle2(rows[2], rows[3], lowerHalves)
+		c, d := f.shuffle2(rows[0], rows[1], upperHalves), f.shuffle2(rows[2], rows[3], upperHalves)
+		return [across]value.Value{
+			f.shuffle2(a, b, byTurns(0)), f.shuffle2(a, b, byTurns(4)),
+			f.shuffle2(c, d, byTurns(0)), f.shuffle2(c, d, byTurns(4)),
+		}
+	}
+	rows = f.turn(rows)
+	if f.register == 4 {
+		return rows
+	}
+	return [across]value.Value{ // of lanes 0 and 4, 1 and 5 ...
+		f.shuffle2(rows[0], rows[1], firstRows), f.shuffle2(rows[2], rows[3], firstRows),
+		f.shuffle2(rows[0], rows[1], secondRows), f.shuffle2(rows[2], rows[3], secondRows),
+	}
+}
+
+// turn transposes matrices of four by four; each vector has a row of all.
+func (f *function) turn(rows [across]value.Value) [across]value.Value {
+	t := turnings[f.register]
+	a, b := f.shuffle2(rows[0], rows[1], t.firstPairs), f.shuffle2(rows[2], rows[3], t.firstPairs)
+	c, d := f.shuffle2(rows[0], rows[1], t.secondPairs), f.shuffle2(rows[2], rows[3], t.secondPairs)
+	return [across]value.Value{
+		f.shuffle2(a, b, t.firstHalves), f.shuffle2(a, b, t.lastHalves),
+		f.shuffle2(c, d, t.firstHalves), f.shuffle2(c, d, t.lastHalves),
+	}
+}
+
+// registers are all lanes' vectors, in registers as in memory.
+func (f *function) registers(elements []value.Value) []value.Value {
+	var all []value.Value
+	for first := 0; first < f.width; first += f.register {
+		var rows [across]value.Value
+		for n := range rows {
+			rows[n] = elements[n]
+			if f.register < f.width {
+				rows[n] = f.shuffle(elements[n], counting(first, f.register))
+			}
+		}
+		for _, x := range f.toLanes(rows) {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
 // sideBySide is the inverse of apart.
@@ -74,28 +202,7 @@ func (f *function) sideBySide(elements []value.Value, t kernel.Type) value.Value
 		}
 		return f.shuffle(f.concat(elements, f.width), from)
 	}
-	var parts []value.Value
-	for first := 0; first < f.width; first += group {
-		var rows [across]value.Value
-		for n := range rows {
-			rows[n] = f.shuffle(elements[n], counting(first, group))
-		}
-		four := f.turn(rows) // lanes 0 and 4, 1 and 5 ...
-		parts = append(parts,
-			f.shuffle2(four[0], four[1], firstRows), f.shuffle2(four[2], four[3], firstRows),
-			f.shuffle2(four[0], four[1], secondRows), f.shuffle2(four[2], four[3], secondRows))
-	}
-	return f.concat(parts, group)
-}
-
-// turn transposes two matrices of four by four; each vector has a row of both.
-func (f *function) turn(rows [across]value.Value) [across]value.Value {
-	a, b := f.shuffle2(rows[0], rows[1], firstPairs), f.shuffle2(rows[2], rows[3], firstPairs)
-	c, d := f.shuffle2(rows[0], rows[1], secondPairs), f.shuffle2(rows[2], rows[3], secondPairs)
-	return [across]value.Value{
-		f.shuffle2(a, b, firstHalves), f.shuffle2(a, b, lastHalves),
-		f.shuffle2(c, d, firstHalves), f.shuffle2(c, d, lastHalves),
-	}
+	return f.concat(f.registers(elements), f.register)
 }
 
 // concat makes one vector of several of n elements, a power of two of them.

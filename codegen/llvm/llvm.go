@@ -32,13 +32,15 @@ import (
 //
 // It fails for what the CPU does not run: threadgroups of several SIMD groups
 // and fragments other than f32.
-func (m Machine) Module(k *kernel.Kernel) (text string, err error) {
+//
+// register is how many floats a vector register of the machine holds. It picks
+// how vectors are transposed.
+func Module(k *kernel.Kernel, register int) (text string, err error) {
 	s := k.Schedule
 	if s.Threads != s.SimdWidth || s.SimdWidth&(s.SimdWidth-1) != 0 || s.SimdWidth < 2 || s.SimdWidth > 32 {
 		return "", fmt.Errorf("kernel %s: threadgroups of %d threads in SIMD groups of %d; the CPU runs one SIMD group of 2 to 32, a power of two", k.Name, s.Threads, s.SimdWidth)
 	}
-	f := newFunction(k)
-	f.machine = m
+	f := newFunction(k, register)
 	if err := f.define(); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
@@ -46,7 +48,11 @@ func (m Machine) Module(k *kernel.Kernel) (text string, err error) {
 	for _, line := range k.Doc {
 		fmt.Fprintf(&b, "; %s\n", strings.TrimRight(line, " "))
 	}
-	b.WriteString(f.module.String())
+	body, err := textOf(f.module)
+	if err != nil {
+		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
+	}
+	b.WriteString(body)
 	return b.String(), nil
 }
 
@@ -64,10 +70,13 @@ func SharedBytes(k *kernel.Kernel) int {
 
 // function is a kernel in the making.
 type function struct {
-	k       *kernel.Kernel
-	machine Machine
-	width   int // lanes
-	uniform map[string]bool
+	k        *kernel.Kernel
+	width    int // lanes
+	machine  int // floats that a vector register of the machine holds
+	register int // the same, at most width
+	uniform  map[string]bool
+	forms    *forms
+	repeats  map[value.Value]value.Value // vectors on which lanes agree, of one value
 
 	module *ir.Module
 	fn     *ir.Func
@@ -95,9 +104,12 @@ type place struct {
 	name  string
 }
 
-func newFunction(k *kernel.Kernel) *function {
+func newFunction(k *kernel.Kernel, register int) *function {
+	uniform := kernel.Uniform(k)
 	return &function{
-		k: k, width: k.Schedule.SimdWidth, uniform: kernel.Uniform(k), inPlace: operandsInPlace(k.Body), module: ir.NewModule(),
+		k: k, width: k.Schedule.SimdWidth, machine: register, register: min(register, k.Schedule.SimdWidth),
+		uniform: uniform, forms: formsOf(k.Body, uniform), repeats: map[value.Value]value.Value{},
+		inPlace: operandsInPlace(k.Body), module: ir.NewModule(),
 		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
 		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
 		known: []map[expression]value.Value{{}},

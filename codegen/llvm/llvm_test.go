@@ -17,8 +17,6 @@ var update = flag.Bool("update", false, "write the goldens anew")
 
 // TestGoldens prints small kernels that each show one thing. What the text does
 // is tested by running it (runtime/cpu).
-// avx2 is what tests print for, whatever they run on.
-var avx2 = Machine{Lanes: 8}
 
 func TestGoldens(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -38,7 +36,7 @@ func TestGoldens(t *testing.T) {
 			if err := kernel.Verify(k); err != nil {
 				t.Fatal(err)
 			}
-			got, err := avx2.Module(k)
+			got, err := Module(k, 8)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,6 +57,35 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
+// The text is the library's, which knows every instruction.
+func TestLibrarysText(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no goldens: %v", err)
+	}
+	for _, path := range files {
+		a, err := txtar.ParseFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := kernel.Parse(string(a.Files[0].Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFunction(k, 8)
+		if err := f.define(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := textOf(f.module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(f.module.String(), got); diff != "" {
+			t.Errorf("%s: -library +here\n%s", path, diff)
+		}
+	}
+}
+
 func TestTwice(t *testing.T) {
 	a, err := txtar.ParseFile("testdata/row.txtar")
 	if err != nil {
@@ -70,7 +97,7 @@ func TestTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if texts[i], err = avx2.Module(k); err != nil {
+		if texts[i], err = Module(k, 8); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +126,7 @@ func TestRefused(t *testing.T) {
 		"half fragments":      {kernelOf(8, 8, func(b *kernel.Builder) { b.Fragment("a", kernel.F16, 8, 8) }), "kernel k: fragment a of f16"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := avx2.Module(c.k); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := Module(c.k, 8); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, expected one with %q", err, c.want)
 			}
 		})

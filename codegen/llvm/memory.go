@@ -60,7 +60,8 @@ func contiguous(offsets []int64) bool {
 
 // load reads an element for every lane at work. Lanes that are not get
 // anything, and touch no memory that others do not.
-func (f *function) load(t kernel.Type, p place, i operand) operand {
+func (f *function) load(e *kernel.Expr, p place, i operand) operand {
+	t := e.Type
 	if i.agreed() {
 		return scalarOperand(t, f.loadOne(t, p, f.asIndex(i), oneLane(t)))
 	}
@@ -68,6 +69,9 @@ func (f *function) load(t kernel.Type, p place, i operand) operand {
 		return vectorOperand(t, f.loadScattered(t, p, f.asVector(i)))
 	}
 	if contiguous(i.index.offsets) {
+		if f.mask == nil && f.grouped(t) && f.forms.apart(e) {
+			return elementsOperand(t, f.loadApart(t, p, i.index))
+		}
 		at := f.address(p, t, i.index.base, i.index.offsets[0], f.allLanes(t))
 		if f.mask.changes() {
 			return vectorOperand(t, f.loadMasked(t, at))
@@ -318,6 +322,8 @@ func (f *function) store(s *kernel.Store) {
 	switch {
 	case i.agreed():
 		f.storeOne(t, p, f.asIndex(i), f.lastAtWork(v))
+	case i.index != nil && contiguous(i.index.offsets) && f.mask == nil && v.elements != nil && f.grouped(t):
+		f.storeRegisters(t, p, i.index, f.registers(v.elements))
 	case i.index != nil && contiguous(i.index.offsets) && (f.mask == nil || f.mask.changes() && t.Scalar.Bytes() >= 4):
 		f.storeNeighbours(t, p, i.index, f.asVector(v))
 	case !f.mask.changes():
@@ -355,6 +361,18 @@ func (f *function) storeOne(t kernel.Type, p place, i *index, v value.Value) {
 	st.Align = alignOf(t)
 }
 
+// registerType is a register of a type's scalars.
+func (f *function) registerType(t kernel.Type) types.Type {
+	return types.NewVector(uint64(f.register), scalarType(t.Scalar))
+}
+
+func (f *function) storeRegisters(t kernel.Type, p place, i *index, registers []value.Value) {
+	for n, v := range registers {
+		at := i.offsets[0] + int64(n*f.register/t.Lanes)
+		f.block.NewStore(v, f.address(p, t, i.base, at, v.Type())).Align = alignOf(t)
+	}
+}
+
 func (f *function) storeNeighbours(t kernel.Type, p place, i *index, v value.Value) {
 	all := f.allLanes(t)
 	at := f.address(p, t, i.base, i.offsets[0], all)
@@ -373,6 +391,53 @@ func (f *function) element(t kernel.Type, v value.Value, l int) value.Value {
 		return f.block.NewExtractElement(v, i32Const(int64(l)))
 	}
 	return f.shuffle(v, counting(l*t.Lanes, t.Lanes))
+}
+
+// storeSideBySide writes what the next four statements store, if they store
+// neighbours: four scalars of every lane that lie side by side, and so do lanes.
+func (f *function) storeSideBySide(body []kernel.Stmt) bool {
+	if len(body) < across || f.mask != nil {
+		return false
+	}
+	var stores [across]*kernel.Store
+	for n := range stores {
+		s, ok := body[n].(*kernel.Store)
+		if !ok || n > 0 && (s.Space != stores[0].Space || s.Name != stores[0].Name) || reads(s.Index) || reads(s.Value) {
+			return false
+		}
+		stores[n] = s
+	}
+	p := place{stores[0].Space, stores[0].Name}
+	t := f.elemOf(p)
+	if t.Lanes != 1 || !f.grouped(kernel.Vec(t.Scalar, across)) {
+		return false
+	}
+	var start *index
+	for n, s := range stores {
+		i := f.eval(s.Index).index
+		if i == nil || len(i.offsets) == 1 {
+			return false
+		}
+		if n == 0 {
+			start = i
+		}
+		for l, at := range i.offsets {
+			if i.base != start.base || at != start.offsets[0]+int64(l*across+n) {
+				return false
+			}
+		}
+	}
+	elements := make([]value.Value, across)
+	for n, s := range stores {
+		elements[n] = f.asVector(f.eval(s.Value))
+	}
+	f.storeRegisters(t, p, start, f.registers(elements))
+	return true
+}
+
+// reads tells whether an expression loads anything.
+func reads(e *kernel.Expr) bool {
+	return e.Op == kernel.OpLoad || slices.ContainsFunc(e.Args, reads)
 }
 
 // storeEach writes lane by lane, those known to be at work.

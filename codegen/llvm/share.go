@@ -5,6 +5,7 @@ import (
 	"embed"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 
 	"smelt/codegen/kernel"
 )
@@ -16,7 +17,7 @@ var sources embed.FS
 // explains it, and how long the step block's arrays are, so also where they lie.
 // Its name stands for Module's text: a hash of the rest and of this package's own
 // source. Kernels with one name there are one function.
-func Canonical(k *kernel.Kernel) *kernel.Kernel {
+func Canonical(k *kernel.Kernel, register int) *kernel.Kernel {
 	c := *k
 	c.Name, c.Doc, c.Schedule.Settings, c.Step = "kernel", nil, nil, &kernel.StepLayout{}
 	for _, f := range stepFields(k) {
@@ -35,7 +36,7 @@ func Canonical(k *kernel.Kernel) *kernel.Kernel {
 	if err != nil {
 		panic("llvm: its embedded source cannot be read: " + err.Error())
 	}
-	hash.Write([]byte(kernel.Print(&c)))
+	fmt.Fprintf(hash, "register %d\n%s", register, kernel.Print(&c))
 	c.Name = "kernel_" + hex.EncodeToString(hash.Sum(nil))
 	return &c
 }

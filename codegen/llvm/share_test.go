@@ -38,17 +38,17 @@ func stepKernel(t *testing.T, name string, rows int, factor float64) *kernel.Ker
 func TestCanonical(t *testing.T) {
 	decode, prefill := stepKernel(t, "decode", 16, 1), stepKernel(t, "prefill", 512, 1)
 	decode.Doc = []string{"of one row"}
-	a, b := Canonical(decode), Canonical(prefill)
+	a, b := Canonical(decode, 8), Canonical(prefill, 8)
 	if a.Name != b.Name {
 		t.Error("kernels that differ in names and the step block's lengths have two functions")
 	}
-	if c := Canonical(stepKernel(t, "decode", 16, 2)); c.Name == a.Name {
+	if c := Canonical(stepKernel(t, "decode", 16, 2), 8); c.Name == a.Name {
 		t.Error("kernels that compute different things have one function")
 	}
 	texts := [2]string{}
 	for i, k := range []*kernel.Kernel{a, b} {
 		var err error
-		if texts[i], err = avx2.Module(k); err != nil {
+		if texts[i], err = Module(k, 8); err != nil {
 			t.Fatal(err)
 		}
 	}

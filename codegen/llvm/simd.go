@@ -1,6 +1,8 @@
 package llvm
 
 import (
+	"slices"
+
 	"github.com/llir/llvm/ir/constant"
 	"github.com/llir/llvm/ir/types"
 	"github.com/llir/llvm/ir/value"
@@ -21,6 +23,9 @@ var simdOps = map[kernel.Op]func(f *function, e *kernel.Expr, args []operand) op
 
 // reduce folds the upper half of the lanes onto the lower, until one is left.
 func (f *function) reduce(e *kernel.Expr, op kernel.Op, x operand) operand {
+	if x.elements != nil {
+		return f.reduceElements(e, op, x.elements)
+	}
 	v := f.asVector(x)
 	combine := &kernel.Expr{Op: op, Type: e.Type, Args: []*kernel.Expr{e.Args[0], e.Args[0]}}
 	for n := f.width / 2; n >= 1; n /= 2 {
@@ -34,8 +39,74 @@ func (f *function) reduce(e *kernel.Expr, op kernel.Op, x operand) operand {
 	return scalarOperand(e.Type, v)
 }
 
+// reduceElements folds the elements of vectors, each over the lanes, two elements
+// side by side as soon as halves of registers are folded.
+func (f *function) reduceElements(e *kernel.Expr, op kernel.Op, elements []value.Value) operand {
+	combine := &kernel.Expr{Op: op, Type: e.Type, Args: []*kernel.Expr{e.Args[0], e.Args[0]}}
+	scalar := scalarType(e.Type.Scalar)
+	emit := func(n int, low, high value.Value) value.Value {
+		return emitters[op](f, combine, types.NewVector(uint64(n), scalar), []value.Value{low, high})
+	}
+	parts, n := slices.Clone(elements), f.width // each with n lanes of one element or more
+	for ; n > f.register; n /= 2 {
+		for i, v := range parts {
+			parts[i] = emit(n/2, f.shuffle(v, counting(0, n/2)), f.shuffle(v, counting(n/2, n/2)))
+		}
+	}
+	size := n // of a part's vector
+	for ; n > 1; n /= 2 {
+		if len(parts) > 1 {
+			var next []value.Value
+			for i := 0; i < len(parts); i += 2 {
+				low, high := halves(size, n)
+				next = append(next, emit(size, f.shuffle2(parts[i], parts[i+1], low), f.shuffle2(parts[i], parts[i+1], high)))
+			}
+			parts = next
+			continue
+		}
+		low, high := halves(size, n)
+		size /= 2
+		parts[0] = emit(size, f.shuffle(parts[0], low[:size]), f.shuffle(parts[0], high[:size]))
+	}
+	for len(parts) > 1 { // fewer lanes than elements
+		parts, size = []value.Value{f.concat(parts, size)}, size*len(parts)
+	}
+	return scalarOperand(e.Type, parts[0])
+}
+
+// halves are the places, in two vectors of a size that hold runs of n, of the
+// lower and of the upper half of each run.
+func halves(size, n int) (low, high []int) {
+	for i := 0; i < 2*size; i += n {
+		low, high = append(low, counting(i, n/2)...), append(high, counting(i+n/2, n/2)...)
+	}
+	return low, high
+}
+
+// lanesOfEach is an operation over lanes on each element of a vector.
+func (f *function) lanesOfEach(e *kernel.Expr, args []operand, op func(f *function, e *kernel.Expr, args []operand) operand) operand {
+	t := elementOf(e.Type)
+	one := &kernel.Expr{Op: e.Op, Type: t, Args: e.Args, Int: e.Int}
+	elements, agreed := make([]operand, e.Type.Lanes), true
+	for n, v := range args[0].elements {
+		elements[n] = op(f, one, append([]operand{vectorOperand(t, v)}, args[1:]...))
+		agreed = agreed && elements[n].agreed()
+	}
+	if agreed {
+		return operand{typ: e.Type, scalar: f.gather(oneLane(e.Type), elements, f.asScalar)}
+	}
+	vs := make([]value.Value, len(elements))
+	for n, o := range elements {
+		vs[n] = f.asVector(o)
+	}
+	return elementsOperand(e.Type, vs)
+}
+
 // prefix is the sum over the lanes before each, by shifted additions.
 func (f *function) prefix(e *kernel.Expr, args []operand) operand {
+	if args[0].elements != nil {
+		return f.lanesOfEach(e, args, (*function).prefix)
+	}
 	zero := constant.NewZeroInitializer(f.allLanes(e.Type))
 	shifted := func(v value.Value, by int) value.Value {
 		from := make([]int, f.width*e.Type.Lanes)
@@ -60,6 +131,8 @@ func (f *function) shuffleLanes(e *kernel.Expr, args []operand) operand {
 	switch {
 	case x.agreed():
 		return x
+	case x.elements != nil:
+		return f.lanesOfEach(e, args, (*function).shuffleLanes)
 	case from.index != nil && from.index.base == nil:
 		return vectorOperand(e.Type, f.pick(f.asVector(x), e.Type.Lanes, func(lane int) int {
 			return int(from.index.offsets[lane%len(from.index.offsets)])
@@ -81,6 +154,9 @@ func (f *function) shuffleLanes(e *kernel.Expr, args []operand) operand {
 func (f *function) shuffleXor(e *kernel.Expr, args []operand) operand {
 	if args[0].agreed() {
 		return args[0]
+	}
+	if args[0].elements != nil {
+		return f.lanesOfEach(e, args, (*function).shuffleXor)
 	}
 	return vectorOperand(e.Type, f.pick(f.asVector(args[0]), e.Type.Lanes, func(lane int) int { return lane ^ int(e.Int) }))
 }

@@ -25,17 +25,21 @@ func (m *mask) changes() bool { return m != nil && m.lanes == nil }
 // variable is a Var: memory that LLVM turns into registers.
 type variable struct {
 	typ  kernel.Type
-	at   *ir.InstAlloca
-	one  bool // all lanes have one value
+	at   []*ir.InstAlloca // several if it is element by element
+	one  bool             // all lanes have one value
 	mask *mask
 }
 
 func (f *function) run(body []kernel.Stmt) {
-	for _, s := range body {
+	for n := 0; n < len(body); n++ {
 		if f.err != nil {
 			return
 		}
-		switch s := s.(type) {
+		if f.storeSideBySide(body[n:]) {
+			n += across - 1
+			continue
+		}
+		switch s := body[n].(type) {
 		case *kernel.Comment, *kernel.Barrier: // one SIMD group has nobody to wait for
 		case *kernel.Let:
 			f.locals[s.Name] = f.eval(s.Value)
@@ -64,17 +68,29 @@ func (f *function) local(e *kernel.Expr) operand {
 		return f.locals[e.Name]
 	}
 	if v.one {
-		return scalarOperand(v.typ, f.block.NewLoad(oneLane(v.typ), v.at))
+		return scalarOperand(v.typ, f.block.NewLoad(oneLane(v.typ), v.at[0]))
 	}
-	return vectorOperand(v.typ, f.block.NewLoad(f.allLanes(v.typ), v.at))
+	if len(v.at) == 1 {
+		return vectorOperand(v.typ, f.block.NewLoad(f.allLanes(v.typ), v.at[0]))
+	}
+	elements := make([]value.Value, len(v.at))
+	for n, at := range v.at {
+		elements[n] = f.block.NewLoad(at.ElemType, at)
+	}
+	return elementsOperand(v.typ, elements)
 }
 
 func (f *function) declare(name string, init operand) {
 	v := &variable{typ: init.typ, one: f.uniform[name], mask: f.mask}
-	if v.one {
-		v.at = f.entry.NewAlloca(oneLane(v.typ))
-	} else {
-		v.at = f.entry.NewAlloca(f.allLanes(v.typ))
+	switch {
+	case v.one:
+		v.at = []*ir.InstAlloca{f.entry.NewAlloca(oneLane(v.typ))}
+	case v.typ.Lanes > 1 && f.forms.apart(name):
+		for range v.typ.Lanes {
+			v.at = append(v.at, f.entry.NewAlloca(f.allLanes(elementOf(v.typ))))
+		}
+	default:
+		v.at = []*ir.InstAlloca{f.entry.NewAlloca(f.allLanes(v.typ))}
 	}
 	f.vars[name] = v
 	f.set(v, init)
@@ -83,14 +99,22 @@ func (f *function) declare(name string, init operand) {
 // set assigns for the lanes at work. Lanes that were not at work when the
 // variable was declared have nothing to keep.
 func (f *function) set(v *variable, x operand) {
-	switch {
-	case v.one:
-		f.block.NewStore(f.asScalar(x), v.at)
-	case f.mask == v.mask:
-		f.block.NewStore(f.asVector(x), v.at)
-	default:
-		old := f.block.NewLoad(f.allLanes(v.typ), v.at)
-		f.block.NewStore(f.block.NewSelect(f.forElements(f.mask.value, v.typ.Lanes), f.asVector(x), old), v.at)
+	if v.one {
+		f.block.NewStore(f.asScalar(x), v.at[0])
+		return
+	}
+	var parts []value.Value
+	elements := 1 // of a lane in each part
+	if len(v.at) > 1 {
+		parts = slices.Clone(f.asElements(x, len(v.at)))
+	} else {
+		parts, elements = []value.Value{f.asVector(x)}, v.typ.Lanes
+	}
+	for n, at := range v.at {
+		if f.mask != v.mask {
+			parts[n] = f.block.NewSelect(f.forElements(f.mask.value, elements), parts[n], f.block.NewLoad(at.ElemType, at))
+		}
+		f.block.NewStore(parts[n], at)
 	}
 }
 

@@ -1,6 +1,7 @@
 package llvm
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/llir/llvm/ir"
@@ -12,18 +13,20 @@ import (
 )
 
 // operand is an expression's value for all lanes of the SIMD group. One of
-// three forms:
+// four forms:
 //
 //   - index: an integer (i32, i64) that is a scalar plus a constant for each lane;
 //   - scalar: one value all lanes agree on;
 //   - vector: a value for each lane. A kernel vector of n elements is n*width
-//     wide, a lane's elements side by side, as they lie in memory.
+//     wide, a lane's elements side by side, as they lie in memory;
+//   - elements: of a kernel vector each element, a value for each lane.
 type operand struct {
-	typ    kernel.Type
-	index  *index
-	scalar value.Value
-	vector value.Value
-	lanes  []bool // of a bool that is known for each lane; vector is set too
+	typ      kernel.Type
+	index    *index
+	scalar   value.Value
+	vector   value.Value
+	elements []value.Value
+	lanes    []bool // of a bool that is known for each lane; vector is set too
 }
 
 // index is base + offsets[lane]. base is a multiple of multiple; nil is 0,
@@ -53,6 +56,17 @@ func scalarOperand(t kernel.Type, v value.Value) operand {
 }
 
 func vectorOperand(t kernel.Type, v value.Value) operand { return operand{typ: t, vector: v} }
+
+// elementsOperand has one value for each element; of a scalar type one.
+func elementsOperand(t kernel.Type, vs []value.Value) operand {
+	if t.Lanes == 1 {
+		return vectorOperand(t, vs[0])
+	}
+	return operand{typ: t, elements: vs}
+}
+
+// elementOf is the type of a vector's elements.
+func elementOf(t kernel.Type) kernel.Type { return kernel.Of(t.Scalar) }
 
 // constantIndex is the same number for all lanes.
 func constantIndex(t kernel.Type, n int64) operand {
@@ -89,6 +103,12 @@ func (f *function) asScalar(o operand) value.Value {
 		return o.scalar
 	case o.index != nil:
 		return f.plus(o.typ, o.index.base, o.index.offsets[0])
+	case o.elements != nil:
+		v := value.Value(constant.NewUndef(oneLane(o.typ)))
+		for n, x := range o.elements {
+			v = f.block.NewInsertElement(v, f.block.NewExtractElement(x, i32Const(0)), i32Const(int64(n)))
+		}
+		return v
 	}
 	if o.typ.Lanes == 1 {
 		return f.block.NewExtractElement(o.vector, i32Const(0))
@@ -101,6 +121,8 @@ func (f *function) asVector(o operand) value.Value {
 	switch {
 	case o.vector != nil:
 		return o.vector
+	case o.elements != nil:
+		return f.sideBySide(o.elements, o.typ)
 	case o.scalar != nil:
 		return f.spread(o.scalar, o.typ)
 	case len(o.index.offsets) == 1:
@@ -112,6 +134,33 @@ func (f *function) asVector(o operand) value.Value {
 	}
 	base := f.spread(o.index.base, o.typ)
 	return f.once(expression{op: "addv", x: base, n: fold(o.index.offsets)}, func() value.Value { return f.block.NewAdd(base, offsets) })
+}
+
+// asElements are a kernel vector's elements, a value of every lane each; a
+// scalar's is the one for all of them.
+func (f *function) asElements(o operand, n int) []value.Value {
+	if o.typ.Lanes == 1 {
+		return slices.Repeat([]value.Value{f.asVector(o)}, n)
+	}
+	switch {
+	case o.elements != nil:
+		return o.elements
+	case o.vector != nil:
+		return f.apart(o.vector, o.typ)
+	}
+	elements := make([]value.Value, n)
+	for i := range elements {
+		elements[i] = f.spread(f.elementOfAll(o.scalar, i), elementOf(o.typ))
+	}
+	return elements
+}
+
+// elementOfAll is an element of a vector on which lanes agree.
+func (f *function) elementOfAll(v value.Value, n int) value.Value {
+	if x, ok := f.repeats[v]; ok {
+		return x
+	}
+	return f.once(expression{op: "element", x: v, k: int64(n)}, func() value.Value { return f.block.NewExtractElement(v, i32Const(int64(n))) })
 }
 
 // fold makes a key of offsets, which are few.
@@ -138,6 +187,9 @@ func (f *function) spread(v value.Value, t kernel.Type) value.Value {
 		if c, ok := v.(constant.Constant); ok && t.Lanes == 1 {
 			return fill(f.allLanes(t), c)
 		}
+		if x, ok := f.repeats[v]; ok {
+			return f.repeat(x, f.allLanes(t))
+		}
 		if t.Lanes > 1 {
 			mask := make([]int, t.Lanes*f.width)
 			for i := range mask {
@@ -145,9 +197,17 @@ func (f *function) spread(v value.Value, t kernel.Type) value.Value {
 			}
 			return f.shuffle(v, mask)
 		}
-		one := f.block.NewInsertElement(constant.NewUndef(f.allLanes(t)), v, i32Const(0))
-		return f.shuffle(one, make([]int, f.width))
+		return f.repeat(v, f.allLanes(t))
 	})
+}
+
+// repeat is a vector of one value.
+func (f *function) repeat(v value.Value, t *types.VectorType) value.Value {
+	if c, ok := v.(constant.Constant); ok {
+		return fill(t, c)
+	}
+	one := f.block.NewInsertElement(constant.NewUndef(t), v, i32Const(0))
+	return f.block.NewShuffleVector(one, constant.NewUndef(t), constant.NewZeroInitializer(types.NewVector(t.Len, types.I32)))
 }
 
 // plus is base plus a constant, of an integer type.

@@ -13,7 +13,6 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
-	"smelt/codegen/llvm"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/num"
@@ -108,7 +107,7 @@ func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch)
 	for name, b := range before {
 		copy(launch.Buffers[name], b)
 	}
-	if err := native.Run(l, llvm.Host(), k, launch); err != nil {
+	if err := native.Run(l, k, launch); err != nil {
 		t.Fatal(err)
 	}
 }

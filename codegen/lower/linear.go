@@ -191,12 +191,16 @@ func (d *linearUnit) reader(i int, group *kernel.Expr) reader {
 	read := d.x.reader(base)
 	return func(k *kernel.Expr, n int) []*kernel.Expr {
 		out := read(k, n)
+		var norms []*kernel.Expr
+		if d.norm != nil {
+			norms = d.norms(k, n)
+		}
 		for lane := range out {
 			if d.factor != nil {
 				out[lane] = out[lane].Mul(d.factor[i])
 			}
 			if d.norm != nil {
-				out[lane] = out[lane].Mul(d.norm.At(k.Add(i32(lane))))
+				out[lane] = out[lane].Mul(norms[lane])
 			}
 			if d.factor != nil {
 				out[lane] = d.Let("xn", out[lane])
@@ -204,6 +208,24 @@ func (d *linearUnit) reader(i int, group *kernel.Expr) reader {
 		}
 		return out
 	}
+}
+
+// norms are n of the norm's weights. Where lanes are those of vector registers
+// they make one vector, which is loaded as what it is in memory.
+func (d *linearUnit) norms(k *kernel.Expr, n int) []*kernel.Expr {
+	out := make([]*kernel.Expr, n)
+	for lane := range out {
+		out[lane] = d.norm.At(k.Add(i32(lane)))
+	}
+	if d.in.Target.Vector > 0 && n > 1 {
+		v := d.Let("norms", kernel.Vector(out...))
+		lanes := make([]*kernel.Expr, n)
+		for lane := range lanes {
+			lanes[lane] = v.Lane(lane)
+		}
+		return lanes
+	}
+	return out
 }
 
 // product binds what one product needs and returns its part of the launch.

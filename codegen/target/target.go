@@ -3,7 +3,10 @@ package target
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sys/cpu"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/llvm"
@@ -32,11 +35,22 @@ var All = []Target{
 
 // processor is the target of vector registers of so many lanes of 32 bits.
 func processor(lanes int, doc string) Target {
-	return Target{Name: fmt.Sprintf("cpu%d", lanes), Doc: doc, Schedule: lower.CPU(lanes), Language: "LLVM IR", Extension: ".ll", Folder: "kernels/cpu", Print: llvm.Machine{Lanes: lanes}.Module}
+	return Target{Name: fmt.Sprintf("cpu%d", lanes), Doc: doc, Schedule: lower.CPU(lanes), Language: "LLVM IR", Extension: ".ll", Folder: "kernels/cpu", Print: func(k *kernel.Kernel) (string, error) { return llvm.Module(k, lanes) }}
 }
 
 // Host names the target of this machine's processor.
-func Host() string { return fmt.Sprintf("cpu%d", llvm.Host().Lanes) }
+func Host() string { return fmt.Sprintf("cpu%d", hostLanes()) }
+
+// hostLanes is the width of this machine's vector registers in f32.
+func hostLanes() int {
+	switch {
+	case runtime.GOARCH == "amd64" && cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW:
+		return 16
+	case runtime.GOARCH == "amd64" && cpu.X86.HasAVX2 && cpu.X86.HasFMA:
+		return 8
+	}
+	return 4
+}
 
 // Named is the target of that name; "cpu" is this machine's processor.
 func Named(name string) (Target, error) {

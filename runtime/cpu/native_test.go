@@ -10,7 +10,6 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
-	"smelt/codegen/llvm"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/cpu/native"
 )
@@ -25,14 +24,20 @@ func openLLVM(t testing.TB) *jit.LLVM {
 }
 
 // run runs a launch as machine code, on copies of its buffers, which it returns.
-func run(t testing.TB, l *jit.LLVM, m llvm.Machine, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
+func run(t testing.TB, l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) map[string][]byte {
+	t.Helper()
+	return runFor(t, l, k, l.Host().Lanes(), launch)
+}
+
+// runFor is run with code for vector registers of so many floats.
+func runFor(t testing.TB, l *jit.LLVM, k *kernel.Kernel, register int, launch interp.Launch) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
 	for name, b := range launch.Buffers {
 		out[name] = bytes.Clone(b)
 	}
 	launch.Buffers = out
-	if err := native.Run(l, m, k, launch); err != nil {
+	if err := native.RunFor(l, k, register, launch); err != nil {
 		t.Fatalf("%v\n%s", err, kernel.Print(k))
 	}
 	return out
@@ -48,6 +53,7 @@ type programs struct {
 	b      kernel.Buffer // 64 u8
 	shared kernel.Array
 	vars   []kernel.Variable // f32
+	quads  []kernel.Variable // f32x4
 	ints   []*kernel.Expr    // i32, not negative
 	floats []*kernel.Expr
 	depth  int
@@ -72,6 +78,9 @@ func drawProgram(r *rand.Rand, lanes int) (*kernel.Kernel, error) {
 	p.floats = []*kernel.Expr{kernel.F(r.NormFloat64()), p.f.At(kernel.Lane())}
 	for v := range 3 {
 		p.vars = append(p.vars, p.Var(fmt.Sprintf("v%d", v), p.float(1)))
+	}
+	for v := range 2 {
+		p.quads = append(p.quads, p.Var(fmt.Sprintf("q%d", v), p.quad(1)))
 	}
 	p.block(6)
 	for _, v := range p.vars {
@@ -165,6 +174,61 @@ func (p *programs) float(depth int) *kernel.Expr {
 	return a.Abs()
 }
 
+// quad is a vector: from memory, of elements, or computed from others.
+func (p *programs) quad(depth int) *kernel.Expr {
+	if depth == 0 || p.r.IntN(5) == 0 {
+		if len(p.quads) > 0 && p.r.IntN(3) > 0 {
+			return pick(p.r, p.quads).Expr
+		}
+		return p.f4.At(kernel.Lane().Add(kernel.I(p.r.IntN(3) * 16)))
+	}
+	a := p.quad(depth - 1)
+	switch p.r.IntN(8) {
+	case 0:
+		return a.Add(p.quad(depth - 1))
+	case 1:
+		x := p.float(1)
+		return a.Fma(kernel.Vector(x, x, x, x), p.quad(depth-1))
+	case 2:
+		return kernel.Vector(a.Lane(1), a.Lane(0).Neg(), p.float(1), a.Lane(2))
+	case 3:
+		return p.cond(1).Select(a, p.quad(depth-1))
+	case 4:
+		if p.whole {
+			return pick(p.r, []*kernel.Expr{a.SimdMax(), a.ShuffleXor(1 << p.r.IntN(2)), a.Shuffle(kernel.I(p.r.IntN(p.lanes)))})
+		}
+		return a.Abs()
+	case 5:
+		return a.As(kernel.U32).Shr(kernel.Vector(kernel.U(1), kernel.U(1), kernel.U(1), kernel.U(1))).As(kernel.F32)
+	case 6:
+		at := kernel.Lane().Rem(kernel.I(16)).Mul(kernel.I(4))
+		return kernel.Vector(p.f.At(at), p.f.At(at.Add(kernel.I(1))), p.f.At(at.Add(kernel.I(2))), p.f.At(at.Add(kernel.I(3)))).Mul(a)
+	}
+	return a.Max(p.quad(depth - 1))
+}
+
+// quadStatement is one about vectors.
+func (p *programs) quadStatement() {
+	switch p.r.IntN(4) {
+	case 0:
+		p.quads = append(p.quads, p.Var("q", p.quad(2)))
+	case 1:
+		p.floats = append(p.floats, p.Let("e", p.quad(3).Lane(p.r.IntN(4))))
+	case 2:
+		if p.whole && p.depth == 0 { // neighbours, one after the other
+			p.Barrier()
+			v := p.Let("v", p.quad(2))
+			for n := range 4 {
+				p.shared.Set(kernel.Lane().Mul(kernel.I(4)).Add(kernel.I(n)), v.Lane(n))
+			}
+			p.Barrier()
+			p.floats = append(p.floats, p.Let("s", p.shared.At(p.int(2).Rem(kernel.I(4*p.lanes)))))
+		}
+	default:
+		pick(p.r, p.quads).Set(p.quad(3))
+	}
+}
+
 // store writes an element for each lane, at a place no other statement writes:
 // side by side, or in another order, known or not.
 func (p *programs) store(v *kernel.Expr) {
@@ -174,7 +238,9 @@ func (p *programs) store(v *kernel.Expr) {
 	lane := pick(p.r, []*kernel.Expr{kernel.Lane(), kernel.Lane().Xor(kernel.I(3)), kernel.Lane().Add(p.StepValue("T")).And(kernel.I(p.lanes - 1))})
 	at := kernel.Group(1).Mul(kernel.I(3)).Add(kernel.Group(0)).Mul(kernel.I(12 * p.lanes)).Add(kernel.I(p.stores * p.lanes)).Add(lane)
 	p.stores++
-	switch p.r.IntN(4) {
+	switch p.r.IntN(5) {
+	case 4:
+		p.out4.Set(at, p.quad(2))
 	case 0:
 		p.out4.Set(at, kernel.Vector(v, p.float(1), kernel.F(1), v))
 	case 1:
@@ -186,17 +252,19 @@ func (p *programs) store(v *kernel.Expr) {
 
 // scoped runs a block whose names are forgotten after it.
 func (p *programs) scoped(n int, diverges bool) {
-	ints, floats, vars, whole := p.ints, p.floats, p.vars, p.whole
+	ints, floats, vars, quads, whole := p.ints, p.floats, p.vars, p.quads, p.whole
 	p.whole = p.whole && !diverges
 	p.depth++
 	p.block(n)
 	p.depth--
-	p.ints, p.floats, p.vars, p.whole = ints, floats, vars, whole
+	p.ints, p.floats, p.vars, p.quads, p.whole = ints, floats, vars, quads, whole
 }
 
 func (p *programs) block(n int) {
 	for range n {
-		switch p.r.IntN(9) {
+		switch p.r.IntN(11) {
+		case 9, 10:
+			p.quadStatement()
 		case 0:
 			p.floats = append(p.floats, p.Let("x", p.float(3)))
 		case 1:
@@ -279,7 +347,7 @@ func TestDrawnKernels(t *testing.T) {
 			continue // an index or a barrier that the verifier does not allow
 		}
 		launch := drawLaunch(r, lanes)
-		got := run(t, l, pick(r, []llvm.Machine{{Lanes: 4}, llvm.Host()}), k, launch)
+		got := runFor(t, l, k, min([]int{4, 8, 16}[n%3], l.Host().Lanes()), launch)
 		if err := interp.Run(k, launch); err != nil {
 			t.Fatalf("%v\n%s", err, kernel.Print(k))
 		}
@@ -342,7 +410,7 @@ func TestElementary(t *testing.T) {
 			xs = append(xs, float32(v))
 			in = binary.LittleEndian.AppendUint32(in, math.Float32bits(float32(v)))
 		}
-		out := run(t, l, llvm.Host(), k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
+		out := run(t, l, k, interp.Launch{Buffers: map[string][]byte{"x": in, "y": make([]byte, 4*n)}, Grid: [3]int{1, 1, 1}})["y"]
 		for i, v := range xs {
 			got, want := math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:])), f.want(float64(v))
 			if near := float32(want); got == near || got != got && want != want {
@@ -397,7 +465,7 @@ func TestFragments(t *testing.T) {
 	for range 24 * 24 {
 		launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(r.NormFloat64())))
 	}
-	got := run(t, l, llvm.Host(), k, launch)["y"]
+	got := run(t, l, k, launch)["y"]
 	if err := interp.Run(k, launch); err != nil {
 		t.Fatal(err)
 	}

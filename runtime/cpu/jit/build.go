@@ -22,6 +22,7 @@ func Text(name, ir string) Module {
 // Build is what CompileAll made.
 type Build struct {
 	Objects [][]byte // one for each module, in their order
+	Stages  []Stages // of each module; zero where the cache had it
 
 	Hits, Misses int // objects from the cache, and compiled
 
@@ -60,7 +61,7 @@ func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*
 		})
 	}
 	group.Wait()
-	b := &Build{Objects: make([][]byte, len(modules))}
+	b := &Build{Objects: make([][]byte, len(modules)), Stages: make([]Stages, len(modules))}
 	for i, r := range results {
 		if r.err != nil {
 			return nil, r.err
@@ -74,6 +75,7 @@ func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*
 // result is one module's way through build.
 type result struct {
 	object    []byte
+	stages    Stages
 	hit       bool
 	compiling time.Duration
 	cacheErr  error
@@ -81,7 +83,7 @@ type result struct {
 }
 
 func (b *Build) add(i int, r result) {
-	b.Objects[i] = r.object
+	b.Objects[i], b.Stages[i] = r.object, r.stages
 	if r.hit {
 		b.Hits++
 	} else {
@@ -107,7 +109,7 @@ func (l *LLVM) build(m Module, o Options, c *Cache) (r result) {
 		return result{err: err}
 	}
 	start := time.Now()
-	r.object, r.err = l.Compile(m.Name, ir, o)
+	r.object, r.stages, r.err = l.emit(m.Name, ir, o, kindObject)
 	r.compiling = time.Since(start)
 	if r.err == nil && c != nil {
 		r.cacheErr = c.Put(key, r.object)

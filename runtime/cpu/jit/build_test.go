@@ -27,6 +27,15 @@ func compileAll(t *testing.T, l *LLVM, c *Cache, list []Module, hits int) *Build
 	if b.Hits != hits || b.Misses != len(list)-hits || b.CacheError != nil {
 		t.Errorf("%d hits, %d misses, %v; want %d, %d, no error", b.Hits, b.Misses, b.CacheError, hits, len(list)-hits)
 	}
+	taken := 0
+	for _, s := range b.Stages {
+		if s.Parse > 0 && s.Passes > 0 && s.Code > 0 && s.Total() == s.Parse+s.Passes+s.Code {
+			taken++
+		}
+	}
+	if taken != b.Misses {
+		t.Errorf("%d modules have times of all stages, %d were compiled", taken, b.Misses)
+	}
 	if b.Elapsed <= 0 || (b.Compiling > 0) != (b.Misses > 0) {
 		t.Errorf("%v in all, compiling %v with %d misses", b.Elapsed, b.Compiling, b.Misses)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -67,16 +68,27 @@ const (
 // is what errors and the parser's positions (name:line:column) call it. It fails
 // for IR that does not parse or verify, or for which there is no code.
 func (l *LLVM) Compile(name, ir string, o Options) ([]byte, error) {
-	return l.emit(name, ir, o, kindObject)
+	object, _, err := l.emit(name, ir, o, kindObject)
+	return object, err
 }
 
 // Assembly is Compile with the assembler's text as result.
 func (l *LLVM) Assembly(name, ir string, o Options) (string, error) {
-	out, err := l.emit(name, ir, o, kindAssembly)
+	out, _, err := l.emit(name, ir, o, kindAssembly)
 	return string(out), err
 }
 
-func (l *LLVM) emit(name, ir string, o Options, kind int32) ([]byte, error) {
+// Stages is how long LLVM took for a module.
+type Stages struct {
+	Parse  time.Duration // and verifying
+	Passes time.Duration
+	Code   time.Duration // instructions, registers, the object file
+}
+
+// Total is the time of all stages.
+func (s Stages) Total() time.Duration { return s.Parse + s.Passes + s.Code }
+
+func (l *LLVM) emit(name, ir string, o Options, kind int32) ([]byte, Stages, error) {
 	// LLVM keeps the sink's address.
 	c := &compilation{l: l, options: o.resolve(l.host), sink: &sink{}}
 	var pin runtime.Pinner
@@ -92,9 +104,9 @@ func (l *LLVM) emit(name, ir string, o Options, kind int32) ([]byte, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s: LLVM %s: %w", name, l.Version(), err)
+		return nil, c.stages, fmt.Errorf("kernel %s: LLVM %s: %w", name, l.Version(), err)
 	}
-	return out, nil
+	return out, c.stages, nil
 }
 
 // compilation is the way of one module through LLVM, in a context of its own.
@@ -103,6 +115,7 @@ type compilation struct {
 	options  Options
 	sink     *sink
 	disposal []func()
+	stages   Stages
 }
 
 // own has an object of LLVM freed at the end, last one first.
@@ -118,6 +131,7 @@ func (c *compilation) dispose() {
 }
 
 func (c *compilation) run(name, ir string, kind int32) ([]byte, error) {
+	start := time.Now()
 	machine, err := c.machine()
 	if err != nil {
 		return nil, err
@@ -126,9 +140,13 @@ func (c *compilation) run(name, ir string, kind int32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	parsed := time.Now()
 	if err := c.optimize(module, machine); err != nil {
 		return nil, err
 	}
+	optimized := time.Now()
+	c.stages.Parse, c.stages.Passes = parsed.Sub(start), optimized.Sub(parsed)
+	defer func() { c.stages.Code = time.Since(optimized) }()
 	b := &c.l.b
 	var message cString
 	var buffer ref

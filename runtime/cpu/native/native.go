@@ -27,10 +27,15 @@ var quick = jit.Options{Passes: "function(sroa,early-cse,simplifycfg)", Codegen:
 // poison is what threadgroup memory begins with: bytes of a NaN.
 const poison = 0xff
 
-// Run executes a kernel on the launch's buffers, as interp.Run does, with the text
-// for a machine that this one is or can pass for.
-func Run(l *jit.LLVM, m llvm.Machine, k *kernel.Kernel, launch interp.Launch) (err error) {
-	text, err := m.Module(k)
+// Run executes a kernel on the launch's buffers, as interp.Run does.
+func Run(l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) error {
+	return RunFor(l, k, l.Host().Lanes(), launch)
+}
+
+// RunFor is Run with code for vector registers of so many floats, whatever the
+// machine has: LLVM makes do with those there are.
+func RunFor(l *jit.LLVM, k *kernel.Kernel, register int, launch interp.Launch) (err error) {
+	text, err := llvm.Module(k, register)
 	if err != nil {
 		return err
 	}
