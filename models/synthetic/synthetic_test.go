@@ -81,6 +81,9 @@ func logitsOf(t *testing.T, c *Checkpoint, tokens []int32) []float32 {
 // TestRuns: a filled checkpoint gives finite logits of about the size that a
 // model's have, the same for the same seed and others for another.
 func TestRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the evaluator runs nine times: not with -short")
+	}
 	for _, f := range []Format{Official, MLX4, MLX4All} {
 		t.Run(f.String(), func(t *testing.T) {
 			run := func(seed uint64) []float32 {
