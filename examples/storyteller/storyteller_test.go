@@ -60,10 +60,6 @@ func (s story) readJSON(t *testing.T, kind string, v any) {
 	}
 }
 
-// again tells a second layout of the same graph: some of what takes the evaluator
-// minutes is enough for it.
-func (s story) again() bool { return s.goldens != "testdata" }
-
 type goldens struct {
 	Greedy []struct {
 		Prompt    string
@@ -135,9 +131,6 @@ func TestHeldout(t *testing.T) {
 			t.Fatalf("%d held-out rows, expected 8", len(held.Rows))
 		}
 		ma := machine[float32](t, m)
-		if s.again() {
-			held.Rows = held.Rows[:2]
-		}
 		for i, row := range held.Rows {
 			sum, n := 0.0, len(row.IDs)-1
 			feed(t, ma, row.IDs[:n], func(int) bool { return true }, func(p int, logits []float32) {
@@ -272,18 +265,15 @@ func TestRecall(t *testing.T) {
 			t.Fatalf("%d recall examples, expected 5", len(g.Recall))
 		}
 		long := false // one has been answered
-		for i, x := range g.Recall {
+		for _, x := range g.Recall {
 			ids, want := x.Example.PromptIDs, x.Example.Expect
 			if len(want) != 1 {
 				t.Fatalf("an answer of %d tokens, expected 1", len(want))
 			}
 			// Long prompts take the evaluator minutes: it answers one, in float32 and
 			// for one layout of the graph. TestRecallOnCPU answers them for all.
-			if len(ids) > 1000 && (s.again() || long) {
+			if len(ids) > 1000 && (s.goldens != "testdata" || long) {
 				continue
-			}
-			if i > 0 && s.again() {
-				break
 			}
 			free, l32 := choices(t, m, machine[float32](t, m), ids, nil)
 			if len(ids) > 1000 {
