@@ -273,6 +273,14 @@ func (e *Expr) Halves() *Expr { return &Expr{Op: OpHalves, Type: Vec(F32, 2), Ar
 // Formats 5.3.3), as f32.
 func (e *Expr) E2M1() *Expr { return &Expr{Op: OpE2M1, Type: Of(F32), Args: []*Expr{e}} }
 
+// FromHalf is the value of an OpE2M1 in operations that all targets have: sign and
+// magnitude placed in an IEEE half, whose exponent is then too small by 14.
+func (e *Expr) FromHalf() *Expr {
+	code := e.Args[0]
+	sign, magnitude := code.And(U(8)).Shl(U(12)), code.And(U(7)).Shl(U(9))
+	return sign.Or(magnitude).To(U16).As(F16).To(F32).Mul(F(0x1p14))
+}
+
 // Lane is lane i of a vector.
 func (e *Expr) Lane(i int) *Expr {
 	return &Expr{Op: OpExtract, Type: Of(e.Type.Scalar), Args: []*Expr{e}, Int: int64(i)}

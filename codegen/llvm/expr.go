@@ -40,6 +40,8 @@ func (f *function) eval(e *kernel.Expr) operand {
 		return f.inForm(e, f.load(e, place{e.Space, e.Name}, f.eval(e.Args[0])))
 	case kernel.OpVec:
 		return f.vec(e)
+	case kernel.OpE2M1:
+		return f.e2m1(e)
 	}
 	args := make([]operand, len(e.Args))
 	for i, a := range e.Args {
@@ -350,7 +352,6 @@ var emitters = map[kernel.Op]emitter{
 	kernel.OpBitcast: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value {
 		return f.block.NewBitCast(x[0], t)
 	},
-	kernel.OpE2M1: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value { return f.e2m1(t, x[0]) },
 	kernel.OpHalves: func(f *function, _ *kernel.Expr, t types.Type, x []value.Value) value.Value {
 		return f.block.NewFPExt(f.block.NewBitCast(x[0], types.NewVector(t.(*types.VectorType).Len, types.Half)), t)
 	},

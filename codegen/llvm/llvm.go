@@ -34,7 +34,7 @@ import (
 // and fragments other than f32.
 //
 // register is how many floats a vector register of the machine holds. It picks
-// how vectors are transposed.
+// how vectors are transposed, and with 16 (AVX-512) how e2m1 becomes float32.
 func Module(k *kernel.Kernel, register int) (text string, err error) {
 	s := k.Schedule
 	if s.Threads != s.SimdWidth || s.SimdWidth&(s.SimdWidth-1) != 0 || s.SimdWidth < 2 || s.SimdWidth > 32 {

@@ -133,7 +133,7 @@ func (p *printer) bound(e *kernel.Expr) (text string, prec int) {
 	case kernel.OpExtract:
 		return p.extract(e), primary
 	case kernel.OpE2M1:
-		return p.e2m1(e.Args[0]), primary
+		return "(" + p.expr(e.FromHalf()) + ")", primary
 	case kernel.OpHalves:
 		return p.typeName(e.Type) + "(" + p.call("as_type<half2>", e.Args...) + ")", primary
 	case kernel.OpSimdShuffle:
@@ -149,14 +149,6 @@ func (p *printer) bound(e *kernel.Expr) (text string, prec int) {
 
 func (p *printer) call(name string, args ...*kernel.Expr) string {
 	return name + "(" + strings.Join(p.exprs(args), ","+brk) + ")"
-}
-
-// e2m1 places a code's sign and magnitude in a half, whose exponent is then too
-// small by 14.
-func (p *printer) e2m1(code *kernel.Expr) string {
-	part := func(bits uint32, by uint32) *kernel.Expr { return code.And(kernel.U(bits)).Shl(kernel.U(by)) }
-	half := part(8, 12).Or(part(7, 9)).To(kernel.U16).As(kernel.F16).To(kernel.F32)
-	return "(" + p.expr(half.Mul(kernel.F(0x1p14))) + ")"
 }
 
 func (p *printer) exprs(args []*kernel.Expr) []string {

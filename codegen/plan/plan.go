@@ -8,6 +8,7 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
@@ -94,6 +95,18 @@ type Dispatch struct {
 	Barrier bool // before it
 	// CommandBuffer numbers the command buffer it goes into.
 	CommandBuffer int
+}
+
+// Values are the named values that a dispatch writes: the arena's buffers that are
+// no region's own memory.
+func (x *Dispatch) Values() iter.Seq[*Buffer] {
+	return func(yield func(*Buffer) bool) {
+		for _, a := range x.Args {
+			if a.Buffer != nil && !a.Buffer.Scratch && a.Param.Access != kernel.Read && !yield(a.Buffer) {
+				return
+			}
+		}
+	}
 }
 
 // Arg is what one kernel parameter is bound to; one of Buffer, Cache, Weight

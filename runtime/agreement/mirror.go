@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
 	"smelt/ir"
@@ -122,9 +121,9 @@ func (m *Mirror) step(kind lower.Kind, rows []ir.Row, wanted []int) ([]float32, 
 		return nil, err
 	}
 	for _, x := range m.b.Plan.Step(kind).Dispatches {
-		for _, a := range x.Args {
-			if a.Buffer != nil && !a.Buffer.Scratch && a.Param.Access != kernel.Read && m.Observe != nil {
-				m.Observe(a.Buffer.Name, m.written[a.Buffer.Name])
+		for b := range x.Values() {
+			if m.Observe != nil {
+				m.Observe(b.Name, m.written[b.Name])
 			}
 		}
 	}

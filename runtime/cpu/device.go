@@ -308,15 +308,12 @@ func (s *step) launch(j *job, x *plan.Dispatch) error {
 
 // observe shows the named values that a dispatch wrote.
 func (s *step) observe(x *plan.Dispatch) error {
-	for _, a := range x.Args {
-		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == 0 {
-			continue
-		}
-		n, err := a.Buffer.Bytes.Eval(s.symbol)
+	for b := range x.Values() {
+		n, err := b.Bytes.Eval(s.symbol)
 		if err != nil {
 			return err
 		}
-		s.d.opts.Observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
+		s.d.opts.Observe(b.Name, s.arena[b.Offset:][:n])
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"time"
 
-	"smelt/codegen/kernel"
 	"smelt/runtime/metal/objc"
 	"smelt/runtime/profile"
 )
@@ -192,15 +191,12 @@ func (q *queue) observe(s *step, r running) error {
 	if q.send(q.status, r.id) == objc.StatusError {
 		return q.fault(r)
 	}
-	for _, a := range s.plan.Dispatches[r.first].Args {
-		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == kernel.Read {
-			continue
-		}
-		n, err := a.Buffer.Bytes.Eval(s.symbol)
+	for b := range s.plan.Dispatches[r.first].Values() {
+		n, err := b.Bytes.Eval(s.symbol)
 		if err != nil {
 			return err
 		}
-		s.d.opts.Observe(a.Buffer.Name, s.arena[a.Buffer.Offset:][:n])
+		s.d.opts.Observe(b.Name, s.arena[b.Offset:][:n])
 	}
 	return nil
 }

@@ -386,20 +386,17 @@ func (r *stepRunner) dispatch(i int, x *plan.Dispatch) error {
 
 // observe shows the named values that a dispatch wrote.
 func (r *stepRunner) observe(x *plan.Dispatch) error {
-	for _, a := range x.Args {
-		if a.Buffer == nil || a.Buffer.Scratch || a.Param.Access == 0 {
-			continue
-		}
-		n, err := a.Buffer.Bytes.Eval(r.filler.Symbol)
+	for b := range x.Values() {
+		n, err := b.Bytes.Eval(r.filler.Symbol)
 		if err != nil {
 			return err
 		}
-		at := r.arena + standin.Addr(a.Buffer.Offset)
+		at := r.arena + standin.Addr(b.Offset)
 		data, err := r.d.host.Read(at, int(n))
 		if err != nil {
 			return err
 		}
-		if data = r.d.opts.Observe(a.Buffer.Name, data); data != nil {
+		if data = r.d.opts.Observe(b.Name, data); data != nil {
 			if err := r.d.host.Write(at, data); err != nil {
 				return err
 			}

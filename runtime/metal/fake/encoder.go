@@ -93,7 +93,8 @@ func newEncoder(r *Runtime, self *object, args []uintptr) uintptr {
 		r.violate("%d is no dispatch type", args[0])
 		return 0
 	}
-	e := r.spareEncoder()
+	e := takeSpare(&r.spare.encoders)
+	*e = encoder{waits: e.waits[:0], updates: e.updates[:0], resident: e.resident[:0]}
 	r.made.encoders++
 	e.cb, e.serial, e.ordered = cb, r.made.encoders, args[0] != objc.DispatchConcurrent
 	e.object = object{class: r.classes["MTLComputeCommandEncoder"], data: e, thread: self.thread}

@@ -53,25 +53,15 @@ type spare struct {
 	encoders       []*encoder
 }
 
-func (r *Runtime) spareCommandBuffer() *commandBuffer {
-	last := len(r.spare.commandBuffers) - 1
+// takeSpare takes one of the spare ones, or a new one.
+func takeSpare[T any](spare *[]*T) *T {
+	last := len(*spare) - 1
 	if last < 0 {
-		return &commandBuffer{}
+		return new(T)
 	}
-	cb := r.spare.commandBuffers[last]
-	r.spare.commandBuffers = r.spare.commandBuffers[:last]
-	return cb
-}
-
-func (r *Runtime) spareEncoder() *encoder {
-	last := len(r.spare.encoders) - 1
-	if last < 0 {
-		return &encoder{}
-	}
-	e := r.spare.encoders[last]
-	r.spare.encoders = r.spare.encoders[:last]
-	*e = encoder{waits: e.waits[:0], updates: e.updates[:0], resident: e.resident[:0]}
-	return e
+	x := (*spare)[last]
+	*spare = (*spare)[:last]
+	return x
 }
 
 func queueClasses() []*class {
@@ -136,7 +126,7 @@ func newCommandBuffer(r *Runtime, self *object, _ []uintptr) uintptr {
 	if q.open+len(q.pending) >= q.most { // as if it had waited for the oldest
 		r.complete(q.pending[0])
 	}
-	cb := r.spareCommandBuffer()
+	cb := takeSpare(&r.spare.commandBuffers)
 	r.made.commandBuffers++
 	cb.queue, cb.number, cb.parts = q, r.made.commandBuffers, 1
 	cb.object = object{class: r.classes["MTLCommandBuffer"], data: cb, thread: self.thread, holds: cb.object.holds}
