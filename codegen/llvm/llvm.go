@@ -190,9 +190,15 @@ func (f *function) declareInner() (*ir.Func, []bind) {
 	}
 	fn := f.module.NewFunc(f.k.Name+".threadgroup", types.Void, params...)
 	fn.Linkage = enum.LinkageInternal
-	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
+	fn.FuncAttrs = append(fn.FuncAttrs, attributes...)
 	return fn, leading
 }
+
+// attributes are those of all functions. noimplicitfloat keeps the code generator
+// from merging stores of vectors (it may use vector registers for what is vectors
+// anyway): there, LLVM 19 with AVX-512 ends the process for some kernels whose
+// lanes store one lane's vector (TestOneLanesVector in runtime/cpu).
+var attributes = []ir.FuncAttribute{enum.FuncAttrNoUnwind, enum.FuncAttrNoImplicitFloat}
 
 // defineOuter is the loop over threadgroups.
 func (f *function) defineOuter(inner *ir.Func, leading []bind) {
@@ -200,7 +206,7 @@ func (f *function) defineOuter(inner *ir.Func, leading []bind) {
 	first, end := ir.NewParam("first", types.I32), ir.NewParam("end", types.I32)
 	width, height := ir.NewParam("width", types.I32), ir.NewParam("height", types.I32)
 	fn := f.module.NewFunc(f.k.Name, types.Void, args, step, shared, first, end, width, height)
-	fn.FuncAttrs = append(fn.FuncAttrs, enum.FuncAttrNoUnwind)
+	fn.FuncAttrs = append(fn.FuncAttrs, attributes...)
 	entry, loop, body, done := fn.NewBlock("entry"), fn.NewBlock("loop"), fn.NewBlock("body"), fn.NewBlock("done")
 	var actual []value.Value
 	for _, b := range leading {
