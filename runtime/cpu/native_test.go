@@ -155,7 +155,7 @@ func (p *programs) float(depth int) *kernel.Expr {
 	case 8:
 		return a.Max(p.float(depth - 1)).Min(kernel.F(100))
 	case 9:
-		return a.As(kernel.U32).And(kernel.U(0xffff0000)).As(kernel.F32)
+		return numbersOf(a).As(kernel.U32).And(kernel.U(0xffff0000)).As(kernel.F32)
 	case 10:
 		at := p.int(depth - 1).And(kernel.I(15)).Mul(kernel.I(4))
 		return kernel.Vector(p.f.At(at), p.f.At(at.Add(kernel.I(1))), p.f.At(at.Add(kernel.I(2))), p.f.At(at.Add(kernel.I(3)))).Lane(p.r.IntN(4))
@@ -166,12 +166,19 @@ func (p *programs) float(depth int) *kernel.Expr {
 		return a.Neg()
 	case 12:
 		return a.Rint().Sub(a.Floor())
-	case 13:
-		return a.As(kernel.U32).Halves().Lane(p.r.IntN(2))
+	case 13: // without the highest exponent's last bit, which no number has
+		return numbersOf(a).As(kernel.U32).And(kernel.U(0xfbfffbff)).Halves().Lane(p.r.IntN(2))
 	case 14:
-		return a.As(kernel.U32).E2M1()
+		return numbersOf(a).As(kernel.U32).E2M1()
 	}
 	return a.Abs()
+}
+
+// numbersOf is x where its bits are the same everywhere: processors and programs
+// differ in the bits of NaNs, and in which of 0 and -0 is the larger.
+func numbersOf(x *kernel.Expr) *kernel.Expr {
+	size := x.Abs()
+	return kernel.F(0).Lt(size).And(size.Le(kernel.F(math.MaxFloat32))).Select(x, kernel.F(1))
 }
 
 // quad is a vector: from memory, of elements, or computed from others.
@@ -199,7 +206,11 @@ func (p *programs) quad(depth int) *kernel.Expr {
 		}
 		return a.Abs()
 	case 5:
-		return a.As(kernel.U32).Shr(kernel.Vector(kernel.U(1), kernel.U(1), kernel.U(1), kernel.U(1))).As(kernel.F32)
+		var x []*kernel.Expr
+		for n := range 4 {
+			x = append(x, numbersOf(a.Lane(n)))
+		}
+		return kernel.Vector(x...).As(kernel.U32).Shr(kernel.Vector(kernel.U(1), kernel.U(1), kernel.U(1), kernel.U(1))).As(kernel.F32)
 	case 6:
 		at := kernel.Lane().Rem(kernel.I(16)).Mul(kernel.I(4))
 		return kernel.Vector(p.f.At(at), p.f.At(at.Add(kernel.I(1))), p.f.At(at.Add(kernel.I(2))), p.f.At(at.Add(kernel.I(3)))).Mul(a)
