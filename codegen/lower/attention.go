@@ -47,6 +47,7 @@ type attention struct {
 	heads  int    // that a SIMD group works on: a key is decoded once for them
 	groups int    // SIMD groups of a threadgroup
 	keys   int    // a split has; 0: not split
+	tile   tileBlocks
 	mixes  *Scratch
 	stats  *Scratch // largest score and sum of a split's weights, for each head
 }
@@ -102,6 +103,10 @@ func (t Target) attentionHeads() int {
 }
 
 func (a *attention) schedule() {
+	if a.tile = a.tileBlocks(); a.tile.heads > 0 {
+		a.heads, a.groups = a.tile.heads, 1
+		return
+	}
 	a.heads = divisor(a.Heads, a.in.Target.attentionHeads())
 	if a.Dim > wide {
 		a.heads = 1
@@ -136,6 +141,12 @@ func (a *attention) settings() []kernel.Setting {
 		keys.Value, keys.Why = fmt.Sprintf("%d a split", a.keys), "one row's heads make few threadgroups"
 	case a.in.Kind == Decode:
 		keys.Why = "they fit one split"
+	}
+	if a.tile.heads > 0 {
+		return []kernel.Setting{
+			{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads), Why: "a tile of keys is unpacked once for them; their queries and mixes fill the second level of the cache"},
+			{Name: "keys", Value: fmt.Sprintf("%d at once", keysAtOnce), Why: "a block's columns of them stay in the first level of the cache"},
+		}
 	}
 	return []kernel.Setting{
 		{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads), Why: "a key is read and decoded once for them; more need too many registers"},

@@ -30,7 +30,10 @@ type headState struct {
 }
 
 func (a *attention) attend() (Launch, error) {
-	if a.keys == 0 {
+	switch {
+	case a.tile.heads > 0:
+		return a.attendTiles()
+	case a.keys == 0:
 		return a.attendWhole()
 	}
 	return a.attendSplit()

@@ -252,6 +252,32 @@ func TestAttention(t *testing.T) {
 	}
 }
 
+// TestAttentionTiles: many heads share tiles of keys; with none of them, one, a
+// tile's worth and a few more, in registers of all widths.
+func TestAttentionTiles(t *testing.T) {
+	mixed := slices.Concat(slotRows(0, 0, 1), slotRows(2, 4), slotRows(1, 15, 16, 17), slotRows(3, 63))
+	long := slices.Concat(slotRows(0, 127), slotRows(1, 128), slotRows(2, 129), slotRows(3, 300), slotRows(4, 85, 86, 87))
+	for _, c := range []attentionCase{
+		{heads: 8, dim: 64, rotated: 16, size: 16, rows: mixed},
+		{heads: 24, dim: 72, rotated: 16, size: 70, ratio: 4, k: 50, rows: long, emptyTail: true},
+		{heads: 16, dim: 128, rotated: 64, size: 40, ratio: 2, rows: long, format: "fp8_b64_r64"},
+		{heads: 16, dim: 32, rotated: 6, size: 33, ratio: 3, k: 31, rows: long, withoutNorm: true},
+		{heads: 64, dim: 512, rotated: 64, size: 9, ratio: 4, k: 40, rows: mixed, format: "bf16"},
+		{heads: 16, dim: 64, rotated: 64, size: 5, rows: mixed, sink: -60},
+		{heads: 16, dim: 64, rotated: 64, size: 40, ratio: 4, rows: mixed, sink: 30},
+	} {
+		for _, register := range []int{4, 8, 16} {
+			c.target, c.kind = CPU(register), Prefill
+			a := newAttentionTest(t, c)
+			a.mem.native = register == 16
+			a.check(t, a.run(t))
+			if b := (&attention{Attention: a.view, in: a.in}).tileBlocks(); b.heads == 0 {
+				t.Errorf("%s: no tiles", c)
+			}
+		}
+	}
+}
+
 // TestAttentionRowsAlone: the bits of a row are those it gets alone, though
 // the other rows are longer and make more splits.
 func TestAttentionRowsAlone(t *testing.T) {
@@ -260,6 +286,7 @@ func TestAttentionRowsAlone(t *testing.T) {
 		{heads: 4, dim: 64, rotated: 16, size: 70, ratio: 2, rows: rows},
 		{heads: 4, dim: 64, rotated: 16, size: 16, ratio: 4, k: 80, rows: rows},
 		{heads: 2, dim: 32, rotated: 16, size: 200, rows: rows},
+		{heads: 8, dim: 64, rotated: 16, size: 70, ratio: 4, k: 80, rows: rows},
 	} {
 		for _, c.target = range targets {
 			for _, c.kind = range []Kind{Decode, Prefill} {

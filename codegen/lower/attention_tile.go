@@ -1,0 +1,321 @@
+package lower
+
+import (
+	"slices"
+
+	"smelt/codegen/kernel"
+	"smelt/ir"
+	"smelt/passes/fusion"
+)
+
+// A SIMD group alone works on many heads of a row at once, since they share the
+// row's keys: a tile of keys is unpacked once for all of them, and both scores and
+// mixes are products of matrices,
+//
+//	scores [keys, heads] = tile [keys, dim] . queries [dim, heads]
+//	mix    [heads, dim] += weights [heads, keys] . tile [keys, dim]
+//
+// with an online softmax between them whose lanes are heads. All of it lies in
+// threadgroup memory, which is the second level of a core's cache.
+
+// keysAtOnce is the keys of a tile: few enough that a block's columns of it stay
+// in the first level of the cache, many enough that mixes are seldom moved.
+const keysAtOnce = 32
+
+// tileBlocks is how attention over tiles is cut: the heads of a threadgroup, and
+// the blocks whose sums fill the registers.
+type tileBlocks struct {
+	heads                 int // 0: the target or the shape is not for tiles
+	stride                int // of a row of keys or of a mix: not a power of two, of which the cache holds few
+	scoreKeys, scoreHeads int
+	mixHeads, mixColumns  int
+}
+
+// tileBlocks cuts a prefill step's attention for a SIMD group alone.
+func (a *attention) tileBlocks() tileBlocks {
+	t := a.in.Target
+	if t.Vector == 0 || a.in.Kind != Prefill || a.Heads%fragment != 0 || a.Dim%fragment != 0 {
+		return tileBlocks{}
+	}
+	b := tileBlocks{stride: a.Dim + cacheLine, mixHeads: 4}
+	sums := t.registersOfSums() * t.Vector
+	for n := fragment; n <= a.Heads; n += fragment {
+		words := a.Dim*n + n*b.stride + keysAtOnce*(b.stride+n) + 3*n
+		if a.Heads%n == 0 && 4*words <= t.SharedMemory {
+			b.heads = n
+		}
+	}
+	if b.heads == 0 {
+		return b
+	}
+	b.scoreHeads = fragment * divisor(b.heads/fragment, max(1, 2*t.Vector/fragment))
+	b.scoreKeys = min(fragment, max(1, sums/b.scoreHeads))
+	b.mixColumns = fragment * divisor(a.Dim/fragment, max(1, sums/b.mixHeads/fragment))
+	return b
+}
+
+// tileUnit is the kernel that goes through tiles of keys.
+type tileUnit struct {
+	*attendUnit
+	tileBlocks
+	queries kernel.Array // [dim, heads]
+	keys    kernel.Array // [keysAtOnce, stride]
+	scores  kernel.Array // [keysAtOnce, heads]; then the weights
+	mix     kernel.Array // [heads, stride]
+	// Of each head: the largest score, the sum of exp(score-top), and what the
+	// last tile's larger scores shrink mix and sum by.
+	tops, sums, shrinks kernel.Array
+}
+
+// attendTiles makes the result, for the heads of a threadgroup at once. The sink
+// is in the running maximum and sum from the start, as a key whose value is 0.
+func (a *attention) attendTiles() (Launch, error) {
+	u := &tileUnit{
+		attendUnit: a.newAttendUnit("", "attention over a window and entries with an online softmax: products with tiles of keys, for many heads of a row at once"),
+		tileBlocks: a.tile,
+	}
+	q := u.activation4("q", a.Q, kernel.Read)
+	sink := u.vector("sink", a.Sink)
+	result := u.activation4("result", a.Result, kernel.Write)
+	u.queries = u.SharedArray("queries", kernel.F32, a.Dim*u.a.heads)
+	u.keys = u.SharedArray("keys", kernel.F32, keysAtOnce*u.stride)
+	u.scores = u.SharedArray("scores", kernel.F32, keysAtOnce*u.a.heads)
+	u.mix = u.SharedArray("mix", kernel.F32, u.a.heads*u.stride)
+	u.tops, u.sums, u.shrinks = u.perHead("tops"), u.perHead("sums"), u.perHead("shrinks")
+	u.place(kernel.Group(1))
+	u.readQueries(q)
+	u.begin(sink)
+	u.goThroughTiles()
+	u.writeMixes(result)
+	return u.launch("", a.blocks(), ir.Sym(a.rows))
+}
+
+func (u *tileUnit) perHead(name string) kernel.Array {
+	return u.SharedArray(name, kernel.F32, u.a.heads)
+}
+
+// eachHead runs f for each head of the threadgroup, one after the other.
+func (u *tileUnit) eachHead(f func(h *kernel.Expr)) {
+	u.For("h", i32(0), i32(u.a.heads), i32(1), f)
+}
+
+// headInLane runs f with a head in each lane.
+func (u *tileUnit) headInLane(f func(h *kernel.Expr)) {
+	u.For("h", kernel.Lane(), i32(u.a.heads), i32(u.Schedule().SimdWidth), f)
+}
+
+// putChunk stores chunk c of a vector in an array, from element `at` on.
+func putChunk(to kernel.Array, at, c, v *kernel.Expr) {
+	for n, x := range lanesOf(v) {
+		to.Set(at.Add(c.Mul(i32(4))).Add(i32(n)), x)
+	}
+}
+
+// readQueries norms and rotates the queries, and turns them so that heads lie
+// side by side. Where mixes will be they lie row by row before.
+func (u *tileUnit) readQueries(q kernel.Buffer) {
+	dim, heads := u.a.Dim, u.a.heads
+	finish := &fusion.Finish{Norm: u.a.QNorm, Rope: &u.a.Rope}
+	u.eachHead(func(h *kernel.Expr) {
+		from := u.Let("q_at", u.a.vectorAt(u.k.row, u.head0.Add(h)))
+		v := u.loadChunks(dim, func(c *kernel.Expr) *kernel.Expr { return q.At(from.Add(c)) })
+		u.finish(v, dim, finish, u.k.row, 0)
+		to := u.Let("to", h.Mul(i32(u.stride)))
+		u.eachChunkIn(v, part4{0, dim}, func(j int, c *kernel.Expr) { putChunk(u.mix, to, c, v[j].Expr) })
+	})
+	u.Barrier()
+	square := u.Fragment("square", kernel.F32, fragment, fragment)
+	u.For("head_at", i32(0), i32(heads), i32(fragment), func(h *kernel.Expr) {
+		u.For("column", i32(0), i32(dim), i32(fragment), func(c *kernel.Expr) {
+			square.Load(u.mix, h.Mul(i32(u.stride)).Add(c), i32(u.stride), true)
+			square.Store(u.queries, c.Mul(i32(heads)).Add(h), i32(heads))
+		})
+	})
+	u.Barrier()
+}
+
+// begin sets mixes to 0 and statistics to those of the sink.
+func (u *tileUnit) begin(sink vector) {
+	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.mix.Set(i, f32(0)) })
+	u.headInLane(func(h *kernel.Expr) {
+		u.tops.Set(h, sink.At(u.head0.Add(h)))
+		u.sums.Set(h, f32(1))
+	})
+	u.Barrier()
+}
+
+// goThroughTiles takes the row's keys by their numbers, a tile at a time, so that
+// the bits depend on the row alone.
+func (u *tileUnit) goThroughTiles() {
+	first, end := u.k.first, u.endKey()
+	u.For("tile_at", first, end, i32(keysAtOnce), func(at *kernel.Expr) {
+		used := u.Let("used", end.Sub(at).Min(i32(keysAtOnce)))
+		u.For("key", i32(0), used, i32(1), func(key *kernel.Expr) {
+			number := u.Let("number", at.Add(key))
+			u.If(number.Lt(i32(u.a.Size)), func() {
+				u.unpackKey(key, u.window, u.k.position.Sub(i32(u.a.Size-1)).Add(number))
+			}, u.entryInTile(key, number.Sub(i32(u.a.Size))))
+		})
+		up := u.Let("up", used.Add(i32(fragment-1)).Div(i32(fragment)).Mul(i32(fragment)))
+		u.clearKeys(used, up)
+		u.Barrier()
+		u.score(up)
+		u.Barrier()
+		u.weigh(used, up)
+		u.Barrier()
+		u.shrink()
+		u.Barrier()
+		u.mixIn(up)
+		u.Barrier()
+	})
+}
+
+// endKey is the number behind the row's last key. Of a list of entries those that
+// there are come first.
+func (u *tileUnit) endKey() *kernel.Expr {
+	if u.selected == (kernel.Buffer{}) {
+		return u.k.end
+	}
+	count := u.Var("count", i32(0))
+	u.For("i", kernel.Lane(), i32(u.a.listed()), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
+		id := u.selected.At(u.k.row.Mul(i32(u.a.listed())).Add(i))
+		count.Set(count.Add(id.Ge(i32(0)).Select(i32(1), i32(0))))
+	})
+	seen := u.LetAbout("seen", count.SimdSum(), u.seenAbout())
+	return u.Let("end_key", i32(u.a.Size).Add(seen))
+}
+
+// seenAbout is about how many of a list's entries a row has: all it sees, as far
+// as the list takes them. The state says of how many positions an entry is.
+func (u *tileUnit) seenAbout() *kernel.Expr {
+	const far = 1 << 30
+	reach := func(symbol string) (int64, bool) {
+		return far, slices.ContainsFunc(u.a.in.Module.Symbols, func(s ir.Symbol) bool { return s.Name == symbol && s.Def == ir.Reach })
+	}
+	if state := u.entries.cache.State; state != nil {
+		if n, err := state.Keep.Eval(reach); err == nil && n > 0 {
+			return u.k.position.Add(i32(1)).Div(i32(int(far / n))).Min(i32(u.a.listed()))
+		}
+	}
+	return i32(u.a.listed())
+}
+
+// entryInTile unpacks an entry, if there are any.
+func (u *tileUnit) entryInTile(key, entry *kernel.Expr) func() {
+	if u.entries == nil {
+		return nil
+	}
+	return func() {
+		if u.a.Selected != nil {
+			entry = u.Let("id", u.selected.At(u.k.row.Mul(i32(u.a.listed())).Add(entry)))
+		}
+		u.unpackKey(key, u.entries, entry)
+	}
+}
+
+// unpackKey stores a row of a cache as one of the tile.
+func (u *tileUnit) unpackKey(key *kernel.Expr, cache *cacheRows, index *kernel.Expr) {
+	row := cache.row(u.slot, index)
+	v := u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Mul(i32(4))) })
+	to := u.Let("to", key.Mul(i32(u.stride)))
+	u.eachChunkIn(v, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) { putChunk(u.keys, to, c, v[j].Expr) })
+}
+
+// clearKeys fills the last fragment of keys.
+func (u *tileUnit) clearKeys(used, up *kernel.Expr) {
+	u.For("past", used, up, i32(1), func(key *kernel.Expr) {
+		u.For("i", kernel.Lane(), i32(u.a.Dim), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
+			u.keys.Set(key.Mul(i32(u.stride)).Add(i), f32(0))
+		})
+	})
+}
+
+// score multiplies the tile's keys with the queries.
+func (u *tileUnit) score(up *kernel.Expr) {
+	heads := i32(u.a.heads)
+	u.For("key_at", i32(0), up, i32(u.scoreKeys), func(key *kernel.Expr) {
+		u.For("head_at", i32(0), heads, i32(u.scoreHeads), func(head *kernel.Expr) {
+			sums := u.Fragment("score", kernel.F32, u.scoreKeys, u.scoreHeads)
+			x, w := u.Fragment("a", kernel.F32, u.scoreKeys, fragment), u.Fragment("b", kernel.F32, fragment, u.scoreHeads)
+			u.For("step", i32(0), i32(u.a.Dim), i32(fragment), func(step *kernel.Expr) {
+				x.Load(u.keys, key.Mul(i32(u.stride)).Add(step), i32(u.stride), false)
+				w.Load(u.queries, step.Mul(heads).Add(head), heads, false)
+				sums.Accumulate(x, w)
+			})
+			sums.Store(u.scores, key.Mul(heads).Add(head), heads)
+		})
+	})
+}
+
+// weigh turns scores into weights, and follows the largest score and the sum.
+func (u *tileUnit) weigh(used, up *kernel.Expr) {
+	at := func(key, h *kernel.Expr) *kernel.Expr { return key.Mul(i32(u.a.heads)).Add(h) }
+	scale := f32(u.a.Scale)
+	u.headInLane(func(h *kernel.Expr) {
+		before := u.Let("before", u.tops.At(h))
+		top := u.Var("top", before)
+		u.For("key", i32(0), used, i32(1), func(key *kernel.Expr) {
+			top.Set(top.Max(u.scores.At(at(key, h)).Mul(scale)))
+		})
+		shrink := u.Let("shrink", before.Sub(top.Expr).Exp())
+		sum := u.Var("sum", u.sums.At(h).Mul(shrink))
+		u.For("key", i32(0), used, i32(1), func(key *kernel.Expr) {
+			weight := u.Let("weight", u.scores.At(at(key, h)).Mul(scale).Sub(top.Expr).Exp())
+			u.scores.Set(at(key, h), weight)
+			sum.Set(sum.Add(weight))
+		})
+		u.For("past", used, up, i32(1), func(key *kernel.Expr) { u.scores.Set(at(key, h), f32(0)) })
+		u.tops.Set(h, top.Expr)
+		u.sums.Set(h, sum.Expr)
+		u.shrinks.Set(h, shrink)
+	})
+}
+
+// shrink makes mixes those of weights to the new largest scores, which soon are
+// the old ones.
+func (u *tileUnit) shrink() {
+	u.eachHead(func(h *kernel.Expr) {
+		by := u.Let("by", u.shrinks.At(h))
+		u.If(by.Lt(f32(1)), func() {
+			u.For("i", kernel.Lane(), i32(u.a.Dim), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
+				at := u.Let("at", h.Mul(i32(u.stride)).Add(i))
+				u.mix.Set(at, u.mix.At(at).Mul(by))
+			})
+		}, nil)
+	})
+}
+
+// mixIn adds the tile's keys by their weights.
+func (u *tileUnit) mixIn(up *kernel.Expr) {
+	heads, stride := i32(u.a.heads), i32(u.stride)
+	u.For("column", i32(0), i32(u.a.Dim), i32(u.mixColumns), func(column *kernel.Expr) {
+		u.For("head_at", i32(0), heads, i32(u.mixHeads), func(head *kernel.Expr) {
+			sums := u.Fragment("acc", kernel.F32, u.mixHeads, u.mixColumns)
+			x, w := u.Fragment("a", kernel.F32, u.mixHeads, fragment), u.Fragment("b", kernel.F32, fragment, u.mixColumns)
+			at := u.Let("at", head.Mul(stride).Add(column))
+			sums.Load(u.mix, at, stride, false)
+			u.For("step", i32(0), up, i32(fragment), func(step *kernel.Expr) {
+				x.Load(u.scores, step.Mul(heads).Add(head), heads, true)
+				w.Load(u.keys, step.Mul(stride).Add(column), stride, false)
+				sums.Accumulate(x, w)
+			})
+			sums.Store(u.mix, at, stride)
+		})
+	})
+}
+
+// writeMixes stores the results.
+func (u *tileUnit) writeMixes(result kernel.Buffer) {
+	u.eachHead(func(h *kernel.Expr) {
+		from := u.Let("from", h.Mul(i32(u.stride)))
+		s := headState{sum: u.Var("sum", u.sums.At(h))}
+		s.mix = u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr {
+			var x []*kernel.Expr
+			for n := range 4 {
+				x = append(x, u.mix.At(from.Add(c.Mul(i32(4))).Add(i32(n))))
+			}
+			return kernel.Vector(x...)
+		})
+		u.a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
+	})
+}
