@@ -156,7 +156,7 @@ func (u *tileUnit) goThroughTiles() {
 				u.unpackKey(key, u.window, u.k.position.Sub(i32(u.a.Size-1)).Add(number))
 			}, u.entryInTile(key, number.Sub(i32(u.a.Size))))
 		})
-		up := u.Let("up", used.Add(i32(fragment-1)).Div(i32(fragment)).Mul(i32(fragment)))
+		up := u.Let("up", roundUp(used, fragment))
 		u.clearKeys(used, up)
 		u.Barrier()
 		u.score(up)

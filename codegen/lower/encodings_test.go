@@ -153,13 +153,20 @@ func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
 	mem := newMemory(&in, make([]ir.Row, rows))
 	mem.native = kind == Decode || p.native
 	mem.values[p.x] = floatBytes(p.input[from*p.k : (from+rows)*p.k])
+	p.bind(mem, launches)
+	mem.run(t, launches)
+	return floats(mem.values[p.y])
+}
+
+// bind makes the matrix visible to launches.
+func (p *product) bind(mem *memory, launches []Launch) {
 	for _, l := range launches {
 		for _, a := range l.Args {
 			if a.Weight == nil {
 				continue
 			}
 			// Words are read from the aligned address before the first byte on.
-			at := in.Params["w"].Pieces[0].Plane(a.Weight.Role).Skew() % a.Weight.Align
+			at := p.in.Params["w"].Pieces[0].Plane(a.Weight.Role).Skew() % a.Weight.Align
 			plane := append(make([]byte, at), p.planes[a.Weight.Role]...)
 			for len(plane)%a.Weight.Align != 0 { // the rest of the word that holds the last byte
 				plane = append(plane, 0xff)
@@ -167,8 +174,6 @@ func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
 			mem.weights[weightPlane{"w", a.Weight.Role}] = plane
 		}
 	}
-	mem.run(t, launches)
-	return floats(mem.values[p.y])
 }
 
 func (p *product) check(t *testing.T, kind Kind, rows int) {

@@ -111,16 +111,27 @@ type listed struct {
 	total         *kernel.Expr // choices of the step
 	expert, first *kernel.Expr
 	l             *lists
+	few           bool // rows at a time are multiplied with weights in registers
 }
 
 func (u *unit) listed(l *lists) *listed {
-	g := u.newGemm()
+	few := u.in.Target.tiling().fewRows(u.in.Target) > 0
+	g := u.gemmFor(few)
 	return &listed{
-		unit: u, gemm: g, l: l,
+		unit: u, gemm: g, l: l, few: few,
 		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
 		total: u.Let("total", u.StepValue(l.rows).Mul(i32(l.k))),
 		first: u.Let("first", kernel.Group(0).Mul(i32(g.outputs))), expert: u.Let("expert", kernel.Group(1)),
 	}
+}
+
+// multiply is gemm's, or that for few rows where there is one.
+func (p *listed) multiply(o *opened, rows *kernel.Expr, load rowReader) {
+	if p.few {
+		p.multiplyFew(o, p.first, rows, load)
+		return
+	}
+	p.gemm.multiply(o, p.first, rows, load)
 }
 
 // tiles runs f for each tile of the expert's list.
@@ -169,9 +180,9 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (La
 	g, m := gate.open(p.expert), up.open(p.expert)
 	p.tiles(func(t *tileOfList) {
 		load := func(r *kernel.Expr) tileRow { return t.row(r, x, t.choice(r).Div(i32(e.K)), d) }
-		p.multiply(g, p.first, t.left(), load)
+		p.multiply(g, t.left(), load)
 		gates := p.gemm.keep()
-		p.multiply(m, p.first, t.left(), load)
+		p.multiply(m, t.left(), load)
 		p.eachKept(gates, func(at, v, gate *kernel.Expr) {
 			r, n := u.Let("tile_row", at.Div(i32(p.outputs))), u.Let("n", p.first.Add(at.Rem(i32(p.outputs))))
 			u.If(t.live(r).And(n.Lt(i32(e.F))), func() {
@@ -204,7 +215,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	q := u.listed(l)
 	o := down.open(q.expert)
 	q.tiles(func(t *tileOfList) {
-		q.multiply(o, q.first, t.left(), func(r *kernel.Expr) tileRow { return t.row(r, mid, t.choice(r), down.cols) })
+		q.multiply(o, t.left(), func(r *kernel.Expr) tileRow { return t.row(r, mid, t.choice(r), down.cols) })
 		q.each(func(r, out, v *kernel.Expr) {
 			n := u.Let("n", q.first.Add(out))
 			u.If(t.live(r).And(n.Lt(i32(down.n))), func() { y.Set(t.choice(r).Mul(i32(down.n)).Add(n), v) }, nil)

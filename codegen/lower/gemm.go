@@ -64,14 +64,18 @@ type gemm struct {
 	used  *kernel.Expr  // rows of out that there are
 }
 
-func (u *unit) newGemm() *gemm {
+func (u *unit) newGemm() *gemm { return u.gemmFor(false) }
+
+// gemmFor is newGemm, or for few rows alone.
+func (u *unit) gemmFor(few bool) *gemm {
 	t := u.in.Target.tiling()
-	return &gemm{
-		unit: u, tiling: t,
-		x:   u.SharedArray("x_tile", kernel.F32, t.rows*t.depth),
-		w:   u.SharedArray("w_tile", kernel.F32, t.outputsAtOnce()*t.depth),
-		out: u.SharedArray("tile", kernel.F32, t.rows*t.outputs), used: i32(t.rows),
+	g := &gemm{unit: u, tiling: t, used: i32(t.rows)}
+	g.x = u.SharedArray("x_tile", kernel.F32, t.rows*t.depth)
+	if !few {
+		g.w = u.SharedArray("w_tile", kernel.F32, t.outputsAtOnce()*t.depth)
 	}
+	g.out = u.SharedArray("tile", kernel.F32, t.rows*t.outputs)
+	return g
 }
 
 // fragments are those of a block's sums and of its operands.

@@ -36,13 +36,12 @@ func (t Target) tilingAlone() tiling {
 // nobody wants. A block's weights lie in g.w column by column; the next block's take
 // their place, which is in the first level of the cache.
 func (g *gemm) multiplyAlone(o *opened, first, rows *kernel.Expr, loadX rowReader) {
-	up := func(n *kernel.Expr, to int) *kernel.Expr { return n.Add(i32(to - 1)).Div(i32(to)).Mul(i32(to)) }
-	g.used = g.Let("used_rows", up(rows.Min(i32(g.rows)), g.blockRows))
-	g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) { g.out.Set(i, f32(0)) })
+	g.used = g.Let("used_rows", roundUp(rows.Min(i32(g.rows)), g.blockRows))
+	g.clearUsed()
 	g.For("k", i32(0), i32(o.cols), i32(g.depth), func(k *kernel.Expr) {
 		deep := i32(g.depth)
 		if o.cols%g.depth != 0 {
-			deep = g.Let("deep", up(i32(o.cols).Sub(k).Min(deep), fragment))
+			deep = g.Let("deep", roundUp(i32(o.cols).Sub(k).Min(deep), fragment))
 		}
 		g.loadInputsAlone(o.cols, k, loadX)
 		g.For("out_at", i32(0), i32(g.outputs), i32(g.blockOutputs), func(outAt *kernel.Expr) {
@@ -85,14 +84,28 @@ func (g *gemm) prefetchNext(o *opened, first *kernel.Expr, loadX rowReader, rowA
 	share := func(rowAt *kernel.Expr) *kernel.Expr {
 		return outAt.Add(rowAt.Mul(i32(g.blockOutputs)).Div(g.used))
 	}
-	words := g.depth / o.unpack.Elements * o.unpack.Words
 	g.For("ahead", g.Let("from", share(rowAt)), g.Let("to", share(rowAt.Add(i32(g.blockRows)))), i32(1), func(out *kernel.Expr) {
-		row := o.row(first.Add(out))
-		at := g.Let("at", row.word.Add(k.Div(i32(o.unpack.Elements)).Mul(i32(o.unpack.Words)).To(o.index)))
-		for w := 0; w < words; w += cacheLine {
-			o.words.Prefetch(at.Add(kernel.C(o.index, float64(w))))
-		}
+		g.prefetchWords(o, o.row(first.Add(out)), k)
 	})
+}
+
+// prefetchWords asks for a row's words of the depth from column k on.
+func (g *gemm) prefetchWords(o *opened, row rowOf, k *kernel.Expr) {
+	words := g.depth / o.unpack.Elements * o.unpack.Words
+	at := g.Let("at", row.word.Add(k.Div(i32(o.unpack.Elements)).Mul(i32(o.unpack.Words)).To(o.index)))
+	for w := 0; w < words; w += cacheLine {
+		o.words.Prefetch(at.Add(kernel.C(o.index, float64(w))))
+	}
+}
+
+// roundUp is the least multiple of `to` that is at least n.
+func roundUp(n *kernel.Expr, to int) *kernel.Expr {
+	return n.Add(i32(to - 1)).Div(i32(to)).Mul(i32(to))
+}
+
+// clearUsed sets the sums of the rows that there are to 0.
+func (g *gemm) clearUsed() {
+	g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) { g.out.Set(i, f32(0)) })
 }
 
 // loadInputsAlone is loadInputs row by row.

@@ -193,7 +193,10 @@ func (o *opened) row(r *kernel.Expr) rowOf {
 
 // codes reads the words of the unit that begins at column unit*Elements, and
 // returns its codes.
-func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr {
+func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr { return r.codesOf(r.unitWords(n)) }
+
+// unitWords are the words of unit n.
+func (r rowOf) unitWords(n *kernel.Expr) []*kernel.Expr {
 	w := r.unpack.Words
 	at := r.word.Add(n.Mul(i32(w)).To(r.index))
 	if r.shift == nil {
@@ -201,10 +204,10 @@ func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr {
 		for i := range words {
 			words[i] = r.u.Let("word", r.words.At(at.Add(kernel.C(r.index, float64(i)))))
 		}
-		return r.codesOf(words)
+		return words
 	}
 	base := r.u.Let("at", at)
-	return r.codesOf(r.shifted(base, []*kernel.Expr{r.u.Let("low", r.words.At(base))}, w))
+	return r.shifted(base, []*kernel.Expr{r.u.Let("low", r.words.At(base))}, w)
 }
 
 // shifted are n words that begin within a word; those at hand are the first that
