@@ -103,15 +103,7 @@ func (t Target) attentionHeads() int {
 }
 
 func (a *attention) schedule() {
-	if a.tile = a.tileBlocks(); a.tile.heads > 0 {
-		a.heads, a.groups = a.tile.heads, 1
-		return
-	}
-	a.heads = divisor(a.Heads, a.in.Target.attentionHeads())
-	if a.Dim > wide {
-		a.heads = 1
-	}
-	a.groups = divisor(a.Heads/a.heads, a.in.Target.groups(maxGroups))
+	a.cutHeads()
 	if a.in.Kind == Prefill {
 		return
 	}
@@ -123,6 +115,18 @@ func (a *attention) schedule() {
 	case a.Size > keysPerSplitAll:
 		a.keys = keysPerSplit
 	}
+}
+
+func (a *attention) cutHeads() {
+	if a.tile = a.tileBlocks(); a.tile.heads > 0 {
+		a.heads, a.groups = a.tile.heads, 1
+		return
+	}
+	a.heads = divisor(a.Heads, a.in.Target.attentionHeads())
+	if a.Dim > wide {
+		a.heads = 1
+	}
+	a.groups = divisor(a.Heads/a.heads, a.in.Target.groups(maxGroups))
 }
 
 // divisor is the largest divisor of n that is at most limit.
@@ -142,14 +146,14 @@ func (a *attention) settings() []kernel.Setting {
 	case a.in.Kind == Decode:
 		keys.Why = "they fit one split"
 	}
+	heads := kernel.Setting{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads)}
 	if a.tile.heads > 0 {
-		return []kernel.Setting{
-			{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads), Why: "a tile of keys is unpacked once for them; their queries and mixes fill the second level of the cache"},
-			{Name: "keys", Value: fmt.Sprintf("%d at once", keysAtOnce), Why: "a block's columns of them stay in the first level of the cache"},
-		}
+		heads.Why = "a tile of keys is unpacked once for them; their queries and mixes fill the second level of the cache"
+		return []kernel.Setting{heads, {Name: "tile", Value: fmt.Sprintf("%d keys", keysAtOnce), Why: "a block's columns of them stay in the first level of the cache"}, keys}
 	}
+	heads.Why = "a key is read and decoded once for them; more need too many registers"
 	return []kernel.Setting{
-		{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads), Why: "a key is read and decoded once for them; more need too many registers"},
+		heads,
 		{Name: "SIMD groups", Value: fmt.Sprint(a.groups), Why: "they read the same keys at about the same time"},
 		keys,
 	}

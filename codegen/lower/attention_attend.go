@@ -30,11 +30,14 @@ type headState struct {
 }
 
 func (a *attention) attend() (Launch, error) {
+	tiles := a.tile.heads > 0
 	switch {
-	case a.tile.heads > 0:
+	case a.keys == 0 && tiles:
 		return a.attendTiles()
 	case a.keys == 0:
 		return a.attendWhole()
+	case tiles:
+		return a.attendTilesSplit()
 	}
 	return a.attendSplit()
 }
@@ -101,14 +104,19 @@ func (a *attention) attendSplit() (Launch, error) {
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))
 	splits := a.splitCount(u.unit)
-	from := u.Let("from", u.split.Mul(i32(a.keys)))
-	u.Comment("The merge does not read splits without a key of the row.")
-	u.If(from.Add(i32(a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
+	u.ifKeys(func(*kernel.Expr) {
 		u.start(q, func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
 		u.goThroughKeys()
 		u.writeParts(mixes, stats, splits)
-	}, nil)
+	})
 	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
+}
+
+// ifKeys runs f with the split's first key, if it may have a key of the row.
+func (u *attendUnit) ifKeys(f func(from *kernel.Expr)) {
+	from := u.Let("from", u.split.Mul(i32(u.a.keys)))
+	u.Comment("The merge does not read splits without a key of the row.")
+	u.If(from.Add(i32(u.a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() { f(from) }, nil)
 }
 
 // place names what the SIMD group works on.
@@ -203,12 +211,17 @@ func (u *attendUnit) write(result kernel.Buffer) {
 func (u *attendUnit) writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) {
 	for h, s := range u.heads {
 		part := u.Let("part", u.a.part(u.k.row, splits, u.split, u.head0.Add(i32(h))))
-		u.eachChunkIn(s.mix, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) {
-			mixes.Set(part.Mul(i32(u.a.Dim/4)).Add(c), s.mix[j].Expr)
-		})
-		u.If(kernel.Lane().Eq(i32(0)), func() {
-			stats.Set(part.Mul(i32(2)), s.top.Expr)
-			stats.Set(part.Mul(i32(2)).Add(i32(1)), s.sum.Expr)
-		}, nil)
+		u.writePart(mixes, stats, part, s.mix, s.top.Expr, s.sum.Expr)
 	}
+}
+
+// writePart stores a head's.
+func (u *attendUnit) writePart(mixes, stats kernel.Buffer, part *kernel.Expr, mix laneVector, top, sum *kernel.Expr) {
+	u.eachChunkIn(mix, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) {
+		mixes.Set(part.Mul(i32(u.a.Dim/4)).Add(c), mix[j].Expr)
+	})
+	u.If(kernel.Lane().Eq(i32(0)), func() {
+		stats.Set(part.Mul(i32(2)), top)
+		stats.Set(part.Mul(i32(2)).Add(i32(1)), sum)
+	}, nil)
 }

@@ -267,12 +267,14 @@ func TestAttentionTiles(t *testing.T) {
 		{heads: 16, dim: 64, rotated: 64, size: 40, ratio: 4, rows: mixed, sink: 30},
 	} {
 		for _, register := range []int{4, 8, 16} {
-			c.target, c.kind = CPU(register), Prefill
-			a := newAttentionTest(t, c)
-			a.mem.native = register == 16
-			a.check(t, a.run(t))
-			if b := (&attention{Attention: a.view, in: a.in}).tileBlocks(); b.heads == 0 {
-				t.Errorf("%s: no tiles", c)
+			for _, c.kind = range []Kind{Decode, Prefill} {
+				c.target = CPU(register)
+				a := newAttentionTest(t, c)
+				a.mem.native = register == 16
+				a.check(t, a.run(t))
+				if b := (&attention{Attention: a.view, in: a.in}).tileBlocks(); b.heads == 0 {
+					t.Errorf("%s: no tiles", c)
+				}
 			}
 		}
 	}

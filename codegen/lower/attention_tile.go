@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"math"
 	"slices"
 
 	"smelt/codegen/kernel"
@@ -31,10 +32,10 @@ type tileBlocks struct {
 	mixHeads, mixColumns  int
 }
 
-// tileBlocks cuts a prefill step's attention for a SIMD group alone.
+// tileBlocks cuts attention for a SIMD group alone.
 func (a *attention) tileBlocks() tileBlocks {
 	t := a.in.Target
-	if t.Vector == 0 || a.in.Kind != Prefill || a.Heads%fragment != 0 || a.Dim%fragment != 0 {
+	if t.Vector == 0 || a.Heads%fragment != 0 || a.Dim%fragment != 0 {
 		return tileBlocks{}
 	}
 	b := tileBlocks{stride: a.Dim + cacheLine, mixHeads: 4}
@@ -67,27 +68,52 @@ type tileUnit struct {
 	tops, sums, shrinks kernel.Array
 }
 
-// attendTiles makes the result, for the heads of a threadgroup at once. The sink
-// is in the running maximum and sum from the start, as a key whose value is 0.
+func (a *attention) newTileUnit(role, doc string) *tileUnit {
+	u := &tileUnit{attendUnit: a.newAttendUnit(role, doc), tileBlocks: a.tile}
+	u.queries = u.SharedArray("queries", kernel.F32, a.Dim*a.heads)
+	u.keys = u.SharedArray("keys", kernel.F32, keysAtOnce*u.stride)
+	u.scores = u.SharedArray("scores", kernel.F32, keysAtOnce*a.heads)
+	u.mix = u.SharedArray("mix", kernel.F32, a.heads*u.stride)
+	u.tops, u.sums, u.shrinks = u.perHead("tops"), u.perHead("sums"), u.perHead("shrinks")
+	return u
+}
+
+// attendTiles is attendWhole over tiles.
 func (a *attention) attendTiles() (Launch, error) {
-	u := &tileUnit{
-		attendUnit: a.newAttendUnit("", "attention over a window and entries with an online softmax: products with tiles of keys, for many heads of a row at once"),
-		tileBlocks: a.tile,
-	}
+	u := a.newTileUnit("", "attention over a window and entries with an online softmax: products with tiles of keys, for many heads of a row at once")
 	q := u.activation4("q", a.Q, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
-	u.queries = u.SharedArray("queries", kernel.F32, a.Dim*u.a.heads)
-	u.keys = u.SharedArray("keys", kernel.F32, keysAtOnce*u.stride)
-	u.scores = u.SharedArray("scores", kernel.F32, keysAtOnce*u.a.heads)
-	u.mix = u.SharedArray("mix", kernel.F32, u.a.heads*u.stride)
-	u.tops, u.sums, u.shrinks = u.perHead("tops"), u.perHead("sums"), u.perHead("shrinks")
 	u.place(kernel.Group(1))
 	u.readQueries(q)
-	u.begin(sink)
-	u.goThroughTiles()
-	u.writeMixes(result)
+	u.begin(func(head *kernel.Expr) (top, sum *kernel.Expr) { return sink.At(head), f32(1) })
+	u.goThroughTiles(u.k.first, u.endKey())
+	u.eachHead(func(h *kernel.Expr) {
+		s := headState{sum: u.Var("sum", u.sums.At(h)), mix: u.mixOf(h)}
+		a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
+	})
 	return u.launch("", a.blocks(), ir.Sym(a.rows))
+}
+
+// attendTilesSplit is attendSplit over tiles.
+func (a *attention) attendTilesSplit() (Launch, error) {
+	u := a.newTileUnit("attend", "attention over one split of the keys with an online softmax: products with tiles of keys, for many heads of a row at once")
+	q := u.activation4("q", a.Q, kernel.Read)
+	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Write)
+	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
+	u.split = u.Let("split", kernel.Group(1))
+	u.place(kernel.Group(2))
+	splits := a.splitCount(u.unit)
+	u.ifKeys(func(from *kernel.Expr) {
+		u.readQueries(q)
+		u.begin(func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
+		u.goThroughTiles(u.k.first.Max(from), u.endKey().Min(from.Add(i32(a.keys))))
+		u.eachHead(func(h *kernel.Expr) {
+			part := u.Let("part", a.part(u.k.row, splits, u.split, u.head0.Add(h)))
+			u.writePart(mixes, stats, part, u.mixOf(h), u.tops.At(h), u.sums.At(h))
+		})
+	})
+	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
 }
 
 func (u *tileUnit) perHead(name string) kernel.Array {
@@ -134,20 +160,21 @@ func (u *tileUnit) readQueries(q kernel.Buffer) {
 	u.Barrier()
 }
 
-// begin sets mixes to 0 and statistics to those of the sink.
-func (u *tileUnit) begin(sink vector) {
+// begin sets mixes to 0; statistics gives a head's first maximum and sum.
+func (u *tileUnit) begin(statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
 	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.mix.Set(i, f32(0)) })
 	u.headInLane(func(h *kernel.Expr) {
-		u.tops.Set(h, sink.At(u.head0.Add(h)))
-		u.sums.Set(h, f32(1))
+		top, sum := statistics(u.head0.Add(h))
+		u.tops.Set(h, top)
+		u.sums.Set(h, sum)
 	})
 	u.Barrier()
 }
 
-// goThroughTiles takes the row's keys by their numbers, a tile at a time, so that
-// the bits depend on the row alone.
-func (u *tileUnit) goThroughTiles() {
-	first, end := u.k.first, u.endKey()
+// goThroughTiles takes the row's keys from first to end by their numbers, a tile
+// at a time, so that the bits depend on the row alone.
+func (u *tileUnit) goThroughTiles(first, end *kernel.Expr) {
+	end = u.Let("end", end)
 	u.For("tile_at", first, end, i32(keysAtOnce), func(at *kernel.Expr) {
 		used := u.Let("used", end.Sub(at).Min(i32(keysAtOnce)))
 		u.For("key", i32(0), used, i32(1), func(key *kernel.Expr) {
@@ -304,18 +331,14 @@ func (u *tileUnit) mixIn(up *kernel.Expr) {
 	})
 }
 
-// writeMixes stores the results.
-func (u *tileUnit) writeMixes(result kernel.Buffer) {
-	u.eachHead(func(h *kernel.Expr) {
-		from := u.Let("from", h.Mul(i32(u.stride)))
-		s := headState{sum: u.Var("sum", u.sums.At(h))}
-		s.mix = u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr {
-			var x []*kernel.Expr
-			for n := range 4 {
-				x = append(x, u.mix.At(from.Add(c.Mul(i32(4))).Add(i32(n))))
-			}
-			return kernel.Vector(x...)
-		})
-		u.a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
+// mixOf is a head's mix.
+func (u *tileUnit) mixOf(h *kernel.Expr) laneVector {
+	from := u.Let("from", h.Mul(i32(u.stride)))
+	return u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr {
+		var x []*kernel.Expr
+		for n := range 4 {
+			x = append(x, u.mix.At(from.Add(c.Mul(i32(4))).Add(i32(n))))
+		}
+		return kernel.Vector(x...)
 	})
 }
