@@ -1,6 +1,7 @@
 package llvm
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/llir/llvm/ir/constant"
@@ -72,6 +73,35 @@ func (f *function) reduceElements(e *kernel.Expr, op kernel.Op, elements []value
 		parts, size = []value.Value{f.concat(parts, size)}, size*len(parts)
 	}
 	return scalarOperand(e.Type, parts[0])
+}
+
+// sumTogether names the sums over the lanes that the next statements name, and
+// says how many: a power of two of f32s is folded as the elements of one vector,
+// which takes a third of the instructions and has the same bits.
+func (f *function) sumTogether(body []kernel.Stmt) int {
+	var lets []*kernel.Let
+	for _, s := range body {
+		l, ok := s.(*kernel.Let)
+		if !ok || l.Value.Op != kernel.OpSimdSum || l.Value.Type != kernel.Of(kernel.F32) || l.Value.Args[0].Op != kernel.OpLocal || len(lets) == f.width {
+			break
+		}
+		lets = append(lets, l)
+	}
+	if len(lets) < 2 {
+		return 0
+	}
+	lets = lets[:1<<(bits.Len(uint(len(lets)))-1)]
+	vs := make([]value.Value, len(lets))
+	for n, l := range lets {
+		if vs[n] = f.local(l.Value.Args[0]).vector; vs[n] == nil { // lanes agree, or one of these sums
+			return 0
+		}
+	}
+	sums := f.reduceElements(lets[0].Value, kernel.OpAdd, vs)
+	for n, l := range lets {
+		f.locals[l.Name] = scalarOperand(l.Value.Type, f.block.NewExtractElement(sums.scalar, i32Const(int64(n))))
+	}
+	return len(lets)
 }
 
 // halves are the places, in two vectors of a size that hold runs of n, of the

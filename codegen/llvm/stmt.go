@@ -39,6 +39,10 @@ func (f *function) run(body []kernel.Stmt) {
 			n += across - 1
 			continue
 		}
+		if sums := f.sumTogether(body[n:]); sums > 0 {
+			n += sums - 1
+			continue
+		}
 		switch s := body[n].(type) {
 		case *kernel.Comment, *kernel.Barrier: // one SIMD group has nobody to wait for
 		case *kernel.Let:
