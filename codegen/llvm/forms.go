@@ -141,7 +141,7 @@ func (s *forms) expr(e *kernel.Expr, turns int) {
 	}
 	switch e.Op {
 	case kernel.OpLocal, kernel.OpSimdSum, kernel.OpSimdMax, kernel.OpSimdMin:
-	case kernel.OpLoad:
+	case kernel.OpLoad, kernel.OpHalves:
 		s.save(e, -turns)
 	case kernel.OpVec:
 		switch {

@@ -313,7 +313,7 @@ func (f *function) prefetch(s *kernel.Prefetch) {
 
 // store writes the value of every lane at work.
 func (f *function) store(s *kernel.Store) {
-	p := place{s.Space, s.Name}
+	p := placeOf(s)
 	t := f.elemOf(p)
 	i, v := f.eval(s.Index), f.eval(s.Value)
 	if f.err != nil {
@@ -393,47 +393,72 @@ func (f *function) element(t kernel.Type, v value.Value, l int) value.Value {
 	return f.shuffle(v, counting(l*t.Lanes, t.Lanes))
 }
 
-// storeSideBySide writes what the next four statements store, if they store
-// neighbours: four scalars of every lane that lie side by side, and so do lanes.
-func (f *function) storeSideBySide(body []kernel.Stmt) bool {
-	if len(body) < across || f.mask != nil {
-		return false
+// storeSideBySide writes what the next statements store, if they store neighbours:
+// four scalars of every lane, or two, that lie side by side, and so do lanes. It
+// says how many statements those are.
+func (f *function) storeSideBySide(body []kernel.Stmt) int {
+	if f.mask != nil {
+		return 0
 	}
-	var stores [across]*kernel.Store
-	for n := range stores {
-		s, ok := body[n].(*kernel.Store)
-		if !ok || n > 0 && (s.Space != stores[0].Space || s.Name != stores[0].Name) || reads(s.Index) || reads(s.Value) {
-			return false
+	if stores, start := f.neighbouring(body, across); start != nil && f.grouped(kernel.Vec(f.elemOf(placeOf(stores[0])).Scalar, across)) {
+		f.storeRegisters(f.elemOf(placeOf(stores[0])), placeOf(stores[0]), start, f.registers(f.valuesOf(stores)))
+		return across
+	}
+	if stores, start := f.neighbouring(body, 2); start != nil && f.width <= f.register && f.elemOf(placeOf(stores[0])).Scalar.Bytes() == 4 {
+		v, byTurns := f.valuesOf(stores), make([]int, 2*f.width)
+		for i := range byTurns {
+			byTurns[i] = i%2*f.width + i/2
 		}
-		stores[n] = s
+		f.storeRegisters(f.elemOf(placeOf(stores[0])), placeOf(stores[0]), start, []value.Value{f.shuffle2(v[0], v[1], byTurns)})
+		return 2
 	}
-	p := place{stores[0].Space, stores[0].Name}
-	t := f.elemOf(p)
-	if t.Lanes != 1 || !f.grouped(kernel.Vec(t.Scalar, across)) {
-		return false
+	return 0
+}
+
+// neighbouring are the next n statements if they store scalars of every lane that
+// lie side by side, and where they begin; nil if not.
+func (f *function) neighbouring(body []kernel.Stmt, n int) ([]*kernel.Store, *index) {
+	if len(body) < n {
+		return nil, nil
+	}
+	stores := make([]*kernel.Store, n)
+	for i := range stores {
+		s, ok := body[i].(*kernel.Store)
+		if !ok || i > 0 && placeOf(s) != placeOf(stores[0]) || reads(s.Index) || reads(s.Value) {
+			return nil, nil
+		}
+		stores[i] = s
+	}
+	if f.elemOf(placeOf(stores[0])).Lanes != 1 {
+		return nil, nil
 	}
 	var start *index
 	for n, s := range stores {
 		i := f.eval(s.Index).index
 		if i == nil || len(i.offsets) == 1 {
-			return false
+			return nil, nil
 		}
 		if n == 0 {
 			start = i
 		}
 		for l, at := range i.offsets {
-			if i.base != start.base || at != start.offsets[0]+int64(l*across+n) {
-				return false
+			if i.base != start.base || at != start.offsets[0]+int64(l*len(stores)+n) {
+				return nil, nil
 			}
 		}
 	}
-	elements := make([]value.Value, across)
-	for n, s := range stores {
-		elements[n] = f.asVector(f.eval(s.Value))
-	}
-	f.storeRegisters(t, p, start, f.registers(elements))
-	return true
+	return stores, start
 }
+
+func (f *function) valuesOf(stores []*kernel.Store) []value.Value {
+	vs := make([]value.Value, len(stores))
+	for n, s := range stores {
+		vs[n] = f.asVector(f.eval(s.Value))
+	}
+	return vs
+}
+
+func placeOf(s *kernel.Store) place { return place{s.Space, s.Name} }
 
 // reads tells whether an expression loads anything.
 func reads(e *kernel.Expr) bool {

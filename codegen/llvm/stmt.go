@@ -35,8 +35,8 @@ func (f *function) run(body []kernel.Stmt) {
 		if f.err != nil {
 			return
 		}
-		if f.storeSideBySide(body[n:]) {
-			n += across - 1
+		if stores := f.storeSideBySide(body[n:]); stores > 0 {
+			n += stores - 1
 			continue
 		}
 		if sums := f.sumTogether(body[n:]); sums > 0 {

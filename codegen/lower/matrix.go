@@ -210,6 +210,32 @@ func (r rowOf) unitWords(n *kernel.Expr) []*kernel.Expr {
 	return r.shifted(base, []*kernel.Expr{r.u.Let("low", r.words.At(base))}, w)
 }
 
+// pairs are the elements of a unit that are the two halves of a word each; nil if
+// they are not, or if no factors wait until some of their products are added up.
+func (m *matrix) pairs() (pairs [][2]int) {
+	if m.scales.Factor == nil {
+		return nil
+	}
+	of := map[*encoding.BitExpr]int{}
+	for q, c := range m.unpack.Codes {
+		if c.Op != encoding.BitHalf {
+			return nil
+		}
+		n, seen := of[c.Args[0]]
+		if !seen {
+			n = len(pairs)
+			of[c.Args[0]], pairs = n, append(pairs, [2]int{-1, -1})
+		}
+		pairs[n][c.Const] = q
+	}
+	for _, p := range pairs {
+		if p[0] < 0 || p[1] < 0 {
+			return nil
+		}
+	}
+	return pairs
+}
+
 // shifted are n words that begin within a word; those at hand are the first that
 // they lie in, from base on.
 func (r rowOf) shifted(base *kernel.Expr, have []*kernel.Expr, n int) []*kernel.Expr {

@@ -148,6 +148,10 @@ func (u *unit) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, t
 			acc = chain(named, x, acc)
 		} else {
 			acc = u.inChains(named, x)
+			if acc.Type.Lanes == 2 {
+				acc = u.Let("pair", acc)
+				acc = acc.Lane(0).Add(acc.Lane(1))
+			}
 			if e := r.unpack.Exponent; u.stages() && e != 0 {
 				acc = acc.Mul(f32(math.Ldexp(1, e)))
 			}

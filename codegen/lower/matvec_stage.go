@@ -26,12 +26,13 @@ type reader func(k *kernel.Expr, n int) []*kernel.Expr
 type stagingArrays struct {
 	m                *matrix // in whose order they lie
 	lanes            int
+	pairs            [][2]int // the matrix's
 	elements, totals kernel.Array
 }
 
 // stagingFor declares threadgroup memory for n rows of input of products with m.
 func (u *unit) stagingFor(name string, m *matrix, n int) *stagingArrays {
-	a := &stagingArrays{m: m, lanes: u.Schedule().SimdWidth}
+	a := &stagingArrays{m: m, lanes: u.Schedule().SimdWidth, pairs: m.pairs()}
 	a.elements = u.SharedArray(name, kernel.F32, n*a.length())
 	if m.biases.Factor != nil {
 		a.totals = u.SharedArray(name+"_totals", kernel.F32, n*a.units())
@@ -54,7 +55,8 @@ func bytesOfStaged(cols int) int { return 5 * cols }
 // fill copies row r of the arrays. All threads call it; a barrier is to follow.
 //
 // Element q of unit i lies behind element q of the units before, in the run of
-// units that the lanes take at once.
+// units that the lanes take at once; of a matrix with pairs, a pair behind that of
+// the unit before.
 func (a *stagingArrays) fill(r *kernel.Expr, read reader) {
 	u, e := a.m.u, a.m.unpack.Elements
 	row := u.Let("staged_row", r.Mul(i32(a.length())))
@@ -64,27 +66,48 @@ func (a *stagingArrays) fill(r *kernel.Expr, read reader) {
 		for n := min(4, e); len(all) < e; {
 			all = append(all, read(i.Mul(i32(e)).Add(i32(len(all))), n)...)
 		}
-		for q, x := range all {
-			if e := a.m.unpack.Exponents; e != nil && e[q] != 0 {
-				x = x.Mul(f32(math.Ldexp(1, e[q])))
-			}
-			a.elements.Set(at.Add(i32(q*a.lanes)), x)
-		}
 		if a.m.biases.Factor != nil {
 			a.totals.Set(r.Mul(i32(a.units())).Add(i), sumOf(all))
+		}
+		for q, e := range a.m.unpack.Exponents {
+			if e != 0 {
+				all[q] = all[q].Mul(f32(math.Ldexp(1, e)))
+			}
+		}
+		for p, pair := range a.pairs {
+			for half, q := range pair {
+				a.elements.Set(at.Add(i32(2*p*a.lanes+half)), all[q])
+			}
+		}
+		if a.pairs == nil {
+			for q, x := range all {
+				a.elements.Set(at.Add(i32(q*a.lanes)), x)
+			}
 		}
 	})
 }
 
 // place is where unit i, of this lane, begins.
 func (a *stagingArrays) place(i *kernel.Expr) *kernel.Expr {
-	return i.Sub(kernel.Lane()).Mul(i32(a.m.unpack.Elements)).Add(kernel.Lane())
+	run := i.Sub(kernel.Lane()).Mul(i32(a.m.unpack.Elements))
+	if a.pairs != nil {
+		return run.Add(kernel.Lane().Mul(i32(2)))
+	}
+	return run.Add(kernel.Lane())
 }
 
 // input is row r as a product reads it.
 func (a *stagingArrays) input(r *kernel.Expr) input {
 	in := input{elements: func(unit, _ *kernel.Expr, n int) []*kernel.Expr {
 		at := a.m.u.Let("x_at", r.Mul(i32(a.length())).Add(a.place(unit)))
+		if a.pairs != nil {
+			var xs []*kernel.Expr
+			for p := range a.pairs {
+				first := at.Add(i32(2 * p * a.lanes))
+				xs = append(xs, a.m.u.Let("x2", kernel.Vector(a.elements.At(first), a.elements.At(first.Add(i32(1))))))
+			}
+			return xs
+		}
 		xs := make([]*kernel.Expr, n)
 		for q := range xs {
 			xs[q] = a.m.u.Let("x", a.elements.At(at.Add(i32(q*a.lanes))))
@@ -126,7 +149,12 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 			// One row after the other: few registers hold what is unpacked.
 			var values []*kernel.Expr
 			for n := range run {
-				values = append(values, r.codes(first.Add(i32(n*lanes)))...)
+				words := r.unitWords(first.Add(i32(n * lanes)))
+				if m.pairs() != nil {
+					values = append(values, u.unpackedPairs(m, words)...)
+				} else {
+					values = append(values, r.codesOf(words)...)
+				}
 			}
 			u.accumulate(r, values, xs, totals, sums[j], k)
 		}
@@ -194,7 +222,7 @@ func (u *unit) stage(n, most int, row func(i int) reader, matrices ...*matrix) i
 
 // serves reports whether products with m find their input in a.
 func (a *stagingArrays) serves(m *matrix) bool {
-	return a.m.unpack.Elements == m.unpack.Elements && slices.Equal(a.m.unpack.Exponents, m.unpack.Exponents) &&
+	return a.m.unpack.Elements == m.unpack.Elements && slices.Equal(a.pairs, m.pairs()) && slices.Equal(a.m.unpack.Exponents, m.unpack.Exponents) &&
 		(m.biases.Factor == nil || a.m.biases.Factor != nil)
 }
 
