@@ -159,11 +159,11 @@ func (g *gemm) loadWeightsAlone(o *opened, first, k *kernel.Expr) {
 	})
 }
 
-// columnsAtOnce is how many columns a lane unpacks at once: up to 32 of whole
-// blocks, as far as rows and depths are made of that.
+// columnsAtOnce is how many columns a lane unpacks at once: up to what four words
+// hold, as far as rows and depths are made of that.
 func (g *gemm) columnsAtOnce(o *opened) int {
 	n := o.blockUnits() * o.unpack.Elements
-	for 2*n <= 32 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
+	for 2*n/o.unpack.Elements*o.unpack.Words <= 4 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
 		n *= 2
 	}
 	return n
