@@ -159,18 +159,21 @@ func (g *gemm) loadWeightsAlone(o *opened, first, k *kernel.Expr) {
 	})
 }
 
+// leastGroup is the columns of the smallest groups.
+const leastGroup = 32
+
 // columnsAtOnce is how many columns a lane unpacks at once: up to what four words
-// hold, as far as rows and depths are made of that.
+// hold and a factor is for, as far as rows and depths are made of that.
 func (g *gemm) columnsAtOnce(o *opened) int {
 	n := o.blockUnits() * o.unpack.Elements
-	for 2*n/o.unpack.Elements*o.unpack.Words <= 4 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
+	for 2*n <= leastGroup && 2*n/o.unpack.Elements*o.unpack.Words <= 4 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
 		n *= 2
 	}
 	return n
 }
 
 // unpackColumns stores columns of a row from a column on, a row of g.w apart from
-// `at` on. They have one scale: groups are 32 columns and more.
+// `at` on. They have one scale.
 func (g *gemm) unpackColumns(row rowOf, column, at *kernel.Expr, columns int) {
 	u := row.unpack
 	words := columns / u.Elements * u.Words
