@@ -50,7 +50,7 @@ func (a *attention) tileBlocks() tileBlocks {
 		return b
 	}
 	b.scoreHeads = fragment * divisor(b.heads/fragment, max(1, 2*t.Vector/fragment))
-	b.scoreKeys = min(fragment, max(1, sums/b.scoreHeads))
+	b.scoreKeys = divisor(fragment, max(1, sums/b.scoreHeads))
 	b.mixColumns = fragment * divisor(a.Dim/fragment, max(1, sums/b.mixHeads/fragment))
 	return b
 }

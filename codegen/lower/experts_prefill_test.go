@@ -72,15 +72,15 @@ func (x *expertsTest) check(t *testing.T, rows int) {
 	}
 }
 
-// TestExpertsPrefill multiplies rows that experts share unevenly, in every
-// encoding and at every skew, on targets with registers for many rows and for few:
+// TestExpertsPrefill multiplies rows that experts share unevenly, in encodings of
+// all kinds and at every skew, on targets with registers for many rows and for few:
 // rows, outputs and columns straddle what is done at once.
 func TestExpertsPrefill(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(7, 12))
 	for i, e := range encoding.All() {
-		if e.Name() == "f64" {
-			continue
+		if _, affine := e.(encoding.Affine); e.Name() == "f64" || affine && i%4 > 0 {
+			continue // there are 45 affine ones
 		}
 		t.Run(e.Name(), func(t *testing.T) {
 			rows := []int{1, 3, 13, 18, 25, 40}[i%6]
