@@ -24,7 +24,7 @@ const (
 // for variables, invariants out of loops, nothing computed twice. From level 2 on
 // LLVM's own pipelines vectorise whatever is said elsewhere, and all of them
 // spend most of their time on what such code does not need.
-const VectorPasses = "function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse<memssa>,instcombine,simplifycfg,adce)"
+const VectorPasses = "function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse<memssa>,simplifycfg,adce)"
 
 // Options say how to compile. The zero value is for kernels that are already
 // vector code, on this machine.
