@@ -29,17 +29,31 @@ type headState struct {
 	mix      laneVector
 }
 
+// attender goes through keys: a few heads at a time, or in tiles for many.
+type attender interface {
+	// start reads, norms and rotates the queries; statistics gives a head's first
+	// maximum and sum.
+	start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr))
+	goThroughKeys() // of the row, or of its split
+	write(result kernel.Buffer)
+	writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) // what the merge needs of a split
+}
+
 func (a *attention) attend() (Launch, error) {
-	tiles := a.tile.heads > 0
-	switch {
-	case a.keys == 0 && tiles:
-		return a.attendTiles()
-	case a.keys == 0:
+	if a.keys == 0 {
 		return a.attendWhole()
-	case tiles:
-		return a.attendTilesSplit()
 	}
 	return a.attendSplit()
+}
+
+// attender makes the schedule's; what says what it attends to.
+func (a *attention) attender(role, what string) (*attendUnit, attender) {
+	if a.tile.heads > 0 {
+		u := a.newTileUnit(role, "attention over "+what+" with an online softmax: products with tiles of keys, for many heads of a row at once")
+		return u.attendUnit, u
+	}
+	u := a.newAttendUnit(role, "attention over "+what+" with an online softmax, a SIMD group for each few heads")
+	return u, u
 }
 
 func (a *attention) newAttendUnit(role, doc string) *attendUnit {
@@ -84,39 +98,34 @@ func (a *attention) blocks() ir.Expr { return ir.Const(int64(a.Heads / (a.heads 
 // attendWhole makes the result. The sink is in the running maximum and sum
 // from the start, as a key whose value is 0.
 func (a *attention) attendWhole() (Launch, error) {
-	u := a.newAttendUnit("", "attention over a window and entries with an online softmax, a SIMD group for each few heads")
+	u, keys := a.attender("", "a window and entries")
 	q := u.activation4("q", a.Q, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
 	u.place(kernel.Group(1))
-	u.start(q, func(head *kernel.Expr) (top, sum *kernel.Expr) { return sink.At(head), f32(1) })
-	u.goThroughKeys()
-	u.write(result)
+	keys.start(q, func(head *kernel.Expr) (top, sum *kernel.Expr) { return sink.At(head), f32(1) })
+	keys.goThroughKeys()
+	keys.write(result)
 	return u.launch("", a.blocks(), ir.Sym(a.rows))
 }
 
 // attendSplit makes the mixes of the splits.
 func (a *attention) attendSplit() (Launch, error) {
-	u := a.newAttendUnit("attend", "attention over one split of the keys with an online softmax, a SIMD group for each few heads")
+	u, keys := a.attender("attend", "one split of the keys")
 	q := u.activation4("q", a.Q, kernel.Read)
 	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Write)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))
 	splits := a.splitCount(u.unit)
-	u.ifKeys(func(*kernel.Expr) {
-		u.start(q, func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
-		u.goThroughKeys()
-		u.writeParts(mixes, stats, splits)
-	})
-	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
-}
-
-// ifKeys runs f with the split's first key, if it may have a key of the row.
-func (u *attendUnit) ifKeys(f func(from *kernel.Expr)) {
-	from := u.Let("from", u.split.Mul(i32(u.a.keys)))
+	from := u.Let("from", u.split.Mul(i32(a.keys)))
 	u.Comment("The merge does not read splits without a key of the row.")
-	u.If(from.Add(i32(u.a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() { f(from) }, nil)
+	u.If(from.Add(i32(a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
+		keys.start(q, func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
+		keys.goThroughKeys()
+		keys.writeParts(mixes, stats, splits)
+	}, nil)
+	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
 }
 
 // place names what the SIMD group works on.

@@ -1,7 +1,6 @@
 package lower
 
 import (
-	"math"
 	"slices"
 
 	"smelt/codegen/kernel"
@@ -78,44 +77,6 @@ func (a *attention) newTileUnit(role, doc string) *tileUnit {
 	return u
 }
 
-// attendTiles is attendWhole over tiles.
-func (a *attention) attendTiles() (Launch, error) {
-	u := a.newTileUnit("", "attention over a window and entries with an online softmax: products with tiles of keys, for many heads of a row at once")
-	q := u.activation4("q", a.Q, kernel.Read)
-	sink := u.vector("sink", a.Sink)
-	result := u.activation4("result", a.Result, kernel.Write)
-	u.place(kernel.Group(1))
-	u.readQueries(q)
-	u.begin(func(head *kernel.Expr) (top, sum *kernel.Expr) { return sink.At(head), f32(1) })
-	u.goThroughTiles(u.k.first, u.endKey())
-	u.eachHead(func(h *kernel.Expr) {
-		s := headState{sum: u.Var("sum", u.sums.At(h)), mix: u.mixOf(h)}
-		a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
-	})
-	return u.launch("", a.blocks(), ir.Sym(a.rows))
-}
-
-// attendTilesSplit is attendSplit over tiles.
-func (a *attention) attendTilesSplit() (Launch, error) {
-	u := a.newTileUnit("attend", "attention over one split of the keys with an online softmax: products with tiles of keys, for many heads of a row at once")
-	q := u.activation4("q", a.Q, kernel.Read)
-	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Write)
-	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
-	u.split = u.Let("split", kernel.Group(1))
-	u.place(kernel.Group(2))
-	splits := a.splitCount(u.unit)
-	u.ifKeys(func(from *kernel.Expr) {
-		u.readQueries(q)
-		u.begin(func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
-		u.goThroughTiles(u.k.first.Max(from), u.endKey().Min(from.Add(i32(a.keys))))
-		u.eachHead(func(h *kernel.Expr) {
-			part := u.Let("part", a.part(u.k.row, splits, u.split, u.head0.Add(h)))
-			u.writePart(mixes, stats, part, u.mixOf(h), u.tops.At(h), u.sums.At(h))
-		})
-	})
-	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
-}
-
 func (u *tileUnit) perHead(name string) kernel.Array {
 	return u.SharedArray(name, kernel.F32, u.a.heads)
 }
@@ -130,11 +91,16 @@ func (u *tileUnit) headInLane(f func(h *kernel.Expr)) {
 	u.For("h", kernel.Lane(), i32(u.a.heads), i32(u.Schedule().SimdWidth), f)
 }
 
-// putChunk stores chunk c of a vector in an array, from element `at` on.
-func putChunk(to kernel.Array, at, c, v *kernel.Expr) {
-	for n, x := range lanesOf(v) {
-		to.Set(at.Add(c.Mul(i32(4))).Add(i32(n)), x)
-	}
+// start reads the queries, sets mixes to 0 and gives statistics their first values.
+func (u *tileUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
+	u.readQueries(q)
+	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.mix.Set(i, f32(0)) })
+	u.headInLane(func(h *kernel.Expr) {
+		top, sum := statistics(u.head0.Add(h))
+		u.tops.Set(h, top)
+		u.sums.Set(h, sum)
+	})
+	u.Barrier()
 }
 
 // readQueries norms and rotates the queries, and turns them so that heads lie
@@ -147,7 +113,7 @@ func (u *tileUnit) readQueries(q kernel.Buffer) {
 		v := u.loadChunks(dim, func(c *kernel.Expr) *kernel.Expr { return q.At(from.Add(c)) })
 		u.finish(v, dim, finish, u.k.row, 0)
 		to := u.Let("to", h.Mul(i32(u.stride)))
-		u.eachChunkIn(v, part4{0, dim}, func(j int, c *kernel.Expr) { putChunk(u.mix, to, c, v[j].Expr) })
+		u.storeVector(v, dim, func(i, x *kernel.Expr) { u.mix.Set(to.Add(i), x) })
 	})
 	u.Barrier()
 	square := u.Fragment("square", kernel.F32, fragment, fragment)
@@ -160,20 +126,14 @@ func (u *tileUnit) readQueries(q kernel.Buffer) {
 	u.Barrier()
 }
 
-// begin sets mixes to 0; statistics gives a head's first maximum and sum.
-func (u *tileUnit) begin(statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
-	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.mix.Set(i, f32(0)) })
-	u.headInLane(func(h *kernel.Expr) {
-		top, sum := statistics(u.head0.Add(h))
-		u.tops.Set(h, top)
-		u.sums.Set(h, sum)
-	})
-	u.Barrier()
-}
-
-// goThroughTiles takes the row's keys from first to end by their numbers, a tile
-// at a time, so that the bits depend on the row alone.
-func (u *tileUnit) goThroughTiles(first, end *kernel.Expr) {
+// goThroughKeys takes keys by their numbers, a tile at a time, so that the bits
+// depend on the row alone.
+func (u *tileUnit) goThroughKeys() {
+	first, end := u.k.first, u.endKey()
+	if u.split != nil {
+		from := u.split.Mul(i32(u.a.keys))
+		first, end = first.Max(from), end.Min(from.Add(i32(u.a.keys)))
+	}
 	end = u.Let("end", end)
 	u.For("tile_at", first, end, i32(keysAtOnce), func(at *kernel.Expr) {
 		used := u.Let("used", end.Sub(at).Min(i32(keysAtOnce)))
@@ -200,7 +160,7 @@ func (u *tileUnit) goThroughTiles(first, end *kernel.Expr) {
 // endKey is the number behind the row's last key. Of a list of entries those that
 // there are come first.
 func (u *tileUnit) endKey() *kernel.Expr {
-	if u.selected == (kernel.Buffer{}) {
+	if u.a.Selected == nil {
 		return u.k.end
 	}
 	count := u.Var("count", i32(0))
@@ -245,7 +205,7 @@ func (u *tileUnit) unpackKey(key *kernel.Expr, cache *cacheRows, index *kernel.E
 	row := cache.row(u.slot, index)
 	v := u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Mul(i32(4))) })
 	to := u.Let("to", key.Mul(i32(u.stride)))
-	u.eachChunkIn(v, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) { putChunk(u.keys, to, c, v[j].Expr) })
+	u.storeVector(v, u.a.Dim, func(i, x *kernel.Expr) { u.keys.Set(to.Add(i), x) })
 }
 
 // clearKeys fills the last fragment of keys.
@@ -334,11 +294,19 @@ func (u *tileUnit) mixIn(up *kernel.Expr) {
 // mixOf is a head's mix.
 func (u *tileUnit) mixOf(h *kernel.Expr) laneVector {
 	from := u.Let("from", h.Mul(i32(u.stride)))
-	return u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr {
-		var x []*kernel.Expr
-		for n := range 4 {
-			x = append(x, u.mix.At(from.Add(c.Mul(i32(4))).Add(i32(n))))
-		}
-		return kernel.Vector(x...)
+	return u.loadVector(u.a.Dim, func(i *kernel.Expr) *kernel.Expr { return u.mix.At(from.Add(i)) })
+}
+
+func (u *tileUnit) write(result kernel.Buffer) {
+	u.eachHead(func(h *kernel.Expr) {
+		s := headState{sum: u.Var("sum", u.sums.At(h)), mix: u.mixOf(h)}
+		u.a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
+	})
+}
+
+func (u *tileUnit) writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) {
+	u.eachHead(func(h *kernel.Expr) {
+		part := u.Let("part", u.a.part(u.k.row, splits, u.split, u.head0.Add(h)))
+		u.writePart(mixes, stats, part, u.mixOf(h), u.tops.At(h), u.sums.At(h))
 	})
 }

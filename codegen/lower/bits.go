@@ -21,11 +21,11 @@ func (u *unit) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.
 	return out
 }
 
-// unpackedPairs are the codes of a unit in pairs (f32x2), which it has.
-func (u *unit) unpackedPairs(m *matrix, words []*kernel.Expr) (out []*kernel.Expr) {
+// unpackedPairs are the codes of a unit in pairs (f32x2).
+func (u *unit) unpackedPairs(unpack encoding.Unpack, pairs [][2]int, words []*kernel.Expr) (out []*kernel.Expr) {
 	b := &bits{u: u, words: words}
-	for _, p := range m.pairs() {
-		out = append(out, b.expr(m.unpack.Codes[p[0]].Args[0]).Halves())
+	for _, p := range pairs {
+		out = append(out, b.expr(unpack.Codes[p[0]].Args[0]).Halves())
 	}
 	return out
 }

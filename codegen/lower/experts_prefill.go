@@ -111,14 +111,12 @@ type listed struct {
 	total         *kernel.Expr // choices of the step
 	expert, first *kernel.Expr
 	l             *lists
-	few           bool // rows at a time are multiplied with weights in registers
 }
 
 func (u *unit) listed(l *lists) *listed {
-	few := u.in.Target.tiling().fewRows(u.in.Target) > 0
-	g := u.gemmFor(few)
+	g := u.gemmFor(u.in.Target.tiling().fewRows > 0)
 	return &listed{
-		unit: u, gemm: g, l: l, few: few,
+		unit: u, gemm: g, l: l,
 		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
 		total: u.Let("total", u.StepValue(l.rows).Mul(i32(l.k))),
 		first: u.Let("first", kernel.Group(0).Mul(i32(g.outputs))), expert: u.Let("expert", kernel.Group(1)),
@@ -127,7 +125,7 @@ func (u *unit) listed(l *lists) *listed {
 
 // multiply is gemm's, or that for few rows where there is one.
 func (p *listed) multiply(o *opened, rows *kernel.Expr, load rowReader) {
-	if p.few {
+	if p.fewRows > 0 {
 		p.multiplyFew(o, p.first, rows, load)
 		return
 	}
@@ -168,7 +166,7 @@ func (t *tileOfList) left() *kernel.Expr { return t.count.Sub(t.at) }
 
 // expertsHidden is silu(gate)*up times the weight, for every choice.
 func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (Launch, error) {
-	u := in.begin(in.kernelName("hidden"), in.Target.tiling().schedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("hidden"), in.Target.tiling().listSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
 	gate, up := u.expertMatrix("gate", e.Gate, e.IDs), u.expertMatrix("up", e.Up, e.IDs)
 	x, d := u.activation("x", e.X, kernel.Read), dim(e.X, 1)
 	ws := u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
@@ -205,7 +203,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	if err != nil {
 		return nil, err
 	}
-	u := in.begin(in.kernelName("down"), in.Target.tiling().schedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("down"), in.Target.tiling().listSchedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
 	down := u.expertMatrix("down", e.Down, e.IDs)
 	mid := u.activation("mid", e.Mid, kernel.Read)
 	y := u.scratch("y_parts", to, kernel.F32, kernel.Write)

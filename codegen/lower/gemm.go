@@ -15,7 +15,10 @@ type tiling struct {
 	// A SIMD group's block. With several SIMD groups it is made of fragments, 8 x
 	// 8 each; of a SIMD group alone it is one fragment.
 	blockRows, blockOutputs int
-	why                     string
+	// The rows that a weight is multiplied with from a register, where a product
+	// has few; 0: it is stored for them.
+	fewRows int
+	why     string
 }
 
 // tiling is the target's. With several SIMD groups each keeps one block's sums
@@ -51,6 +54,17 @@ func (t tiling) schedule() kernel.Schedule {
 	return kernel.Schedule{Threads: t.threads, SimdWidth: t.simdWidth, Settings: []kernel.Setting{
 		{Name: "tile", Value: fmt.Sprintf("%d rows x %d outputs x %d deep", t.rows, t.outputs, t.depth), Why: t.why},
 	}}
+}
+
+// listSchedule is the schedule of kernels that go through lists of rows.
+func (t tiling) listSchedule() kernel.Schedule {
+	s := t.schedule()
+	if t.fewRows > 0 {
+		s.Settings[0].Why = "the second level of the cache holds it"
+		s.Settings = append(s.Settings, kernel.Setting{Name: "rows at once", Value: fmt.Sprintf("up to %d", t.fewRows),
+			Why: "a list is short: a weight is unpacked into a register and multiplied with all of them"})
+	}
+	return s
 }
 
 // gemm computes tiles of a product. It owns the operand tiles; results are left

@@ -26,9 +26,13 @@ const avx2 = 8
 // depth stay in the first level of the cache for all rows of the tile.
 func (t Target) tilingAlone() tiling {
 	const rows = 4
-	side := max(64, 8*t.Vector)
-	return tiling{rows: side, outputs: side, depth: side, threads: max(t.Vector, fragment), simdWidth: max(t.Vector, fragment),
-		blockRows: rows, blockOutputs: t.registersOfSums() / rows * t.Vector,
+	side, lanes := max(64, 8*t.Vector), max(t.Vector, fragment)
+	few := t.registersOfSums() * t.Vector / lanes
+	if t.Vector == avx2 {
+		few = 0 // beside unpacking there are too few registers
+	}
+	return tiling{rows: side, outputs: side, depth: side, threads: lanes, simdWidth: lanes,
+		blockRows: rows, blockOutputs: t.registersOfSums() / rows * t.Vector, fewRows: few,
 		why: "a block's sums fill half the vector registers, its weights the first level of the cache, the tile the second"}
 }
 

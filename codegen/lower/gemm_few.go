@@ -8,20 +8,10 @@ import "smelt/codegen/kernel"
 // registers for sums. What is stored are the words, once they are turned so that
 // lanes read theirs side by side.
 
-// fewRows is the most rows that a weight is multiplied with from a register; 0
-// where there are too few registers.
-func (t tiling) fewRows(target Target) int {
-	if !t.alone() || target.Vector == avx2 {
-		return 0
-	}
-	return target.registersOfSums() * target.Vector / t.threads
-}
-
 // few is a product of few rows.
 type few struct {
 	*gemm
 	o     *opened
-	most  int          // rows at once
 	words kernel.Array // [words of a depth, threads]
 	scale staged
 	bias  staged
@@ -45,7 +35,7 @@ func (g *gemm) factorsPerDepth(name string, f factorPlane) staged {
 
 // multiplyFew is multiply for few rows.
 func (g *gemm) multiplyFew(o *opened, first, rows *kernel.Expr, loadX rowReader) {
-	f := &few{gemm: g, o: o, most: g.fewRows(g.in.Target),
+	f := &few{gemm: g, o: o,
 		words: g.SharedArray("words", kernel.U32, g.depth/o.unpack.Elements*o.unpack.Words*g.threads),
 		scale: g.factorsPerDepth("scales", o.scales), bias: g.factorsPerDepth("biases", o.biases)}
 	g.used = g.Let("used_rows", roundUp(rows.Min(i32(g.rows)), g.blockRows))
@@ -113,10 +103,10 @@ func (f *few) factorAt(s staged, c *kernel.Expr) *kernel.Expr {
 
 // eachRows runs body for the tile's rows, as many at a time as it can.
 func (f *few) eachRows(body func(at *kernel.Expr, rows int)) {
-	whole := f.Let("whole", f.used.Div(i32(f.most)).Mul(i32(f.most)))
-	f.For("row_at", i32(0), whole, i32(f.most), func(at *kernel.Expr) { body(at, f.most) })
+	whole := f.Let("whole", f.used.Div(i32(f.fewRows)).Mul(i32(f.fewRows)))
+	f.For("row_at", i32(0), whole, i32(f.fewRows), func(at *kernel.Expr) { body(at, f.fewRows) })
 	rest := f.Let("rest", f.used.Sub(whole))
-	for n := f.most - f.blockRows; n > 0; n -= f.blockRows {
+	for n := f.fewRows - f.blockRows; n > 0; n -= f.blockRows {
 		f.If(rest.Eq(i32(n)), func() { body(whole, n) }, nil)
 	}
 }

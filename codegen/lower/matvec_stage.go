@@ -127,6 +127,7 @@ func (a *stagingArrays) input(r *kernel.Expr) input {
 // another, and the group's scale is applied once.
 func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable) {
 	m := rows[0].matrix
+	pairs := m.pairs()
 	lanes, e, run := u.Schedule().SimdWidth, m.unpack.Elements, m.unitsPerGroup()
 	u.For("run", kernel.Lane(), i32(m.cols/(e*run)), i32(lanes), func(i *kernel.Expr) {
 		first := i
@@ -150,8 +151,8 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 			var values []*kernel.Expr
 			for n := range run {
 				words := r.unitWords(first.Add(i32(n * lanes)))
-				if m.pairs() != nil {
-					values = append(values, u.unpackedPairs(m, words)...)
+				if pairs != nil {
+					values = append(values, u.unpackedPairs(m.unpack, pairs, words)...)
 				} else {
 					values = append(values, r.codesOf(words)...)
 				}
