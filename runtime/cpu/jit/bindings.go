@@ -25,6 +25,8 @@ type bindings struct {
 	InstallFatalErrorHandler func(handler uintptr)
 	ResetFatalErrorHandler   func()
 
+	ParseCommandLineOptions func(count int32, words *cString, overview string)
+
 	ContextCreate               func() ref
 	ContextDispose              func(context ref)
 	ContextSetDiagnosticHandler func(context ref, handler uintptr, sink unsafe.Pointer)
@@ -125,6 +127,17 @@ func (b *bindings) failure(err ref) error {
 	s := b.GetErrorMessage(err)
 	defer b.DisposeErrorMessage(s)
 	return fmt.Errorf("%s", oneLine(text(s)))
+}
+
+// setSwitch sets an option that LLVM's own programs take on their command line, for
+// all that this process does with the library. One that does not know it goes on
+// without.
+func (b *bindings) setSwitch(option string) {
+	var words [2]cString // the first is the program
+	for i, s := range []string{"smelt", option} {
+		words[i] = &append([]byte(s), 0)[0]
+	}
+	b.ParseCommandLineOptions(int32(len(words)), &words[0], "")
 }
 
 // buffer copies data into a memory buffer. LLVM's parser wants the NUL that the

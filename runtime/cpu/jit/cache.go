@@ -26,7 +26,7 @@ func (l *LLVM) Key(id string, o Options) Key {
 	hash := sha256.New()
 	reloc, model := l.addressing()
 	for _, part := range []string{
-		"object 1", // changes with what this package makes of its input
+		"object 2", // changes with what this package makes of its input
 		id, l.Version(), l.identity, l.host.Triple, o.CPU, o.Features, o.Passes,
 		fmt.Sprint(o.Codegen, o.NoUnroll, reloc, model),
 	} {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 	"unsafe"
 )
@@ -23,8 +22,9 @@ const (
 // VectorPasses is the pipeline for code that is vector code already: registers
 // for variables, invariants out of loops, nothing computed twice. From level 2 on
 // LLVM's own pipelines vectorise whatever is said elsewhere, and all of them
-// spend most of their time on what such code does not need.
-const VectorPasses = "function(sroa,early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),early-cse<memssa>,simplifycfg,adce)"
+// spend most of their time on what such code does not need: instcombine too, whose
+// rewriting instruction selection does again.
+const VectorPasses = "function(sroa,early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>,simplifycfg,adce)"
 
 // Options say how to compile. The zero value is for kernels that are already
 // vector code, on this machine.
@@ -187,16 +187,6 @@ func (l *LLVM) addressing() (reloc, model int32) {
 	return relocStatic, modelJITDefault
 }
 
-// pipeline is passes as this version takes them. Since 18 an instcombine that is
-// given by name fails where one round of it is not all it could do; another
-// round is not needed for correct code.
-func (l *LLVM) pipeline(passes string) string {
-	if l.version[0] < 18 {
-		return passes
-	}
-	return strings.ReplaceAll(passes, ",instcombine,", ",instcombine<no-verify-fixpoint>,")
-}
-
 // parse reads a module, gives it the machine's data layout and verifies it.
 func (c *compilation) parse(name, ir string, machine ref) (ref, error) {
 	b := &c.l.b
@@ -230,7 +220,7 @@ func (c *compilation) optimize(module, machine ref) error {
 	if o.NoUnroll {
 		b.PassBuilderOptionsSetLoopUnrolling(options, 0)
 	}
-	if err := b.failure(b.RunPasses(module, c.l.pipeline(o.Passes), machine, options)); err != nil {
+	if err := b.failure(b.RunPasses(module, o.Passes, machine, options)); err != nil {
 		return fmt.Errorf("passes %s: %w", o.Passes, err)
 	}
 	if err := c.sink.take(); err != nil {

@@ -174,6 +174,37 @@ func TestAssembly(t *testing.T) {
 	}
 }
 
+// The library's switches are heard, those it does not know change nothing, and no
+// switch ends the process: the loop's multiplication is not reduced to additions.
+func TestSwitches(t *testing.T) {
+	l := openLLVM(t)
+	for _, s := range []string{"-no-such-switch", "-disable-lsr=perhaps", "a word"} {
+		l.b.setSwitch(s)
+	}
+	const loop = `
+define void @f(i32* %a, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %k = mul i64 %i, 1234567
+  %p = getelementptr i32, i32* %a, i64 %k
+  store i32 1, i32* %p
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %n
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}`
+	text, err := l.Assembly("loop", loop, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, "mul") && !strings.Contains(text, "madd") {
+		t.Errorf("no multiplication in\n%s", text)
+	}
+}
+
 // The options reach LLVM: a short loop of scalars stays a loop if asked for, and
 // becomes vector code only where the passes say so.
 func TestOptions(t *testing.T) {
