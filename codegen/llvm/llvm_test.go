@@ -8,6 +8,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/llir/llvm/ir"
+	"github.com/llir/llvm/ir/enum"
+	"github.com/llir/llvm/ir/types"
+	"github.com/llir/llvm/ir/value"
 	"golang.org/x/tools/txtar"
 
 	"smelt/codegen/kernel"
@@ -76,7 +80,7 @@ func TestLibrarysText(t *testing.T) {
 		if err := f.define(); err != nil {
 			t.Fatal(err)
 		}
-		got, err := textOf(f.module)
+		got, err := textOf(f.module, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +88,62 @@ func TestLibrarysText(t *testing.T) {
 			t.Errorf("%s: -library +here\n%s", path, diff)
 		}
 	}
+}
+
+// So is that of each kind of instruction, those that no golden has among them.
+func TestLibrarysInstructions(t *testing.T) {
+	m := ir.NewModule()
+	i4, f4 := types.NewVector(4, types.I32), types.NewVector(4, types.Float)
+	a, b := ir.NewParam("a", i4), ir.NewParam("b", i4)
+	x, y := ir.NewParam("x", f4), ir.NewParam("y", f4)
+	p, q := ir.NewParam("p", types.I32Ptr), ir.NewParam("q", types.I1)
+	called := m.NewFunc("called", types.Void, ir.NewParam("", types.I32))
+	fn := m.NewFunc("all", types.Void, a, b, x, y, p, q)
+	entry, other, end := fn.NewBlock("entry"), fn.NewBlock("other.1"), fn.NewBlock("end")
+	for _, binary := range []func(x, y value.Value) value.Named{
+		named(entry.NewAdd), named(entry.NewSub), named(entry.NewMul), named(entry.NewUDiv), named(entry.NewURem),
+		named(entry.NewSDiv), named(entry.NewSRem), named(entry.NewShl), named(entry.NewLShr), named(entry.NewAShr),
+		named(entry.NewAnd), named(entry.NewOr), named(entry.NewXor),
+	} {
+		binary(a, b)
+	}
+	for _, binary := range []func(x, y value.Value) value.Named{
+		named(entry.NewFAdd), named(entry.NewFSub), named(entry.NewFMul), named(entry.NewFDiv),
+	} {
+		binary(x, fill(f4, floatConst(types.Float, 0.1)))
+	}
+	entry.NewFNeg(x)
+	entry.NewSelect(entry.NewICmp(enum.IPredULE, a, b), a, b)
+	entry.NewSelect(entry.NewFCmp(enum.FPredOLT, x, y), x, y)
+	entry.NewBitCast(x, i4)
+	entry.NewTrunc(entry.NewSExt(a, types.NewVector(4, types.I64)), types.NewVector(4, types.I8))
+	entry.NewZExt(a, types.NewVector(4, types.I64))
+	entry.NewFPTrunc(entry.NewFPExt(x, types.NewVector(4, types.Double)), f4)
+	entry.NewSIToFP(entry.NewFPToSI(x, i4), f4)
+	entry.NewUIToFP(entry.NewFPToUI(x, i4), f4)
+	entry.NewShuffleVector(x, y, numbers([]int{0, 5, 2, 7}))
+	entry.NewInsertElement(x, entry.NewExtractElement(y, i32Const(1)), i32Const(0))
+	at := entry.NewGetElementPtr(types.I32, p, i32Const(3))
+	load := entry.NewLoad(types.I32, at)
+	load.Align = 4
+	entry.NewStore(load, entry.NewAlloca(types.I32))
+	entry.NewCall(called, load)
+	entry.NewCondBr(q, other, end)
+	other.NewBr(end)
+	end.NewPhi(ir.NewIncoming(load, entry), ir.NewIncoming(i32Const(-1), other))
+	end.NewRet(nil)
+	got, err := textOf(m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m.String(), got); diff != "" {
+		t.Errorf("-library +here\n%s", diff)
+	}
+}
+
+// named is a constructor of an instruction with two operands.
+func named[T value.Named](make func(x, y value.Value) T) func(x, y value.Value) value.Named {
+	return func(x, y value.Value) value.Named { return make(x, y) }
 }
 
 func TestTwice(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"smelt/codegen/kernel"
 )
@@ -25,6 +26,15 @@ func Canonical(k *kernel.Kernel, register int) *kernel.Kernel {
 		c.Step.Fields = append(c.Step.Fields, f)
 	}
 	hash := sha256.New()
+	hash.Write(ownSource())
+	fmt.Fprintf(hash, "register %d\n%s", register, kernel.Print(&c))
+	c.Name = "kernel_" + hex.EncodeToString(hash.Sum(nil))
+	return &c
+}
+
+// ownSource is a hash of this package's source.
+var ownSource = sync.OnceValue(func() []byte {
+	hash := sha256.New()
 	files, err := sources.ReadDir(".")
 	for _, f := range files {
 		var data []byte
@@ -36,10 +46,8 @@ func Canonical(k *kernel.Kernel, register int) *kernel.Kernel {
 	if err != nil {
 		panic("llvm: its embedded source cannot be read: " + err.Error())
 	}
-	fmt.Fprintf(hash, "register %d\n%s", register, kernel.Print(&c))
-	c.Name = "kernel_" + hex.EncodeToString(hash.Sum(nil))
-	return &c
-}
+	return hash.Sum(nil)
+})
 
 // stepFields are the fields of the step block that a kernel reads.
 func stepFields(k *kernel.Kernel) []kernel.StepField {

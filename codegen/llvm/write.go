@@ -14,9 +14,21 @@ import (
 // else that printing a kernel takes.
 type writer struct{ b []byte }
 
-// textOf is the module's text.
-func textOf(m *ir.Module) (string, error) {
-	w := &writer{}
+// instructionBytes is about the text of an instruction, to have the room at once.
+const instructionBytes = 128
+
+// textOf is the module's text, after a comment.
+func textOf(m *ir.Module, comment []string) (string, error) {
+	room := 0
+	for _, f := range m.Funcs {
+		for _, b := range f.Blocks {
+			room += instructionBytes * len(b.Insts)
+		}
+	}
+	w := &writer{make([]byte, 0, room)}
+	for _, line := range comment {
+		w.text("; ", strings.TrimRight(line, " "), "\n")
+	}
 	for i, f := range m.Funcs {
 		if i > 0 {
 			w.text("\n")
@@ -59,7 +71,16 @@ func (w *writer) block(b *ir.Block) {
 		}
 		w.text("\n")
 	}
-	w.text("\t", b.Term.LLString(), "\n")
+	w.text("\t")
+	switch x := b.Term.(type) {
+	case *ir.TermBr:
+		w.operands("br ", x.Target)
+	case *ir.TermCondBr:
+		w.operands("br ", x.Cond, x.TargetTrue, x.TargetFalse)
+	default:
+		w.text(x.LLString())
+	}
+	w.text("\n")
 }
 
 // instruction writes one of the common kinds, as kernels use them: without flags
@@ -80,11 +101,6 @@ func (w *writer) instruction(x ir.Instruction) bool {
 		w.typ(x.ElemType)
 		w.operands(", ", x.Src)
 		w.operands(", ", x.Indices...)
-	case *ir.InstBitCast:
-		w.result(x, "bitcast ")
-		w.operands("", x.From)
-		w.text(" to ")
-		w.typ(x.To)
 	case *ir.InstShuffleVector:
 		w.result(x, "shufflevector ")
 		w.operands("", x.X, x.Y, x.Mask)
@@ -99,22 +115,110 @@ func (w *writer) instruction(x ir.Instruction) bool {
 		w.operands("", x.Cond, x.ValueTrue, x.ValueFalse)
 	case *ir.InstCall:
 		w.call(x)
-	case *ir.InstFAdd:
-		w.binary(x, "fadd ", x.X, x.Y)
-	case *ir.InstFMul:
-		w.binary(x, "fmul ", x.X, x.Y)
-	case *ir.InstAdd:
-		w.binary(x, "add ", x.X, x.Y)
-	case *ir.InstMul:
-		w.binary(x, "mul ", x.X, x.Y)
-	case *ir.InstShl:
-		w.binary(x, "shl ", x.X, x.Y)
-	case *ir.InstAnd:
-		w.binary(x, "and ", x.X, x.Y)
+	case *ir.InstICmp:
+		w.compare(x, "icmp ", x.Pred.String(), x.X, x.Y)
+	case *ir.InstFCmp:
+		w.compare(x, "fcmp ", x.Pred.String(), x.X, x.Y)
+	case *ir.InstPhi:
+		w.phi(x)
 	default:
-		return false
+		if op, from, to := conversion(x); op != "" {
+			w.result(x.(value.Named), op)
+			w.operands("", from)
+			w.text(" to ")
+			w.typ(to)
+			return true
+		}
+		op, a, b := twoOperands(x)
+		if op == "" {
+			return false
+		}
+		w.result(x.(value.Named), op)
+		w.operands("", a)
+		w.text(", ")
+		w.name(b)
 	}
 	return true
+}
+
+// conversion is what an instruction does that makes another type of its operand;
+// "" if it is none.
+func conversion(x ir.Instruction) (op string, from value.Value, to types.Type) {
+	switch x := x.(type) {
+	case *ir.InstBitCast:
+		return "bitcast ", x.From, x.To
+	case *ir.InstSExt:
+		return "sext ", x.From, x.To
+	case *ir.InstZExt:
+		return "zext ", x.From, x.To
+	case *ir.InstTrunc:
+		return "trunc ", x.From, x.To
+	case *ir.InstFPExt:
+		return "fpext ", x.From, x.To
+	case *ir.InstFPToSI:
+		return "fptosi ", x.From, x.To
+	}
+	return "", nil, nil
+}
+
+// twoOperands is what an instruction of two operands of its type does; "" if it has
+// others.
+func twoOperands(x ir.Instruction) (op string, a, b value.Value) {
+	switch x := x.(type) {
+	case *ir.InstFAdd:
+		return "fadd ", x.X, x.Y
+	case *ir.InstFSub:
+		return "fsub ", x.X, x.Y
+	case *ir.InstFMul:
+		return "fmul ", x.X, x.Y
+	case *ir.InstFDiv:
+		return "fdiv ", x.X, x.Y
+	case *ir.InstAdd:
+		return "add ", x.X, x.Y
+	case *ir.InstSub:
+		return "sub ", x.X, x.Y
+	case *ir.InstMul:
+		return "mul ", x.X, x.Y
+	case *ir.InstUDiv:
+		return "udiv ", x.X, x.Y
+	case *ir.InstURem:
+		return "urem ", x.X, x.Y
+	case *ir.InstShl:
+		return "shl ", x.X, x.Y
+	case *ir.InstLShr:
+		return "lshr ", x.X, x.Y
+	case *ir.InstAShr:
+		return "ashr ", x.X, x.Y
+	case *ir.InstAnd:
+		return "and ", x.X, x.Y
+	case *ir.InstOr:
+		return "or ", x.X, x.Y
+	case *ir.InstXor:
+		return "xor ", x.X, x.Y
+	}
+	return "", nil, nil
+}
+
+func (w *writer) compare(v value.Named, op, predicate string, x, y value.Value) {
+	w.result(v, op)
+	w.text(predicate, " ")
+	w.operands("", x)
+	w.text(", ")
+	w.name(y)
+}
+
+func (w *writer) phi(x *ir.InstPhi) {
+	w.result(x, "phi ")
+	w.typ(x.Typ)
+	separator := " [ "
+	for _, in := range x.Incs {
+		w.text(separator)
+		w.name(in.X)
+		w.text(", ")
+		w.name(in.Pred)
+		separator = " ], [ "
+	}
+	w.text(" ]")
 }
 
 func (w *writer) call(x *ir.InstCall) {
@@ -127,13 +231,6 @@ func (w *writer) call(x *ir.InstCall) {
 	w.text(" ", x.Callee.Ident(), "(")
 	w.operands("", x.Args...)
 	w.text(")")
-}
-
-func (w *writer) binary(v value.Named, op string, x, y value.Value) {
-	w.result(v, op)
-	w.operands("", x)
-	w.text(", ")
-	w.name(y)
 }
 
 func (w *writer) result(v value.Named, op string) {

@@ -143,20 +143,27 @@ func (e *cacheEntry) work(group *kernel.Expr) {
 			})
 			e.finish(v, job, job)
 		}, nil)
-	case e.share == 1:
+	case e.share == 1 && !e.chunkByChunk():
 		u.If(live, func() {
 			b := e.block(job)
 			v := u.loadChunks(e.Width, b.pool)
 			e.finish(v, job, b.row)
 		}, nil)
 	default:
-		e.workTogether(job, live)
+		e.workByChunks(job, live)
 	}
 }
 
-// workTogether pools each vector by several SIMD groups; the first of them
-// finishes it.
-func (e *cacheEntry) workTogether(job, live *kernel.Expr) {
+// chunkByChunk reports whether a SIMD group pools one chunk of its lanes after the
+// other. Where registers are vectors they hold no more than that, and a loop takes
+// a quarter of the code.
+func (e *cacheEntry) chunkByChunk() bool {
+	return e.u.stages() && e.Width/4 > e.u.Schedule().SimdWidth
+}
+
+// workByChunks pools each vector by chunks, of which several SIMD groups have
+// a share; the first of them finishes it.
+func (e *cacheEntry) workByChunks(job, live *kernel.Expr) {
 	u, lanes := e.u, e.u.Schedule().SimdWidth
 	chunks := e.Width / 4
 	pooled := u.SharedArray("pooled", kernel.F32, e.jobs()*e.Width)

@@ -235,16 +235,19 @@ var (
 // stored as the reference does it. All other memory stays as it was.
 func TestCache(t *testing.T) {
 	for _, target := range targets {
-		for _, entries := range testCases {
-			testCache(t, target, entries)
+		for i, entries := range testCases {
+			testCache(t, target, entries, i%2 == 1)
 		}
 	}
 }
 
-func testCache(t *testing.T, target Target, entries []testEntry) {
+func testCache(t *testing.T, target Target, entries []testEntry, native bool) {
 	tables := map[string][]float32{}
 	real := newCacheTest(t, target, entries, false, tables)
 	stored := newCacheTest(t, target, entries, true, tables)
+	for _, c := range []*cacheTest{real, stored} { // compared to the bit, so both in one way
+		c.mem.native, c.mem.interpreted = native, !native
+	}
 	steps := testSteps(150)
 	wants := reference[float64](t, real, steps)
 	written := map[string]map[int]bool{}

@@ -29,16 +29,17 @@ var targets = []Target{Metal, CPU(8)}
 // memory is what a test's launches see, by the things that arguments name.
 // Values that are not set are made, full of poison, where a launch needs them.
 type memory struct {
-	in      *Input
-	native  bool // all kernels for processors run as machine code, not only some
-	rows    []ir.Row
-	wanted  []int32
-	choices []sampling.Choice // of the wanted rows
-	values  map[*ir.Value][]byte
-	weights map[weightPlane][]byte
-	tables  map[weightPlane][]byte
-	states  map[string][]byte
-	scratch map[*Scratch][]byte
+	in          *Input
+	native      bool // all kernels for processors run as machine code, not only some
+	interpreted bool // none does
+	rows        []ir.Row
+	wanted      []int32
+	choices     []sampling.Choice // of the wanted rows
+	values      map[*ir.Value][]byte
+	weights     map[weightPlane][]byte
+	tables      map[weightPlane][]byte
+	states      map[string][]byte
+	scratch     map[*Scratch][]byte
 }
 
 type weightPlane struct {
@@ -101,7 +102,7 @@ func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch)
 		t.Fatal(err)
 	}
 	l, err := libLLVM()
-	if sample := sha256.Sum256([]byte(kernel.Print(k))); err != nil || testing.Short() || !m.native && sample[0]%16 > 0 {
+	if sample := sha256.Sum256([]byte(kernel.Print(k))); err != nil || testing.Short() || m.interpreted || !m.native && sample[0]%16 > 0 {
 		return
 	}
 	for name, b := range before {
