@@ -142,26 +142,6 @@ func Uniform(k *Kernel) map[string]bool {
 		u.block(k.Body, wholeGroup)
 	}
 	agreed := map[string]bool{}
-	for _, name := range names(k.Body) {
-		agreed[name] = u.locals[name] <= wholeSimd
-	}
+	Declared(k.Body, func(name string) { agreed[name] = u.locals[name] <= wholeSimd })
 	return agreed
-}
-
-// names are the locals that a block declares.
-func names(body []Stmt) []string {
-	var out []string
-	for _, s := range body {
-		switch s := s.(type) {
-		case *Let:
-			out = append(out, s.Name)
-		case *Var:
-			out = append(out, s.Name)
-		case *For:
-			out = append(append(out, s.Name), names(s.Body)...)
-		case *If:
-			out = append(append(out, names(s.Then)...), names(s.Else)...)
-		}
-	}
-	return out
 }

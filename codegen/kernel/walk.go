@@ -24,6 +24,27 @@ func visitExpr(e *Expr, visit func(*Expr)) {
 	visit(e)
 }
 
+// Declared calls visit with every name that a body declares: of values, counters
+// and fragments.
+func Declared(body []Stmt, visit func(name string)) {
+	for _, s := range body {
+		switch s := s.(type) {
+		case *Let:
+			visit(s.Name)
+		case *Var:
+			visit(s.Name)
+		case *Fragment:
+			visit(s.Name)
+		case *For:
+			visit(s.Name)
+			Declared(s.Body, visit)
+		case *If:
+			Declared(s.Then, visit)
+			Declared(s.Else, visit)
+		}
+	}
+}
+
 // operands are the expressions that a statement holds itself.
 func operands(s Stmt) []*Expr {
 	switch s := s.(type) {

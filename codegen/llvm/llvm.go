@@ -10,7 +10,6 @@ package llvm
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/llir/llvm/ir"
 	"github.com/llir/llvm/ir/constant"
@@ -41,19 +40,14 @@ func Module(k *kernel.Kernel, register int) (text string, err error) {
 		return "", fmt.Errorf("kernel %s: threadgroups of %d threads in SIMD groups of %d; the CPU runs one SIMD group of 2 to 32, a power of two", k.Name, s.Threads, s.SimdWidth)
 	}
 	f := newFunction(k, register)
+	f.recurring = recurringLoops(f)
 	if err := f.define(); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
-	var b strings.Builder
-	for _, line := range k.Doc {
-		fmt.Fprintf(&b, "; %s\n", strings.TrimRight(line, " "))
-	}
-	body, err := textOf(f.module)
-	if err != nil {
+	if text, err = textOf(f.module, k.Doc); err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, err)
 	}
-	b.WriteString(body)
-	return b.String(), nil
+	return text, nil
 }
 
 // sharedAlign is what threadgroup arrays begin at: a cache line.
@@ -70,13 +64,14 @@ func SharedBytes(k *kernel.Kernel) int {
 
 // function is a kernel in the making.
 type function struct {
-	k        *kernel.Kernel
-	width    int // lanes
-	machine  int // floats that a vector register of the machine holds
-	register int // the same, at most width
-	uniform  map[string]bool
-	forms    *forms
-	repeats  map[value.Value]value.Value // vectors on which lanes agree, of one value
+	k         *kernel.Kernel
+	width     int // lanes
+	machine   int // floats that a vector register of the machine holds
+	register  int // the same, at most width
+	uniform   map[string]bool
+	forms     *forms
+	repeats   map[value.Value]value.Value // vectors on which lanes agree, of one value
+	recurring map[*kernel.For]*occurrence // loops that are calls
 
 	module *ir.Module
 	fn     *ir.Func

@@ -58,7 +58,9 @@ func (f *function) run(body []kernel.Stmt) {
 		case *kernel.If:
 			f.branch(s)
 		case *kernel.For:
-			f.loop(s)
+			if !f.callRecurring(s) {
+				f.loop(s)
+			}
 		default:
 			f.fragmentStmt(s)
 		}

@@ -323,6 +323,30 @@ func (p *programs) loop() {
 	}
 }
 
+// loopsTwice has each loop, and then its text again: both become calls of one
+// function.
+func loopsTwice(body []kernel.Stmt) []kernel.Stmt {
+	var out []kernel.Stmt
+	for _, s := range body {
+		switch s := s.(type) {
+		case *kernel.If:
+			s.Then, s.Else = loopsTwice(s.Then), loopsTwice(s.Else)
+		case *kernel.For:
+			s.Body = loopsTwice(s.Body)
+			own := map[string]bool{}
+			kernel.Declared([]kernel.Stmt{s}, func(name string) { own[name] = true })
+			out = append(out, kernel.Renamed([]kernel.Stmt{s}, func(kind kernel.NameKind, name string) string {
+				if kind == kernel.LocalName && own[name] {
+					name += "_again"
+				}
+				return name
+			})...)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 func drawLaunch(r *rand.Rand, lanes int) interp.Launch {
 	l := interp.Launch{Buffers: map[string][]byte{}, Scalars: map[string]int32{"n": int32(r.IntN(50))}, Grid: [3]int{3, 2, 1}}
 	for name, size := range map[string]int{"out": 4, "out4": 16, "out16": 2} {
@@ -356,6 +380,9 @@ func TestDrawnKernels(t *testing.T) {
 		k, err := drawProgram(r, lanes)
 		if err != nil {
 			continue // an index or a barrier that the verifier does not allow
+		}
+		if n%2 == 1 {
+			k.Body = loopsTwice(k.Body)
 		}
 		launch := drawLaunch(r, lanes)
 		got := runFor(t, l, k, min([]int{4, 8, 16}[n%3], l.Host().Lanes()), launch)

@@ -1,0 +1,100 @@
+package kernel
+
+// NameKind says what a name in a body stands for.
+type NameKind uint8
+
+// The kinds: of names that a body may declare, and of those that its kernel does.
+const (
+	LocalName    NameKind = iota // of a Let, Var or For
+	FragmentName                 // of a Fragment
+	ScalarName                   // of a scalar Param
+	PointerName                  // of a pointer Param
+	SharedName                   // of a Shared
+	FieldName                    // of a StepField
+)
+
+// kindOf is what a place's name stands for.
+func kindOf(s Space) NameKind {
+	return [...]NameKind{Device: PointerName, Threadgroup: SharedName, StepBlock: FieldName}[s]
+}
+
+// Renamed is a copy of a body with other names, without comments. to is asked for
+// every name wherever it stands, in an order that depends on the body alone.
+func Renamed(body []Stmt, to func(NameKind, string) string) []Stmt {
+	r := &renamer{to: to, done: map[*Expr]*Expr{}}
+	return r.block(body)
+}
+
+type renamer struct {
+	to   func(NameKind, string) string
+	done map[*Expr]*Expr // expressions may share operands
+}
+
+func (r *renamer) block(body []Stmt) []Stmt {
+	var out []Stmt
+	for _, s := range body {
+		if _, remark := s.(*Comment); !remark {
+			out = append(out, r.stmt(s))
+		}
+	}
+	return out
+}
+
+func (r *renamer) stmt(s Stmt) Stmt {
+	switch s := s.(type) {
+	case *Let:
+		return &Let{Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
+	case *Var:
+		return &Var{Init: r.expr(s.Init), Name: r.to(LocalName, s.Name)}
+	case *Set:
+		return &Set{Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
+	case *Store:
+		return &Store{Space: s.Space, Name: r.to(kindOf(s.Space), s.Name), Index: r.expr(s.Index), Value: r.expr(s.Value)}
+	case *Prefetch:
+		return &Prefetch{Name: r.to(PointerName, s.Name), Index: r.expr(s.Index)}
+	case *For:
+		return &For{Lo: r.expr(s.Lo), Hi: r.expr(s.Hi), Step: r.expr(s.Step), Name: r.to(LocalName, s.Name), Body: r.block(s.Body)}
+	case *If:
+		return &If{Cond: r.expr(s.Cond), Then: r.block(s.Then), Else: r.block(s.Else)}
+	case *Fragment:
+		c := *s
+		c.Name = r.to(FragmentName, s.Name)
+		return &c
+	case *FragmentLoad:
+		c := *s
+		c.Name, c.Place = r.to(FragmentName, s.Name), r.to(kindOf(s.Space), s.Place)
+		c.Index, c.Stride = r.expr(s.Index), r.expr(s.Stride)
+		return &c
+	case *FragmentStore:
+		c := *s
+		c.Name, c.Place = r.to(FragmentName, s.Name), r.to(kindOf(s.Space), s.Place)
+		c.Index, c.Stride = r.expr(s.Index), r.expr(s.Stride)
+		return &c
+	case *FragmentMultiply:
+		return &FragmentMultiply{D: r.to(FragmentName, s.D), A: r.to(FragmentName, s.A), B: r.to(FragmentName, s.B)}
+	}
+	return s // a barrier
+}
+
+func (r *renamer) expr(e *Expr) *Expr {
+	if c := r.done[e]; c != nil {
+		return c
+	}
+	c := *e
+	c.Args = make([]*Expr, len(e.Args))
+	for i, a := range e.Args {
+		c.Args[i] = r.expr(a)
+	}
+	switch e.Op {
+	case OpLocal:
+		c.Name = r.to(LocalName, e.Name)
+	case OpScalar:
+		c.Name = r.to(ScalarName, e.Name)
+	case OpStep:
+		c.Name = r.to(FieldName, e.Name)
+	case OpLoad:
+		c.Name = r.to(kindOf(e.Space), e.Name)
+	}
+	r.done[e] = &c
+	return &c
+}

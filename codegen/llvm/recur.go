@@ -1,0 +1,198 @@
+package llvm
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+
+	"github.com/llir/llvm/ir"
+
+	"smelt/codegen/kernel"
+)
+
+// A kernel of several products has a loop for each, of one text but for the
+// buffers it reads and the numbers it begins with; and so have copies of its input.
+// A loop's code takes longer to make than to call: such loops are one function.
+
+// leastRecurring is how many expressions a loop has that becomes a function.
+const leastRecurring = 16
+
+// recurring is a loop that stands in a kernel more than once, as a kernel of its own:
+// under other names, which say of what kind they are and which of those.
+type recurring struct {
+	k       *kernel.Kernel // its body is the loop
+	loop    *kernel.For
+	uniform map[string]bool
+	inPlace map[string]side
+	inside  map[string]bool     // names of locals and fragments that the loop declares
+	bounds  map[string]bool     // locals that are bounds or steps of loops
+	made    map[string]*ir.Func // by what is handed over
+	times   int                 // that it stands there
+}
+
+// occurrence is one place where it stands.
+type occurrence struct {
+	*recurring
+	names map[kernel.NameKind][]string // what its names stand for there
+}
+
+// recurringLoops finds the loops of f's kernel that stand in it more than once, but
+// those inside of others that do.
+func recurringLoops(f *function) map[*kernel.For]*occurrence {
+	// Most loops stand there once, which a look at their operations tells.
+	alike := map[uint64]int{}
+	var count func(body []kernel.Stmt)
+	count = func(body []kernel.Stmt) {
+		for _, loop := range longLoops(body) {
+			alike[fingerprint(loop)]++
+			count(loop.Body)
+		}
+	}
+	count(f.k.Body)
+	found, byText := map[*kernel.For]*occurrence{}, map[string]*occurrence{}
+	for loops := longLoops(f.k.Body); len(loops) > 0; {
+		var alone []*kernel.For
+		for _, loop := range loops {
+			if alike[fingerprint(loop)] == 1 {
+				alone = append(alone, loop)
+				continue
+			}
+			o := f.occurrenceOf(loop)
+			key := o.key()
+			if have := byText[key]; have != nil {
+				o.recurring = have.recurring
+			}
+			byText[key], found[loop] = o, o
+			o.times++
+		}
+		for _, loop := range loops {
+			if o := found[loop]; o != nil && o.times == 1 {
+				alone = append(alone, loop)
+			}
+		}
+		loops = nil
+		for _, loop := range alone {
+			loops = append(loops, longLoops(loop.Body)...)
+		}
+	}
+	maps.DeleteFunc(found, func(_ *kernel.For, o *occurrence) bool { return o.times == 1 })
+	return found
+}
+
+// longLoops are the loops of a body that are long enough to be functions, but those
+// inside of others.
+func longLoops(body []kernel.Stmt) (loops []*kernel.For) {
+	for _, s := range body {
+		switch s := s.(type) {
+		case *kernel.For:
+			size := 0
+			kernel.Exprs(s.Body, func(*kernel.Expr) { size++ })
+			if size >= leastRecurring {
+				loops = append(loops, s)
+			}
+		case *kernel.If:
+			loops = append(append(loops, longLoops(s.Then)...), longLoops(s.Else)...)
+		}
+	}
+	return loops
+}
+
+// fingerprint is a hash of a loop's operations and constants.
+func fingerprint(loop *kernel.For) uint64 {
+	const prime = 1099511628211 // of FNV-1a, 64 bits
+	h := uint64(14695981039346656037)
+	kernel.Exprs([]kernel.Stmt{loop}, func(e *kernel.Expr) {
+		for _, n := range [...]uint64{uint64(e.Op), uint64(e.Int), math.Float64bits(e.Float)} {
+			h = (h ^ n) * prime
+		}
+	})
+	return h
+}
+
+// occurrenceOf is a loop under names of its own.
+func (f *function) occurrenceOf(loop *kernel.For) *occurrence {
+	o := &occurrence{&recurring{
+		k:       &kernel.Kernel{Name: f.k.Name, Schedule: f.k.Schedule, Step: &kernel.StepLayout{}},
+		uniform: map[string]bool{}, inPlace: map[string]side{}, inside: map[string]bool{}, bounds: map[string]bool{}, made: map[string]*ir.Func{},
+	}, map[kernel.NameKind][]string{}}
+	number := map[kernel.NameKind]map[string]string{}
+	o.k.Body = kernel.Renamed([]kernel.Stmt{loop}, func(kind kernel.NameKind, name string) string {
+		if as, known := number[kind][name]; known {
+			return as
+		}
+		if number[kind] == nil {
+			number[kind] = map[string]string{}
+		}
+		as := nameOf(kind, len(o.names[kind]))
+		number[kind][name] = as
+		o.names[kind] = append(o.names[kind], name)
+		f.describe(o.recurring, kind, name, as)
+		return as
+	})
+	o.loop = o.k.Body[0].(*kernel.For)
+	kernel.Declared(o.k.Body, func(name string) { o.inside[name] = true })
+	o.bound(o.k.Body)
+	return o
+}
+
+// bound notes the bounds and steps of a body's loops.
+func (r *recurring) bound(body []kernel.Stmt) {
+	for _, s := range body {
+		switch s := s.(type) {
+		case *kernel.For:
+			for _, e := range []*kernel.Expr{s.Lo, s.Hi, s.Step} {
+				r.bounds[e.Name] = true
+			}
+			r.bound(s.Body)
+		case *kernel.If:
+			r.bound(s.Then)
+			r.bound(s.Else)
+		}
+	}
+}
+
+// nameOf is what a recurring loop calls number n of a kind.
+func nameOf(kind kernel.NameKind, n int) string {
+	return fmt.Sprint([...]string{
+		kernel.LocalName: "local", kernel.FragmentName: "fragment", kernel.ScalarName: "scalar",
+		kernel.PointerName: "pointer", kernel.SharedName: "shared", kernel.FieldName: "field",
+	}[kind], n)
+}
+
+// describe gives a recurring loop what the kernel knows of a name.
+func (f *function) describe(r *recurring, kind kernel.NameKind, name, as string) {
+	switch kind {
+	case kernel.LocalName:
+		r.uniform[as] = f.uniform[name]
+	case kernel.FragmentName:
+		r.inPlace[as] = f.inPlace[name]
+	case kernel.ScalarName, kernel.PointerName:
+		p := *f.k.Param(name)
+		p.Name = as
+		r.k.Params = append(r.k.Params, &p)
+	case kernel.SharedName:
+		for _, s := range f.k.Shared {
+			if s.Name == name {
+				r.k.Shared = append(r.k.Shared, &kernel.Shared{Name: as, Elem: s.Elem, Len: 1})
+			}
+		}
+	case kernel.FieldName:
+		field := *f.k.Step.Field(name)
+		field.Name, field.Len = as, min(field.Len, 1)
+		r.k.Step.Fields = append(r.k.Step.Fields, field)
+	}
+}
+
+// key is the same for loops of which one function serves as each.
+func (o *occurrence) key() string {
+	var b strings.Builder
+	b.WriteString(kernel.Print(o.k))
+	for n := range o.names[kernel.LocalName] {
+		fmt.Fprint(&b, o.uniform[nameOf(kernel.LocalName, n)], " ")
+	}
+	for n := range o.names[kernel.FragmentName] {
+		fmt.Fprint(&b, o.inPlace[nameOf(kernel.FragmentName, n)], " ")
+	}
+	return b.String()
+}
