@@ -27,7 +27,8 @@ import (
 // which runs the threadgroups numbered first to end-1 of a grid that is width
 // threadgroups wide and height high (a number counts along x, then y, then z).
 // args is the argument block, step the kernel's StepTable, shared SharedBytes of
-// memory aligned to 64 bytes that no other call uses meanwhile.
+// memory aligned to 64 bytes that no other call uses meanwhile. Its other functions
+// are internal.
 //
 // It fails for what the CPU does not run: threadgroups of several SIMD groups
 // and fragments other than f32.
@@ -118,9 +119,9 @@ func (f *function) fail(format string, args ...any) {
 	}
 }
 
-// define writes the two functions of the module: the kernel for one
-// threadgroup, whose pointers are arguments that LLVM may take as not
-// overlapping, and the loop over threadgroups that others call.
+// define writes the module's functions: the kernel for one threadgroup, whose
+// pointers are arguments that LLVM may take as not overlapping, with its recurring
+// loops, and the loop over threadgroups that others call.
 func (f *function) define() error {
 	inner, leading := f.declareInner()
 	f.fn = inner

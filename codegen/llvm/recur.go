@@ -40,44 +40,56 @@ type occurrence struct {
 // recurringLoops finds the loops of f's kernel that stand in it more than once, but
 // those inside of others that do.
 func recurringLoops(f *function) map[*kernel.For]*occurrence {
-	// Most loops stand there once, which a look at their operations tells.
-	alike := map[uint64]int{}
-	var count func(body []kernel.Stmt)
-	count = func(body []kernel.Stmt) {
-		for _, loop := range longLoops(body) {
-			alike[fingerprint(loop)]++
-			count(loop.Body)
-		}
-	}
-	count(f.k.Body)
-	found, byText := map[*kernel.For]*occurrence{}, map[string]*occurrence{}
+	s := &search{f, map[uint64]int{}, map[string]*recurring{}, map[*kernel.For]*occurrence{}}
+	s.count(f.k.Body)
 	for loops := longLoops(f.k.Body); len(loops) > 0; {
-		var alone []*kernel.For
-		for _, loop := range loops {
-			if alike[fingerprint(loop)] == 1 {
-				alone = append(alone, loop)
-				continue
-			}
-			o := f.occurrenceOf(loop)
-			key := o.key()
-			if have := byText[key]; have != nil {
-				o.recurring = have.recurring
-			}
-			byText[key], found[loop] = o, o
-			o.times++
-		}
-		for _, loop := range loops {
-			if o := found[loop]; o != nil && o.times == 1 {
-				alone = append(alone, loop)
-			}
-		}
+		alone := s.match(loops)
 		loops = nil
 		for _, loop := range alone {
 			loops = append(loops, longLoops(loop.Body)...)
 		}
 	}
-	maps.DeleteFunc(found, func(_ *kernel.For, o *occurrence) bool { return o.times == 1 })
-	return found
+	maps.DeleteFunc(s.found, func(_ *kernel.For, o *occurrence) bool { return o.times == 1 })
+	return s.found
+}
+
+// search looks for recurring loops, the outer ones first.
+type search struct {
+	f      *function
+	alike  map[uint64]int // loops of a fingerprint
+	byText map[string]*recurring
+	found  map[*kernel.For]*occurrence
+}
+
+// count counts fingerprints: most loops stand in a kernel once, and need no other
+// look.
+func (s *search) count(body []kernel.Stmt) {
+	for _, loop := range longLoops(body) {
+		s.alike[fingerprint(loop)]++
+		s.count(loop.Body)
+	}
+}
+
+// match finds those of some loops that recur, and returns the others.
+func (s *search) match(loops []*kernel.For) (alone []*kernel.For) {
+	for _, loop := range loops {
+		if s.alike[fingerprint(loop)] == 1 {
+			continue
+		}
+		o := s.f.occurrenceOf(loop)
+		key := o.key()
+		if have := s.byText[key]; have != nil {
+			o.recurring = have
+		}
+		s.byText[key], s.found[loop] = o.recurring, o
+		o.times++
+	}
+	for _, loop := range loops {
+		if o := s.found[loop]; o == nil || o.times == 1 {
+			alone = append(alone, loop)
+		}
+	}
+	return alone
 }
 
 // longLoops are the loops of a body that are long enough to be functions, but those
