@@ -200,12 +200,22 @@ func (u *tileUnit) entryInTile(key, entry *kernel.Expr) func() {
 	}
 }
 
-// unpackKey stores a row of a cache as one of the tile.
+// unpackKey stores a row of a cache as one of the tile: in a loop as far as lanes
+// read side by side what is stored in one way, then what is left.
 func (u *tileUnit) unpackKey(key *kernel.Expr, cache *cacheRows, index *kernel.Expr) {
-	row := cache.row(u.slot, index)
-	v := u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Mul(i32(4))) })
+	row, first := cache.row(u.slot, index), cache.cache.Row.Segments[0]
 	to := u.Let("to", key.Mul(i32(u.stride)))
-	u.storeVector(v, u.a.Dim, func(i, x *kernel.Expr) { u.keys.Set(to.Add(i), x) })
+	lanes := u.Schedule().SimdWidth
+	alike := first.Count / (4 * lanes) * lanes // chunks
+	u.For("chunk", kernel.Lane(), i32(alike), i32(lanes), func(c *kernel.Expr) {
+		at := u.Let("to", to.Add(c.Mul(i32(4))))
+		for n, x := range lanesOf(cache.loadFrom(first, row, c.Mul(i32(4)))) {
+			u.keys.Set(at.Add(i32(n)), x)
+		}
+	})
+	rest := u.a.Dim - 4*alike
+	v := u.loadChunks(rest, func(c *kernel.Expr) *kernel.Expr { return cache.load(row, c.Add(i32(alike)).Mul(i32(4))) })
+	u.storeVector(v, rest, func(i, x *kernel.Expr) { u.keys.Set(to.Add(i).Add(i32(4*alike)), x) })
 }
 
 // clearKeys fills the last fragment of keys.

@@ -76,11 +76,11 @@ func Open(path string) (*LLVM, error) {
 	return l, nil
 }
 
-// withoutStrengthReduction leaves out the code generator's loop strength reduction,
-// which takes a tenth of the time that kernels' code takes and finds nothing in
-// loops whose addresses are a pointer and a counter. The C interface has no other
-// way to say so.
-const withoutStrengthReduction = "-disable-lsr"
+// withoutPasses leave out of the code generator what finds nothing in kernels: loop
+// strength reduction, where addresses are a pointer and a counter (a tenth of the
+// time that kernels' code takes), and moving scalars to mask registers (a
+// fiftieth; only x86 knows the switch). The C interface has no other way to say so.
+func withoutPasses() []string { return []string{"-disable-lsr", "-disable-x86-domain-reassignment"} }
 
 func load(name string) (*LLVM, error) {
 	// The loader keeps its last error by thread.
@@ -94,7 +94,9 @@ func load(name string) (*LLVM, error) {
 	if err := lib.initialize(runtime.GOARCH); err != nil {
 		return nil, err
 	}
-	l.b.setSwitch(withoutStrengthReduction)
+	for _, option := range withoutPasses() {
+		l.b.setSwitch(option)
+	}
 	l.path = lib.path
 	l.version = lib.version()
 	l.identity = l.path
