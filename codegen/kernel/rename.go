@@ -18,8 +18,9 @@ func kindOf(s Space) NameKind {
 	return [...]NameKind{Device: PointerName, Threadgroup: SharedName, StepBlock: FieldName}[s]
 }
 
-// Renamed is a copy of a body with other names, without comments. to is asked for
-// every name wherever it stands, in an order that depends on the body alone.
+// Renamed is a copy of a body with other names, without comments and what Lets are
+// about. to is asked for every name wherever it stands, in an order that depends on
+// the body alone.
 func Renamed(body []Stmt, to func(NameKind, string) string) []Stmt {
 	r := &renamer{to: to, done: map[*Expr]*Expr{}}
 	return r.block(body)

@@ -101,11 +101,16 @@ type place struct {
 }
 
 func newFunction(k *kernel.Kernel, register int) *function {
-	uniform := kernel.Uniform(k)
+	return functionOf(k, register, kernel.Uniform(k), operandsInPlace(k.Body))
+}
+
+// functionOf is newFunction where it is known which locals are uniform, and which
+// fragments in place.
+func functionOf(k *kernel.Kernel, register int, uniform map[string]bool, inPlace map[string]side) *function {
 	return &function{
 		k: k, width: k.Schedule.SimdWidth, machine: register, register: min(register, k.Schedule.SimdWidth),
 		uniform: uniform, forms: formsOf(k.Body, uniform), repeats: map[value.Value]value.Value{},
-		inPlace: operandsInPlace(k.Body), module: ir.NewModule(),
+		inPlace: inPlace, module: ir.NewModule(),
 		places: map[place]value.Value{}, scalars: map[string]value.Value{}, locals: map[string]operand{},
 		vars: map[string]*variable{}, fragments: map[string]*fragment{}, declared: map[string]*ir.Func{},
 		known: []map[expression]value.Value{{}},

@@ -22,7 +22,6 @@ const leastRecurring = 16
 // under other names, which say of what kind they are and which of those.
 type recurring struct {
 	k       *kernel.Kernel // its body is the loop
-	loop    *kernel.For
 	uniform map[string]bool
 	inPlace map[string]side
 	inside  map[string]bool     // names of locals and fragments that the loop declares
@@ -142,7 +141,6 @@ func (f *function) occurrenceOf(loop *kernel.For) *occurrence {
 		f.describe(o.recurring, kind, name, as)
 		return as
 	})
-	o.loop = o.k.Body[0].(*kernel.For)
 	kernel.Declared(o.k.Body, func(name string) { o.inside[name] = true })
 	o.bound(o.k.Body)
 	return o

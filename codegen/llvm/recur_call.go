@@ -60,9 +60,8 @@ func (f *function) callRecurring(s *kernel.For) bool {
 
 // defineRecurring is the function of a loop that takes what all hands over.
 func (f *function) defineRecurring(r *recurring, all []handed) *ir.Func {
-	g := newFunction(r.k, f.machine)
-	g.module, g.declared, g.uniform, g.inPlace = f.module, f.declared, r.uniform, r.inPlace
-	g.forms = formsOf(r.k.Body, r.uniform)
+	g := functionOf(r.k, f.machine, r.uniform, r.inPlace)
+	g.module, g.declared = f.module, f.declared
 	var params []*ir.Param
 	for _, h := range all {
 		for _, v := range h.values {
@@ -89,7 +88,7 @@ func (f *function) defineRecurring(r *recurring, all []handed) *ir.Func {
 			backs = append(backs, back)
 		}
 	}
-	g.loop(r.loop)
+	g.run(r.k.Body)
 	for _, back := range backs {
 		back()
 	}

@@ -3,6 +3,7 @@ package jit
 import (
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -138,6 +139,7 @@ func (b *bindings) setSwitch(option string) {
 		words[i] = &append([]byte(s), 0)[0]
 	}
 	b.ParseCommandLineOptions(int32(len(words)), &words[0], "")
+	runtime.KeepAlive(&words)
 }
 
 // buffer copies data into a memory buffer. LLVM's parser wants the NUL that the

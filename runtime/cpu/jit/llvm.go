@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ebitengine/purego"
@@ -82,6 +83,10 @@ func Open(path string) (*LLVM, error) {
 // fiftieth; only x86 knows the switch). The C interface has no other way to say so.
 func withoutPasses() []string { return []string{"-disable-lsr", "-disable-x86-domain-reassignment"} }
 
+// switched is whether that was said. Like the switches, it is the process's, which
+// has one libLLVM; LLVM reads them while it compiles, and refuses a second time.
+var switched sync.Once
+
 func load(name string) (*LLVM, error) {
 	// The loader keeps its last error by thread.
 	runtime.LockOSThread()
@@ -94,9 +99,11 @@ func load(name string) (*LLVM, error) {
 	if err := lib.initialize(runtime.GOARCH); err != nil {
 		return nil, err
 	}
-	for _, option := range withoutPasses() {
-		l.b.setSwitch(option)
-	}
+	switched.Do(func() {
+		for _, option := range withoutPasses() {
+			l.b.setSwitch(option)
+		}
+	})
 	l.path = lib.path
 	l.version = lib.version()
 	l.identity = l.path
