@@ -135,7 +135,7 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.context, m.Config.MaxPositions)
 	}
 	if r.tokens == nil {
-		if r.tokens, err = o.prompt(m); err != nil {
+		if r.tokens, err = o.prompt(ctx, m); err != nil {
 			return nil, err
 		}
 	}
@@ -202,7 +202,7 @@ const (
 )
 
 // prompt is what texts are made of.
-func (o *benchOptions) prompt(m *deepseekv4.Model) ([]int32, error) {
+func (o *benchOptions) prompt(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
 	if o.text == "" {
 		r := rand.New(rand.NewPCG(promptSeed, 0))
 		tokens := make([]int32, promptTokensKept)
@@ -215,7 +215,7 @@ func (o *benchOptions) prompt(m *deepseekv4.Model) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readTextFile("--text", o.text)
+	text, err := readTextFile(ctx, "--text", o.text)
 	if err != nil {
 		return nil, err
 	}

@@ -128,7 +128,7 @@ func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) e
 		return err
 	}
 	defer m.Close()
-	tokens, err := o.input(m)
+	tokens, err := o.input(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -139,18 +139,18 @@ func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) e
 }
 
 // input reads the tokens from wherever the flags say.
-func (o evalOptions) input(m *deepseekv4.Model) ([]int32, error) {
+func (o evalOptions) input(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
 	var ids []int32
 	name := "--tokens"
 	var err error
 	switch {
 	case o.textFile != "":
 		name = o.textFile
-		ids, err = o.encode(m)
+		ids, err = o.encode(ctx, m)
 	case o.tokensFile != "":
 		name = o.tokensFile
 		var text string
-		if text, err = readTextFile("--tokens-file", o.tokensFile); err == nil {
+		if text, err = readTextFile(ctx, "--tokens-file", o.tokensFile); err == nil {
 			ids, err = parseTokens(text, name)
 		}
 	default:
@@ -168,8 +168,8 @@ func (o evalOptions) input(m *deepseekv4.Model) ([]int32, error) {
 	return ids, checkTokens(ids, m.Config.VocabSize, name)
 }
 
-func (o evalOptions) encode(m *deepseekv4.Model) ([]int32, error) {
-	text, err := readTextFile("--text-file", o.textFile)
+func (o evalOptions) encode(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
+	text, err := readTextFile(ctx, "--text-file", o.textFile)
 	if err != nil {
 		return nil, err
 	}

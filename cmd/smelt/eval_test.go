@@ -343,7 +343,7 @@ func TestEvalRefuses(t *testing.T) {
 		{"more than the model's context", []string{plainFixture, "--tokens", strings.Repeat("1,", 512) + "1"}, []string{"--tokens: 513 tokens", "at most 512"}},
 		{"no tokens file", []string{plainFixture, "--tokens-file", filepath.Join(temp, "absent")}, []string{"--tokens-file", "absent", "no such file"}},
 		{"no text file", []string{storyteller, "--text-file", filepath.Join(temp, "absent")}, []string{"--text-file", "absent", "no such file"}},
-		{"folder for a text file", []string{storyteller, "--text-file", temp}, []string{temp, "is a directory"}},
+		{"folder for a text file", []string{storyteller, "--text-file", temp}, []string{temp, "is a folder"}},
 		{"no tokenizer", []string{plainFixture, "--text-file", file("text", "x")}, []string{plainFixture, "no tokenizer.json"}},
 		{"invalid UTF-8", []string{storyteller, "--text-file", file("bad", "ab\xff")}, []string{"bad: ", "not valid UTF-8 at byte 2"}},
 

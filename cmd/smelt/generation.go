@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
 
+	"smelt/internal/regular"
 	"smelt/runtime/sampling"
 )
 
@@ -29,20 +29,10 @@ const maxGenerationConfig = 1 << 20
 func readGenerationConfig(dir string) (generationConfig, error) {
 	var g generationConfig
 	path := filepath.Join(dir, "generation_config.json")
-	info, err := os.Stat(path)
+	data, err := regular.Read(path, maxGenerationConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return g, nil
 	}
-	if err != nil {
-		return g, err
-	}
-	if !info.Mode().IsRegular() {
-		return g, fmt.Errorf("%s is not a file", path)
-	}
-	if info.Size() > maxGenerationConfig {
-		return g, fmt.Errorf("%s has %d bytes; expected a small JSON file of at most %d", path, info.Size(), maxGenerationConfig)
-	}
-	data, err := os.ReadFile(path)
 	if err != nil {
 		return g, err
 	}

@@ -50,7 +50,7 @@ func TestGenerationConfig(t *testing.T) {
 		{name: "end beyond ids", file: `{"eos_token_id": [1, 4294967296]}`, complaint: "eos_token_id is neither"},
 		{name: "long ends are cut", file: `{"eos_token_id": "` + strings.Repeat("x", 9000) + `"}`, complaint: "eos_token_id is neither"},
 		{name: "deep nesting", file: strings.Repeat("[", 50000), complaint: "not JSON: "},
-		{name: "huge", file: `{"x": "` + strings.Repeat("x", maxGenerationConfig) + `"}`, complaint: "expected a small JSON file of at most 1048576"},
+		{name: "huge", file: `{"x": "` + strings.Repeat("x", maxGenerationConfig) + `"}`, complaint: "expected at most 1048576"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -82,7 +82,7 @@ func TestGenerationConfigIsNoFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "generation_config.json"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readGenerationConfig(dir); err == nil || !strings.Contains(err.Error(), "is not a file") {
+	if _, err := readGenerationConfig(dir); err == nil || !strings.Contains(err.Error(), "is a folder; expected a regular file") {
 		t.Errorf("a folder: %v", err)
 	}
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"smelt/models/deepseekv4"
@@ -26,30 +24,6 @@ func openTokenizer(m *deepseekv4.Model) (*tokenizer.Tokenizer, error) {
 		return nil, fmt.Errorf("%s has ids up to %d, config.json says vocab_size %d; they are not of the same model", path, tok.VocabSize()-1, m.Config.VocabSize)
 	}
 	return tok, nil
-}
-
-// maxTextBytes bounds what is read as a prompt or a text.
-const maxTextBytes = 64 << 20
-
-// readText reads all of r, which name stands for in errors.
-func readText(r io.Reader, name string) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxTextBytes+1))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%s: %w", name, err)
-	case len(data) > maxTextBytes:
-		return "", fmt.Errorf("%s has more than %d MB of text; smelt reads no more than that", name, maxTextBytes>>20)
-	}
-	return string(data), nil
-}
-
-func readTextFile(flag, path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", flag, err)
-	}
-	defer f.Close()
-	return readText(f, path)
 }
 
 // withBOS puts the model's begin-of-sentence token first unless it is there.

@@ -214,19 +214,8 @@ func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	if isTerminal(in) {
 		return "", fmt.Errorf("no prompt: give --prompt TEXT or pipe a text into standard input")
 	}
-	var text string
-	var err error
-	read := make(chan struct{})
-	go func() {
-		text, err = readText(in, "standard input")
-		close(read)
-	}()
-	select {
-	case <-ctx.Done():
-		return "", errInterrupted
-	case <-read:
-		return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
-	}
+	text, err := readText(ctx, in, "standard input")
+	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
 }
 
 func promptTokens(c *deepseekv4.Config, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {

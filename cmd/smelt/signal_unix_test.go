@@ -18,16 +18,35 @@ import (
 // test ends or after five minutes.
 func process(t *testing.T, args ...string) (*exec.Cmd, io.Reader, *bytes.Buffer) {
 	t.Helper()
+	cmd := asProcess(t, args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd, out, startProcess(t, cmd)
+}
+
+// processReading is process with a standard input, and without a look at its output.
+func processReading(t *testing.T, in *os.File, args ...string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	cmd := asProcess(t, args...)
+	cmd.Stdin = in
+	return cmd, startProcess(t, cmd)
+}
+
+func asProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return cmd
+}
+
+func startProcess(t *testing.T, cmd *exec.Cmd) *bytes.Buffer {
+	t.Helper()
 	var errors bytes.Buffer
 	cmd.Stderr = &errors
 	if err := cmd.Start(); err != nil {
@@ -41,7 +60,7 @@ func process(t *testing.T, args ...string) (*exec.Cmd, io.Reader, *bytes.Buffer)
 			cmd.Wait()
 		}
 	})
-	return cmd, out, &errors
+	return &errors
 }
 
 func interrupt(t *testing.T, cmd *exec.Cmd) {

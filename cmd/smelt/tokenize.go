@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ the tokenizer.json itself. The weights are not opened.`,
 		ValidArgsFunction: completeCheckpoint("safetensors", "json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasText = cmd.Flags().Changed("text")
-			return tokenize(io, args[0], o)
+			return tokenize(cmd.Context(), io, args[0], o)
 		},
 	}
 	f := cmd.Flags()
@@ -68,7 +69,7 @@ the tokenizer.json itself. The weights are not opened.`,
 	return cmd
 }
 
-func tokenize(io stdio, path string, o tokenizeOptions) error {
+func tokenize(ctx context.Context, io stdio, path string, o tokenizeOptions) error {
 	switch {
 	case o.decode && o.hasText:
 		return fmt.Errorf("--text contradicts --decode, which reads token ids from standard input; leave one of them out")
@@ -82,7 +83,7 @@ func tokenize(io stdio, path string, o tokenizeOptions) error {
 	text, source := o.text, "--text"
 	if !o.hasText {
 		source = "standard input"
-		if text, err = inputText(io.in, o.decode); err != nil {
+		if text, err = inputText(ctx, io.in, o.decode); err != nil {
 			return err
 		}
 	}
@@ -94,14 +95,14 @@ func tokenize(io stdio, path string, o tokenizeOptions) error {
 
 // inputText reads standard input, but does not leave a person waiting at a
 // terminal for something they do not know of.
-func inputText(in io.Reader, decode bool) (string, error) {
+func inputText(ctx context.Context, in io.Reader, decode bool) (string, error) {
 	if isTerminal(in) {
 		if decode {
 			return "", fmt.Errorf("no token ids: pipe a JSON array of them into standard input")
 		}
 		return "", fmt.Errorf("no text: give --text TEXT or pipe a text into standard input")
 	}
-	return readText(in, "standard input")
+	return readText(ctx, in, "standard input")
 }
 
 func encodeText(w io.Writer, tok *tokenizer.Tokenizer, text, source string, o tokenizeOptions) error {

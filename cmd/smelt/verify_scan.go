@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
+	"smelt/internal/regular"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 )
@@ -123,7 +123,7 @@ const scanBuffer = 4 << 20
 // than a buffer of it stays in memory.
 func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFinding, error) {
 	path := p.tensor.File.Path()
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/storage"
+	"smelt/internal/regular"
 	"smelt/ir"
 	"smelt/ir/text"
 	"smelt/models/checkpoint"
@@ -35,7 +35,7 @@ func IsBundle(dir string) bool {
 // Read reads the bundle in dir and checks that its parts fit together. It does
 // not look at the checkpoint; see CheckFiles.
 func Read(dir string) (*Bundle, error) {
-	data, err := readFile(filepath.Join(dir, documentName), maxDocument)
+	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not a bundle: it has no %s; make one with smelt compile", dir, documentName)
 	}
@@ -144,29 +144,12 @@ func assemble(doc *document, m *ir.Module, kernels map[string]*kernel.Kernel) (*
 // read reads one of the bundle's other files, which must be what was written.
 func (d *document) read(dir, name string, limit int64) ([]byte, error) {
 	path := filepath.Join(dir, filepath.FromSlash(name))
-	data, err := readFile(path, limit)
+	data, err := regular.Read(path, limit)
 	if err != nil {
 		return nil, err
 	}
 	if Digest(data) != d.Contents[name] {
 		return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", path, documentName)
-	}
-	return data, nil
-}
-
-// readFile reads a file of limited size.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // only read
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes; this is not what smelt compile writes", path, limit)
 	}
 	return data, nil
 }

@@ -45,7 +45,7 @@ func TestBrokenFolders(t *testing.T) {
 		{"one shard by its path", folder{both, config}, shard2, []string{"shard 2 of 2", "give its folder"}},
 		{"no config", folder{only("model.safetensors"), nil}, "", []string{"no config.json in", "download"}},
 		{"empty config", folder{only("model.safetensors"), map[string]string{"config.json": ""}}, "", []string{"config.json is empty"}},
-		{"config too long", folder{only("model.safetensors"), map[string]string{"config.json": strings.Repeat(" ", 16<<20+1)}}, "", []string{"config.json: 16777217 bytes, at most 16777216"}},
+		{"config too long", folder{only("model.safetensors"), map[string]string{"config.json": strings.Repeat(" ", 16<<20+1)}}, "", []string{"config.json has 16777217 bytes (16.0 MiB), expected at most 16777216 bytes (16.0 MiB)"}},
 		{"only a config", folder{nil, config}, "", []string{"looked for model.safetensors.index.json, model.safetensors and", "the folder has:", "config.json"}},
 		{"another format", folder{nil, map[string]string{"config.json": "{}", "model.gguf": "GGUF"}}, "", []string{"no weights", "model.gguf"}},
 		{"another file name", folder{only("weights.safetensors"), config}, "", []string{"no weights", "weights.safetensors", "path of a single .safetensors file"}},
@@ -144,7 +144,7 @@ func TestLimits(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "model.safetensors.index.json"), maxIndexBytes+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "268435457 bytes, at most 268435456") {
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "has 268435457 bytes (256.0 MiB), expected at most 268435456") {
 		t.Errorf("index over the limit: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "config.json")); err != nil {
@@ -153,7 +153,7 @@ func TestLimits(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "config.json"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "config.json: not a regular file") {
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "config.json is a folder; expected a regular file") {
 		t.Errorf("config.json a folder: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"smelt/internal/regular"
 )
 
 const (
@@ -43,7 +44,9 @@ func locate(path string, findings *Findings) fileSet {
 		findings.AddError(err)
 	case info.IsDir():
 		return locateFolder(path, findings)
-	case !info.Mode().IsRegular() || !strings.HasSuffix(path, extension):
+	case !info.Mode().IsRegular():
+		findings.Add("this is "+regular.Kind(info.Mode()), "give the folder that holds "+configName+" and the weights, or a "+extension+" file")
+	case !strings.HasSuffix(path, extension):
 		findings.Add("this is neither a folder nor a "+extension+" file", "give the folder that holds "+configName+" and the weights")
 	default:
 		set := fileSet{dir: filepath.Dir(path), names: []string{filepath.Base(path)}}
@@ -83,7 +86,7 @@ func locateFolder(dir string, findings *Findings) fileSet {
 // does not name are an error, other files beside them a note.
 func (s *fileSet) fromIndex(present []string, findings *Findings) {
 	path := filepath.Join(s.dir, indexName)
-	raw, err := readLimited(path, maxIndexBytes)
+	raw, err := regular.Read(path, maxIndexBytes)
 	if err == nil {
 		s.index, err = parseIndex(raw)
 		if err != nil {
@@ -217,28 +220,4 @@ func isSibling(name string, named []string) bool {
 // without is the elements of all that are not in gone.
 func without(all, gone []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(gone, s) })
-}
-
-// readLimited reads a whole file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", path, info.Size(), limit)
-	}
-	raw := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, raw); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return raw, nil
 }

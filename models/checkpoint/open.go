@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"smelt/internal/regular"
 	"smelt/models/checkpoint/safetensors"
 )
 
@@ -99,7 +100,7 @@ func (c *Checkpoint) Close() error {
 
 func (c *Checkpoint) readConfig(findings *Findings) {
 	var err error
-	c.config, err = readLimited(filepath.Join(c.Dir, configName), maxConfigBytes)
+	c.config, err = regular.Read(filepath.Join(c.Dir, configName), maxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		findings.Add(fmt.Sprintf("no %s in %s", configName, c.Dir), "it says what model this is; download it from where the weights came from")

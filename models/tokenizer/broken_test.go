@@ -203,7 +203,7 @@ func TestOpenErrors(t *testing.T) {
 	if err := os.Truncate(big, maxFileBytes+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(big); err == nil || !strings.Contains(err.Error(), "more than the 268435456 accepted") {
+	if _, err := Open(big); err == nil || !strings.Contains(err.Error(), "expected at most 268435456") {
 		t.Errorf("file too big: %v", err)
 	}
 	if _, err := Open(folder); err == nil || !strings.Contains(err.Error(), folder) {

@@ -8,9 +8,9 @@ package tokenizer
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"sync"
+
+	"smelt/internal/regular"
 )
 
 // Limits on what is read from outside. Real files stay far below them (the
@@ -52,21 +52,9 @@ type Tokenizer struct {
 // Open reads the tokenizer.json at path. An error names path, what was expected
 // and what was found.
 func Open(path string) (*Tokenizer, error) {
-	f, err := os.Open(path)
+	data, err := regular.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	if info.Size() > maxFileBytes {
-		return nil, fmt.Errorf("tokenizer: %s: file has %d bytes, more than the %d accepted", path, info.Size(), maxFileBytes)
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: reading %d bytes: %w", path, len(data), err)
 	}
 	return Parse(data, path)
 }

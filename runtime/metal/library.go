@@ -16,6 +16,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/msl"
+	"smelt/internal/regular"
 	"smelt/runtime/metal/objc"
 )
 
@@ -204,7 +205,8 @@ func (d *Device) openArchive(texts []string) *archive {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
 	a.path = filepath.Join(d.opts.Archives, hex.EncodeToString(h.Sum(nil))+".metalar")
-	if _, err := os.Stat(a.path); err == nil {
+	if f, _, err := regular.Open(a.path); err == nil {
+		f.Close() // Metal opens it by its name
 		if a.id, a.err = d.api.NewArchive(d.gpu, a.path); a.err == nil {
 			a.kept = true
 			return a

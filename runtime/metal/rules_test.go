@@ -213,6 +213,19 @@ func TestArchive(t *testing.T) {
 	if b := opened().Build(); !b.Kept || b.Note != "" {
 		t.Errorf("after a broken file: %+v", b)
 	}
+	// A device has no end: it is not opened, but replaced.
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if b := opened().Build(); b.Kept || b.Note != "" {
+		t.Errorf("with a device in place of the file: %+v", b)
+	}
+	if b := opened().Build(); !b.Kept || b.Note != "" {
+		t.Errorf("after a device: %+v", b)
+	}
 }
 
 // TestProfile: each dispatch has a time, and the machine's limits are measured.

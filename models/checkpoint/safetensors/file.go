@@ -16,9 +16,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
+	"smelt/internal/regular"
 	"smelt/models/checkpoint/internal/message"
 )
 
@@ -34,23 +34,15 @@ type File struct {
 }
 
 // Open maps the file at path and checks its header. Errors about the content
-// are *FormatError, others come from the operating system and name the path.
+// are *FormatError, others are those of regular.Open and name the path.
 // While it is open the file must not be shortened: reading what is gone is a
 // fault that Go cannot turn into an error.
 func Open(path string) (*File, error) {
-	osFile, err := os.Open(path)
+	osFile, info, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer osFile.Close() // the mapping stays
-
-	info, err := osFile.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, formatErrorf(path, "not a regular file")
-	}
 	size := info.Size()
 	header, err := readHeader(osFile, size, path)
 	if err != nil {

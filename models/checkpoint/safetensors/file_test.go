@@ -86,7 +86,7 @@ func TestBrokenFiles(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
-	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a folder; expected a regular file") {
 		t.Errorf("folder: %v", err)
 	}
 }

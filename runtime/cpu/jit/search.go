@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/ebitengine/purego"
+
+	"smelt/internal/regular"
 )
 
 // Env names the environment variable that says which libLLVM to load.
@@ -100,8 +102,28 @@ type library struct {
 	path   string
 }
 
+// fit refuses what the loader would wait for, or read without an end. What is not
+// there is the loader's to report.
+func fit(name string) error {
+	if !strings.ContainsRune(name, filepath.Separator) {
+		return nil // to be searched for by the loader
+	}
+	f, _, err := regular.Open(name)
+	var kind *regular.KindError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("%w: %w", errLoad, err)
+	}
+	if err == nil {
+		f.Close() // only looked at
+	}
+	return nil
+}
+
 // loadLibrary loads a library and fills b with its functions.
 func loadLibrary(name string, b *bindings) (library, error) {
+	if err := fit(name); err != nil {
+		return library{}, err
+	}
 	// First for this package alone: what turns out unfit must not lend its
 	// symbols to libraries loaded later.
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)

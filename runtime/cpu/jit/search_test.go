@@ -39,6 +39,8 @@ func TestUnfitLibrary(t *testing.T) {
 	for path, want := range map[string]string{
 		"/nowhere/libLLVM.so": "/nowhere/libLLVM.so does not load: ",
 		text:                  text + " does not load: ",
+		"/dev/zero":           "/dev/zero does not load: /dev/zero is a character device",
+		t.TempDir():           "is a folder",
 		libc:                  libc + " is not libLLVM: it has no LLVM",
 	} {
 		_, err := Open(path)
