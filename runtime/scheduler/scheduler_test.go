@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -342,10 +341,10 @@ func TestNoLogits(t *testing.T) {
 }
 
 // TestClose ends what runs and what waits, lets the step that runs finish and
-// leaves no goroutine.
+// leaves no goroutine: synctest.Test panics if one of the bubble's is left. (The
+// process's goroutines cannot be counted: one of the test before may be ending.)
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		before := runtime.NumGoroutine()
 		d := newFake()
 		d.gate = make(chan struct{})
 		s := start(t, d, session.Options{Slots: 2, Chunk: 4, Context: 40}, Options{Queue: 2})
@@ -368,10 +367,6 @@ func TestClose(t *testing.T) {
 		expectLog(t, d, "P 0:1", "D 0", "P 1:4", "D 0")
 		if len(d.seen) != 0 {
 			t.Errorf("slots still have %v", d.seen)
-		}
-		synctest.Wait()
-		if after := runtime.NumGoroutine(); after != before {
-			t.Errorf("%d goroutines, %d before", after, before)
 		}
 	})
 }
