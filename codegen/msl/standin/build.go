@@ -71,7 +71,7 @@ func (c *Compiler) Build(dir string, files map[string]string, options Options) (
 	if err != nil {
 		return nil, fmt.Errorf("standin: build: %w", err)
 	}
-	return &Program{path: path, symbolizer: c.tool("llvm-symbolizer")}, nil
+	return &Program{path: path, symbolizer: c.symbolizer()}, nil
 }
 
 // writeSources fills dir and returns the translation units' paths in it, in

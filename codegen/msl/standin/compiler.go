@@ -141,6 +141,21 @@ func (c *Compiler) tool(name string) string {
 	return ""
 }
 
+// symbolizer is the path of the program by which sanitizers find the names of
+// functions and the lines of a report: this clang's own, or another on PATH, or
+// binutils' addr2line, which brings no columns. It is "" if there is none.
+func (c *Compiler) symbolizer() string {
+	if path := c.tool("llvm-symbolizer"); path != "" {
+		return path
+	}
+	for _, name := range []string{"llvm-symbolizer-" + strconv.Itoa(c.version), "llvm-symbolizer", "addr2line"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
 // optimize are the options of a program's translation units: as the kernel's
 // text says, without fast math or contraction, and half rounded every time.
 func optimize(o Options) []string {

@@ -84,6 +84,9 @@ func TestCrashes(t *testing.T) {
 // TestSanitized: what only sanitizers find; accesses at the limits are fine.
 func TestSanitized(t *testing.T) {
 	t.Parallel()
+	if p := program(t, true); p.symbolizer == "" {
+		t.Skipf("reports have no names of functions and no lines: install addr2line (Debian's binutils) or llvm-symbolizer (llvm-%d)", compiler(t).version)
+	}
 	for _, f := range []struct {
 		kernel      string
 		threads     uint32

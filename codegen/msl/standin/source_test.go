@@ -1,6 +1,8 @@
 package standin
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -103,6 +105,35 @@ func TestClangVersion(t *testing.T) {
 		if got := clangVersion(test.out); got != test.want {
 			t.Errorf("%q: version %d, want %d", test.out, got, test.want)
 		}
+	}
+}
+
+// TestSymbolizer: this clang's own comes first, then whatever PATH has.
+func TestSymbolizer(t *testing.T) {
+	dir := t.TempDir()
+	add := func(path, script string) string {
+		path = filepath.Join(dir, path)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("PATH", dir)
+	// A clang that does not have a program prints its bare name.
+	c := &Compiler{path: add("clang++-19", `echo "${1#*=}"`), version: 19}
+	if got := c.symbolizer(); got != "" {
+		t.Errorf("found %q, but there is none", got)
+	}
+	for _, name := range []string{"addr2line", "llvm-symbolizer", "llvm-symbolizer-19"} {
+		want := add(name, "")
+		if got := c.symbolizer(); got != want {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+	own := add("own", "")
+	add("clang++-19", "echo "+own)
+	if got := c.symbolizer(); got != own {
+		t.Errorf("found %q, want clang's own %q", got, own)
 	}
 }
 
