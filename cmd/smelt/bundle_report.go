@@ -15,6 +15,7 @@ type bundleReport struct {
 	Checkpoint string       `json:"checkpoint"`
 	Layout     string       `json:"layout"`
 	Target     string       `json:"target"`
+	Threads    int          `json:"threads"` // of a threadgroup at most
 	Context    int          `json:"context"`
 	Chunk      int          `json:"chunk"`
 	Slots      int          `json:"slots"`
@@ -50,7 +51,7 @@ type memoryReport struct {
 func summariseBundle(b *bundle.Bundle) *bundleReport {
 	p, mem := b.Plan, b.Memory()
 	r := &bundleReport{
-		Path: b.Dir, Model: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Target: p.Target.Name,
+		Path: b.Dir, Model: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Target: p.Target.Name, Threads: p.Target.MaxThreads,
 		Context: p.Context, Chunk: p.Chunk, Slots: p.Slots, Wanted: p.Wanted, CacheRows: b.CacheRows, CacheKeys: b.CacheKeys,
 		Kernels: len(p.Kernels),
 		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula},

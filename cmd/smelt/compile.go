@@ -168,7 +168,7 @@ func compile(io stdio, path string, o compileOptions) error {
 func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
-		Target:  o.machine.Schedule,
+		Target:  o.machine,
 		Context: o.context, Chunk: o.chunk, Slots: o.slots, Wanted: o.wanted,
 		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
 	}

@@ -12,8 +12,8 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
 	msl "smelt/codegen/msl/standin"
+	"smelt/codegen/target"
 	"smelt/runtime/lockstep"
 	"smelt/runtime/standin"
 )
@@ -109,7 +109,7 @@ type verifyReport struct {
 // ends.
 func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (err error) {
 	start := time.Now()
-	if c.Bundle, err = c.Bundle.For(lower.Metal); err != nil {
+	if c.Bundle, err = c.Bundle.For(target.GPU); err != nil {
 		return err
 	}
 	compiler, err := msl.Find()

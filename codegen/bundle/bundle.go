@@ -13,8 +13,8 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/plan"
+	"smelt/codegen/printer"
 	"smelt/codegen/storage"
-	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/text"
 	"smelt/models/checkpoint"
@@ -123,11 +123,11 @@ type content struct {
 
 // contents are the bundle's files.
 func (b *Bundle) contents() ([]content, error) {
-	t, err := target.Of(b.Plan.Target)
-	if err != nil {
+	t := b.Plan.Target
+	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	doc := document{Format: Version, Target: t.Name, Notes: b.Notes,
+	doc := document{Format: Version, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
 		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
 		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
 		Memory:  memoryOf(b.Memory()),
@@ -139,7 +139,7 @@ func (b *Bundle) contents() ([]content, error) {
 	doc.Parameters = encodeParams(b.Module.Params, b.Params)
 	files := []content{{moduleName, []byte(text.String(b.Module))}}
 	for _, k := range b.Plan.Kernels {
-		printed, err := t.Print(k)
+		printed, err := printer.Print(k, t)
 		if err != nil {
 			return nil, err
 		}
@@ -158,18 +158,11 @@ func (b *Bundle) contents() ([]content, error) {
 	return append(files, content{documentName, out.Bytes()}), nil
 }
 
-// Target is the machine the bundle is planned for.
-func (b *Bundle) Target() (target.Target, error) { return target.Of(b.Plan.Target) }
-
 // Text is a kernel as its target's text.
 func (b *Bundle) Text(name string) (string, error) {
-	t, err := b.Target()
-	if err != nil {
-		return "", err
-	}
 	for _, k := range b.Plan.Kernels {
 		if k.Name == name {
-			return t.Print(k)
+			return printer.Print(k, b.Plan.Target)
 		}
 	}
 	return "", fmt.Errorf("the bundle has no kernel %q", name)

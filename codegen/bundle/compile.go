@@ -7,6 +7,7 @@ import (
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/checkpoint"
 	"smelt/passes"
@@ -27,8 +28,8 @@ type Options struct {
 	Slots   int // sequences at once
 	Wanted  int // rows of a step whose logits are asked for
 	Formats passes.Formats
-	Target  lower.Target // the zero value is lower.Metal
-	Lean    bool         // stages keep their reports, not their modules
+	Target  target.Target // the zero value is target.GPU
+	Lean    bool          // stages keep their reports, not their modules
 	// Dump sees every stage of the passes; see passes.DumpTo.
 	Dump func(index int, pass string, m *ir.Module) error
 }
@@ -52,8 +53,8 @@ func (o Options) defaults() Options {
 			*f.field = f.value
 		}
 	}
-	if o.Target == (lower.Target{}) {
-		o.Target = lower.Metal
+	if o.Target.Name == "" {
+		o.Target = target.GPU
 	}
 	if o.Formats.Rows == "" {
 		o.Formats.Rows = "fp8"
@@ -104,10 +105,10 @@ func notes(r *passes.Result) []string {
 }
 
 // For is the bundle planned for a target: the same module, cache rows and
-// sizes, with that target's schedules. It returns b itself if it is for that
-// target.
-func (b *Bundle) For(t lower.Target) (*Bundle, error) {
-	if b.Plan.Target == t {
+// sizes, with that target's schedules. It returns b itself if it is for the
+// target of that name and its threadgroups are within the limit.
+func (b *Bundle) For(t target.Target) (*Bundle, error) {
+	if own := b.Plan.Target; own.Name == t.Name && own.MaxThreads <= t.MaxThreads {
 		return b, nil
 	}
 	o := b.Plan.Options

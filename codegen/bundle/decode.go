@@ -49,11 +49,8 @@ func (d *decoder) expr(where, s string) ir.Expr {
 
 func (d *decoder) decode() {
 	o := d.doc.Options
-	t, err := target.Named(d.doc.Target)
-	if err != nil {
-		d.fail("target", "%v", err)
-	}
-	d.plan = &plan.Plan{Options: plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: t.Schedule}}
+	t := d.target()
+	d.plan = &plan.Plan{Options: plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: t}}
 	if err := d.plan.Options.Check(); err != nil {
 		d.fail("options", "%v", err)
 	}
@@ -78,6 +75,26 @@ func (d *decoder) decode() {
 	for i, s := range d.doc.Steps {
 		d.step(fmt.Sprintf("steps[%d]", i), lower.Kind(i), s)
 	}
+}
+
+// target is the document's, with its limit of threads.
+func (d *decoder) target() target.Target {
+	t, err := target.Named(d.doc.Target)
+	if err != nil || d.doc.Target != t.Name { // "cpu" is another target on another machine
+		d.fail("target", "found %q, expected one of the targets of smelt compile", d.doc.Target)
+		return t
+	}
+	if d.doc.Threads == 0 {
+		return t
+	}
+	less, err := t.WithThreads(d.doc.Threads)
+	if err == nil && less == t {
+		err = fmt.Errorf("%d are the target's own; expected none to be given", t.MaxThreads)
+	}
+	if err != nil {
+		d.fail("threads", "%v", err)
+	}
+	return less
 }
 
 func (d *decoder) cache(where string, c cacheDoc) {

@@ -18,6 +18,7 @@ type document struct {
 	Format     int         `json:"format"`
 	Model      modelDoc    `json:"model"`
 	Target     string      `json:"target"`
+	Threads    int         `json:"threads,omitempty"` // of a threadgroup at most, where fewer than the target's
 	Options    optionsDoc  `json:"options"`
 	Memory     memoryDoc   `json:"memory"`
 	Notes      []string    `json:"notes,omitempty"`

@@ -95,8 +95,8 @@ const (
 
 // attentionHeads is how many heads a SIMD group works on, for which it holds
 // queries and mixes: in registers, or in a core's first level of cache.
-func (t Target) attentionHeads() int {
-	if t.Vector > 0 {
+func (in *Input) attentionHeads() int {
+	if in.Target.Vector > 0 {
 		return 4
 	}
 	return 2
@@ -122,11 +122,11 @@ func (a *attention) cutHeads() {
 		a.heads, a.groups = a.tile.heads, 1
 		return
 	}
-	a.heads = divisor(a.Heads, a.in.Target.attentionHeads())
+	a.heads = divisor(a.Heads, a.in.attentionHeads())
 	if a.Dim > wide {
 		a.heads = 1
 	}
-	a.groups = divisor(a.Heads/a.heads, a.in.Target.groups(maxGroups))
+	a.groups = divisor(a.Heads/a.heads, a.in.Target.Groups(maxGroups))
 }
 
 // divisor is the largest divisor of n that is at most limit.
@@ -235,7 +235,7 @@ func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr,
 // merge combines the splits of each head, a SIMD group for one head of a row.
 // Splits are taken in ascending order, so that the bits depend on the row alone.
 func (a *attention) merge() (Launch, error) {
-	groups := divisor(a.Heads, a.in.Target.groups(maxGroups))
+	groups := divisor(a.Heads, a.in.Target.Groups(maxGroups))
 	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: groups * a.in.Target.SimdWidth},
 		a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a SIMD group for each head")...)
 	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Read)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/num"
@@ -18,7 +19,7 @@ import (
 
 // attentionCase is an attention of random content.
 type attentionCase struct {
-	target      Target
+	target      target.Target
 	kind        Kind
 	heads, dim  int
 	rotated     int // dimensions
@@ -239,8 +240,8 @@ func TestAttention(t *testing.T) {
 		{heads: 2, dim: 512, rotated: 64, size: 5, ratio: 4, rows: mixed, sink: 30},
 		{heads: 1, dim: 544, rotated: 544, size: 5, rows: mixed, sink: -60},
 	} {
-		for n, target := range targets {
-			c.target = target
+		for n, machine := range targets {
+			c.target = machine
 			for _, c.kind = range []Kind{Decode, Prefill} {
 				if n > 0 && i%2 != int(c.kind) {
 					continue
@@ -268,7 +269,7 @@ func TestAttentionTiles(t *testing.T) {
 	} {
 		for _, register := range []int{4, 8, 16} {
 			for _, c.kind = range []Kind{Decode, Prefill} {
-				c.target = CPU(register)
+				c.target = cpu(register)
 				a := newAttentionTest(t, c)
 				a.mem.native = register == 16
 				a.check(t, a.run(t))
@@ -314,7 +315,7 @@ func sameBits(a, b []float32) bool {
 }
 
 func TestAttentionRefuses(t *testing.T) {
-	c := attentionCase{target: Metal, heads: 2, dim: 30, rotated: 2, size: 4, rows: slotRows(0, 0)}
+	c := attentionCase{target: target.GPU, heads: 2, dim: 30, rotated: 2, size: 4, rows: slotRows(0, 0)}
 	a := newAttentionTest(t, c)
 	if _, err := a.in.attention(a.view); err == nil {
 		t.Error("vectors of 30 elements were accepted")

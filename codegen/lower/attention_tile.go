@@ -38,7 +38,7 @@ func (a *attention) tileBlocks() tileBlocks {
 		return tileBlocks{}
 	}
 	b := tileBlocks{stride: a.Dim + cacheLine, mixHeads: 4}
-	sums := t.registersOfSums() * t.Vector
+	sums := a.in.registersOfSums() * t.Vector
 	for n := fragment; n <= a.Heads; n += fragment {
 		words := a.Dim*n + n*b.stride + keysAtOnce*(b.stride+n) + 3*n
 		if a.Heads%n == 0 && 4*words <= t.SharedMemory {

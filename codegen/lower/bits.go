@@ -7,8 +7,8 @@ import (
 
 // means is what the target is quick at. Vector registers of 16 lanes hold all
 // numbers of e2m1, one of which each lane can take at once.
-func (t Target) means() encoding.Means {
-	return encoding.Means{Halves: t.Vector > 0, E2M1: t.Vector >= 16}
+func (in *Input) means() encoding.Means {
+	return encoding.Means{Halves: in.Target.Vector > 0, E2M1: in.Target.Vector >= 16}
 }
 
 // unpacked are the codes of a unit whose words these are.
@@ -84,7 +84,7 @@ func (b *bits) expr(e *encoding.BitExpr) *kernel.Expr {
 // half is a half of a word as f32. Where halves are what a target is quick at,
 // both are taken at once.
 func (b *bits) half(word *encoding.BitExpr, n int) *kernel.Expr {
-	if !b.u.in.Target.means().Halves && n == 0 {
+	if !b.u.in.means().Halves && n == 0 {
 		return b.expr(word).To(kernel.U16).As(kernel.F16).To(kernel.F32)
 	}
 	if b.halves[word] == nil {

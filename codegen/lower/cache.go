@@ -37,7 +37,7 @@ type cacheEntry struct {
 }
 
 func (in *Input) cache(c *fusion.Cache) ([]Launch, error) {
-	groups := in.Target.groups(cacheGroups)
+	groups := in.Target.Groups(cacheGroups)
 	s := kernel.Schedule{Threads: groups * in.Target.SimdWidth, Settings: []kernel.Setting{
 		{Name: "vectors per threadgroup", Value: fmt.Sprint(groups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
 		{Name: "channels per SIMD group that pools", Value: fmt.Sprint(4 * in.Target.SimdWidth), Why: "a block is long: the SIMD groups of a threadgroup share one vector's channels"},
@@ -69,7 +69,7 @@ func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 		if out.symbol, err = u.in.closingSymbol(p.Ratio); err != nil {
 			return nil, err
 		}
-		for out.share < u.in.Target.groups(cacheGroups) && out.share*4*u.in.Target.SimdWidth < e.Width {
+		for out.share < u.in.Target.Groups(cacheGroups) && out.share*4*u.in.Target.SimdWidth < e.Width {
 			out.share *= 2
 		}
 		pooled := ir.Sym(out.symbol).Mul(ir.Const(int64(out.tokens() * e.Width * 4)))
@@ -102,7 +102,7 @@ func (in *Input) closingSymbol(ratio int) (string, error) {
 }
 
 // jobs is how many vectors a threadgroup makes.
-func (e *cacheEntry) jobs() int { return e.u.in.Target.groups(cacheGroups) / e.share }
+func (e *cacheEntry) jobs() int { return e.u.in.Target.Groups(cacheGroups) / e.share }
 
 // tokens is how many a pooled vector is made of, at most.
 func (e *cacheEntry) tokens() int {

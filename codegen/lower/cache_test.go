@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/eval"
@@ -30,11 +31,11 @@ type cacheTest struct {
 	tables  map[string][]float32 // parameters
 }
 
-func newCacheTest(t *testing.T, target Target, entries []testEntry, rounded bool, tables map[string][]float32) *cacheTest {
+func newCacheTest(t *testing.T, machine target.Target, entries []testEntry, rounded bool, tables map[string][]float32) *cacheTest {
 	t.Helper()
 	m := cacheModule(t, entries, rounded)
 	c := &cacheTest{entries: entries, module: m, tables: tables}
-	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: target, Params: storage.Parameters{}}
+	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: machine, Params: storage.Parameters{}}
 	c.mem = newMemory(in, nil)
 	for _, s := range m.States {
 		name := s.Stored
@@ -234,17 +235,17 @@ var (
 // float64, within a bound for sums; with rounding exactly that, rounded and
 // stored as the reference does it. All other memory stays as it was.
 func TestCache(t *testing.T) {
-	for _, target := range targets {
+	for _, machine := range targets {
 		for i, entries := range testCases {
-			testCache(t, target, entries, i%2 == 1)
+			testCache(t, machine, entries, i%2 == 1)
 		}
 	}
 }
 
-func testCache(t *testing.T, target Target, entries []testEntry, native bool) {
+func testCache(t *testing.T, machine target.Target, entries []testEntry, native bool) {
 	tables := map[string][]float32{}
-	real := newCacheTest(t, target, entries, false, tables)
-	stored := newCacheTest(t, target, entries, true, tables)
+	real := newCacheTest(t, machine, entries, false, tables)
+	stored := newCacheTest(t, machine, entries, true, tables)
 	for _, c := range []*cacheTest{real, stored} { // compared to the bit, so both in one way
 		c.mem.native, c.mem.interpreted = native, !native
 	}

@@ -172,7 +172,7 @@ func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr
 // decode reads the four lowest codes of a word, as weights of that encoding
 // have them.
 func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) *kernel.Expr {
-	unpack, err := encoding.UnpackOf(e, c.u.in.Target.means())
+	unpack, err := encoding.UnpackOf(e, c.u.in.means())
 	if err != nil {
 		c.u.fail("%w", err)
 		return splat(scale)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -15,7 +16,7 @@ import (
 
 // newRowsTest is a step of rows for a kernel that uses one cache, "log".
 func newRowsTest(rows []ir.Row, c *Cache) (*Input, *memory) {
-	in := testInput(Metal, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "rows")
+	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "rows")
 	in.Caches["log"] = c
 	return in, newMemory(in, rows)
 }

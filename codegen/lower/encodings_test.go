@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/text"
@@ -26,10 +27,10 @@ func TestEncodings(t *testing.T) {
 			n, k := []int{1, 5, 31, 33, 65, 70}[i%6], 256
 			product := newProduct(t, rng, e, n, k, i%16)
 			for _, c := range []struct {
-				target Target
+				target target.Target
 				kind   Kind
 				rows   int
-			}{{Metal, Decode, 1 + i%6}, {Metal, Prefill, []int{1, 32, 35}[i%3]}, {CPU([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {CPU([]int{8, 16, 4}[i%3]), Prefill, []int{1, 9, 17, 65}[i%4]}} {
+			}{{target.GPU, Decode, 1 + i%6}, {target.GPU, Prefill, []int{1, 32, 35}[i%3]}, {cpu([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {cpu([]int{8, 16, 4}[i%3]), Prefill, []int{1, 9, 17, 65}[i%4]}} {
 				product.in.Target = c.target
 				product.check(t, c.kind, c.rows)
 			}
@@ -58,7 +59,7 @@ func TestTiles(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%d_%s", i, c.encoding), func(t *testing.T) {
 			p := newProduct(t, rng, e, c.n, c.k, c.skew)
-			p.in.Target, p.native = CPU(c.vectors), true
+			p.in.Target, p.native = cpu(c.vectors), true
 			p.check(t, Prefill, c.rows)
 		})
 	}
@@ -73,9 +74,9 @@ func TestInputsAtOnce(t *testing.T) {
 	}
 	product := newProduct(t, rand.New(rand.NewPCG(7, 9)), e, 9, 256, 2)
 	for bytes, want := range map[int]int{256 << 10: 4, 8 << 10: 2, 4 << 10: 1} {
-		product.in.Target = CPU(8)
+		product.in.Target = target.CPU8
 		product.in.Target.SharedMemory = bytes
-		if n := product.in.Target.inputsAtOnce(2 * bytesOfStaged(product.k)); n != want {
+		if n := product.in.inputsAtOnce(2 * bytesOfStaged(product.k)); n != want {
 			t.Errorf("%d rows with %d bytes, want %d", n, bytes, want)
 		}
 		product.check(t, Decode, 5)

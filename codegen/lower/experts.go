@@ -90,7 +90,7 @@ func expertsDecode(in *Input, e *fusion.Experts) ([]Launch, error) {
 		}
 		launches, role = []Launch{route}, "hidden"
 	}
-	s, outputs := in.Target.matvecSchedule()
+	s, outputs := in.matvecSchedule()
 	s.Settings = []kernel.Setting{{Name: "outputs per threadgroup", Value: fmt.Sprint(outputs), Why: "of one expert and one row"}, routing}
 	u := in.begin(in.kernelName(role), s, in.doc("routing, then a tile of a chosen expert's hidden vector")...)
 	d := &expertsHiddenDecode{unit: u, e: e, outputs: outputs, choose: u.chooser(e, weights)}

@@ -40,7 +40,7 @@ func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
 
 // expertsRoute: a SIMD group a row.
 func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (Launch, error) {
-	groups := in.Target.groups(4)
+	groups := in.Target.Groups(4)
 	u := in.begin(in.kernelName("route"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("a row's experts and their weights, a SIMD group a row")...)
 	r := u.router(e)
 	to := u.scratch("choice_weights", weights, kernel.F32, kernel.Write)
@@ -62,7 +62,7 @@ func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (
 
 // groupChoices lists, a threadgroup an expert, the choices of that expert.
 func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error) {
-	threads, lanes := in.Target.threads(256), in.Target.SimdWidth
+	threads, lanes := in.Target.Threads(256), in.Target.SimdWidth
 	rows, err := rowsSymbol(ids)
 	if err != nil {
 		return Launch{}, nil, err
@@ -114,7 +114,7 @@ type listed struct {
 }
 
 func (u *unit) listed(l *lists) *listed {
-	g := u.gemmFor(u.in.Target.tiling().fewRows > 0)
+	g := u.gemmFor(u.in.tiling().fewRows > 0)
 	return &listed{
 		unit: u, gemm: g, l: l,
 		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
@@ -166,7 +166,7 @@ func (t *tileOfList) left() *kernel.Expr { return t.count.Sub(t.at) }
 
 // expertsHidden is silu(gate)*up times the weight, for every choice.
 func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (Launch, error) {
-	u := in.begin(in.kernelName("hidden"), in.Target.tiling().listSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("hidden"), in.tiling().listSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
 	gate, up := u.expertMatrix("gate", e.Gate, e.IDs), u.expertMatrix("up", e.Up, e.IDs)
 	x, d := u.activation("x", e.X, kernel.Read), dim(e.X, 1)
 	ws := u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
@@ -203,7 +203,7 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 	if err != nil {
 		return nil, err
 	}
-	u := in.begin(in.kernelName("down"), in.Target.tiling().listSchedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
+	u := in.begin(in.kernelName("down"), in.tiling().listSchedule(), in.doc("the experts' down products, in tiles of each expert's rows")...)
 	down := u.expertMatrix("down", e.Down, e.IDs)
 	mid := u.activation("mid", e.Mid, kernel.Read)
 	y := u.scratch("y_parts", to, kernel.F32, kernel.Write)

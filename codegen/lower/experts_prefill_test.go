@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/passes/fusion"
@@ -84,12 +85,12 @@ func TestExpertsPrefill(t *testing.T) {
 		}
 		t.Run(e.Name(), func(t *testing.T) {
 			rows := []int{1, 3, 13, 18, 25, 40}[i%6]
-			for j, target := range []Target{CPU(16), CPU(4), CPU(8), Metal} {
+			for j, machine := range []target.Target{target.CPU16, target.CPU4, target.CPU8, target.GPU} {
 				if j > 0 && i%8 != j {
 					continue
 				}
 				x := newExpertsTest(t, rng, e, []int{9, 33, 17, 130}[i%4], []int{128, 384}[i%2], i%16, rows)
-				x.in.Target = target
+				x.in.Target = machine
 				x.check(t, rows)
 			}
 		})
@@ -114,7 +115,7 @@ func TestExpertsPrefillCode(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%d_%s", i, c.encoding), func(t *testing.T) {
 			x := newExpertsTest(t, rng, e, c.n, c.k, c.skew, c.rows)
-			x.in.Target, x.native = CPU(c.vectors), true
+			x.in.Target, x.native = cpu(c.vectors), true
 			x.check(t, c.rows)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/ops"
 	"smelt/passes/fusion"
@@ -61,8 +62,8 @@ func TestFinishExact(t *testing.T) {
 	for _, e := range entries {
 		tables[e.name+".x"] = edgeValues(testTokens * e.width)
 	}
-	for _, target := range targets {
-		c := newCacheTest(t, target, entries, true, tables)
+	for _, machine := range targets {
+		c := newCacheTest(t, machine, entries, true, tables)
 		steps := testSteps(150)
 		wants := reference[float32](t, c, steps)
 		for i, rows := range steps {
@@ -103,7 +104,7 @@ func TestFinishRefuses(t *testing.T) {
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e4m3", Block: 64, From: 32, Count: 64}}}, "blocks of 64 elements from 32 on"},
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e5m2", Block: 32, Count: 96}}}, `no kernel rounds to "e5m2"`},
 	} {
-		in := testInput(Metal, ops.RopeAttr{Dims: 32, Theta: 10000}, Decode, "cache")
+		in := testInput(target.GPU, ops.RopeAttr{Dims: 32, Theta: 10000}, Decode, "cache")
 		in.Caches["log"] = &Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
 		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Finish: c.finish}
 		_, err := in.cache(&fusion.Cache{Entries: []fusion.Entry{e}})

@@ -23,16 +23,16 @@ type tiling struct {
 
 // tiling is the target's. With several SIMD groups each keeps one block's sums
 // to itself. SIMD groups of 32 take two at least.
-func (t Target) tiling() tiling {
-	if t.Vector > 0 {
-		return t.tilingAlone()
+func (in *Input) tiling() tiling {
+	if in.Target.Vector > 0 {
+		return in.tilingAlone()
 	}
 	out := tiling{rows: 32, outputs: 64, depth: 32, threads: 256, simdWidth: 32, blockRows: 16, blockOutputs: 16,
 		why: "12 KB of operands leave room for two threadgroups a core; a weight is unpacked once for 32 rows"}
-	if t.MaxThreads < out.threads {
+	if in.Target.MaxThreads < out.threads {
 		out.outputs, out.threads, out.why = 32, 128, "the GPU allows no larger threadgroup"
 	}
-	if t.MaxThreads < out.threads {
+	if in.Target.MaxThreads < out.threads {
 		out.rows, out.threads = 16, 64
 	}
 	return out
@@ -82,7 +82,7 @@ func (u *unit) newGemm() *gemm { return u.gemmFor(false) }
 
 // gemmFor is newGemm, or for few rows alone.
 func (u *unit) gemmFor(few bool) *gemm {
-	t := u.in.Target.tiling()
+	t := u.in.tiling()
 	g := &gemm{unit: u, tiling: t, used: i32(t.rows)}
 	g.x = u.SharedArray("x_tile", kernel.F32, t.rows*t.depth)
 	if !few {

@@ -11,8 +11,8 @@ import (
 
 // registersOfSums is how many vector registers a block's sums may take: beside
 // them go a row of weights and an input.
-func (t Target) registersOfSums() int {
-	if t.Vector == avx2 {
+func (in *Input) registersOfSums() int {
+	if in.Target.Vector == avx2 {
 		return 8 // of 16
 	}
 	return 16 // of 32
@@ -24,15 +24,15 @@ const avx2 = 8
 // tilingAlone: few rows make a block, since few may be left of an expert's list,
 // and a row of weights serves them all from registers. A block's weights of one
 // depth stay in the first level of the cache for all rows of the tile.
-func (t Target) tilingAlone() tiling {
+func (in *Input) tilingAlone() tiling {
 	const rows = 4
-	side, lanes := max(64, 8*t.Vector), max(t.Vector, fragment)
-	few := t.registersOfSums() * t.Vector / lanes
-	if t.Vector == avx2 {
+	side, lanes := max(64, 8*in.Target.Vector), max(in.Target.Vector, fragment)
+	few := in.registersOfSums() * in.Target.Vector / lanes
+	if in.Target.Vector == avx2 {
 		few = 0 // beside unpacking there are too few registers
 	}
 	return tiling{rows: side, outputs: side, depth: side, threads: lanes, simdWidth: lanes,
-		blockRows: rows, blockOutputs: t.registersOfSums() / rows * t.Vector, fewRows: few,
+		blockRows: rows, blockOutputs: in.registersOfSums() / rows * in.Target.Vector, fewRows: few,
 		why: "a block's sums fill half the vector registers, its weights the first level of the cache, the tile the second"}
 }
 

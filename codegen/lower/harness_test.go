@@ -13,6 +13,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/num"
@@ -24,7 +25,12 @@ import (
 
 // targets are those that every family is tested for. Only some cases of a test
 // run for those after the first.
-var targets = []Target{Metal, CPU(8)}
+var targets = []target.Target{target.GPU, target.CPU8}
+
+// cpu is the target of processors with registers of 4, 8 or 16 lanes.
+func cpu(lanes int) target.Target {
+	return map[int]target.Target{4: target.CPU4, 8: target.CPU8, 16: target.CPU16}[lanes]
+}
 
 // memory is what a test's launches see, by the things that arguments name.
 // Values that are not set are made, full of poison, where a launch needs them.
@@ -299,7 +305,7 @@ func testValue(id int, elem ir.Elem, sizes ...int) *ir.Value {
 
 // testInput is the input of a region of a module that has symbols T and P and
 // a rotation of its rows.
-func testInput(target Target, rope ops.RopeAttr, kind Kind, region string) *Input {
+func testInput(machine target.Target, rope ops.RopeAttr, kind Kind, region string) *Input {
 	position := &ir.Value{ID: 900, Name: "position", Type: ir.Tensor(ir.I32, ir.Sym("T"))}
 	turned := &ir.Node{Op: ops.Rope, Attr: rope, Args: []*ir.Value{testValue(901, ir.F32, rope.Dims), position}, Result: testValue(902, ir.F32, rope.Dims)}
 	m := &ir.Module{
@@ -307,7 +313,7 @@ func testInput(target Target, rope ops.RopeAttr, kind Kind, region string) *Inpu
 		Inputs:  []*ir.Value{position}, Nodes: []*ir.Node{turned},
 		Regions: []*ir.Region{{Kind: region, Name: region}},
 	}
-	return &Input{Module: m, Region: m.Regions[0], Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 32), Target: target}
+	return &Input{Module: m, Region: m.Regions[0], Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 32), Target: machine}
 }
 
 // fillCache makes a cache of one slot more than content has and writes content,

@@ -39,7 +39,7 @@ func (t *indexTopK) planTile() (tilePlan, error) {
 
 // tileOf uses fragments where heads and elements come in eights.
 func (t *indexTopK) tileOf(entries int) tilePlan {
-	blocks, most := t.Heads/fragment, t.in.Target.groups(scoreGroups)
+	blocks, most := t.Heads/fragment, t.in.Target.Groups(scoreGroups)
 	switch {
 	case most == 1:
 		// A SIMD group alone reads an element of all keys at once.

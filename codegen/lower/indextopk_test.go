@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/ops"
 	"smelt/passes/fusion"
@@ -17,7 +18,7 @@ import (
 // indexCase is a choice of entries. Queries, keys and weights are small
 // integers: scores are exact whatever the order of their sum, and full of ties.
 type indexCase struct {
-	target     Target
+	target     target.Target
 	kind       Kind
 	heads, dim int
 	ratio, k   int
@@ -170,8 +171,8 @@ func TestIndexTopK(t *testing.T) {
 		{heads: 4, dim: 32, ratio: 4, k: 100, chunk: 32, rows: edges},
 		{heads: 64, dim: 128, ratio: 4, k: 16, chunk: 64, rows: slotRows(0, 511)},
 	} {
-		for n, target := range targets {
-			c.target = target
+		for n, machine := range targets {
+			c.target = machine
 			for _, c.kind = range []Kind{Decode, Prefill} {
 				if n > 0 && i%4 != 2*int(c.kind) {
 					continue
@@ -189,7 +190,7 @@ func TestOrderKey(t *testing.T) {
 	tiny := math.Float32frombits(1)
 	scores := []float32{float32(math.NaN()), -inf, -math.MaxFloat32, -1, -1e-38, -tiny, 0, float32(math.Copysign(0, -1)), tiny, 1e-38, 1, math.MaxFloat32, inf, -float32(math.NaN())}
 	place := []int{0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 0}
-	in := testInput(Metal, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "keys")
+	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "keys")
 	from, to := testValue(1, ir.F32, len(scores)), testValue(2, ir.I32, len(scores))
 	u := in.begin("order_keys", kernel.Schedule{Threads: 32})
 	x, y := u.activation("scores", from, kernel.Read), u.activation("keys", to, kernel.Write)
@@ -214,8 +215,8 @@ func TestOrderKey(t *testing.T) {
 // TestIndexTopKSizes goes over the edges of chunks, at the schedules in use.
 func TestIndexTopKSizes(t *testing.T) {
 	for _, k := range []int{1, 8, 512} {
-		for _, target := range targets {
-			x := newIndexTest(t, indexCase{target: target, heads: 8, dim: 8, ratio: 1, k: k, chunk: 1024, rows: slotRows(0, 510, 511, 512, 1022, 1023, 1024, 2046, 2047, 2048)})
+		for _, machine := range targets {
+			x := newIndexTest(t, indexCase{target: machine, heads: 8, dim: 8, ratio: 1, k: k, chunk: 1024, rows: slotRows(0, 510, 511, 512, 1022, 1023, 1024, 2046, 2047, 2048)})
 			x.check(t, x.run(t))
 		}
 	}
@@ -247,8 +248,8 @@ func TestIndexTopKRowsAlone(t *testing.T) {
 
 func TestIndexTopKRefuses(t *testing.T) {
 	for _, c := range []indexCase{
-		{target: Metal, heads: 8, dim: 30, ratio: 1, k: 8, chunk: 64, rows: slotRows(0, 0)},
-		{target: Metal, heads: 8, dim: 32, ratio: 1, k: 8, chunk: 1 << 14, rows: slotRows(0, 0)},
+		{target: target.GPU, heads: 8, dim: 30, ratio: 1, k: 8, chunk: 64, rows: slotRows(0, 0)},
+		{target: target.GPU, heads: 8, dim: 32, ratio: 1, k: 8, chunk: 1 << 14, rows: slotRows(0, 0)},
 	} {
 		x := newIndexTest(t, c)
 		if _, err := x.in.indexTopK(x.view, chunking{size: c.chunk}); err == nil {

@@ -57,8 +57,8 @@ const linearDecodeThreads = 256
 
 // linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
 func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
-	s, outputs := in.Target.matvecSchedule()
-	inputs := in.Target.inputsAtOnce(2 * bytesOfStaged(l.K))
+	s, outputs := in.matvecSchedule()
+	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
 	s.Settings = []kernel.Setting{
 		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
 		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},

@@ -10,7 +10,7 @@ import (
 // are to be finished are finished by a second launch: they are wider than a
 // tile.
 func linearPrefill(in *Input, l *fusion.Linear) ([]Launch, error) {
-	u := in.begin(in.kernelName(""), in.Target.tiling().schedule(), in.doc("products of one input, in tiles")...)
+	u := in.begin(in.kernelName(""), in.tiling().schedule(), in.doc("products of one input, in tiles")...)
 	p := &linearTiles{linearUnit: linearUnit{unit: u, l: l}, gemm: u.newGemm()}
 	rows, err := p.bindInput(1)
 	if err != nil {
@@ -162,7 +162,7 @@ func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel
 
 // linearFinish finishes the vectors of a product, a SIMD group each.
 func linearFinish(in *Input, pr *fusion.Product, raw *Scratch, rows string) (Launch, error) {
-	groups := in.Target.groups(4)
+	groups := in.Target.Groups(4)
 	u := in.begin(in.kernelName("finish"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
 	x := u.scratch("x", raw, kernel.F32, kernel.Read)
 	y := u.activation("y", pr.Result, kernel.Write)

@@ -8,6 +8,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 )
@@ -89,38 +90,8 @@ type Input struct {
 	Params storage.Parameters
 	Caches map[string]*Cache
 	Step   *Step
-	Target Target
+	Target target.Target
 }
-
-// Target holds the numbers of the machine that schedules depend on.
-type Target struct {
-	Name         string
-	SimdWidth    int // lanes of a SIMD group, unless a kernel chooses otherwise
-	MaxThreads   int // of a threadgroup
-	SharedMemory int // bytes
-	// Vector is, where a SIMD group is a program for vector registers, their
-	// lanes; kernels may have SIMD groups of any power of two of lanes then. 0:
-	// SimdWidth is all the machine has.
-	Vector int
-}
-
-// Metal is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB
-// a threadgroup (Metal feature set tables).
-var Metal = Target{Name: "metal", SimdWidth: 32, MaxThreads: 1024, SharedMemory: 32 << 10}
-
-// CPU is a processor with vector registers of `vector` lanes of 32 bits (a power
-// of two from 4 on). A threadgroup is one SIMD group: a program for one core,
-// whose barriers cost nothing. Threadgroup memory is what the second level of
-// its cache holds beside what streams by.
-func CPU(vector int) Target {
-	return Target{Name: "cpu", SimdWidth: 32, MaxThreads: 32, SharedMemory: 256 << 10, Vector: vector}
-}
-
-// threads is the size of a threadgroup that is to have `want` threads.
-func (t Target) threads(want int) int { return min(want, t.MaxThreads) }
-
-// groups is how many of `want` SIMD groups a threadgroup can have.
-func (t Target) groups(want int) int { return min(want, t.MaxThreads/t.SimdWidth) }
 
 // Family lowers one kind of region.
 type Family struct {

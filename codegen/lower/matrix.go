@@ -58,7 +58,7 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 	if p.Encoding == nil {
 		return nil, fmt.Errorf("parameter @%s holds integers (%s), a product needs real numbers", param, p.Integer)
 	}
-	unpack, err := encoding.UnpackOf(p.Encoding, u.in.Target.means())
+	unpack, err := encoding.UnpackOf(p.Encoding, u.in.means())
 	if err != nil {
 		return nil, fmt.Errorf("parameter @%s: %w", param, err)
 	}

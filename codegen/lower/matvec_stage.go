@@ -230,9 +230,9 @@ func (a *stagingArrays) serves(m *matrix) bool {
 // inputsAtOnce is how many of a step's rows a threadgroup of a decode kernel
 // works on, each of which takes so many bytes of threadgroup memory if inputs are
 // staged: up to matvecInputs, and three quarters of the memory.
-func (t Target) inputsAtOnce(bytes int) int {
+func (in *Input) inputsAtOnce(bytes int) int {
 	n := matvecInputs
-	for t.Vector > 0 && n > 1 && n*bytes > t.SharedMemory/4*3 {
+	for in.Target.Vector > 0 && n > 1 && n*bytes > in.Target.SharedMemory/4*3 {
 		n /= 2
 	}
 	return n
@@ -240,13 +240,13 @@ func (t Target) inputsAtOnce(bytes int) int {
 
 // matvecSchedule is the size of decode kernels' threadgroups, and how many
 // outputs they make one batch after the other.
-func (t Target) matvecSchedule() (s kernel.Schedule, outputs int) {
-	if t.Vector > 0 {
+func (in *Input) matvecSchedule() (s kernel.Schedule, outputs int) {
+	if in.Target.Vector > 0 {
 		// Staging an input costs about as much as three outputs.
-		return kernel.Schedule{Threads: t.Vector, SimdWidth: t.Vector}, 64
+		return kernel.Schedule{Threads: in.Target.Vector, SimdWidth: in.Target.Vector}, 64
 	}
-	threads := t.threads(linearDecodeThreads)
-	return kernel.Schedule{Threads: threads, SimdWidth: t.SimdWidth}, threads / t.SimdWidth * matvecRows
+	threads := in.Target.Threads(linearDecodeThreads)
+	return kernel.Schedule{Threads: threads, SimdWidth: in.Target.SimdWidth}, threads / in.Target.SimdWidth * matvecRows
 }
 
 // rowsOf is an activation that is read in vectors of 1, 2 or 4 elements.

@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/msl"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
 )
@@ -45,7 +46,7 @@ func TestMetal(t *testing.T) {
 			if region.Name != c.region {
 				continue
 			}
-			launches, err := Lower(&Input{Module: r.Module, Region: region, Kind: c.kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, MaxDecodeRows), Target: Metal})
+			launches, err := Lower(&Input{Module: r.Module, Region: region, Kind: c.kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, MaxDecodeRows), Target: target.GPU})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +63,7 @@ func TestMetal(t *testing.T) {
 			}
 		}
 	}
-	sample, _, err := LowerSample(&Input{Module: r.Module, Kind: Decode, Step: NewStep(r.Module, MaxDecodeRows), Target: Metal})
+	sample, _, err := LowerSample(&Input{Module: r.Module, Kind: Decode, Step: NewStep(r.Module, MaxDecodeRows), Target: target.GPU})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 // In prefill y comes from launches of its own.
 
 // mixColumns is how many columns of the streams a threadgroup of "write" makes.
-func (t Target) mixColumns() int {
-	if t.Vector > 0 {
+func (in *Input) mixColumns() int {
+	if in.Target.Vector > 0 {
 		return 128
 	}
 	return 32
@@ -32,8 +32,8 @@ func lowerMix(in *Input) ([]Launch, error) {
 	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
 		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
 	}
-	x := &mixing{in: in, m: m, rows: mixRows(m), columns: in.Target.mixColumns()}
-	x.inputs = in.Target.inputsAtOnce(x.stagedBytes())
+	x := &mixing{in: in, m: m, rows: mixRows(m), columns: in.mixColumns()}
+	x.inputs = in.inputsAtOnce(x.stagedBytes())
 	if in.Kind == Prefill {
 		if err := x.sourceLaunches(); err != nil {
 			return nil, err
@@ -107,7 +107,7 @@ func (x *mixing) stagedBytes() int {
 
 // write is the first launch.
 func (x *mixing) write() error {
-	s, _ := x.in.Target.matvecSchedule()
+	s, _ := x.in.matvecSchedule()
 	s.Settings = []kernel.Setting{{Name: "columns per threadgroup", Value: fmt.Sprint(x.columns), Why: "as many as eight SIMD groups make outputs of the product at once"}}
 	if x.in.Target.Vector > 0 {
 		s.Settings[0].Why = "the input is staged once for all of them"

@@ -17,7 +17,7 @@ const mixReadChunks = 4
 // read is the second launch of a mix: weights from the logits' shares, then
 // the collapsed and normed vector.
 func (x *mixing) read() error {
-	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.threads(mixReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
+	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(mixReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
 	r := &mixRead{unit: u, mixing: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
 	r.bind()
 	r.logits()

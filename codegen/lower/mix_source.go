@@ -291,7 +291,7 @@ func (x *mixing) add(l Launch, err error) error {
 
 // projectTiles is x . w in tiles, into scratch memory [rows, n].
 func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratch) (Launch, error) {
-	u := in.begin(in.kernelName(role), in.Target.tiling().schedule(), in.doc("a product in tiles")...)
+	u := in.begin(in.kernelName(role), in.tiling().schedule(), in.doc("a product in tiles")...)
 	w := u.matrix("w", weight)
 	xs := u.activation("x", x, kernel.Read)
 	y := u.scratch("y", to, kernel.F32, kernel.Write)

@@ -5,6 +5,7 @@ import (
 
 	"smelt/codegen/msl"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/deepseekv4"
@@ -22,15 +23,15 @@ func TestModels(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			lowerAll(t, m, passes.Formats{Rows: "f32", Keys: "f32"}, Metal)
-			for _, target := range targets {
-				lowerAll(t, m, passes.Formats{Rows: "fp8", Keys: "fp4"}, target)
+			lowerAll(t, m, passes.Formats{Rows: "f32", Keys: "f32"}, target.GPU)
+			for _, machine := range targets {
+				lowerAll(t, m, passes.Formats{Rows: "fp8", Keys: "fp4"}, machine)
 			}
 		})
 	}
 }
 
-func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, target Target) {
+func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, machine target.Target) {
 	t.Helper()
 	r, err := passes.Run(m.Graph, passes.Options{Formats: f})
 	if err != nil {
@@ -40,7 +41,7 @@ func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, target Target
 	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
 		step := NewStep(r.Module, rows)
 		for _, region := range r.Module.Regions {
-			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: target}
+			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: machine}
 			launches, err := Lower(in)
 			if err != nil {
 				t.Error(err)
@@ -50,10 +51,10 @@ func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, target Target
 				if len(l.Args) != len(l.Kernel.Params) {
 					t.Errorf("%s: %d arguments for %d parameters", l.Kernel.Name, len(l.Args), len(l.Kernel.Params))
 				}
-				if s := l.Kernel.Schedule; s.Threads > target.MaxThreads {
-					t.Errorf("%s: %d threads, the target has %d", l.Kernel.Name, s.Threads, target.MaxThreads)
+				if s := l.Kernel.Schedule; s.Threads > machine.MaxThreads {
+					t.Errorf("%s: %d threads, the target has %d", l.Kernel.Name, s.Threads, machine.MaxThreads)
 				}
-				if target == Metal {
+				if machine == target.GPU {
 					if _, err := msl.Print(l.Kernel); err != nil {
 						t.Error(err)
 					}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/models/deepseekv4"
@@ -24,7 +25,7 @@ type modelTest struct {
 	machine *eval.Machine[float32]
 }
 
-func newModelTest(t *testing.T, name string, target Target) *modelTest {
+func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 	t.Helper()
 	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/" + name)
 	if err != nil {
@@ -38,7 +39,7 @@ func newModelTest(t *testing.T, name string, target Target) *modelTest {
 	x := &modelTest{m: m, module: r.Module}
 	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
 	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
-		x.inputs[kind] = &Input{Module: r.Module, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, rows), Target: target}
+		x.inputs[kind] = &Input{Module: r.Module, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, rows), Target: machine}
 	}
 	for _, f := range m.Checkpoint.Files {
 		for len(x.files)%256 != 0 {
@@ -127,7 +128,7 @@ func TestModelOnCPU(t *testing.T) {
 	t.Parallel()
 	for name, prefill := range map[string]int{"a-bf16": 18, "b-official-fp8fp4": 3} {
 		t.Run(name, func(t *testing.T) {
-			x := newModelTest(t, name, CPU(8))
+			x := newModelTest(t, name, target.CPU8)
 			row := func(slot, position int) ir.Row {
 				return ir.Row{Token: int32((slot*101 + position*37 + 11) % x.m.Config.VocabSize), Position: int32(position), Slot: int32(slot)}
 			}

@@ -93,7 +93,7 @@ func LowerSample(in *Input) (Launch, *Scratch, error) {
 // have SIMD groups of as many lanes as a register, since sums of every digit are
 // kept at once.
 func (in *Input) sampleSchedule(vocab int) kernel.Schedule {
-	s := kernel.Schedule{Threads: in.Target.threads(1024), SimdWidth: in.Target.SimdWidth}
+	s := kernel.Schedule{Threads: in.Target.Threads(1024), SimdWidth: in.Target.SimdWidth}
 	if in.Target.Vector > 0 {
 		s.Threads, s.SimdWidth = in.Target.Vector, in.Target.Vector
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 )
@@ -25,19 +26,19 @@ func (x *sampleTest) add(row []float32, c sampling.Choice) {
 }
 
 // sampleInput is the input of a module that returns W rows of logits.
-func sampleInput(target Target, kind Kind, vocab, rows int) *Input {
+func sampleInput(machine target.Target, kind Kind, vocab, rows int) *Input {
 	logits := &ir.Value{ID: 1, Type: ir.Tensor(ir.F32, ir.Sym("W"), ir.Const(int64(vocab)))}
 	m := &ir.Module{Symbols: []ir.Symbol{{Name: "W", Def: ir.Wanted}}, Results: []*ir.Value{logits}}
-	return &Input{Module: m, Kind: kind, Step: NewStep(m, rows), Target: target}
+	return &Input{Module: m, Kind: kind, Step: NewStep(m, rows), Target: machine}
 }
 
 // untouched is what is in a token's place before.
 const untouched = 99
 
 // run returns the rows' tokens as the kernel picks them.
-func (x *sampleTest) run(t *testing.T, target Target, kind Kind) []int32 {
+func (x *sampleTest) run(t *testing.T, machine target.Target, kind Kind) []int32 {
 	t.Helper()
-	in := sampleInput(target, kind, x.vocab, len(x.rows))
+	in := sampleInput(machine, kind, x.vocab, len(x.rows))
 	launch, tokens, err := LowerSample(in)
 	if err != nil {
 		t.Fatal(err)
@@ -56,15 +57,15 @@ func (x *sampleTest) run(t *testing.T, target Target, kind Kind) []int32 {
 }
 
 // check compares with package sampling.
-func (x *sampleTest) check(t *testing.T, target Target, kind Kind) {
+func (x *sampleTest) check(t *testing.T, machine target.Target, kind Kind) {
 	t.Helper()
-	for i, got := range x.run(t, target, kind) {
+	for i, got := range x.run(t, machine, kind) {
 		want, err := x.choices[i].Pick(x.rows[i], nil)
 		if errors.Is(err, sampling.ErrNoLogits) {
 			want = -1
 		}
 		if got != want {
-			t.Errorf("%s, %d tokens, row %d, %+v: %d, want %d", target.Name, x.vocab, i, x.choices[i], got, want)
+			t.Errorf("%s, %d tokens, row %d, %+v: %d, want %d", machine.Name, x.vocab, i, x.choices[i], got, want)
 		}
 	}
 }
@@ -129,17 +130,17 @@ func TestSample(t *testing.T) {
 	const seed = 11
 	t.Logf("seed %d", seed)
 	// Two SIMD groups of Metal's, and all it has, take different paths.
-	small := Metal
+	small := target.GPU
 	small.MaxThreads = 64
-	for _, target := range []Target{CPU(4), CPU(8), CPU(16), small, Metal} {
+	for _, machine := range []target.Target{target.CPU4, target.CPU8, target.CPU16, small, target.GPU} {
 		vocabs, rows := []int{1, 2, 31, 97, 256, 1009, 5003}, 30
-		if target.MaxThreads > 100 { // slow in the interpreter
+		if machine.MaxThreads > 100 { // slow in the interpreter
 			vocabs, rows = []int{2, 97, 1009, 5003}, 5
 		}
 		for _, vocab := range vocabs {
-			t.Run(fmt.Sprintf("%s of %d, %d tokens", target.Name, target.MaxThreads/32+target.Vector, vocab), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s of %d, %d tokens", machine.Name, machine.MaxThreads/32+machine.Vector, vocab), func(t *testing.T) {
 				t.Parallel()
-				r := rand.New(rand.NewPCG(seed, uint64(vocab+target.Vector)))
+				r := rand.New(rand.NewPCG(seed, uint64(vocab+machine.Vector)))
 				x := &sampleTest{vocab: vocab}
 				for range rows - rows/2*(vocab/5000) {
 					row, choice := randomLogits(r, vocab), randomChoice(r, vocab)
@@ -148,7 +149,7 @@ func TestSample(t *testing.T) {
 					}
 					x.add(row, choice)
 				}
-				x.check(t, target, Decode)
+				x.check(t, machine, Decode)
 			})
 		}
 	}
@@ -156,23 +157,23 @@ func TestSample(t *testing.T) {
 
 // TestSampleLeavesRowsAlone: rows that are not sampled keep what is in their place.
 func TestSampleLeavesRowsAlone(t *testing.T) {
-	for _, target := range targets {
+	for _, machine := range targets {
 		x := &sampleTest{vocab: 3}
 		for range 3 {
 			x.add([]float32{1, 3, 2}, sampling.Choice{})
 		}
 		x.choices[1].Inv = -1
-		if got, want := fmt.Sprint(x.run(t, target, Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
-			t.Errorf("%s: %s, want %s", target.Name, got, want)
+		if got, want := fmt.Sprint(x.run(t, machine, Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
+			t.Errorf("%s: %s, want %s", machine.Name, got, want)
 		}
 	}
 }
 
 func TestSampleRefuses(t *testing.T) {
-	if _, _, err := LowerSample(sampleInput(Metal, Decode, maxVocabulary+1, 1)); err == nil {
+	if _, _, err := LowerSample(sampleInput(target.GPU, Decode, maxVocabulary+1, 1)); err == nil {
 		t.Error("a vocabulary that sums overflow with was accepted")
 	}
-	in := sampleInput(Metal, Decode, 5, 1)
+	in := sampleInput(target.GPU, Decode, 5, 1)
 	in.Module.Symbols[0].Def = ir.Rows
 	if _, _, err := LowerSample(in); err == nil {
 		t.Error("a module without logits of wanted rows was accepted")
@@ -196,8 +197,8 @@ func TestSampleWeights(t *testing.T) {
 		for i, x := range logits {
 			logits[i] = min(x, c.largest)
 		}
-		for _, target := range targets {
-			in := sampleInput(target, Decode, n, 1)
+		for _, machine := range targets {
+			in := sampleInput(machine, Decode, n, 1)
 			u := in.begin("weights", kernel.Schedule{Threads: 32})
 			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
 			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
@@ -216,7 +217,7 @@ func TestSampleWeights(t *testing.T) {
 			mem.run(t, []Launch{launch})
 			for i, got := range ints(mem.values[to]) {
 				if want := sampling.Weight(logits[i], c.largest, c.inv); uint32(got) != want {
-					t.Fatalf("%s: weight of %g below %g, inverse %g: %d, want %d", target.Name, logits[i], c.largest, c.inv, got, want)
+					t.Fatalf("%s: weight of %g below %g, inverse %g: %d, want %d", machine.Name, logits[i], c.largest, c.inv, got, want)
 				}
 			}
 		}

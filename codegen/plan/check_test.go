@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
@@ -27,7 +28,7 @@ func built(t testing.TB, o Options) *Plan {
 		t.Fatal(err)
 	}
 	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
-	o.Target = lower.Metal
+	o.Target = target.GPU
 	p, err := Build(r.Module, params, o)
 	if err != nil {
 		t.Fatal(err)

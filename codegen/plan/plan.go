@@ -13,6 +13,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 )
@@ -23,10 +24,10 @@ type Options struct {
 	Chunk   int // most rows of a prefill step
 	Slots   int // sequences at once
 	Wanted  int // most rows of a step whose results are asked for
-	Target  lower.Target
+	Target  target.Target
 }
 
-// Check refuses sizes that make no plan. The limits keep every index of an
+// Check refuses sizes that make no plan, and a target that is not the table's. The limits keep every index of an
 // activation within 32 bits for the largest models.
 func (o Options) Check() error {
 	for _, f := range []struct {
@@ -37,7 +38,7 @@ func (o Options) Check() error {
 			return fmt.Errorf("--%s is %d; expected 1 to %d", f.name, f.value, f.most)
 		}
 	}
-	return nil
+	return o.Target.Check()
 }
 
 // Plan is everything of a compiled model but the kernels' text.

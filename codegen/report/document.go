@@ -59,13 +59,9 @@ type memoryDoc struct {
 
 // describe collects the page's data.
 func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
-	t, err := b.Target()
-	if err != nil {
-		return nil, err
-	}
-	m := b.Memory()
+	t, m := b.Plan.Target, b.Memory()
 	doc := &document{
-		Model: modelDoc{Name: title(b), Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config, Target: t.Name, Language: t.Language},
+		Model: modelDoc{Name: title(b), Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config, Target: t.String(), Language: string(t.Language)},
 		Options: []optionDoc{
 			{"context", b.Plan.Context, "tokens of the longest sequence"},
 			{"chunk", b.Plan.Chunk, "most rows of a prefill step"},
@@ -82,7 +78,8 @@ func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
 	}
 	doc.Stages, doc.IR = describeStages(b.Module, stages)
 	doc.Regions = describeRegions(b.Module)
-	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels, t.Print); err != nil {
+	var err error
+	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels, t); err != nil {
 		return nil, err
 	}
 	p := newPlanner(b, doc)

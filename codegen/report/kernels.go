@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/printer"
+	"smelt/codegen/target"
 )
 
 // kernelDoc is a kernel. Text and IR are runs of the table of source lines.
@@ -32,11 +34,11 @@ type paramDoc struct {
 }
 
 // describeKernels returns the kernels and the table of their lines.
-func describeKernels(kernels []*kernel.Kernel, print func(*kernel.Kernel) (string, error)) ([]kernelDoc, []string, error) {
+func describeKernels(kernels []*kernel.Kernel, t target.Target) ([]kernelDoc, []string, error) {
 	lines := newTable()
 	var out []kernelDoc
 	for _, k := range kernels {
-		text, err := print(k)
+		text, err := printer.Print(k, t)
 		if err != nil {
 			return nil, nil, err
 		}

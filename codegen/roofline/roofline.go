@@ -5,7 +5,7 @@ package roofline
 
 import (
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/target"
 )
 
 // Rates are what a machine was found to do, per second.
@@ -31,7 +31,7 @@ const (
 )
 
 // schedule has as many threads as let a GPU hide latency.
-func schedule(t lower.Target) kernel.Schedule {
+func schedule(t target.Target) kernel.Schedule {
 	if t.Vector > 0 {
 		return kernel.Schedule{Threads: t.Vector, SimdWidth: t.Vector}
 	}
@@ -40,7 +40,7 @@ func schedule(t lower.Target) kernel.Schedule {
 
 // Read adds up words: each threadgroup a piece of x of its own, and a word of y
 // for each thread.
-func Read(t lower.Target) (*Probe, error) {
+func Read(t target.Target) (*Probe, error) {
 	s := schedule(t)
 	k := kernel.New("roofline_read", &kernel.StepLayout{}, s, "Reads words and adds them up.")
 	x, y := k.Pointer("x", kernel.Of(kernel.U32), kernel.Read), k.Pointer("y", kernel.Of(kernel.U32), kernel.Write)
@@ -61,7 +61,7 @@ func Read(t lower.Target) (*Probe, error) {
 }
 
 // Copy copies words: each threadgroup a piece of x to the same place of y.
-func Copy(t lower.Target) (*Probe, error) {
+func Copy(t target.Target) (*Probe, error) {
 	s := schedule(t)
 	k := kernel.New("roofline_copy", &kernel.StepLayout{}, s, "Copies words.")
 	x, y := k.Pointer("x", kernel.Of(kernel.U32), kernel.Read), k.Pointer("y", kernel.Of(kernel.U32), kernel.Write)
@@ -83,7 +83,7 @@ const (
 
 // FMA multiplies and adds in registers. x gives two numbers, y gets a sum for
 // each thread, so that nothing can be left out.
-func FMA(t lower.Target) (*Probe, error) {
+func FMA(t target.Target) (*Probe, error) {
 	s := schedule(t)
 	k := kernel.New("roofline_fma", &kernel.StepLayout{}, s, "Fused multiply-adds in registers.")
 	x, y := k.Pointer("x", kernel.Of(kernel.F32), kernel.Read), k.Pointer("y", kernel.Of(kernel.F32), kernel.Write)

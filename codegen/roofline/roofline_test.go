@@ -7,7 +7,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
-	"smelt/codegen/lower"
+	"smelt/codegen/target"
 )
 
 // run interprets two threadgroups of a probe on buffers of random words.
@@ -35,33 +35,33 @@ func sum(b []byte) (s uint32) {
 	return s
 }
 
-var targets = []lower.Target{lower.Metal, lower.CPU(8)}
+var targets = []target.Target{target.GPU, target.CPU8}
 
 // TestRead: every word is read once, for all sums agree.
 func TestRead(t *testing.T) {
-	for _, target := range targets {
-		p, err := Read(target)
+	for _, machine := range targets {
+		p, err := Read(machine)
 		if err != nil {
 			t.Fatal(err)
 		}
 		x, y := words(2*p.Reads, 1), words(2*p.Writes, 2)
 		run(t, p, x, y)
 		if got, want := sum(y), sum(x); got != want {
-			t.Errorf("%s: the sums add up to %x, want %x", target.Name, got, want)
+			t.Errorf("%s: the sums add up to %x, want %x", machine.Name, got, want)
 		}
 	}
 }
 
 func TestCopy(t *testing.T) {
-	for _, target := range targets {
-		p, err := Copy(target)
+	for _, machine := range targets {
+		p, err := Copy(machine)
 		if err != nil {
 			t.Fatal(err)
 		}
 		x, y := words(2*p.Reads, 1), words(2*p.Writes, 2)
 		run(t, p, x, y)
 		if string(x) != string(y) {
-			t.Errorf("%s: the copy differs", target.Name)
+			t.Errorf("%s: the copy differs", machine.Name)
 		}
 	}
 }
@@ -70,8 +70,8 @@ func TestCopy(t *testing.T) {
 // estimator counts as many operations as the probe claims.
 func TestFMA(t *testing.T) {
 	const a, b = 0.5, 0.25
-	for _, target := range targets {
-		p, err := FMA(target)
+	for _, machine := range targets {
+		p, err := FMA(machine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestFMA(t *testing.T) {
 		run(t, p, x, y)
 		for i := 0; i < len(y); i += 4 {
 			if got := math.Float32frombits(binary.LittleEndian.Uint32(y[i:])); got != chains*b/(1-a) {
-				t.Fatalf("%s: thread %d has %v, want the fixed point %v", target.Name, i/4, got, chains*b/(1-a))
+				t.Fatalf("%s: thread %d has %v, want the fixed point %v", machine.Name, i/4, got, chains*b/(1-a))
 			}
 		}
 		cost, err := kernel.Estimate(p.Kernel, kernel.Env{Grid: [3]int64{1, 1, 1}})
@@ -89,7 +89,7 @@ func TestFMA(t *testing.T) {
 			t.Fatal(err)
 		}
 		if extra := cost.Flops - p.Flops; extra < 0 || extra > p.Flops/1000 {
-			t.Errorf("%s: the estimator counts %d operations, the probe says %d", target.Name, cost.Flops, p.Flops)
+			t.Errorf("%s: the estimator counts %d operations, the probe says %d", machine.Name, cost.Flops, p.Flops)
 		}
 	}
 }

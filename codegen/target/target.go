@@ -1,4 +1,6 @@
-// Package target is the table of machines that kernels are printed for.
+// Package target is the table of machines that kernels are made for: their names,
+// the numbers that schedules depend on, and the form of their kernels' text. It
+// knows no kernel; package printer has the printers.
 package target
 
 import (
@@ -7,39 +9,63 @@ import (
 	"strings"
 
 	"golang.org/x/sys/cpu"
-
-	"smelt/codegen/kernel"
-	"smelt/codegen/llvm"
-	"smelt/codegen/lower"
-	"smelt/codegen/msl"
 )
 
-// Target is a machine with the text its kernels are printed in.
+// Language is the form of a kernel's text, in words.
+type Language string
+
+// The languages there are printers for.
+const (
+	Metal Language = "Metal"
+	LLVM  Language = "LLVM IR"
+)
+
+// Target is a machine: a row of the table All, or one with a smaller limit of
+// threads (see WithThreads).
 type Target struct {
-	Name      string
-	Doc       string
-	Schedule  lower.Target
-	Language  string // of the text, for people
-	Extension string // of files of that text
+	Name         string
+	Doc          string
+	SimdWidth    int // lanes of a SIMD group, unless a kernel chooses otherwise
+	MaxThreads   int // of a threadgroup
+	LeastThreads int // the smallest MaxThreads with which every kernel can be made
+	SharedMemory int // bytes of a threadgroup
+	// Vector is, where a SIMD group is a program for vector registers, their
+	// lanes of 32 bits; kernels may have SIMD groups of any power of two of lanes
+	// then. 0: SimdWidth is all the machine has.
+	Vector    int
+	Language  Language
+	Extension string // of files of the kernels' text
 	Folder    string // of a bundle, where they lie
-	Print     func(*kernel.Kernel) (string, error)
 }
 
-// All are the targets.
-var All = []Target{
-	{Name: "metal", Doc: "Apple silicon's GPU", Schedule: lower.Metal, Language: "Metal", Extension: ".metal", Folder: "kernels/metal", Print: msl.Print},
-	processor(4, "processors with vector registers of 128 bits, as Apple silicon's"),
-	processor(8, "processors with AVX2"),
-	processor(16, "processors with AVX-512"),
-}
+// GPU is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB a
+// threadgroup (Metal feature set tables).
+var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10,
+	Language: Metal, Extension: ".metal", Folder: "kernels/metal"}
 
-// processor is the target of vector registers of so many lanes of 32 bits.
+// Processors, by the lanes of their vector registers.
+var (
+	CPU4  = processor(4, "processors with vector registers of 128 bits, as Apple silicon's")
+	CPU8  = processor(8, "processors with AVX2")
+	CPU16 = processor(16, "processors with AVX-512")
+)
+
+// All are the targets. A name occurs once.
+var All = []Target{GPU, CPU4, CPU8, CPU16}
+
+// processor is the target of vector registers of so many lanes of 32 bits. A
+// threadgroup is one SIMD group: a program for one core, whose barriers cost
+// nothing. Threadgroup memory is what the second level of its cache holds beside
+// what streams by.
 func processor(lanes int, doc string) Target {
-	return Target{Name: fmt.Sprintf("cpu%d", lanes), Doc: doc, Schedule: lower.CPU(lanes), Language: "LLVM IR", Extension: ".ll", Folder: "kernels/cpu", Print: func(k *kernel.Kernel) (string, error) { return llvm.Module(k, lanes) }}
+	return Target{Name: nameOf(lanes), Doc: doc, SimdWidth: 32, MaxThreads: 32, LeastThreads: 32, SharedMemory: 256 << 10, Vector: lanes,
+		Language: LLVM, Extension: ".ll", Folder: "kernels/cpu"}
 }
+
+func nameOf(lanes int) string { return fmt.Sprintf("cpu%d", lanes) }
 
 // Host names the target of this machine's processor.
-func Host() string { return fmt.Sprintf("cpu%d", hostLanes()) }
+func Host() string { return nameOf(hostLanes()) }
 
 // hostLanes is the width of this machine's vector registers in f32.
 func hostLanes() int {
@@ -52,7 +78,12 @@ func hostLanes() int {
 	return 4
 }
 
-// Named is the target of that name; "cpu" is this machine's processor.
+// Processor is the target of vector registers of so many lanes; the error names
+// those there are.
+func Processor(lanes int) (Target, error) { return Named(nameOf(lanes)) }
+
+// Named is the target of that name; "cpu" is this machine's processor. The error
+// lists the names there are.
 func Named(name string) (Target, error) {
 	if name == "cpu" {
 		name = Host()
@@ -67,12 +98,49 @@ func Named(name string) (Target, error) {
 	return Target{}, fmt.Errorf("no such target; expected %s", strings.Join(names, ", "))
 }
 
-// Of is the target that has that schedule.
-func Of(s lower.Target) (Target, error) {
-	for _, t := range All {
-		if t.Schedule == s {
-			return t, nil
-		}
+// WithThreads is the target with threadgroups of at most so many threads: whole
+// SIMD groups, no more than the target's own limit and no fewer than its kernels
+// need.
+func (t Target) WithThreads(most int) (Target, error) {
+	if most < t.LeastThreads || most > t.MaxThreads || most%t.SimdWidth != 0 {
+		return Target{}, fmt.Errorf("threadgroups of %d threads at most; target %s takes multiples of %d from %d to %d", most, t.Name, t.SimdWidth, t.LeastThreads, t.MaxThreads)
 	}
-	return Target{}, fmt.Errorf("no target has the schedule %q", s.Name)
+	t.MaxThreads = most
+	return t, nil
 }
+
+// Limit is the target's limit of threads where it is smaller than that of the
+// table's row, else 0.
+func (t Target) Limit() int {
+	if row, err := Named(t.Name); err == nil && row.MaxThreads == t.MaxThreads {
+		return 0
+	}
+	return t.MaxThreads
+}
+
+// Check refuses a target that is neither a row of the table nor one with a
+// smaller limit of threads: its name would stand for other numbers.
+func (t Target) Check() error {
+	row, err := Named(t.Name)
+	if err == nil {
+		row, err = row.WithThreads(t.MaxThreads)
+	}
+	if err == nil && row != t {
+		err = fmt.Errorf("target %q has other numbers than the table's: %+v, expected %+v", t.Name, t, row)
+	}
+	return err
+}
+
+// String is the name, with the limit of threads where it is not the table's.
+func (t Target) String() string {
+	if n := t.Limit(); n != 0 {
+		return fmt.Sprintf("%s, threadgroups of at most %d", t.Name, n)
+	}
+	return t.Name
+}
+
+// Threads is the size of a threadgroup that is to have `want` threads.
+func (t Target) Threads(want int) int { return min(want, t.MaxThreads) }
+
+// Groups is how many of `want` SIMD groups a threadgroup can have.
+func (t Target) Groups(want int) int { return min(want, t.MaxThreads/t.SimdWidth) }

@@ -15,6 +15,7 @@ import (
 	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
@@ -82,7 +83,11 @@ func (d *Device) start(b *bundle.Bundle) (err error) {
 	if d.opts.Threads == 0 {
 		d.opts.Threads = runtime.GOMAXPROCS(0)
 	}
-	if d.b, err = b.For(lower.CPU(d.opts.LLVM.Host().Lanes())); err != nil {
+	machine, err := target.Processor(d.opts.LLVM.Host().Lanes())
+	if err != nil {
+		return err
+	}
+	if d.b, err = b.For(machine); err != nil {
 		return err
 	}
 	if d.vocab, err = binding.Vocab(d.b.Module); err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/target"
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
@@ -42,7 +42,11 @@ func BenchmarkColdJIT(b *testing.B) {
 func flashKernels(b *testing.B, m *deepseekv4.Model, register int) []*kernel.Kernel {
 	b.Helper()
 	source := bundle.Source{Name: "flash", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
-	bundled, _, err := bundle.Compile(source, bundle.Options{Lean: true, Target: lower.CPU(register)})
+	machine, err := target.Processor(register)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bundled, _, err := bundle.Compile(source, bundle.Options{Lean: true, Target: machine})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -86,14 +86,14 @@ func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int)
 
 // newProduct makes the kernel of a product of some rows, with one that probes
 // the machine beside it.
-func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, kind lower.Kind, rows, groups, n, k int, probe func(lower.Target) (*roofline.Probe, error)) (*product, *code, *roofline.Probe) {
+func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, kind lower.Kind, rows, groups, n, k int, probe func(target.Target) (*roofline.Probe, error)) (*product, *code, *roofline.Probe) {
 	b.Helper()
 	host, err := target.Named("cpu")
 	if err != nil {
 		b.Fatal(err)
 	}
 	module, params := productModule(b, e, groups, n, k)
-	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: kind, Step: lower.NewStep(module, max(rows, 16)), Params: params, Target: host.Schedule}
+	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: kind, Step: lower.NewStep(module, max(rows, 16)), Params: params, Target: host}
 	launches, err := lower.Lower(in)
 	if err != nil || len(launches) != 1 {
 		b.Fatalf("%d launches, %v", len(launches), err)
@@ -103,7 +103,7 @@ func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, kind lower.Kind,
 		m.pool.close()
 		m.memory.free()
 	})
-	probed, err := probe(host.Schedule)
+	probed, err := probe(host)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
 	"smelt/codegen/roofline"
+	"smelt/codegen/target"
 )
 
 // probed is how much memory the roofline's kernels go through: far more than
@@ -26,7 +26,7 @@ type probes struct {
 func (d *Device) newProbes() (_ *probes, err error) {
 	p := &probes{}
 	var kernels []*kernel.Kernel
-	for i, make := range []func(lower.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
+	for i, make := range []func(target.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
 		if p.probe[i], err = make(d.b.Plan.Target); err != nil {
 			return nil, err
 		}

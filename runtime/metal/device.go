@@ -18,6 +18,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/checkpoint"
 	"smelt/runtime/binding"
@@ -128,7 +129,7 @@ func (d *Device) find(b *bundle.Bundle) (err error) {
 	if err := d.machine.check(); err != nil {
 		return err
 	}
-	d.b, err = b.For(lower.Metal)
+	d.b, err = b.For(target.GPU)
 	return err
 }
 

@@ -63,17 +63,12 @@ func (d *Device) fewestThreads() int {
 	return most
 }
 
-// leastThreads is the smallest threadgroup that every kernel can have.
-const leastThreads = 64
-
 // reschedule plans the model with smaller threadgroups and gives the pipelines back.
 func (d *Device) reschedule(most int) error {
-	t := d.b.Plan.Target
-	most = most / t.SimdWidth * t.SimdWidth
-	if most < leastThreads || most >= t.MaxThreads {
-		return fmt.Errorf("a pipeline of %s allows threadgroups of %d threads, planned with at most %d; kernels need %d at least", d.machine.Name, most, t.MaxThreads, leastThreads)
+	t, err := d.b.Plan.Target.WithThreads(most / d.b.Plan.Target.SimdWidth * d.b.Plan.Target.SimdWidth)
+	if err != nil {
+		return fmt.Errorf("a pipeline of %s allows threadgroups of %d threads: %w", d.machine.Name, most, err)
 	}
-	t.MaxThreads = most
 	b, err := d.b.For(t)
 	if err != nil {
 		return fmt.Errorf("planning with threadgroups of %d threads, which is what a pipeline of %s allows: %w", most, d.machine.Name, err)

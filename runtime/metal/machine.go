@@ -3,7 +3,7 @@ package metal
 import (
 	"fmt"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/target"
 	"smelt/runtime/metal/objc"
 )
 
@@ -68,8 +68,8 @@ func (m *Machine) check() error {
 	switch {
 	case !known["Apple7"] || !known["Metal3"] || !m.Unified:
 		return fmt.Errorf("%w: %s (families %v, unified memory %v) is not of an M1 or later", objc.ErrNotHere, m.Name, m.Families, m.Unified)
-	case m.ThreadgroupMemory < lower.Metal.SharedMemory:
-		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, lower.Metal.SharedMemory)
+	case m.ThreadgroupMemory < target.GPU.SharedMemory:
+		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, target.GPU.SharedMemory)
 	}
 	return nil
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
 	"smelt/codegen/msl"
 	"smelt/codegen/roofline"
+	"smelt/codegen/target"
 	"smelt/runtime/metal/objc"
 )
 
@@ -61,8 +61,8 @@ func (p *probes) open(d *Device) error {
 	}
 	p.ids = append(p.ids, id)
 	p.args = d.memory.seen(id, 3*alignment)
-	for i, f := range []func(lower.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
-		q, err := f(lower.Metal)
+	for i, f := range []func(target.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
+		q, err := f(target.GPU)
 		if err != nil {
 			return err
 		}

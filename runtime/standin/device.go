@@ -18,6 +18,7 @@ import (
 	"smelt/codegen/msl/standin"
 	"smelt/codegen/plan"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
@@ -65,7 +66,7 @@ const poisonByte = 0xff
 
 // Open compiles the bundle's kernels and maps the checkpoint's files.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
-	b, err := b.For(lower.Metal)
+	b, err := b.For(target.GPU)
 	if err != nil {
 		return nil, err
 	}

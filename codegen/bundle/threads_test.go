@@ -1,0 +1,108 @@
+package bundle
+
+import (
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"smelt/codegen/kernel"
+	"smelt/codegen/target"
+	"smelt/models/deepseekv4"
+)
+
+// TestFewerThreads: a plan made anew with smaller threadgroups keeps its target's
+// name, can be printed, written and read back to the same plan.
+func TestFewerThreads(t *testing.T) {
+	m, err := deepseekv4.Open("../../examples/storyteller/checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	first, _, err := Compile(Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, Options{Lean: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "story")
+	for _, n := range []int{512, 256, 64} {
+		to, err := target.GPU.WithThreads(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := first.For(to)
+		if err != nil {
+			t.Fatalf("%d threads: %v", n, err)
+		}
+		for _, k := range b.Plan.Kernels {
+			if k.Schedule.Threads > n {
+				t.Errorf("%d threads: kernel %s has %d", n, k.Name, k.Schedule.Threads)
+			}
+			if text, err := b.Text(k.Name); err != nil || !strings.Contains(text, k.Name) {
+				t.Fatalf("%d threads: kernel %s has no text: %v", n, k.Name, err)
+			}
+		}
+		if err := b.Write(dir); err != nil {
+			t.Fatalf("%d threads: %v", n, err)
+		}
+		read, err := Read(dir)
+		if err != nil {
+			t.Fatalf("%d threads: %v", n, err)
+		}
+		if read.Plan.Target != to || b.Plan.Target != to {
+			t.Errorf("%d threads: the target is %+v", n, read.Plan.Target)
+		}
+		samePlans(t, b, read)
+		if again, err := read.For(target.GPU); err != nil || again != read {
+			t.Errorf("%d threads: planned again for the same target: %v", n, err)
+		}
+	}
+	read, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := read.For(target.CPU8); err != nil || other.Plan.Target != target.CPU8 {
+		t.Errorf("not planned for processors: %v", err)
+	}
+}
+
+// TestTargetRead: what bundle.json may say of its target.
+func TestTargetRead(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		threads int
+		want    string // "" if it is taken
+	}{
+		{"metal", 0, ""}, {"metal", 512, ""}, {"cpu16", 0, ""},
+		{"cpu", 0, "target"}, {"", 0, "target"}, {"cuda", 0, "target"},
+		{"metal", 32, "threads"}, {"metal", 65, "threads"}, {"metal", 1056, "threads"}, {"metal", -64, "threads"}, {"metal", 1024, "threads"}, {"cpu8", 16, "threads"}, {"cpu8", 32, "threads"},
+	} {
+		d := &decoder{doc: &document{Target: c.name, Threads: c.threads}}
+		got := d.target()
+		if (d.err == nil) != (c.want == "") || d.err != nil && !strings.HasPrefix(d.err.Error(), c.want+": ") {
+			t.Errorf("%s, %d threads: %v", c.name, c.threads, d.err)
+		}
+		if d.err == nil && (got.Name != c.name || c.threads != 0 && got.MaxThreads != c.threads) {
+			t.Errorf("%s, %d threads: %+v", c.name, c.threads, got)
+		}
+	}
+}
+
+// samePlans compares two bundles' plans, in kernels and all else.
+func samePlans(t *testing.T, a, b *Bundle) {
+	t.Helper()
+	if len(a.Plan.Kernels) != len(b.Plan.Kernels) {
+		t.Fatalf("%d kernels and %d", len(a.Plan.Kernels), len(b.Plan.Kernels))
+	}
+	if !reflect.DeepEqual(a.Module, b.Module) {
+		t.Errorf("another module")
+	}
+	if reflect.DeepEqual(a.Plan, b.Plan) {
+		return
+	}
+	t.Errorf("another plan")
+	for i, k := range a.Plan.Kernels {
+		if !reflect.DeepEqual(k, b.Plan.Kernels[i]) {
+			t.Errorf("kernel %s was read back as\n%s", k.Name, kernel.Print(b.Plan.Kernels[i]))
+		}
+	}
+}
