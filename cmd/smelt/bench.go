@@ -65,11 +65,11 @@ var syntheticFormats = []synthetic.Format{synthetic.Official, synthetic.MLX4}
 func (o *benchOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.synthetic, "synthetic", "", "measure layers of flash or pro at full width, with random weights made in memory")
-	f.IntVar(&o.layers, "layers", 4, "how many layers --synthetic makes")
+	intFlag(f, &o.layers, "layers", "", 4, from(1, maxLayers), "how many layers --synthetic makes")
 	f.StringVar(&o.format, "format", synthetic.Official.String(), "how --synthetic stores weights: official (FP8 and FP4) or mlx-4bit")
 	f.StringVar(&o.text, "text", "", "make prompts of this file's text, over and over (default: random tokens)")
 	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: auto or cpu")
-	f.IntVar(&o.device.threads, "threads", 0, "threads of --device cpu (default: all processors)")
+	intFlag(f, &o.device.threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	f.BoolVar(&o.device.uncached, "compile-anew", false, "compile kernels even if their machine code was kept, to see how long it takes")
 	f.BoolVar(&o.csv, "csv", false, "print lines of comma-separated values")
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
@@ -90,8 +90,6 @@ func (o *benchOptions) check(cmd *cobra.Command, args []string) error {
 		return errors.New("--text contradicts --synthetic, which has no tokenizer")
 	case o.json && o.csv:
 		return errors.New("--json contradicts --csv; choose one")
-	case o.layers < 1:
-		return fmt.Errorf("--layers must be 1 or more, is %d", o.layers)
 	}
 	if given("svg") {
 		if err := checkOutput("--svg", o.svg); err != nil {

@@ -11,6 +11,7 @@ import (
 	"smelt/bench"
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
+	"smelt/codegen/plan"
 )
 
 // benchKernelsOptions are the flags of `smelt bench kernels`.
@@ -50,30 +51,19 @@ before each kernel. What passes outside of kernels is given by itself.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntSliceVar(&o.rows, "rows", []int{1}, "texts with a token each in a decode step, a step for each number; 0 for none")
-	f.IntSliceVar(&o.prefill, "prefill", nil, "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
-	f.IntVar(&o.context, "context", 2048, "length of the texts")
-	f.IntVar(&o.repeat, "repeat", 10, "times each step is run in each way")
+	intsFlag(f, &o.rows, "rows", []int{1}, from(0, lower.MaxDecodeRows), "texts with a token each in a decode step, a step for each number; 0 for none")
+	intsFlag(f, &o.prefill, "prefill", nil, from(0, plan.MaxChunk), "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
+	intFlag(f, &o.context, "context", "", 2048, from(2, plan.MaxContext), "length of the texts")
+	intFlag(f, &o.repeat, "repeat", "", 10, repeats, "times each step is run in each way")
 	o.flags(cmd)
 	return cmd
 }
 
 func (o *benchKernelsOptions) check(cmd *cobra.Command, args []string) error {
-	for _, n := range o.rows {
-		if n < 0 || n > lower.MaxDecodeRows {
-			return fmt.Errorf("--rows %d: a decode step has 1 to %d", n, lower.MaxDecodeRows)
-		}
-	}
 	for _, n := range o.prefill {
-		if n < 0 || n > o.context {
-			return fmt.Errorf("--prefill %d: expected 1 to the %d tokens of --context, or 0", n, o.context)
+		if n > o.context {
+			return fmt.Errorf("--prefill %d: expected at most the %d tokens of --context", n, o.context)
 		}
-	}
-	switch {
-	case o.context < 2:
-		return fmt.Errorf("--context must be 2 or more, is %d", o.context)
-	case o.repeat < 1:
-		return fmt.Errorf("--repeat must be 1 or more, is %d", o.repeat)
 	}
 	return o.benchOptions.check(cmd, args)
 }

@@ -12,7 +12,6 @@ import (
 
 	"smelt/bench"
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 )
 
 // benchRunOptions are the flags of `smelt bench run`.
@@ -50,10 +49,10 @@ a text has filled. Only steps are timed; the first of each kind is not.
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntSliceVar(&o.frontiers, "frontiers", nil, "lengths of text, ascending (default: 512 and its doubles, up to 8192 and the context)")
-	f.IntSliceVar(&o.rows, "rows", []int{1}, "texts side by side when generating, a measurement for each number")
-	f.IntVarP(&o.generate, "generate", "n", 64, "tokens to generate at each frontier")
-	f.IntVar(&o.chunk, "chunk", 0, fmt.Sprintf("prompt tokens a step, of a CHECKPOINT or --synthetic (default %d)", bundle.DefaultChunk))
+	intsFlag(f, &o.frontiers, "frontiers", nil, contexts, "lengths of text, ascending (default: 512 and its doubles, up to 8192 and the context)")
+	intsFlag(f, &o.rows, "rows", []int{1}, decodeRows, "texts side by side when generating, a measurement for each number")
+	intFlag(f, &o.generate, "generate", "n", 64, tokenCounts, "tokens to generate at each frontier")
+	intFlag(f, &o.chunk, "chunk", "", 0, chunks, fmt.Sprintf("prompt tokens a step, of a CHECKPOINT or --synthetic (default %d)", bundle.DefaultChunk))
 	o.flags(cmd)
 	return cmd
 }
@@ -68,19 +67,6 @@ func (o *benchRunOptions) check(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("--frontiers: expected numbers that ascend from 1 on, found %d after %d", n, before)
 		}
 		before = n
-	}
-	for _, n := range o.rows {
-		if n < 1 || n > lower.MaxDecodeRows {
-			return fmt.Errorf("--rows %d: a decode step has 1 to %d", n, lower.MaxDecodeRows)
-		}
-	}
-	switch {
-	case len(o.rows) == 0:
-		return errors.New("--rows needs at least one number")
-	case o.generate < 1:
-		return fmt.Errorf("--generate must be 1 or more, is %d", o.generate)
-	case o.chunk < 1 && cmd.Flags().Changed("chunk"):
-		return fmt.Errorf("--chunk must be 1 or more, is %d", o.chunk)
 	}
 	return o.benchOptions.check(cmd, args)
 }

@@ -90,17 +90,18 @@ func TestBenchRefuses(t *testing.T) {
 		{"bench run --synthetic flesh", "--synthetic flesh: expected flash or pro"},
 		{"bench run --synthetic flash --format gguf", "--format gguf: expected official or mlx-4bit"},
 		{"bench run --synthetic flash --layers 99", "has layers 0 to 42"},
+		{"bench kernels x --repeat 9223372036854775807", `--repeat: found "9223372036854775807", expected a whole number, 1 to 10000`},
 		{"bench run x --json --csv", "--json contradicts --csv"},
 		{"bench run x --frontiers 5,3", "--frontiers: expected numbers that ascend from 1 on, found 3 after 5"},
-		{"bench run x --rows 17", "--rows 17: a decode step has 1 to 16"},
-		{"bench run x -n 0", "--generate must be 1 or more"},
+		{"bench run x --rows 17", `--rows: found "17", expected whole numbers with commas between them, each 1 to 16`},
+		{"bench run x -n 0", `--generate: found "0", expected a whole number, 1 to`},
 		{"bench run x --svg no/such/folder/x.svg", "make the folder first"},
-		{"bench kernels x --context 1", "--context must be 2 or more"},
-		{"bench kernels x --prefill 4096", "--prefill 4096: expected 1 to the 2048 tokens of --context"},
+		{"bench kernels x --context 1", `--context: found "1", expected a whole number, 2 to`},
+		{"bench kernels x --prefill 4096", "--prefill 4096: expected at most the 2048 tokens of --context"},
 		{"bench kernels x --device gpu", "--device gpu: expected"},
 		{"bench kernels no-such-model", "no-such-model"},
 		{"bench kernels " + mixedFixture + " --device reference", "--device reference cannot be measured kernel by kernel"},
-		{"bench run " + mixedFixture + " --frontiers 99999999", "the model was made for at most"},
+		{"bench run " + mixedFixture + " --frontiers 9999999", "the model was made for at most"},
 	} {
 		r := smelt(t, "", strings.Fields(c.args)...)
 		if r.status != 1 || !strings.Contains(r.errors, c.want) || r.out != "" {

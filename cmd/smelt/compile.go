@@ -72,10 +72,10 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 	f.StringVar(&o.target, "target", "metal", "machine to compile for: metal, or cpu for this one (cpu4, cpu8, cpu16 by their vector registers)")
 	f.StringVar(&o.cache, "cache", defaultCache, "format of attended rows: "+strings.Join(cacheFormats, ", "))
 	f.StringVar(&o.keys, "keys", "", "format of index keys: "+strings.Join(keyFormats, ", ")+" (default: as --cache)")
-	f.IntVar(&o.context, "context", 0, fmt.Sprintf("longest text in tokens (default %d, or the model's if that is less)", bundle.DefaultContext))
-	f.IntVar(&o.chunk, "chunk", 0, fmt.Sprintf("most prompt tokens per step (default %d, or the context if that is less)", bundle.DefaultChunk))
-	f.IntVar(&o.slots, "slots", bundle.DefaultSlots, "texts at once")
-	f.IntVar(&o.wanted, "wanted", bundle.DefaultWanted, "most rows of a step whose logits can be asked for")
+	intFlag(f, &o.context, "context", "", 0, contexts, fmt.Sprintf("longest text in tokens (default %d, or the model's if that is less)", bundle.DefaultContext))
+	intFlag(f, &o.chunk, "chunk", "", 0, chunks, fmt.Sprintf("most prompt tokens per step (default %d, or the context if that is less)", bundle.DefaultChunk))
+	intFlag(f, &o.slots, "slots", "", bundle.DefaultSlots, slotCounts, "texts at once")
+	intFlag(f, &o.wanted, "wanted", "", bundle.DefaultWanted, wanteds, "most rows of a step whose logits can be asked for")
 	f.StringVar(&o.memory, "memory", "", "refuse a bundle that takes more than this, such as 96GB (a Mac's GPU gets about three quarters of its memory)")
 	f.StringVar(&o.dump, "dump-dir", "", "write the module after each pass into this folder, as NN_pass.ir")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
@@ -107,14 +107,6 @@ func (o *compileOptions) check(given func(flag string) bool) error {
 	}
 	if !given("keys") {
 		o.keys = keyFormats[slices.Index(cacheFormats, o.cache)]
-	}
-	for _, f := range []struct {
-		name  string
-		value int
-	}{{"context", o.context}, {"chunk", o.chunk}, {"slots", o.slots}, {"wanted", o.wanted}} {
-		if given(f.name) && f.value < 1 {
-			return fmt.Errorf("--%s must be 1 or more, is %d", f.name, f.value)
-		}
 	}
 	return nil
 }

@@ -79,9 +79,6 @@ func (o deviceOptions) check() error {
 	if !slices.Contains(deviceNames(), o.name) {
 		return fmt.Errorf("--device %s: expected %s", o.name, strings.Join(deviceNames(), ", "))
 	}
-	if o.threads < 0 {
-		return fmt.Errorf("--threads must be 1 or more, or 0 for all processors, is %d", o.threads)
-	}
 	return nil
 }
 

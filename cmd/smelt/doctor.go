@@ -78,7 +78,7 @@ there fails or computes something else than the evaluator.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringSliceVar(&o.devices, "device", []string{"metal", "cpu"}, "devices to check: metal, cpu, or standin (slow; needs clang and a CHECKPOINT)")
-	f.IntVar(&o.threads, "threads", 0, "threads of the cpu (default: all processors)")
+	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
 	return cmd

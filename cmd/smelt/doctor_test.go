@@ -313,7 +313,7 @@ func TestDoctorRefuses(t *testing.T) {
 		{"no such device", []string{"--device", "gpu"}, []string{"--device gpu", "metal, cpu, standin"}},
 		{"a device without kernels", []string{"--device", "reference"}, []string{"--device reference", "the others run no kernels"}},
 		{"the stand-in without files", []string{"--device", "standin"}, []string{"--device standin", "name a CHECKPOINT"}},
-		{"threads", []string{"--threads", "-1"}, []string{"--threads must be 1 or more"}},
+		{"threads", []string{"--threads", "-1"}, []string{`--threads: found "-1", expected a whole number, 0 to`}},
 		{"a folder as file", []string{"--report", "."}, []string{"--report: . is a folder"}},
 		{"no folder", []string{"--report", "nowhere/x"}, []string{"--report: ", "make the folder first"}},
 		{"no model", []string{"nowhere", "-o", filepath.Join(t.TempDir(), "x")}, []string{"nowhere"}},

@@ -64,8 +64,8 @@ How a text is cut into chunks does not change a bit of the result.`,
 	f.StringVar(&o.tokensFile, "tokens-file", "", "file of token ids: JSON array, or separated by commas or white space")
 	f.StringVar(&o.textFile, "text-file", "", "file of text; the begin-of-sentence token is put before it")
 	f.BoolVar(&o.noBOS, "no-bos", false, "with --text-file: do not put that token before it")
-	f.IntVar(&o.chunk, "chunk", 128, "tokens per step")
-	f.IntVar(&o.precision, "precision", 32, "32 or 64: compute in float32 or float64")
+	intFlag(f, &o.chunk, "chunk", "", 128, chunks, "tokens per step")
+	intFlag(f, &o.precision, "precision", "", 32, limits[int]{least: 32, most: 64, words: "one or the other"}, "compute in float32 or float64")
 	f.StringVar(&o.logits, "logits", "", "write all logits to this safetensors file")
 	f.StringVar(&o.trace, "trace", "", "write named intermediates to this safetensors file")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
@@ -84,8 +84,6 @@ func (o evalOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("expected one of --tokens, --tokens-file and --text-file, got %d", sources)
 	case o.noBOS && o.textFile == "":
 		return fmt.Errorf("--no-bos only goes with --text-file: token ids are taken as they are")
-	case o.chunk < 1:
-		return fmt.Errorf("--chunk must be 1 or more, is %d", o.chunk)
 	case o.precision != 32 && o.precision != 64:
 		return fmt.Errorf("--precision must be 32 or 64, is %d", o.precision)
 	case o.logits != "" && o.trace != "" && filepath.Clean(o.logits) == filepath.Clean(o.trace):

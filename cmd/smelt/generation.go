@@ -1,15 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"smelt/internal/regular"
+	"smelt/internal/strictjson"
 	"smelt/runtime/sampling"
 )
 
@@ -42,40 +44,32 @@ func readGenerationConfig(dir string) (generationConfig, error) {
 	return g, nil
 }
 
+// parse reads the file's content. Keys of other engines may hold anything.
 func (g *generationConfig) parse(data []byte) error {
-	var raw struct {
-		Sample      *bool           `json:"do_sample"`
-		Temperature *float64        `json:"temperature"`
-		TopP        *float64        `json:"top_p"`
-		TopK        *int            `json:"top_k"`
-		EOS         json.RawMessage `json:"eos_token_id"`
+	var out strictjson.Findings
+	if top := strictjson.ParseObject(data, &out); top != nil {
+		*g = generationConfig{
+			Sample:      optional(top.Boolean("do_sample")),
+			Temperature: optional(top.Number("temperature", strictjson.AtLeast(0), strictjson.AtMost(maxTemperature))),
+			TopP:        optional(top.Number("top_p", strictjson.Above(0), strictjson.AtMost(1))),
+			TopK:        optional(top.Integer("top_k", 0, maxTopK)),
+		}
+		for _, id := range top.Integers("eos_token_id", -1, math.MaxInt32) {
+			g.EOS = append(g.EOS, int32(id))
+		}
 	}
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return jsonError(err)
-	}
-	*g = generationConfig{Sample: raw.Sample, Temperature: raw.Temperature, TopP: raw.TopP, TopK: raw.TopK}
-	if len(raw.EOS) == 0 || string(raw.EOS) == "null" {
-		return g.check()
-	}
-	var one int32
-	if err := json.Unmarshal(raw.EOS, &one); err == nil {
-		g.EOS = []int32{one}
-	} else if err := json.Unmarshal(raw.EOS, &g.EOS); err != nil {
-		return fmt.Errorf("eos_token_id is neither a token id nor a list of them: %.40s", raw.EOS)
+	if list := out.List(); len(list) > 0 {
+		return errors.New(strings.Join(list[:min(len(list), 10)], "; "))
 	}
 	return g.check()
 }
 
-// jsonError says in the file's terms which value has the wrong type.
-func jsonError(err error) error {
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case !errors.As(err, &wrong):
-		return fmt.Errorf("not JSON: %w", err)
-	case wrong.Field == "":
-		return fmt.Errorf("found a JSON %.40s, expected an object", wrong.Value)
+// optional is a pointer to a value that is there.
+func optional[T any](v T, ok bool) *T {
+	if !ok {
+		return nil
 	}
-	return fmt.Errorf("%s: found a JSON %.40s, expected %s", wrong.Field, wrong.Value, wrong.Type)
+	return &v
 }
 
 // check refuses suggestions that no flag would accept either.

@@ -94,7 +94,7 @@ func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.BoolVarP(&o.weights, "weights", "w", false, "list the parameters and where they are stored")
 	f.BoolVar(&o.views, "views", false, "with --weights: every stored tensor, also of experts")
-	f.IntVar(&o.layer, "layer", allLayers, "with --weights: only the parameters of this layer, from 0")
+	intFlag(f, &o.layer, "layer", "", allLayers, layerNumbers, "with --weights: only the parameters of this layer, from 0")
 	f.Lookup("layer").DefValue = "all"
 	f.StringVar(&o.stage, "ir", "", "print the graph; of a bundle the module after a `stage`")
 	f.Lookup("ir").NoOptDefVal = stageGraph
@@ -103,8 +103,8 @@ func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "say what was chosen, and why")
 	f.BoolVar(&o.cost, "cost", false, "list what each dispatch of a step reads, writes and computes")
 	f.StringVar(&o.step, "step", "decode", "with --cost: decode or prefill")
-	f.IntVar(&o.context, "context", 0, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
-	f.IntVar(&o.rows, "rows", 0, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
+	intFlag(f, &o.context, "context", "", 0, contexts, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
+	intFlag(f, &o.rows, "rows", "", 0, chunks, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
 	f.StringVar(&o.html, "html", "", "write a page of all of it to this `file`")
 	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
 }
@@ -164,12 +164,6 @@ func (o *inspectOptions) check(given func(flag string) bool) error {
 		}
 	}
 	switch {
-	case given("layer") && o.layer < 0:
-		return fmt.Errorf("--layer must be 0 or more, is %d", o.layer)
-	case given("context") && o.context < 1:
-		return fmt.Errorf("--context must be 1 or more, is %d", o.context)
-	case given("rows") && o.rows < 1:
-		return fmt.Errorf("--rows must be 1 or more, is %d", o.rows)
 	case o.kernel != "" && o.stage != "" && o.stage != "kernel":
 		return fmt.Errorf("--ir %s contradicts --kernel, which goes with --ir kernel", o.stage)
 	case o.step != "decode" && o.step != "prefill":

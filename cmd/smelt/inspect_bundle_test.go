@@ -221,7 +221,7 @@ func TestInspectBundleRefuses(t *testing.T) {
 		{"context alone", []string{dir, "--context", "4"}, []string{"--context needs --cost"}},
 		{"rows of the plan", []string{dir, "--plan", "--rows", "4"}, []string{"--rows needs --cost"}},
 		{"another step", []string{dir, "--cost", "--step", "draft"}, []string{"--step draft: expected decode or prefill"}},
-		{"no context", []string{dir, "--cost", "--context", "0"}, []string{"--context must be 1 or more, is 0"}},
+		{"no context", []string{dir, "--cost", "--context", "0"}, []string{`--context: found "0", expected`}},
 		{"beyond the context", []string{dir, "--cost", "--context", "17"}, []string{"--context 17", "at most 16 tokens", "--context 17"}},
 		{"more rows than slots", []string{dir, "--cost", "--rows", "2"}, []string{"--rows 2", "at most 1 row", "--slots 2"}},
 		{"more rows than a chunk", []string{dir, "--cost", "--rows", "9", "--step", "prefill"}, []string{"--rows 9", "at most 8 rows", "--chunk 9"}},

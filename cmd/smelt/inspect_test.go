@@ -272,7 +272,7 @@ func TestInspectRefuses(t *testing.T) {
 		{"views alone", []string{"x", "--views"}, []string{"--views needs --weights"}},
 		{"layer alone", []string{"x", "--layer", "1"}, []string{"--layer needs --weights"}},
 		{"layer of the graph", []string{"x", "--ir", "--layer", "1"}, []string{"--layer needs --weights"}},
-		{"negative layer", []string{"x", "-w", "--layer", "-1"}, []string{"--layer must be 0 or more, is -1"}},
+		{"negative layer", []string{"x", "-w", "--layer", "-1"}, []string{`--layer: found "-1", expected a whole number, 0 to`}},
 		{"layer the model lacks", []string{storyteller, "-w", "--layer", "8"}, []string{"--layer 8", "num_hidden_layers 8", "0 to 7"}},
 		{"nothing there", []string{"nowhere"}, []string{"nowhere", "no such file"}},
 		{"no checkpoint", []string{empty}, []string{empty, "config.json"}},

@@ -73,16 +73,16 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	f.BoolVar(&o.chat, "chat", false, "use DeepSeek-V4's chat format")
 	f.StringVar(&o.system, "system", "", "system text, with --chat")
 	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
-	f.IntVarP(&o.maxTokens, "max-tokens", "n", 0, "stop after this many tokens (default: when the model ends or the context is full)")
-	f.Float64Var(&o.sampling.Temperature, "temp", 0, "temperature; 0 takes the most likely token")
-	f.IntVar(&o.sampling.TopK, "top-k", 0, "sample from the K most likely tokens; 0 is off")
-	f.Float64Var(&o.sampling.TopP, "top-p", 1, "sample from the most likely tokens that together have this probability")
-	f.Float64Var(&o.sampling.MinP, "min-p", 0, "drop tokens less likely than this share of the most likely one")
-	f.Uint64Var(&o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
-	f.IntVar(&o.context, "context", 0, "longest text in tokens, prompt included (default: the model's)")
-	f.IntVar(&o.chunk, "chunk", 0, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
+	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
+	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(maxTemperature)), "temperature; 0 takes the most likely token")
+	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, maxTopK), "sample from the K most likely tokens; 0 is off")
+	floatFlag(f, &o.sampling.TopP, "top-p", 1, limits[float64]{least: 0, most: 1, above: true}, "sample from the most likely tokens that together have this probability")
+	floatFlag(f, &o.sampling.MinP, "min-p", 0, from(0.0, 1), "drop tokens less likely than this share of the most likely one")
+	uint64Flag(f, &o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
+	intFlag(f, &o.context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
+	intFlag(f, &o.chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
 	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: "+strings.Join(deviceNames(), ", "))
-	f.IntVar(&o.device.threads, "threads", 0, "threads of --device cpu (default: all processors)")
+	intFlag(f, &o.device.threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
@@ -196,14 +196,6 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	}
 	if err := o.device.check(); err != nil {
 		return err
-	}
-	for _, f := range []struct {
-		name  string
-		value int
-	}{{"max-tokens", o.maxTokens}, {"context", o.context}, {"chunk", o.chunk}} {
-		if cmd.Flags().Changed(f.name) && f.value < 1 {
-			return fmt.Errorf("--%s must be 1 or more, is %d", f.name, f.value)
-		}
 	}
 	return o.sampling.Validate()
 }

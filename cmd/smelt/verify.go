@@ -69,8 +69,8 @@ E8M0, with the tensors they are in. It needs no clang.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntVar(&o.tokens, "tokens", 4, "tokens to decode after each prompt")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of the random tokens")
+	intFlag(f, &o.tokens, "tokens", "", 4, tokenCounts, "tokens to decode after each prompt")
+	uint64Flag(f, &o.seed, "seed", 1, "seed of the random tokens")
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
@@ -78,9 +78,6 @@ E8M0, with the tensors they are in. It needs no clang.`,
 }
 
 func (o verifyOptions) check(given func(flag string) bool) error {
-	if o.tokens < 1 {
-		return fmt.Errorf("--tokens must be 1 or more, is %d", o.tokens)
-	}
 	for _, flag := range []string{"tokens", "seed", "sanitize"} {
 		if o.scan && given(flag) {
 			return fmt.Errorf("--%s contradicts --scan, which executes nothing", flag)

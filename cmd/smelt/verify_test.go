@@ -219,7 +219,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"no bundle", nil, []string{"expected one BUNDLE", "smelt verify --help"}},
 		{"a checkpoint", []string{plainFixture}, []string{plainFixture, "not a bundle", "smelt compile"}},
 		{"nothing there", []string{"nowhere"}, []string{"nowhere"}},
-		{"no tokens", []string{plainFixture, "--tokens", "0"}, []string{"--tokens must be 1 or more, is 0"}},
+		{"no tokens", []string{plainFixture, "--tokens", "0"}, []string{`--tokens: found "0", expected a whole number, 1 to 16777216`}},
 		{"sanitizers of a scan", []string{plainFixture, "--scan", "--sanitize"}, []string{"--sanitize contradicts --scan"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { smelt(t, "", append([]string{"verify"}, c.args...)...).fails(t, c.want...) })

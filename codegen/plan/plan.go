@@ -27,13 +27,21 @@ type Options struct {
 	Target  target.Target
 }
 
-// Check refuses sizes that make no plan, and a target that is not the table's. The limits keep every index of an
-// activation within 32 bits for the largest models.
+// The largest sizes of a plan. They keep every index of an activation within 32
+// bits for the largest models.
+const (
+	MaxContext = 1 << 24
+	MaxChunk   = 1 << 14
+	MaxSlots   = 1 << 12
+	MaxWanted  = 1 << 14
+)
+
+// Check refuses sizes that make no plan, and a target that is not the table's.
 func (o Options) Check() error {
 	for _, f := range []struct {
 		name        string
 		value, most int
-	}{{"context", o.Context, 1 << 24}, {"chunk", o.Chunk, 1 << 14}, {"slots", o.Slots, 1 << 12}, {"wanted", o.Wanted, 1 << 14}} {
+	}{{"context", o.Context, MaxContext}, {"chunk", o.Chunk, MaxChunk}, {"slots", o.Slots, MaxSlots}, {"wanted", o.Wanted, MaxWanted}} {
 		if f.value < 1 || f.value > f.most {
 			return fmt.Errorf("--%s is %d; expected 1 to %d", f.name, f.value, f.most)
 		}

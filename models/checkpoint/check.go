@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/models/checkpoint/internal/message"
+	"smelt/internal/message"
 	"smelt/models/checkpoint/safetensors"
 )
 

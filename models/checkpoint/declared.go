@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"smelt/internal/message"
 	"smelt/ir/encoding"
-	"smelt/models/checkpoint/internal/message"
 )
 
 // Declared is what a configuration says about stored formats. Storage

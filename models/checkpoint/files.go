@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt/internal/message"
 	"smelt/internal/regular"
 )
 
@@ -22,6 +23,9 @@ const (
 
 	maxConfigBytes = 16 << 20
 	maxIndexBytes  = 256 << 20
+	// maxShards bounds how many files are open at once. The largest published
+	// checkpoints have some 200; systems map 65,530 ranges for a process.
+	maxShards = 10_000
 )
 
 // fileSet says which files make up a checkpoint.
@@ -90,7 +94,7 @@ func (s *fileSet) fromIndex(present []string, findings *Findings) {
 	if err == nil {
 		s.index, err = parseIndex(raw)
 		if err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+			err = fmt.Errorf("%s: %w; download it again", path, err)
 		}
 	}
 	if err != nil {
@@ -109,17 +113,16 @@ func (s *fileSet) fromIndex(present []string, findings *Findings) {
 	}
 
 	var strays, others []string
+	sets := setsOf(named)
 	for _, name := range without(present, named) {
-		if isSibling(name, named) {
+		if shard, ok := parseShardName(name); ok && sets[shard.total] {
 			strays = append(strays, name)
 		} else {
 			others = append(others, name)
 		}
 	}
 	findings.AddEach("shard", "of the same set not named by "+indexName, "download the index again or remove the files", strays)
-	if len(others) > 0 {
-		s.notes = append(s.notes, "not part of the checkpoint, not opened: "+strings.Join(others, ", "))
-	}
+	s.noteOthers(others)
 	s.names = without(named, missing)
 }
 
@@ -157,8 +160,17 @@ func (s *fileSet) fromNames(present []string, entries []fs.DirEntry, findings *F
 			"give a folder that has one of them or the path of a single "+extension+" file", describeFolder(there)...)
 		return
 	}
-	if len(others) > 0 {
-		s.notes = append(s.notes, "not part of the checkpoint, not opened: "+strings.Join(others, ", "))
+	if len(s.names) > maxShards {
+		findings.Add(fmt.Sprintf("%d weight files, at most %d are opened", len(s.names), maxShards), "give a folder that holds one checkpoint")
+		s.names = nil
+	}
+	s.noteOthers(others)
+}
+
+// noteOthers lists weight files that are left alone.
+func (s *fileSet) noteOthers(names []string) {
+	if len(names) > 0 {
+		s.notes = append(s.notes, "not part of the checkpoint, not opened: "+message.List(names))
 	}
 }
 
@@ -207,17 +219,22 @@ func missingShards(total string, numbers []int) []string {
 	return names
 }
 
-// isSibling reports whether name is a shard of the set that one of the named
-// files belongs to.
-func isSibling(name string, named []string) bool {
-	shard, ok := parseShardName(name)
-	return ok && slices.ContainsFunc(named, func(other string) bool {
-		o, ok := parseShardName(other)
-		return ok && o.total == shard.total
-	})
+// setsOf are the sets of shards that files belong to, by their total as written.
+func setsOf(names []string) map[string]bool {
+	sets := map[string]bool{}
+	for _, name := range names {
+		if shard, ok := parseShardName(name); ok {
+			sets[shard.total] = true
+		}
+	}
+	return sets
 }
 
 // without is the elements of all that are not in gone.
 func without(all, gone []string) []string {
-	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(gone, s) })
+	away := make(map[string]bool, len(gone))
+	for _, s := range gone {
+		away[s] = true
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return away[s] })
 }

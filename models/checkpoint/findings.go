@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/models/checkpoint/internal/message"
+	"smelt/internal/message"
 )
 
-// maxItems is how many items of one finding a message shows.
+// maxItems is how many findings a message shows, and how many items of each.
 const maxItems = 20
+
+// maxLine bounds an item in bytes. Names from outside are cut far earlier; the
+// longest of smelt's own sentences fit.
+const maxLine = 1000
 
 // A Finding is one kind of problem and everything it was found in.
 type Finding struct {
@@ -72,7 +76,11 @@ func (f *Findings) Error() string {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "%d problems", len(f.List))
-	for _, x := range f.List {
+	for i, x := range f.List {
+		if i == maxItems {
+			fmt.Fprintf(&b, "\n  - and %d more", len(f.List)-i)
+			break
+		}
 		b.WriteString("\n  - ")
 		x.write(&b, "      ")
 	}
@@ -89,6 +97,6 @@ func (x *Finding) write(b *strings.Builder, indent string) {
 			fmt.Fprintf(b, "\n%sand %d more", indent, len(x.Items)-i)
 			break
 		}
-		b.WriteString("\n" + indent + item)
+		b.WriteString("\n" + indent + message.Line(item, maxLine))
 	}
 }

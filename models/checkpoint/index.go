@@ -12,8 +12,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/models/checkpoint/internal/message"
-	"smelt/models/checkpoint/internal/strictjson"
+	"smelt/internal/message"
+	"smelt/internal/strictjson"
 )
 
 // index is the content of model.safetensors.index.json.
@@ -26,11 +26,12 @@ type index struct {
 type indexEntry struct{ tensor, shard string }
 
 // parseIndex reads an index file. Errors do not name the file. Fields other
-// than weight_map and metadata.total_size are of no interest here; what
-// appears twice anywhere is refused, for one of the two would be lost.
+// than weight_map and metadata.total_size are of no interest here, and may hold
+// anything; what is read and appears twice is refused, for one of the two would
+// be lost.
 func parseIndex(raw []byte) (*index, error) {
 	shards := map[string]string{}
-	p := indexParser{Reader: strictjson.NewReader(raw, shards), shards: shards}
+	p := indexParser{Reader: strictjson.NewLaxReader(raw, shards), shards: shards, seen: map[string]bool{}}
 	p.index.entries = make([]indexEntry, 0, bytes.Count(raw, []byte(extension)))
 	if err := p.file(); err != nil {
 		return nil, describeJSON(err)
@@ -42,7 +43,15 @@ func parseIndex(raw []byte) (*index, error) {
 		return nil, fmt.Errorf("weight_map may only name .safetensors files beside the index, not %s", strings.Join(p.bad, ", "))
 	}
 	p.index.shards = slices.Sorted(maps.Keys(p.shards))
+	if n := len(p.index.shards); n > maxShards {
+		return nil, fmt.Errorf("weight_map names %d files, at most %d are opened", n, maxShards)
+	}
 	slices.SortFunc(p.index.entries, func(a, b indexEntry) int { return cmp.Compare(a.tensor, b.tensor) })
+	for i, e := range p.index.entries {
+		if i > 0 && e.tensor == p.index.entries[i-1].tensor {
+			return nil, twice("weight_map", e.tensor)
+		}
+	}
 	return &p.index, nil
 }
 
@@ -52,6 +61,20 @@ type indexParser struct {
 	shards map[string]string // name to itself, known to the reader: entries share them
 	bad    []string          // file names refused, quoted, at most a few
 	hasMap bool
+	seen   map[string]bool // of the keys that are read, but for tensors
+}
+
+// once refuses a key that was read before.
+func (p *indexParser) once(object, key string) error {
+	if p.seen[key] {
+		return twice(object, key)
+	}
+	p.seen[key] = true
+	return nil
+}
+
+func twice(object, key string) error {
+	return fmt.Errorf("%s has the key %s twice", object, message.Quote(key))
 }
 
 func (p *indexParser) file() error {
@@ -72,8 +95,14 @@ func (p *indexParser) topLevel(key string) error {
 	switch key {
 	case "weight_map":
 		p.hasMap = true
+		if err := p.once("the index", key); err != nil {
+			return err
+		}
 		return p.object(key, p.mapping)
 	case "metadata":
+		if err := p.once("the index", key); err != nil {
+			return err
+		}
 		if p.PeekKind() == jsontext.KindNull {
 			return p.SkipValue()
 		}
@@ -83,10 +112,14 @@ func (p *indexParser) topLevel(key string) error {
 }
 
 func (p *indexParser) metadata(key string) error {
-	value, err := p.ReadValue()
-	if key == "total_size" && err == nil {
-		p.index.totalSize = string(value)
+	if key != "total_size" {
+		return p.SkipValue()
 	}
+	if err := p.once("metadata", key); err != nil {
+		return err
+	}
+	value, err := p.ReadValue()
+	p.index.totalSize = string(value)
 	return err
 }
 
@@ -101,7 +134,7 @@ func (p *indexParser) mapping(tensor string) error {
 	if _, known := p.shards[shard]; !known {
 		p.shards[shard] = shard
 		if !plainFileName(shard) && len(p.bad) < 5 {
-			p.bad = append(p.bad, message.Quote(shard)+" (tensor "+message.Quote(tensor)+")")
+			p.bad = append(p.bad, fmt.Sprintf("%q (tensor %q)", message.Clip(shard), message.Clip(tensor)))
 		}
 	}
 	p.index.entries = append(p.index.entries, indexEntry{tensor, shard})
@@ -123,16 +156,12 @@ func plainFileName(name string) bool {
 		!strings.HasPrefix(name, ".") && !strings.ContainsAny(name, "/\\:\x00")
 }
 
-// describeJSON turns a syntax error into a sentence with its place.
+// describeJSON turns an error of the JSON package into a short sentence with its
+// place.
 func describeJSON(err error) error {
 	var syntax *jsontext.SyntacticError
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-		return errors.New("invalid JSON: the file ends too early; download it again")
-	case !errors.As(err, &syntax):
-		return err
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return fmt.Errorf("key %s appears twice (byte %d)", message.Quote(syntax.JSONPointer.LastToken()), syntax.ByteOffset)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &syntax) {
+		return errors.New("found " + strictjson.Describe(err))
 	}
-	return fmt.Errorf("invalid JSON at byte %d: %w", syntax.ByteOffset, syntax.Err)
+	return err
 }

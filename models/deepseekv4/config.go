@@ -3,6 +3,12 @@
 // format. No other package knows this model.
 package deepseekv4
 
+import (
+	"fmt"
+
+	"smelt/internal/strictjson"
+)
+
 // Config is a DeepSeek-V4 model's sizes and constants, read from config.json
 // by ParseConfig, which is also what guarantees the relations stated here.
 type Config struct {
@@ -56,7 +62,7 @@ type Config struct {
 	Quant Quantization
 
 	// Unknown lists keys of the file that ParseConfig knows nothing about,
-	// sorted, nested ones joined by dots.
+	// sorted, nested ones joined by dots; the first 100 if there are more.
 	Unknown []string
 	// Notes are sentences on accepted oddities of the file, for people.
 	Notes []string
@@ -100,14 +106,20 @@ const (
 // transformers' (layer_types, rope_parameters and so on), with MLX's or the
 // official quantisation block. name is the file's name, for messages.
 //
+// Names match by exact case. A key that is read and stands twice is refused; keys
+// that are not read may repeat and hold anything.
+//
 // Sizes are free; what the model's mathematics cannot carry is refused: wrong
 // types, missing keys, unknown values of known keys, two spellings that
 // disagree. The error is a *ConfigError with all findings of the file.
 func ParseConfig(data []byte, name string) (*Config, error) {
-	out := &findings{file: name}
-	top := parseTop(data, out)
+	if len(data) > maxConfigBytes {
+		return nil, &ConfigError{name, []string{fmt.Sprintf("file: found %d bytes, expected at most %d", len(data), maxConfigBytes)}}
+	}
+	out := &strictjson.Findings{}
+	top := strictjson.ParseObject(data, out)
 	if top == nil {
-		return nil, out.err()
+		return nil, &ConfigError{name, out.List()}
 	}
 	c := &Config{}
 	readFixed(top)
@@ -117,14 +129,22 @@ func ParseConfig(data []byte, name string) (*Config, error) {
 	readTokens(top, c)
 	readRouting(top, c)
 	readQuantization(top, c)
-	top.know(inertKeys...)
+	top.Know(inertKeys...)
 	checkRelations(c, out)
-	if err := out.err(); err != nil {
-		return nil, err
+	if list := out.List(); len(list) > 0 {
+		return nil, &ConfigError{name, list}
 	}
-	c.Unknown, c.Notes = top.unknown(), out.notes
+	c.Unknown = top.Unknown()
+	if n := len(c.Unknown); n > maxUnknown {
+		top.Note(fmt.Sprintf("%d keys of the file are unknown; the first %d are listed", n, maxUnknown))
+		c.Unknown = c.Unknown[:maxUnknown]
+	}
+	c.Notes = out.Notes
 	return c, nil
 }
+
+// maxUnknown bounds what a file can make a page or a report hold.
+const maxUnknown = 100
 
 // inertKeys say nothing about inference: training, bookkeeping, and pad, which
 // nothing here uses.
@@ -134,36 +154,36 @@ var inertKeys = []string{
 }
 
 // readFixed checks the keys for which the architecture has one value.
-func readFixed(top *section) {
-	_, typed := top.word("model_type", "deepseek_v4")
-	architectures, listed := top.words("architectures")
+func readFixed(top *strictjson.Object) {
+	_, typed := top.Word("model_type", "deepseek_v4")
+	architectures, listed := top.Words("architectures")
 	if !typed && !listed {
-		top.missing("model_type")
+		top.Missing("model_type")
 	}
 	for _, a := range architectures {
 		if a != "DeepseekV4ForCausalLM" {
-			top.wrong("architectures", quoted(a), `"DeepseekV4ForCausalLM" only`)
+			top.Wrong("architectures", quoted(a), `"DeepseekV4ForCausalLM" only`)
 		}
 	}
-	top.word("hidden_act", "silu")
-	top.word("scoring_func", "sqrtsoftplus")
-	top.word("topk_method", "noaux_tc")
-	top.integer("num_key_value_heads", 1, 1)
+	top.Word("hidden_act", "silu")
+	top.Word("scoring_func", "sqrtsoftplus")
+	top.Word("topk_method", "noaux_tc")
+	top.Integer("num_key_value_heads", 1, 1)
 	for _, key := range []string{"attention_bias", "mlp_bias", "tie_word_embeddings"} {
-		if on, ok := top.boolean(key); ok && on {
-			top.wrong(key, "true", "false: DeepSeek-V4 has neither biases nor a tied head")
+		if on, ok := top.Boolean(key); ok && on {
+			top.Wrong(key, "true", "false: DeepSeek-V4 has neither biases nor a tied head")
 		}
 	}
 	dtypes := []string{"bfloat16", "float16", "float32"}
-	a, okA := top.word("dtype", dtypes...)
-	b, okB := top.word("torch_dtype", dtypes...)
+	a, okA := top.Word("dtype", dtypes...)
+	b, okB := top.Word("torch_dtype", dtypes...)
 	if okA && okB && a != b {
-		top.wrong("dtype", quoted(a), "the same as torch_dtype, which is "+quoted(b))
+		top.Wrong("dtype", quoted(a), "the same as torch_dtype, which is "+quoted(b))
 	}
 }
 
 // readSizes reads the plain numbers: one key, one field.
-func readSizes(top *section, c *Config) {
+func readSizes(top *strictjson.Object, c *Config) {
 	for _, s := range []struct {
 		key    string
 		at     *int
@@ -185,49 +205,57 @@ func readSizes(top *section, c *Config) {
 		{"hc_sinkhorn_iters", &c.SinkhornIters, 1, maxRounds},
 		{"max_position_embeddings", &c.MaxPositions, 1, maxPositions},
 	} {
-		*s.at = top.needInteger(s.key, s.lo, s.hi)
+		*s.at = top.NeedInteger(s.key, s.lo, s.hi)
 	}
-	c.HCEps = top.needNumber("hc_eps", above(0), atMost(1))
-	c.NormEps = top.needNumber("rms_norm_eps", above(0), atMost(1))
-	c.RoutedScale = top.needNumber("routed_scaling_factor", above(0), atMost(1e6))
-	c.SwigluLimit, _ = top.number("swiglu_limit", atLeast(0), atMost(1e6))
+	c.HCEps = top.NeedNumber("hc_eps", strictjson.Above(0), strictjson.AtMost(1))
+	c.NormEps = top.NeedNumber("rms_norm_eps", strictjson.Above(0), strictjson.AtMost(1))
+	c.RoutedScale = top.NeedNumber("routed_scaling_factor", strictjson.Above(0), strictjson.AtMost(1e6))
+	c.SwigluLimit, _ = top.Number("swiglu_limit", strictjson.AtLeast(0), strictjson.AtMost(1e6))
 }
 
 // readRouting reads what the router and the shared expert depend on.
-func readRouting(top *section, c *Config) {
+func readRouting(top *strictjson.Object, c *Config) {
 	c.SharedExperts = 1
-	top.integer("n_shared_experts", 1, 1)
-	if norm, ok := top.boolean("norm_topk_prob"); ok && !norm {
-		top.out.note("norm_topk_prob is false; DeepSeek's own code always normalises the routed weights, and so does smelt")
+	top.Integer("n_shared_experts", 1, 1)
+	if norm, ok := top.Boolean("norm_topk_prob"); ok && !norm {
+		top.Note("norm_topk_prob is false; DeepSeek's own code always normalises the routed weights, and so does smelt")
 	}
 }
 
+// tokenIDs reads an id or a list of ids from 0 to highest.
+func tokenIDs(top *strictjson.Object, key string, highest int) (ids []int32) {
+	for _, id := range top.Integers(key, 0, highest) {
+		ids = append(ids, int32(id))
+	}
+	return ids
+}
+
 // readTokens reads the ids that start and end a text.
-func readTokens(top *section, c *Config) {
+func readTokens(top *strictjson.Object, c *Config) {
 	limit := maxVocab
 	if c.VocabSize > 0 {
 		limit = c.VocabSize
 	}
-	c.BOS = top.tokenIDs("bos_token_id", limit-1)
-	c.EOS = top.tokenIDs("eos_token_id", limit-1)
+	c.BOS = tokenIDs(top, "bos_token_id", limit-1)
+	c.EOS = tokenIDs(top, "eos_token_id", limit-1)
 }
 
 // checkRelations checks what two or more keys must satisfy together. A zero
 // stands for a key already reported.
-func checkRelations(c *Config, out *findings) {
+func checkRelations(c *Config, out *strictjson.Findings) {
 	if c.OGroups > 0 && c.Heads%c.OGroups != 0 {
-		out.wrong("num_attention_heads", text(c.Heads), "a multiple of o_groups, which is "+text(c.OGroups))
+		out.Wrong("num_attention_heads", text(c.Heads), "a multiple of o_groups, which is "+text(c.OGroups))
 	}
 	if c.RopeDim%2 != 0 {
-		out.wrong("qk_rope_head_dim", text(c.RopeDim), "an even number: RoPE turns pairs")
+		out.Wrong("qk_rope_head_dim", text(c.RopeDim), "an even number: RoPE turns pairs")
 	}
 	if c.HeadDim > 0 && c.RopeDim > c.HeadDim {
-		out.wrong("qk_rope_head_dim", text(c.RopeDim), "at most head_dim, which is "+text(c.HeadDim))
+		out.Wrong("qk_rope_head_dim", text(c.RopeDim), "at most head_dim, which is "+text(c.HeadDim))
 	}
 	if c.IndexDim > 0 && c.RopeDim > c.IndexDim {
-		out.wrong("qk_rope_head_dim", text(c.RopeDim), "at most index_head_dim, which is "+text(c.IndexDim))
+		out.Wrong("qk_rope_head_dim", text(c.RopeDim), "at most index_head_dim, which is "+text(c.IndexDim))
 	}
 	if c.Experts > 0 && c.ExpertsPerToken > c.Experts {
-		out.wrong("num_experts_per_tok", text(c.ExpertsPerToken), "at most n_routed_experts, which is "+text(c.Experts))
+		out.Wrong("num_experts_per_tok", text(c.ExpertsPerToken), "at most n_routed_experts, which is "+text(c.Experts))
 	}
 }

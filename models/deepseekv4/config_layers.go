@@ -1,6 +1,10 @@
 package deepseekv4
 
-import "fmt"
+import (
+	"fmt"
+
+	"smelt/internal/strictjson"
+)
 
 // Names HF transformers gives the kinds of layers, and the ratios they stand for.
 const (
@@ -23,15 +27,15 @@ func ratioOfKind(kind string) (ratio int, ok bool) {
 
 // readLayers reads the layer pattern, the hash layers and, where a layer needs
 // it, the indexer.
-func readLayers(top *section, c *Config) {
-	c.MTPLayers, _ = top.integer("num_nextn_predict_layers", 0, maxLayers)
+func readLayers(top *strictjson.Object, c *Config) {
+	c.MTPLayers, _ = top.Integer("num_nextn_predict_layers", 0, maxLayers)
 	listed := readRatios(top, c)
 	named := readLayerTypes(top, c)
 	switch {
 	case listed != nil && named != nil:
 		for i := range min(len(listed), len(named)) {
 			if listed[i] != named[i] {
-				top.wrong(fmt.Sprintf("compress_ratios[%d]", i), text(listed[i]), fmt.Sprintf("%d, as layer_types has it", named[i]))
+				top.Wrong(fmt.Sprintf("compress_ratios[%d]", i), text(listed[i]), fmt.Sprintf("%d, as layer_types has it", named[i]))
 			}
 		}
 		c.Ratios = listed
@@ -40,8 +44,8 @@ func readLayers(top *section, c *Config) {
 	case named != nil:
 		c.Ratios = named
 		c.MTPRatios = make([]int, c.MTPLayers)
-	case !top.has("compress_ratios") && !top.has("layer_types"):
-		top.missing("compress_ratios (or layer_types)")
+	case !top.Has("compress_ratios") && !top.Has("layer_types"):
+		top.Missing("compress_ratios (or layer_types)")
 	}
 	readCompressRates(top)
 	readHashLayers(top, c)
@@ -50,24 +54,24 @@ func readLayers(top *section, c *Config) {
 
 // readRatios reads compress_ratios, splits the MTP blocks' entries off into c
 // and returns the layers' part, nil if there is none to use.
-func readRatios(top *section, c *Config) []int {
-	elements, ok := top.list("compress_ratios")
+func readRatios(top *strictjson.Object, c *Config) []int {
+	elements, ok := top.List("compress_ratios")
 	if !ok || c.Layers == 0 {
 		return nil
 	}
 	spare := len(elements) - c.Layers
 	// Conversions that drop the MTP block set its count to 0 and often leave its entry.
 	if spare != 0 && spare != c.MTPLayers && (spare != 1 || c.MTPLayers != 0) {
-		top.wrong("compress_ratios", fmt.Sprintf("%d entries", len(elements)),
+		top.Wrong("compress_ratios", fmt.Sprintf("%d entries", len(elements)),
 			fmt.Sprintf("num_hidden_layers (%d), or that and num_nextn_predict_layers (%d) more", c.Layers, c.MTPLayers))
 		return nil
 	}
 	ratios, sound := make([]int, len(elements)), true
 	for i, e := range elements {
 		key := fmt.Sprintf("compress_ratios[%d]", i)
-		r, ok := top.whole(key, e, 0, maxPositions)
+		r, ok := top.Whole(key, e, 0, maxPositions)
 		if ok && r != 0 && r != 4 && r != 128 {
-			top.wrong(key, text(r), "0, 4 or 128")
+			top.Wrong(key, text(r), "0, 4 or 128")
 			ok = false
 		}
 		ratios[i] = r
@@ -79,9 +83,9 @@ func readRatios(top *section, c *Config) []int {
 	c.MTPRatios = make([]int, c.MTPLayers)
 	switch {
 	case spare == 0 && c.MTPLayers > 0:
-		top.out.note("compress_ratios has no entry for the MTP block; ratio 0 is taken")
+		top.Note("compress_ratios has no entry for the MTP block; ratio 0 is taken")
 	case spare > 0 && c.MTPLayers == 0:
-		top.out.note("compress_ratios has an entry for an MTP block but num_nextn_predict_layers is 0; the entry is left out")
+		top.Note("compress_ratios has an entry for an MTP block but num_nextn_predict_layers is 0; the entry is left out")
 	default:
 		copy(c.MTPRatios, ratios[c.Layers:])
 	}
@@ -90,8 +94,8 @@ func readRatios(top *section, c *Config) []int {
 
 // readLayerTypes reads transformers' spelling of the layer pattern, nil if
 // there is none to use.
-func readLayerTypes(top *section, c *Config) []int {
-	kinds, ok := top.words("layer_types")
+func readLayerTypes(top *strictjson.Object, c *Config) []int {
+	kinds, ok := top.Words("layer_types")
 	if !ok || !hasLength(top, c, "layer_types", len(kinds)) {
 		return nil
 	}
@@ -99,7 +103,7 @@ func readLayerTypes(top *section, c *Config) []int {
 	for i, kind := range kinds {
 		r, ok := ratioOfKind(kind)
 		if !ok {
-			top.wrong(fmt.Sprintf("layer_types[%d]", i), quoted(kind), oneOf([]string{slidingLayer, sparseLayer, heavyLayer}))
+			top.Wrong(fmt.Sprintf("layer_types[%d]", i), quoted(kind), strictjson.OneOf([]string{slidingLayer, sparseLayer, heavyLayer}))
 			return nil
 		}
 		ratios[i] = r
@@ -107,12 +111,12 @@ func readLayerTypes(top *section, c *Config) []int {
 	return ratios
 }
 
-func hasLength(top *section, c *Config, key string, n int) bool {
+func hasLength(top *strictjson.Object, c *Config, key string, n int) bool {
 	if c.Layers == 0 {
 		return false
 	}
 	if n != c.Layers {
-		top.wrong(key, fmt.Sprintf("%d entries", n), fmt.Sprintf("num_hidden_layers, which is %d", c.Layers))
+		top.Wrong(key, fmt.Sprintf("%d entries", n), fmt.Sprintf("num_hidden_layers, which is %d", c.Layers))
 		return false
 	}
 	return true
@@ -120,28 +124,28 @@ func hasLength(top *section, c *Config, key string, n int) bool {
 
 // readCompressRates checks transformers' rates, which may only repeat what the
 // kinds of layers mean: overlap and indexer belong to ratio 4.
-func readCompressRates(top *section) {
-	if rates := top.object("compress_rates"); rates != nil {
+func readCompressRates(top *strictjson.Object) {
+	if rates := top.Object("compress_rates"); rates != nil {
 		for _, kind := range []string{sparseLayer, heavyLayer} {
 			r, _ := ratioOfKind(kind)
-			rates.integer(kind, r, r)
+			rates.Integer(kind, r, r)
 		}
 	}
-	top.integer("compress_rate_csa", 4, 4)
-	top.integer("compress_rate_hca", 128, 128)
+	top.Integer("compress_rate_csa", 4, 4)
+	top.Integer("compress_rate_hca", 128, 128)
 }
 
 // readHashLayers reads num_hash_layers or transformers' mlp_layer_types.
-func readHashLayers(top *section, c *Config) {
-	n, counted := top.integer("num_hash_layers", 0, maxLayers)
-	kinds, named := top.words("mlp_layer_types")
-	if !top.has("num_hash_layers") && !top.has("mlp_layer_types") {
-		top.missing("num_hash_layers (or mlp_layer_types)")
+func readHashLayers(top *strictjson.Object, c *Config) {
+	n, counted := top.Integer("num_hash_layers", 0, maxLayers)
+	kinds, named := top.Words("mlp_layer_types")
+	if !top.Has("num_hash_layers") && !top.Has("mlp_layer_types") {
+		top.Missing("num_hash_layers (or mlp_layer_types)")
 	}
 	if counted {
 		c.HashLayers = n
 		if c.Layers > 0 && n > c.Layers {
-			top.wrong("num_hash_layers", text(n), fmt.Sprintf("at most num_hidden_layers, which is %d", c.Layers))
+			top.Wrong("num_hash_layers", text(n), fmt.Sprintf("at most num_hidden_layers, which is %d", c.Layers))
 		}
 	}
 	if !named || !hasLength(top, c, "mlp_layer_types", len(kinds)) {
@@ -153,27 +157,27 @@ func readHashLayers(top *section, c *Config) {
 		case kind == "hash_moe" && hashed == i:
 			hashed++
 		case kind == "hash_moe":
-			top.wrong(fmt.Sprintf("mlp_layer_types[%d]", i), quoted(kind), `"moe": hash layers come first, and layer `+text(hashed)+" is not one")
+			top.Wrong(fmt.Sprintf("mlp_layer_types[%d]", i), quoted(kind), `"moe": hash layers come first, and layer `+text(hashed)+" is not one")
 			return
 		case kind != "moe":
-			top.wrong(fmt.Sprintf("mlp_layer_types[%d]", i), quoted(kind), oneOf([]string{"hash_moe", "moe"}))
+			top.Wrong(fmt.Sprintf("mlp_layer_types[%d]", i), quoted(kind), strictjson.OneOf([]string{"hash_moe", "moe"}))
 			return
 		}
 	}
 	if counted && n != hashed {
-		top.wrong("num_hash_layers", text(n), fmt.Sprintf("%d, as mlp_layer_types has it", hashed))
+		top.Wrong("num_hash_layers", text(n), fmt.Sprintf("%d, as mlp_layer_types has it", hashed))
 	}
 	c.HashLayers = hashed
 }
 
 // readIndexer reads the indexer's sizes, needed only by ratio-4 layers.
-func readIndexer(top *section, c *Config) {
+func readIndexer(top *strictjson.Object, c *Config) {
 	read := func(key string, lo, hi int) int {
-		n, _ := top.integer(key, lo, hi)
+		n, _ := top.Integer(key, lo, hi)
 		return n
 	}
 	if c.HasRatio(4) {
-		read = top.needInteger
+		read = top.NeedInteger
 	}
 	c.IndexHeads = read("index_n_heads", 1, maxHeads)
 	c.IndexDim = read("index_head_dim", 2, maxWidth)

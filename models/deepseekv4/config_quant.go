@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"smelt/internal/strictjson"
 )
 
 // Quantization is how config.json says the weights are stored. It is a claim:
@@ -47,19 +49,19 @@ func (m ModuleQuant) String() string {
 
 // readQuantization reads MLX's block, which is written under one or both of two
 // keys, or the official one.
-func readQuantization(top *section, c *Config) {
+func readQuantization(top *strictjson.Object, c *Config) {
 	const mlxKey, sharedKey = "quantization", "quantization_config"
-	mlx, shared := top.object(mlxKey), top.object(sharedKey)
-	dtype, _ := top.word("expert_dtype", "fp4", "fp8")
-	if shared != nil && shared.has("quant_method") {
+	mlx, shared := top.Object(mlxKey), top.Object(sharedKey)
+	dtype, _ := top.Word("expert_dtype", "fp4", "fp8")
+	if shared != nil && shared.Has("quant_method") {
 		if mlx != nil {
-			top.wrong(mlxKey, "MLX settings", "no such key beside "+sharedKey+" with a quant_method: the file must describe one storage")
+			top.Wrong(mlxKey, "MLX settings", "no such key beside "+sharedKey+" with a quant_method: the file must describe one storage")
 		}
 		c.Quant.Official = readOfficialQuant(shared, dtype)
 		return
 	}
 	if dtype != "" {
-		top.out.note(fmt.Sprintf("expert_dtype is %q, but %s has no quant_method; the tensors decide", dtype, sharedKey))
+		top.Note(fmt.Sprintf("expert_dtype is %q, but %s has no quant_method; the tensors decide", dtype, sharedKey))
 	}
 	if mlx == nil {
 		mlx, shared = shared, nil
@@ -75,59 +77,63 @@ func readQuantization(top *section, c *Config) {
 	}
 }
 
-func readOfficialQuant(s *section, expertDType string) *OfficialQuant {
-	s.word("quant_method", "fp8")
-	s.word("fmt", "e4m3")
-	s.word("scale_fmt", "ue8m0")
-	s.word("activation_scheme", "dynamic")
+func readOfficialQuant(s *strictjson.Object, expertDType string) *OfficialQuant {
+	s.Word("quant_method", "fp8")
+	s.Word("fmt", "e4m3")
+	s.Word("scale_fmt", "ue8m0")
+	s.Word("activation_scheme", "dynamic")
 	q := &OfficialQuant{BlockRows: 128, BlockCols: 128, ExpertDType: expertDType}
-	if !s.has("weight_block_size") {
-		s.missing("weight_block_size")
+	if !s.Has("weight_block_size") {
+		s.Missing("weight_block_size")
 	}
-	sides, ok := s.list("weight_block_size")
+	sides, ok := s.List("weight_block_size")
 	if !ok {
 		return q
 	}
 	if len(sides) != 2 {
-		s.wrong("weight_block_size", fmt.Sprintf("%d numbers", len(sides)), "[128, 128]")
+		s.Wrong("weight_block_size", fmt.Sprintf("%d numbers", len(sides)), "[128, 128]")
 		return q
 	}
 	for i, side := range sides {
-		s.whole(fmt.Sprintf("weight_block_size[%d]", i), side, 128, 128)
+		s.Whole(fmt.Sprintf("weight_block_size[%d]", i), side, 128, 128)
 	}
 	return q
 }
 
 // readMLXQuant reads group_size, bits and mode, and takes every other key that
 // holds an object or a truth value as a module path.
-func readMLXQuant(s *section, q *Quantization) {
+func readMLXQuant(s *strictjson.Object, q *Quantization) {
 	q.Modules = map[string]ModuleQuant{}
-	if s.has("bits") || s.has("group_size") || s.has("mode") {
+	if s.Has("bits") || s.Has("group_size") || s.Has("mode") {
 		for _, key := range []string{"bits", "group_size"} {
-			if !s.has(key) {
-				s.missing(key)
+			if !s.Has(key) {
+				s.Missing(key)
 			}
 		}
 		if m, ok := readModule(s); ok {
 			q.Global = &m
 		}
 	}
-	for _, path := range s.names() {
-		if s.known[path] {
-			continue
-		}
-		switch s.members[path].Kind() {
+	for _, path := range s.Rest() {
+		switch s.Kind(path) {
 		case '{':
-			if m, ok := readModule(s.object(path)); ok {
+			n := s.Object(path)
+			if n == nil {
+				continue // it stands twice
+			}
+			if m, ok := readModule(n); ok {
 				q.Modules[path] = m
 			}
 		case 'f':
-			s.know(path)
-			q.Modules[path] = ModuleQuant{Off: true}
+			if s.Has(path) {
+				q.Modules[path] = ModuleQuant{Off: true}
+			}
 		case 't':
-			s.know(path)
+			if !s.Has(path) {
+				continue
+			}
 			if q.Global == nil {
-				s.wrong(path, "true", "a usable group_size and bits for all modules, or this module's own")
+				s.Wrong(path, "true", "a usable group_size and bits for all modules, or this module's own")
 				continue
 			}
 			q.Modules[path] = *q.Global
@@ -138,12 +144,12 @@ func readMLXQuant(s *section, q *Quantization) {
 // readModule reads one setting. A missing mode means affine even if the global
 // mode is another one, and missing numbers mean the mode's usual ones: that is
 // what MLX's quantize does with such an entry.
-func readModule(s *section) (ModuleQuant, bool) {
+func readModule(s *strictjson.Object) (ModuleQuant, bool) {
 	m := ModuleQuant{Mode: "affine"}
-	if s.has("mode") {
-		mode, ok := s.word("mode", "affine", "mxfp4", "mxfp8")
+	if s.Has("mode") {
+		mode, ok := s.Word("mode", "affine", "mxfp4", "mxfp8")
 		if !ok {
-			s.know("bits", "group_size")
+			s.Know("bits", "group_size")
 			return m, false
 		}
 		m.Mode = mode
@@ -163,15 +169,15 @@ func readModule(s *section) (ModuleQuant, bool) {
 
 // oneOfNumbers reads a number that must be among allowed, whose first entry is
 // the default.
-func oneOfNumbers(s *section, key, mode string, allowed []int) (int, bool) {
-	v, ok := s.get(key)
+func oneOfNumbers(s *strictjson.Object, key, mode string, allowed []int) (int, bool) {
+	v, ok := s.Get(key)
 	if !ok {
 		return allowed[0], true
 	}
-	n, ok := s.whole(key, v, 1, 1<<16)
+	n, ok := s.Whole(key, v, 1, 1<<16)
 	if ok && !slices.Contains(allowed, n) {
 		sorted := slices.Sorted(slices.Values(allowed))
-		s.wrong(key, abbreviated(v), fmt.Sprintf("%s for mode %q", joinNumbers(sorted), mode))
+		s.Wrong(key, strictjson.Show(v), fmt.Sprintf("%s for mode %q", joinNumbers(sorted), mode))
 		return 0, false
 	}
 	return n, ok
@@ -186,7 +192,7 @@ func joinNumbers(list []int) string {
 }
 
 // compareMLX reports the first difference between the two copies of MLX's block.
-func compareMLX(top *section, a, b Quantization) {
+func compareMLX(top *strictjson.Object, a, b Quantization) {
 	show := func(q *ModuleQuant) string {
 		if q == nil {
 			return "nothing"
@@ -194,13 +200,13 @@ func compareMLX(top *section, a, b Quantization) {
 		return q.String()
 	}
 	if show(a.Global) != show(b.Global) {
-		top.wrong("quantization_config", show(b.Global), show(a.Global)+", as quantization has it")
+		top.Wrong("quantization_config", show(b.Global), show(a.Global)+", as quantization has it")
 	}
 	for _, path := range slices.Sorted(maps.Keys(merged(a.Modules, b.Modules))) {
 		inA, okA := a.Modules[path]
 		inB, okB := b.Modules[path]
 		if okA != okB || inA != inB {
-			top.wrong("quantization_config."+path, entry(inB, okB), entry(inA, okA)+", as quantization has it")
+			top.Wrong("quantization_config."+path, entry(inB, okB), entry(inA, okA)+", as quantization has it")
 			return
 		}
 	}

@@ -28,7 +28,8 @@ import (
 
 // Options says how to run.
 type Options struct {
-	// Threads that run kernels; 0 means as many as Go uses processors.
+	// Threads that run kernels, at most as many as Go uses processors; 0 means as
+	// many.
 	Threads int
 	// LLVM is libLLVM; nil means jit.Open("").
 	LLVM *jit.LLVM
@@ -75,6 +76,9 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 }
 
 func (d *Device) start(b *bundle.Bundle) (err error) {
+	if n := runtime.GOMAXPROCS(0); d.opts.Threads < 0 || d.opts.Threads > n {
+		return fmt.Errorf("%d threads asked for: expected 1 to %d, the processors there are, or 0 for all; they wait for each other in turns, so more would make steps slower", d.opts.Threads, n)
+	}
 	if d.opts.LLVM == nil {
 		if d.opts.LLVM, err = jit.Open(""); err != nil {
 			return err

@@ -90,7 +90,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Open(b, m.Checkpoint, Options{LLVM: openLLVM(t), Cache: jit.UserCache(), Threads: max(2, runtime.GOMAXPROCS(0))})
+	d, err := Open(b, m.Checkpoint, Options{LLVM: openLLVM(t), Cache: jit.UserCache(), Threads: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		t.Fatal(err)
 	}

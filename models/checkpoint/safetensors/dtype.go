@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/bits"
 
-	"smelt/models/checkpoint/internal/message"
+	"smelt/internal/message"
 )
 
 // A DType is the element type of a tensor, spelled as in the header ("BF16").

@@ -18,8 +18,8 @@ import (
 	"io"
 	"sync"
 
+	"smelt/internal/message"
 	"smelt/internal/regular"
-	"smelt/models/checkpoint/internal/message"
 )
 
 // A File is one open file. Its methods may be called from several goroutines;

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"smelt/models/checkpoint/internal/message"
+	"smelt/internal/message"
 )
 
 // checkRanges checks that the tensors' ranges, relative to dataStart, tile

@@ -5,8 +5,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/models/checkpoint/internal/message"
-	"smelt/models/checkpoint/internal/strictjson"
+	"smelt/internal/message"
+	"smelt/internal/strictjson"
 )
 
 // A Tensor is one entry of a file.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/models/checkpoint/internal/message"
+	"smelt/internal/message"
 )
 
 // An Out is a tensor to be written. Its data comes from Data or, when Stream

@@ -1,5 +1,9 @@
-// Package strictjson walks JSON documents member by member and refuses what
-// encoding/json lets pass: keys that appear twice and invalid UTF-8.
+// Package strictjson reads the JSON files of a checkpoint, which others write:
+// names match by exact case, text is valid UTF-8, a key that is read and stands
+// twice is refused with its name, and messages stay short whatever a file holds.
+// encoding/json does none of this.
+//
+// Object is for files of some dozen keys, Reader for those of a hundred thousand.
 package strictjson
 
 import (
@@ -16,10 +20,17 @@ type Reader struct {
 	words map[string]string
 }
 
-// NewReader reads document, which it does not modify. Strings that are keys
-// of words are returned as the value there, without an allocation each.
+// NewReader reads document, which it does not modify, and in which no object may
+// have a key twice. Strings that are keys of words are returned as the value
+// there, without an allocation each.
 func NewReader(document []byte, words map[string]string) Reader {
 	return Reader{jsontext.NewDecoder(bytes.NewBuffer(document)), words}
+}
+
+// NewLaxReader is NewReader of a document in which keys may stand several times:
+// whoever reads one must look for the second.
+func NewLaxReader(document []byte, words map[string]string) Reader {
+	return Reader{newDecoder(document), words}
 }
 
 // Mismatch reports whether the next value is of another kind than k, and

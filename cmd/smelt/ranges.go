@@ -1,0 +1,37 @@
+package main
+
+import (
+	"runtime"
+
+	"smelt/codegen/lower"
+	"smelt/codegen/plan"
+)
+
+// Ranges of numbers that several commands take. Those of sizes are the planner's;
+// a model or a bundle has narrower ones, which are checked when it is open.
+var (
+	contexts     = from(1, plan.MaxContext)
+	chunks       = from(1, plan.MaxChunk)
+	slotCounts   = from(1, plan.MaxSlots)
+	wanteds      = from(1, plan.MaxWanted)
+	decodeRows   = from(1, lower.MaxDecodeRows)
+	layerNumbers = from(0, maxLayers-1)
+	tokenCounts  = from(1, plan.MaxContext)
+	repeats      = from(1, 10_000)
+)
+
+// maxLayers is more than any model has.
+const maxLayers = 1024
+
+// What sampling can be asked for: from a temperature of a million on all tokens
+// are as likely, and no vocabulary has more tokens.
+const (
+	maxTemperature = 1e6
+	maxTopK        = 4 << 20
+)
+
+// threadCounts is the range of --threads. Kernels' threads wait for each other in
+// turns, so more of them than processors make a step many times slower.
+func threadCounts() limits[int] {
+	return limits[int]{least: 0, most: runtime.GOMAXPROCS(0), words: "the processors there are"}
+}
