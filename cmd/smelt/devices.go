@@ -11,6 +11,7 @@ import (
 
 	"smelt/codegen/bundle"
 	msl "smelt/codegen/msl/standin"
+	"smelt/internal/message"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
@@ -174,6 +175,9 @@ func openMetal(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions)
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}
+	if why := d.Build().Note; why != "" {
+		noteNotKept(io, o, why)
+	}
 	return d, nil
 }
 
@@ -191,17 +195,28 @@ func openCPU(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoDevice, err)
 	}
-	wait := startWaiting(io.err, "compiling kernels")
-	defer wait.done()
 	cache := jit.UserCache()
 	if o.uncached {
 		cache = nil
 	}
+	wait := startWaiting(io.err, "compiling kernels")
 	d, err := cpu.Open(b, m.Checkpoint, cpu.Options{Threads: o.threads, LLVM: l, Cache: cache, Observe: o.observe})
+	wait.done()
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}
+	if bypassed := d.Build().CacheError; bypassed != nil {
+		noteNotKept(io, o, bypassed.Error())
+	}
 	return d, nil
+}
+
+// noteNotKept says in one line why machine code is compiled anew. Whoever observes
+// has opened the device before, and was told.
+func noteNotKept(io stdio, o deviceOptions, why string) {
+	if o.observe == nil {
+		fmt.Fprintf(io.err, "smelt: compiled anew, and not kept: %s\n", message.Line(why, 400))
+	}
 }
 
 func openStandin(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o deviceOptions) (device, error) {

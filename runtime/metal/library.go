@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -16,7 +15,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/msl"
-	"smelt/internal/regular"
+	"smelt/runtime/internal/private"
 	"smelt/runtime/metal/objc"
 )
 
@@ -93,7 +92,7 @@ func (d *Device) compileAll(kernels []*kernel.Kernel) error {
 		}
 	}
 	a := d.openArchive(texts)
-	defer d.api.Release(a.id)
+	defer a.release(d.api)
 	if err := d.compileBeside(kernels, texts, a); err != nil {
 		return err
 	}
@@ -181,34 +180,49 @@ func compileError(name, text string, err error) error {
 
 // archive is a binary archive of pipelines: the one kept for these texts on this
 // GPU and system, or a new one. Archives only save time, so what goes wrong with
-// one is noted, and no error.
+// one is noted, and no error. They hold machine code, so the folder is the user's
+// alone.
 type archive struct {
 	mu   sync.Mutex
-	id   objc.ID // 0: none is kept
-	path string
+	id   objc.ID      // 0: none is kept
+	dir  *private.Dir // nil: none is kept
+	name string
 	kept bool
 	err  error
 }
+
+// maxArchiveBytes bounds what Metal is given to read.
+const maxArchiveBytes = 1 << 30
 
 func (d *Device) openArchive(texts []string) *archive {
 	a := &archive{}
 	if d.opts.Archives == "" {
 		return a
 	}
+	if a.dir, a.err = private.Open(d.opts.Archives); a.err != nil {
+		return a
+	}
 	h := sha256.New()
 	for _, s := range append([]string{d.machine.Name, d.machine.Architecture, d.machine.System}, texts...) {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
-	a.path = filepath.Join(d.opts.Archives, hex.EncodeToString(h.Sum(nil))+".metalar")
-	if f, _, err := regular.Open(a.path); err == nil {
-		f.Close() // Metal opens it by its name
-		if a.id, a.err = d.api.NewArchive(d.gpu, a.path); a.err == nil {
+	a.name = hex.EncodeToString(h.Sum(nil)) + ".metalar"
+	// Metal opens it by its name, which nobody else can give to another file.
+	if a.dir.Check(a.name, maxArchiveBytes) == nil {
+		if a.id, a.err = d.api.NewArchive(d.gpu, filepath.Join(a.dir.Path(), a.name)); a.err == nil {
 			a.kept = true
 			return a
 		}
 	}
 	a.id, a.err = d.api.NewArchive(d.gpu, "")
 	return a
+}
+
+func (a *archive) release(api *objc.API) {
+	api.Release(a.id)
+	if a.dir != nil {
+		_ = a.dir.Close() // nothing is written through it
+	}
 }
 
 func (a *archive) add(api *objc.API, desc objc.ID) {
@@ -225,17 +239,12 @@ func (a *archive) add(api *objc.API, desc objc.ID) {
 // write keeps a new archive: beside its place first, so that none is ever half there.
 func (a *archive) write(d *Device) {
 	if a.id != 0 && !a.kept && a.err == nil {
-		a.err = func() error {
-			if err := os.MkdirAll(d.opts.Archives, 0o755); err != nil {
-				return err
-			}
-			temp := fmt.Sprintf("%s.%d", a.path, os.Getpid())
-			defer os.Remove(temp)
-			if err := d.api.ArchiveWrite(a.id, temp); err != nil {
-				return err
-			}
-			return os.Rename(temp, a.path)
-		}()
+		temp := private.TempName(".tmp")
+		if a.err = d.api.ArchiveWrite(a.id, filepath.Join(a.dir.Path(), temp)); a.err == nil {
+			a.err = a.dir.Place(temp, a.name)
+		} else {
+			_ = a.dir.Remove(temp) // part of it may be there
+		}
 	}
 	d.build.Kept = a.kept
 	if a.err != nil {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -189,7 +190,7 @@ func TestFewerThreads(t *testing.T) {
 // TestArchive: pipelines are kept, found again, and made anew where the file is
 // broken.
 func TestArchive(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "metal")
 	opened := func() *Device {
 		_, d := device(t, fake.Options{}, Options{Archives: dir})
 		return d
@@ -225,6 +226,19 @@ func TestArchive(t *testing.T) {
 	}
 	if b := opened().Build(); !b.Kept || b.Note != "" {
 		t.Errorf("after a device: %+v", b)
+	}
+	// What others can write may be theirs.
+	if err := os.Chmod(files[0], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if b := opened().Build(); b.Kept || b.Note != "" {
+		t.Errorf("with a file that others can write: %+v", b)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if b := opened().Build(); b.Kept || !strings.Contains(b.Note, "can be written by others") {
+		t.Errorf("in a folder that others can write: %+v", b)
 	}
 }
 

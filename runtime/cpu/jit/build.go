@@ -29,8 +29,8 @@ type Build struct {
 	Elapsed   time.Duration // of the whole
 	Compiling time.Duration // in the compiler, summed over workers
 
-	// CacheError is the first that kept an object from being kept. It costs
-	// time, nothing else.
+	// CacheError is why the cache is bypassed, or the first error that kept an
+	// object from being kept. It costs time, nothing else.
 	CacheError error
 }
 
@@ -40,6 +40,10 @@ type Build struct {
 // after it is started once it is known.
 func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*Build, error) {
 	start := time.Now()
+	var bypassed error
+	if c != nil && c.dir == nil {
+		c, bypassed = nil, c.bypassed
+	}
 	results := make([]result, len(modules))
 	var next atomic.Int64
 	var failed atomic.Bool
@@ -61,7 +65,7 @@ func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*
 		})
 	}
 	group.Wait()
-	b := &Build{Objects: make([][]byte, len(modules)), Stages: make([]Stages, len(modules))}
+	b := &Build{Objects: make([][]byte, len(modules)), Stages: make([]Stages, len(modules)), CacheError: bypassed}
 	for i, r := range results {
 		if r.err != nil {
 			return nil, r.err

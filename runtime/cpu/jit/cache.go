@@ -6,13 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"smelt/runtime/internal/private"
 )
 
 // Key names a compiled object by all that decides its bytes.
@@ -37,11 +41,13 @@ func (l *LLVM) Key(id string, o Options) Key {
 	return Key(hash.Sum(nil))
 }
 
-// Cache is a folder of compiled objects. Several goroutines and processes may
-// use one at the same time.
+// Cache is a folder of compiled objects, which only the user may write to: what
+// is in it gets executed. Several goroutines and processes may use one at the same
+// time.
 type Cache struct {
-	dir   string
-	limit int64
+	dir      *private.Dir // nil if bypassed is why
+	bypassed error
+	limit    int64 // bytes
 
 	mu   sync.Mutex
 	size int64 // of what is in the folder, as far as this process knows
@@ -54,6 +60,10 @@ const (
 	entrySuffix     = ".object"
 	temporarySuffix = ".tmp"
 	abandoned       = time.Hour
+
+	// maxEntryBytes bounds what is read as one object: the largest kernels have
+	// some 200 kB.
+	maxEntryBytes = 64 << 20
 )
 
 // DefaultCacheDir is the folder for objects in the user's cache folder. It fails
@@ -67,13 +77,14 @@ func DefaultCacheDir() (string, error) {
 }
 
 // OpenCache uses a folder, and makes it if need be, for at most limit bytes:
-// then the entries that were not used for longest go.
+// then the entries that were not used for longest go. It fails if another user may
+// change what is in the folder.
 func OpenCache(dir string, limit int64) (*Cache, error) {
-	// What is in it gets executed: it is for the user alone.
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	opened, err := private.Open(dir)
+	if err != nil {
 		return nil, fmt.Errorf("cache of compiled kernels: %w", err)
 	}
-	c := &Cache{dir: dir, limit: limit}
+	c := &Cache{dir: opened, limit: limit}
 	if err := c.trim(limit); err != nil {
 		return nil, fmt.Errorf("cache of compiled kernels: %w", err)
 	}
@@ -84,28 +95,32 @@ func OpenCache(dir string, limit int64) (*Cache, error) {
 // 10 MB.
 const userCacheBytes = 512 << 20
 
-// UserCache is the cache in the user's folder, or nil where there can be none:
-// kernels are then compiled each time.
+// UserCache is the cache in the user's folder. Where there can be none, or another
+// user may write to it, it has nothing and keeps nothing, and Build.CacheError says
+// why: kernels are then compiled each time.
 func UserCache() *Cache {
 	dir, err := DefaultCacheDir()
 	if err != nil {
-		return nil
+		return &Cache{bypassed: err}
 	}
 	c, err := OpenCache(dir, userCacheBytes)
 	if err != nil {
-		return nil
+		return &Cache{bypassed: err}
 	}
 	return c
 }
 
-func (c *Cache) path(k Key) string {
-	return filepath.Join(c.dir, hex.EncodeToString(k[:])+entrySuffix)
-}
+// entryName is a key's file.
+func entryName(k Key) string { return hex.EncodeToString(k[:]) + entrySuffix }
 
-// Get returns the object of a key. An entry that is not whole or was altered is
-// as good as none.
+// Get returns the object of a key. An entry that is not whole or was altered, that
+// is no file of the user's alone, or is too large, is as good as none; Put replaces
+// it.
 func (c *Cache) Get(k Key) (object []byte, ok bool) {
-	entry, err := os.ReadFile(c.path(k))
+	if c.dir == nil {
+		return nil, false
+	}
+	entry, err := c.dir.Read(entryName(k), min(c.limit, maxEntryBytes))
 	if err != nil || len(entry) < sha256.Size {
 		return nil, false
 	}
@@ -115,19 +130,19 @@ func (c *Cache) Get(k Key) (object []byte, ok bool) {
 	}
 	// The time of the file is that of its last use. Where it cannot be set the
 	// entry only goes earlier.
-	now := time.Now()
-	_ = os.Chtimes(c.path(k), now, now)
+	_ = c.dir.Touch(entryName(k))
 	return object, true
 }
 
-// Put keeps an object, in place of one that was there. What is larger than the
-// whole cache may be is not kept.
+// Put keeps an object, in place of whatever had its name. What is larger than the
+// whole cache or an entry may be is not kept.
 func (c *Cache) Put(k Key, object []byte) error {
 	size := int64(sha256.Size + len(object))
-	if size > c.limit {
+	if c.dir == nil || size > min(c.limit, maxEntryBytes) {
 		return nil
 	}
-	if err := c.write(k, object); err != nil {
+	sum := sha256.Sum256(object)
+	if err := c.dir.Write(entryName(k), append(sum[:], object...), temporarySuffix); err != nil {
 		return fmt.Errorf("cache of compiled kernels: %w", err)
 	}
 	c.mu.Lock()
@@ -143,64 +158,38 @@ func (c *Cache) Put(k Key, object []byte) error {
 	return nil
 }
 
-// write makes an entry under another name and renames it.
-func (c *Cache) write(k Key, object []byte) (err error) {
-	file, err := os.CreateTemp(c.dir, "*"+temporarySuffix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
-	sum := sha256.Sum256(object)
-	_, err = file.Write(append(sum[:], object...))
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), c.path(k))
-}
-
 // trim counts what is in the folder. If that is more than the limit, the oldest
 // entries go until at most goal is left. Files may come and go meanwhile.
 func (c *Cache) trim(goal int64) error {
-	files, err := os.ReadDir(c.dir)
+	files, err := c.dir.List()
 	if err != nil {
 		return err
 	}
-	var entries []os.FileInfo
+	var entries []private.Entry
 	c.size = 0
 	for _, f := range files {
-		info, err := f.Info()
-		if err != nil {
-			continue // gone since
-		}
 		switch {
-		case strings.HasSuffix(f.Name(), entrySuffix):
-			entries = append(entries, info)
-			c.size += info.Size()
-		case strings.HasSuffix(f.Name(), temporarySuffix) && time.Since(info.ModTime()) > abandoned:
-			os.Remove(filepath.Join(c.dir, f.Name()))
+		case strings.HasSuffix(f.Name, entrySuffix):
+			entries = append(entries, f)
+			c.size += f.Size
+		case strings.HasSuffix(f.Name, temporarySuffix) && time.Since(f.ModTime) > abandoned:
+			_ = c.dir.Remove(f.Name) // a leftover does no harm
 		}
 	}
 	if c.size <= c.limit {
 		return nil
 	}
-	slices.SortFunc(entries, func(a, b os.FileInfo) int {
-		return cmp.Or(a.ModTime().Compare(b.ModTime()), cmp.Compare(a.Name(), b.Name()))
+	slices.SortFunc(entries, func(a, b private.Entry) int {
+		return cmp.Or(a.ModTime.Compare(b.ModTime), cmp.Compare(a.Name, b.Name))
 	})
-	for _, info := range entries {
+	for _, f := range entries {
 		if c.size <= goal {
 			break
 		}
-		if err := os.Remove(filepath.Join(c.dir, info.Name())); err != nil && !os.IsNotExist(err) {
+		if err := c.dir.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		c.size -= info.Size()
+		c.size -= f.Size
 	}
 	return nil
 }

@@ -13,6 +13,13 @@ import (
 
 func newCache(t testing.TB, dir string, limit int64) *Cache {
 	t.Helper()
+	// A folder for tests has the rights that the umask leaves.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	c, err := OpenCache(dir, limit)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +98,7 @@ func TestCacheCorruption(t *testing.T) {
 	} {
 		put(t, c, Key{7}, object)
 		wantGet(t, c, Key{7}, object)
-		if err := damage(c.path(Key{7})); err != nil {
+		if err := damage(filepath.Join(c.dir.Path(), entryName(Key{7}))); err != nil {
 			t.Fatal(err)
 		}
 		if got, ok := c.Get(Key{7}); ok {
@@ -111,7 +118,7 @@ func TestCacheEviction(t *testing.T) {
 	for i := range byte(10) {
 		put(t, c, Key{i}, object)
 		when := past.Add(time.Duration(i) * time.Second)
-		if err := os.Chtimes(c.path(Key{i}), when, when); err != nil {
+		if err := os.Chtimes(filepath.Join(c.dir.Path(), entryName(Key{i})), when, when); err != nil {
 			t.Fatal(err)
 		}
 	}
