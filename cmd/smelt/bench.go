@@ -119,7 +119,7 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 	if o.synthetic != "" {
 		m, err = o.makeSynthetic(ctx, io, r)
 	} else {
-		m, b, err = openModel(args[0])
+		m, b, err = openModel(io, args[0])
 	}
 	if err != nil {
 		return nil, err

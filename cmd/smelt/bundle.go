@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"smelt/codegen/bundle"
 	"smelt/models/deepseekv4"
@@ -16,13 +17,18 @@ type compiled struct {
 }
 
 // openBundle reads the bundle in dir and opens its checkpoint, which must be
-// the one it was compiled from. Close the model.
-func openBundle(dir string) (*compiled, error) {
+// the one it was compiled from. Close the model. Files that were modified since
+// then are noted on standard error.
+func openBundle(io stdio, dir string) (*compiled, error) {
 	b, err := bundle.Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	return withCheckpoint(b)
+	c, err := withCheckpoint(b)
+	if err == nil {
+		noteModified(io, c)
+	}
+	return c, err
 }
 
 func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
@@ -30,10 +36,34 @@ func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is (smelt compile CHECKPOINT -o %s): %w", b.Dir, b.Dir, err)
 	}
-	if err := b.CheckFiles(m.Checkpoint); err != nil {
+	if err := b.Bind(sourceOf(m)); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return &compiled{b, m}, nil
+}
+
+// sourceOf is an open model as the compiler takes it.
+func sourceOf(m *deepseekv4.Model) bundle.Source {
+	return bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
+}
+
+// noteModified says which files of weights have another time of modification than
+// when the bundle was compiled.
+func noteModified(io stdio, c *compiled) {
+	names, err := c.Modified(c.model.Checkpoint)
+	if err != nil {
+		fmt.Fprintf(io.err, "note: %v\n", err)
+		return
+	}
+	if len(names) == 0 {
+		return
+	}
+	others := ""
+	if n := len(names) - 1; n > 0 {
+		others = fmt.Sprintf(" and %s", plural(n, "other file"))
+	}
+	fmt.Fprintf(io.err, "note: %s%s changed since %s was compiled (time of modification; sizes and headers are the same): smelt verify --hash %s compares the weights\n",
+		filepath.Join(c.Checkpoint, names[0]), others, c.Dir, c.Dir)
 }
 
 // stages takes the bundle's model through the passes again.
@@ -43,12 +73,12 @@ func (c *compiled) stages() (*passes.Result, error) {
 
 // openModel opens what a path names: a checkpoint (the bundle is nil), or a
 // bundle with its checkpoint.
-func openModel(path string) (*deepseekv4.Model, *bundle.Bundle, error) {
+func openModel(io stdio, path string) (*deepseekv4.Model, *bundle.Bundle, error) {
 	if !bundle.IsBundle(path) {
 		m, err := deepseekv4.Open(path)
 		return m, nil, err
 	}
-	c, err := openBundle(path)
+	c, err := openBundle(io, path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ type compileOptions struct {
 	memory                        string
 	limit                         int64 // --memory in bytes, 0 for none
 	machine                       target.Target
-	json                          bool
+	hash, json                    bool
 }
 
 // The formats caches can have, and what index keys get if nobody says: the
@@ -42,20 +43,33 @@ func newCompile(io stdio) *cobra.Command {
 		Short: "Compile a checkpoint to a bundle of fused kernels",
 		Long: `Compile plans how a checkpoint runs and writes the plan with its kernels to a
 folder, the bundle. It reads headers and config.json, not weights: those stay
-where they are, and the bundle refuses a checkpoint that has changed. Memory is
-known when it ends: what is printed as peak is all that running takes.
+where they are. Memory is known when it ends: what is printed as peak is all that
+running takes.
+
+Whoever opens the bundle compares with the checkpoint: config.json, the names,
+sizes and headers of the files of weights, and where each parameter lies in them.
+Another one of these is an error. Weights that changed in place, with all that the
+same, are not noticed by that; if the files' times of modification differ, a note
+says so. With --hash, compile reads all weights and records their SHA-256 beside
+the bundle, and smelt verify --hash compares with them. In the cache of the Hugging
+Face hub files are named by their SHA-256; it is taken from there. Compiling again
+without --hash removes the record.
 
 --cache is how the rows that attention looks at are stored, --keys how the
 index keys that choose among them are; --keys follows --cache if it is not
 given (fp8: fp4, bf16: bf16, f32: f32). fp8 with fp4 is how DeepSeek-V4 was
 trained.
 
-A folder DIR that holds a bundle is replaced as a whole; any other that is not
-empty is refused. The same checkpoint and flags give the same bytes.`,
+A folder DIR that holds a bundle is replaced as a whole: if the compile fails, is
+killed or the power goes, the old bundle is there, and readers find the old or the
+new one at any time. Files that smelt did not write are left there. Any other folder
+that is not empty is refused. The same checkpoint and flags give the same bytes, but
+for times.json, which has the times of modification.`,
 		Example: `  smelt compile examples/storyteller/checkpoint -o storyteller.smelt
   smelt compile CHECKPOINT -o DIR --context 131072 --slots 2
   smelt compile CHECKPOINT -o DIR --cache f32 --dump-dir stages
   smelt compile CHECKPOINT -o DIR --context 1048576 --memory 192GB
+  smelt compile CHECKPOINT -o DIR --hash
   smelt compile CHECKPOINT -o DIR --json | jq .memory.peak`,
 		Args:              oneCheckpoint,
 		ValidArgsFunction: completeCheckpoint("safetensors"),
@@ -63,7 +77,7 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 			if err := o.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			return compile(io, args[0], o)
+			return compile(cmd.Context(), io, args[0], o)
 		},
 	}
 	f := cmd.Flags()
@@ -78,6 +92,7 @@ empty is refused. The same checkpoint and flags give the same bytes.`,
 	intFlag(f, &o.wanted, "wanted", "", bundle.DefaultWanted, wanteds, "most rows of a step whose logits can be asked for")
 	f.StringVar(&o.memory, "memory", "", "refuse a bundle that takes more than this, such as 96GB (a Mac's GPU gets about three quarters of its memory)")
 	f.StringVar(&o.dump, "dump-dir", "", "write the module after each pass into this folder, as NN_pass.ir")
+	f.BoolVar(&o.hash, "hash", false, "read all weights and record their SHA-256, for smelt verify --hash")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	return cmd
 }
@@ -125,7 +140,7 @@ func (o *compileOptions) complete(c *deepseekv4.Config) error {
 	return nil
 }
 
-func compile(io stdio, path string, o compileOptions) error {
+func compile(ctx context.Context, io stdio, path string, o compileOptions) error {
 	if bundle.IsBundle(path) {
 		return fmt.Errorf("%s is a bundle already; give the checkpoint it was compiled from", path)
 	}
@@ -144,6 +159,18 @@ func compile(io stdio, path string, o compileOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.hash {
+		if b.Hashes, err = hashFiles(ctx, io, m.Checkpoint, true); err != nil {
+			return err
+		}
+	}
+	left, err := b.Write(o.out)
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		fmt.Fprintf(io.err, "note: %s was not written by smelt compile and is left there; the rest of that folder, of a bundle before, is gone\n", path)
+	}
 	report := summariseBundle(b)
 	report.Path, report.Seconds = o.out, time.Since(start).Seconds()
 	if o.json {
@@ -156,7 +183,7 @@ func compile(io stdio, path string, o compileOptions) error {
 	return nil
 }
 
-// build compiles the model and writes the bundle.
+// build compiles the model.
 func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
@@ -167,12 +194,9 @@ func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 	if o.dump != "" {
 		options.Dump = passes.DumpTo(o.dump)
 	}
-	b, _, err := bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
+	b, _, err := bundle.Compile(sourceOf(m), options)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.checkMemory(b); err != nil {
-		return nil, err
-	}
-	return b, b.Write(o.out)
+	return b, o.checkMemory(b)
 }

@@ -125,7 +125,7 @@ func (k deviceKind) openFor(io stdio, m *deepseekv4.Model, b *bundle.Bundle, o d
 	if k.kernels && b == nil {
 		var err error
 		options := bundle.Options{Lean: true, Context: o.context, Chunk: o.chunk, Slots: o.slots}
-		b, _, err = bundle.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, options)
+		b, _, err = bundle.Compile(sourceOf(m), options)
 		if err != nil {
 			return nil, err
 		}

@@ -161,14 +161,14 @@ func (e *examined) open(ctx context.Context, args []string) (err error) {
 		}
 		e.report.Model.Path, e.report.Model.Note = "", "made in memory: the storyteller's shapes and formats, random weights"
 	} else {
-		if e.model, e.bundle, err = openModel(args[0]); err != nil {
+		if e.model, e.bundle, err = openModel(e.io, args[0]); err != nil {
 			return err
 		}
 		e.report.Model.Path = args[0]
 	}
 	if e.bundle == nil {
 		m := e.model
-		e.bundle, err = doctor.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding})
+		e.bundle, err = doctor.Compile(sourceOf(m))
 	}
 	if err != nil {
 		return errors.Join(err, e.model.Close())

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
 	"smelt/doctor"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
@@ -35,7 +34,7 @@ func TestDoctorModel(t *testing.T) {
 	t.Cleanup(func() { story.Close() })
 	var kernels [2]map[string]string
 	for i, m := range []*deepseekv4.Model{own, story} {
-		b, err := doctor.Compile(bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding})
+		b, err := doctor.Compile(sourceOf(m))
 		if err != nil {
 			t.Fatal(err)
 		}

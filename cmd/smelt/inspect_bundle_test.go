@@ -89,7 +89,7 @@ func TestExplainGPU(t *testing.T) {
 // bundle holds.
 func TestInspectBundleText(t *testing.T) {
 	dir := compileTo(t, mixedFixture, "--context", "64")
-	files := tree(t, dir)
+	files := tree(t, filepath.Join(dir, partsOf(t, dir)))
 	for _, stage := range []string{"plan", "check-fused"} {
 		if got := smelt(t, "", "inspect", dir, "--ir", stage).succeeds(t); got != files["plan.ir"] {
 			t.Errorf("--ir %s is not plan.ir", stage)
@@ -115,7 +115,7 @@ func TestInspectBundleText(t *testing.T) {
 // TestWriteKernel: facts are comments before the text that the bundle holds.
 func TestWriteKernel(t *testing.T) {
 	dir := compileTo(t, mixedFixture, "--context", "64")
-	files := tree(t, dir)
+	files := tree(t, filepath.Join(dir, partsOf(t, dir)))
 	b, err := bundle.Read(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	m, b, err := openModel(path)
+	m, b, err := openModel(io, path)
 	if err != nil {
 		return err
 	}

@@ -20,17 +20,21 @@ import (
 
 // verifyOptions are the flags of `smelt verify`.
 type verifyOptions struct {
-	tokens               int
-	seed                 uint64
-	sanitize, scan, json bool
+	tokens                     int
+	seed                       uint64
+	sanitize, scan, hash, json bool
 }
 
 func newVerify(io stdio) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify BUNDLE",
-		Short: "Prove a bundle's kernels against the reference, or scan its weights",
-		Long: `Verify compiles every kernel's Metal text with clang, address spaces checked,
+		Short: "Prove a bundle's kernels against the reference, or look at its weights",
+		Long: `Verify first compiles the bundle's checkpoint again and compares what that gives
+with the bundle's files, byte for byte: a bundle that was edited, or that another
+version of smelt made otherwise, is an error.
+
+Then it compiles every kernel's Metal text with clang, address spaces checked,
 executes prompts of random tokens with it on the CPU, and compares all logits
 that the bundle can give, and what kernels choose and round, with the evaluator's. Prompts are of 1 to 5 tokens, of a token less and more than each
 window, and of 127 to 129, as far as the bundle's context allows; each is then
@@ -46,8 +50,12 @@ smelt doctor looks at single kernels, and at this machine's other devices.
 
 --scan reads all weights once instead, and reports codes that the evaluator
 knows and kernels do not handle: NaN codes of fp8, and scales of 0 and 255 in
-E8M0, with the tensors they are in. It needs no clang.`,
+E8M0, with the tensors they are in. It needs no clang.
+
+--hash reads all weights once instead, and compares the SHA-256 of their files with
+those that smelt compile --hash recorded. It names each file that differs.`,
 		Example: `  smelt verify BUNDLE
+  smelt verify BUNDLE --hash
   smelt verify BUNDLE --tokens 32 --sanitize
   smelt verify BUNDLE --scan`,
 		Args:              oneBundle,
@@ -56,13 +64,19 @@ E8M0, with the tensors they are in. It needs no clang.`,
 			if err := o.check(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			c, err := openBundle(args[0])
+			c, err := openBundle(io, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.model.Close()
-			if o.scan {
+			if err := c.recompile(io); err != nil {
+				return err
+			}
+			switch {
+			case o.scan:
 				return scanBundle(cmd.Context(), io, c, o)
+			case o.hash:
+				return hashBundle(cmd.Context(), io, c, o)
 			}
 			return verifyBundle(cmd.Context(), io, c, o)
 		},
@@ -73,17 +87,28 @@ E8M0, with the tensors they are in. It needs no clang.`,
 	uint64Flag(f, &o.seed, "seed", 1, "seed of the random tokens")
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
+	f.BoolVar(&o.hash, "hash", false, "read all weights and compare their SHA-256 with those recorded by compile --hash")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	return cmd
 }
 
 func (o verifyOptions) check(given func(flag string) bool) error {
+	if o.scan && o.hash {
+		return fmt.Errorf("--scan and --hash are two readings of the weights; give one of them")
+	}
 	for _, flag := range []string{"tokens", "seed", "sanitize"} {
-		if o.scan && given(flag) {
-			return fmt.Errorf("--%s contradicts --scan, which executes nothing", flag)
+		if (o.scan || o.hash) && given(flag) {
+			return fmt.Errorf("--%s contradicts --scan and --hash, which execute nothing", flag)
 		}
 	}
 	return nil
+}
+
+// recompile compares the bundle with what compiling its checkpoint again gives.
+func (c *compiled) recompile(io stdio) error {
+	wait := startWaiting(io.err, "compiling again")
+	defer wait.done()
+	return c.Recompile(sourceOf(c.model))
 }
 
 // verifyReport is what `smelt verify --json` prints. Field names are stable;

@@ -33,7 +33,7 @@ func newMirrored(t *testing.T, c *compiled) (*verifier, *agreement.Mirror) {
 
 func openForTest(t *testing.T, flags ...string) *compiled {
 	t.Helper()
-	c, err := openBundle(compileTo(t, mixedFixture, flags...))
+	c, err := openBundle(stdio{out: &bytes.Buffer{}, err: &bytes.Buffer{}}, compileTo(t, mixedFixture, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,20 +1,19 @@
 package bundle
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/plan"
 	"smelt/codegen/printer"
 	"smelt/codegen/storage"
+	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/text"
 	"smelt/models/checkpoint"
@@ -34,6 +33,12 @@ type Bundle struct {
 	Module     *ir.Module
 	Plan       *plan.Plan
 	Params     storage.Parameters
+	// Hashes of the checkpoint's files, to be recorded beside the bundle; nil for
+	// none. See HashFiles.
+	Hashes *Hashes
+
+	seal, folder string     // of bundle.json, as read or written
+	times        []fileTime // of the checkpoint's files, when it was compiled
 }
 
 // File identifies one of the checkpoint's files.
@@ -60,102 +65,78 @@ func Digest(b []byte) string {
 
 const (
 	documentName = "bundle.json"
+	folderPrefix = "smelt-"
 	moduleName   = "plan.ir"
 	kernelDir    = "kernels/ir"
 )
 
-// Write writes the bundle to dir, which must not exist or hold a bundle.
-// Either all of it is written or nothing: it is made beside dir and renamed.
-func (b *Bundle) Write(dir string) (err error) {
-	files, err := b.contents()
-	if err != nil {
-		return err
-	}
-	if err := replaceable(dir); err != nil {
-		return err
-	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return err
-	}
-	temp, err := os.MkdirTemp(parent, ".smelt-bundle-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp) // gone by name after the rename; what is left on an error is of no use
-	for _, f := range files {
-		path := filepath.Join(temp, filepath.FromSlash(f.name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, f.data, 0o666); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	return os.Rename(temp, dir)
+// kernelFile and textFile are where a kernel lies in the bundle's folder.
+func kernelFile(k *kernel.Kernel) string { return kernelDir + "/" + k.Name + ".kir" }
+
+func textFile(t target.Target, k *kernel.Kernel) string {
+	return t.Folder + "/" + k.Name + t.Extension
 }
 
-// replaceable refuses a folder that holds something else than a bundle.
-func replaceable(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(dir, documentName)); err != nil {
-		return fmt.Errorf("%s exists and is not a bundle; choose another folder or remove it", dir)
-	}
-	return nil
-}
-
+// content is one of the files in the bundle's own folder.
 type content struct {
-	name string
+	name string // with slashes
 	data []byte
 }
 
-// contents are the bundle's files.
-func (b *Bundle) contents() ([]content, error) {
+// parts are the files that bundle.json names.
+func (b *Bundle) parts() ([]content, error) {
 	t := b.Plan.Target
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	doc := document{Format: Version, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
-		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
-		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
-		Memory:  memoryOf(b.Memory()),
-	}
-	for _, f := range b.Files {
-		doc.Model.Files = append(doc.Model.Files, fileDoc(f))
-	}
-	encodePlan(&doc, b.Plan, b.Module.Symbols)
-	doc.Parameters = encodeParams(b.Module.Params, b.Params)
 	files := []content{{moduleName, []byte(text.String(b.Module))}}
 	for _, k := range b.Plan.Kernels {
 		printed, err := printer.Print(k, t)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, content{kernelDir + "/" + k.Name + ".kir", []byte(kernel.Print(k))}, content{t.Folder + "/" + k.Name + t.Extension, []byte(printed)})
+		files = append(files, content{kernelFile(k), []byte(kernel.Print(k))}, content{textFile(t, k), []byte(printed)})
 	}
-	doc.Contents = map[string]string{}
+	return files, nil
+}
+
+// digests are the SHA-256 of files, by name.
+func digests(files []content) map[string]string {
+	out := map[string]string{}
 	for _, f := range files {
-		doc.Contents[f.name] = Digest(f.data)
+		out[f.name] = Digest(f.data)
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(doc); err != nil {
+	return out
+}
+
+// folderOf names the folder of files with these digests: the same contents, the
+// same name, and other contents another. It is a name of smelt's own, so that no
+// other folder is taken for one.
+func folderOf(contents map[string]string) string {
+	var list strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
+		fmt.Fprintf(&list, "%s  %s\n", contents[name], name)
+	}
+	return folderPrefix + Digest([]byte(list.String()))[:32]
+}
+
+// document is bundle.json of a bundle whose other files have these digests.
+func (b *Bundle) document(contents map[string]string) (*document, error) {
+	t := b.Plan.Target
+	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	return append(files, content{documentName, out.Bytes()}), nil
+	doc := &document{Format: Version, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
+		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
+		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
+		Memory:  memoryOf(b.Memory()), Folder: folderOf(contents), Contents: contents,
+	}
+	for _, f := range b.Files {
+		doc.Model.Files = append(doc.Model.Files, fileDoc(f))
+	}
+	encodePlan(doc, b.Plan, b.Module.Symbols)
+	doc.Parameters = encodeParams(b.Module.Params, b.Params)
+	return doc, nil
 }
 
 // Text is a kernel as its target's text.

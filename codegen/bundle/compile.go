@@ -79,7 +79,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	if err != nil {
 		return nil, stages, err
 	}
-	if err := p.Check(); err != nil {
+	if err := p.Check(stages.Module); err != nil {
 		return nil, stages, fmt.Errorf("a bug in the planner: %w", err)
 	}
 	dir, err := filepath.Abs(s.Checkpoint.Dir)
@@ -89,6 +89,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	b := &Bundle{
 		Name: s.Name, Checkpoint: dir, Layout: s.Binding.Layout, Config: Digest(s.Checkpoint.ConfigJSON()), Files: Files(s.Checkpoint),
 		CacheRows: o.Formats.Rows, CacheKeys: o.Formats.Keys, Module: stages.Module, Plan: p, Params: params,
+		times: timesOf(s.Checkpoint),
 	}
 	b.Notes = notes(stages)
 	return b, stages, nil
@@ -117,10 +118,10 @@ func (b *Bundle) For(t target.Target) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Check(); err != nil {
+	if err := p.Check(b.Module); err != nil {
 		return nil, fmt.Errorf("a bug in the planner: %w", err)
 	}
 	other := *b
-	other.Plan, other.Dir = p, ""
+	other.Plan, other.Dir, other.seal, other.folder = p, "", "", ""
 	return &other, nil
 }

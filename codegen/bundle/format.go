@@ -1,17 +1,38 @@
-// Package bundle writes and reads what smelt compile makes: a folder with
+// Package bundle is what smelt compile makes: a folder with
 //
-//	bundle.json              the plan, the parameters' places in the checkpoint, sizes
-//	plan.ir                  the fused module, as text
-//	kernels/ir/NAME.kir      each kernel as kernel IR
-//	kernels/metal/NAME.metal each kernel as the target's text; kernels/cpu/NAME.ll
-//	                         for processors
+//	bundle.json                  the plan, the parameters' places in the checkpoint, sizes
+//	smelt-DIGEST/plan.ir         the fused module, as text
+//	smelt-DIGEST/kernels/ir/NAME.kir      each kernel as kernel IR
+//	smelt-DIGEST/kernels/metal/NAME.metal each kernel as the target's text;
+//	smelt-DIGEST/kernels/cpu/NAME.ll      for processors
+//	times.json                   when the checkpoint's files were modified last
+//	weights.json                 with smelt compile --hash: SHA-256 of those files
 //
-// It points at the checkpoint and holds no weights; a checkpoint that changed
-// is refused. The same checkpoint and options give the same bytes.
+// It points at the checkpoint and holds no weights; a checkpoint with another
+// configuration, other files, sizes or headers is refused. The same checkpoint and
+// options give the same bytes, but for times.json and the record of weights.
+//
+// # What is trusted
+//
+// bundle.json ends with the SHA-256 of its own bytes before the comma of that last
+// member, and names the SHA-256 of every file in the folder smelt-DIGEST. That
+// finds damage. It proves nothing, and nothing is run because bundle.json says so:
+// opening plans again from plan.ir, and what that gives must be, byte for byte, what
+// bundle.json says. Where the parameters lie is compared with the checkpoint's
+// headers when that is opened. smelt verify compiles again from the checkpoint and
+// compares all files.
+//
+// # How it is replaced
+//
+// DIGEST stands for the contents of that folder (see folderOf). A compile writes
+// its folder beside the one in use and renames a new bundle.json over the old: the
+// bundle is the old one before and the new one after, on every file system, also
+// when the process is killed or the power fails. Then what the new bundle.json does
+// not name is removed. Readers go by bundle.json alone.
 package bundle
 
 // Version is the format's number; others are refused.
-const Version = 2
+const Version = 3
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {
@@ -27,8 +48,11 @@ type document struct {
 	Caches     []cacheDoc  `json:"caches"`
 	Steps      []stepDoc   `json:"steps"`
 	Parameters []paramDoc  `json:"parameters"`
-	// Contents are the SHA-256 of the bundle's other files, by name.
+	// Folder holds the bundle's other files, Contents their SHA-256 by name.
+	Folder   string            `json:"folder"`
 	Contents map[string]string `json:"contents_sha256"`
+	// Seal is the SHA-256 of all bytes before the comma that this member follows; see seal.
+	Seal string `json:"sha256,omitzero"`
 }
 
 type modelDoc struct {
@@ -67,7 +91,7 @@ type memoryDoc struct {
 type symbolDoc struct {
 	Name string `json:"name"`
 	Def  string `json:"def"`
-	Arg  int64  `json:"arg,omitempty"`
+	Arg  int64  `json:"arg,omitzero"`
 }
 
 type cacheDoc struct {
@@ -76,7 +100,7 @@ type cacheDoc struct {
 	Width    int    `json:"width"`
 	RowBytes int    `json:"row_bytes"`
 	Capacity int    `json:"capacity"`
-	Ring     bool   `json:"ring,omitempty"`
+	Ring     bool   `json:"ring,omitzero"`
 	Slots    int    `json:"slots"`
 	Offset   int64  `json:"offset"`
 	Bytes    int64  `json:"bytes"`
@@ -96,13 +120,13 @@ type stepDoc struct {
 }
 
 type ropeDoc struct {
-	Ratio    int     `json:"ratio,omitempty"`
+	Ratio    int     `json:"ratio,omitzero"`
 	Dims     int     `json:"dims"`
 	Theta    float64 `json:"theta"`
-	Factor   float64 `json:"factor,omitempty"`
-	Original int     `json:"original,omitempty"`
-	BetaFast float64 `json:"beta_fast,omitempty"`
-	BetaSlow float64 `json:"beta_slow,omitempty"`
+	Factor   float64 `json:"factor,omitzero"`
+	Original int     `json:"original,omitzero"`
+	BetaFast float64 `json:"beta_fast,omitzero"`
+	BetaSlow float64 `json:"beta_slow,omitzero"`
 }
 
 type bufferDoc struct {
@@ -112,17 +136,17 @@ type bufferDoc struct {
 	Offset  int64  `json:"offset"`
 	First   int    `json:"first"`
 	Last    int    `json:"last"`
-	Scratch bool   `json:"scratch,omitempty"`
+	Scratch bool   `json:"scratch,omitzero"`
 }
 
 type dispatchDoc struct {
 	Kernel        string    `json:"kernel"`
 	Region        string    `json:"region"`
-	Role          string    `json:"role,omitempty"`
+	Role          string    `json:"role,omitzero"`
 	Grid          [3]string `json:"grid"`
 	Level         int       `json:"level"`
-	Barrier       bool      `json:"barrier,omitempty"`
-	CommandBuffer int       `json:"command_buffer,omitempty"`
+	Barrier       bool      `json:"barrier,omitzero"`
+	CommandBuffer int       `json:"command_buffer,omitzero"`
 	Args          []argDoc  `json:"args"`
 }
 
@@ -139,24 +163,24 @@ type weightDoc struct {
 	Param string `json:"param"`
 	Plane string `json:"plane"`
 	Align int    `json:"align"`
-	Table bool   `json:"table,omitempty"`
+	Table bool   `json:"table,omitzero"`
 }
 
 type paramDoc struct {
 	Name     string     `json:"name"`
 	Rows     int        `json:"rows"`
 	Cols     int        `json:"cols"`
-	Lead     int        `json:"lead,omitempty"`
-	Encoding string     `json:"encoding,omitempty"`
-	Integer  string     `json:"integer,omitempty"`
+	Lead     int        `json:"lead,omitzero"`
+	Encoding string     `json:"encoding,omitzero"`
+	Integer  string     `json:"integer,omitzero"`
 	Pieces   []pieceDoc `json:"pieces"`
 }
 
 // pieceDoc: extents are [file, offset, bytes].
 type pieceDoc struct {
-	First  int       `json:"first,omitempty"`
+	First  int       `json:"first,omitzero"`
 	Rows   int       `json:"rows"`
-	Stored int       `json:"stored,omitempty"`
+	Stored int       `json:"stored,omitzero"`
 	Weight [3]int64  `json:"weight"`
 	Scales *[3]int64 `json:"scales,omitempty"`
 	Biases *[3]int64 `json:"biases,omitempty"`

@@ -3,85 +3,96 @@ package bundle
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
-	"smelt/codegen/kernel"
 	"smelt/ir"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
 )
 
-// compiled compiles a fixture into a folder.
-func compiled(t testing.TB) (dir string, module *ir.Module, kernels map[string]*kernel.Kernel) {
+const fixture = "../../models/deepseekv4/testdata/fixtures/a-bf16"
+
+// source opens the fixture, or another checkpoint.
+func source(t testing.TB, dir string) Source {
 	t.Helper()
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/a-bf16")
+	m, err := deepseekv4.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
-	b, _, err := Compile(Source{Name: "a", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding},
-		Options{Context: 256, Chunk: 16, Formats: passes.Formats{Rows: "fp8", Keys: "fp4"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir = filepath.Join(t.TempDir(), "bundle")
-	if err := b.Write(dir); err != nil {
-		t.Fatal(err)
-	}
-	kernels = map[string]*kernel.Kernel{}
-	for _, k := range b.Plan.Kernels {
-		kernels[k.Name] = k
-	}
-	return dir, b.Module, kernels
+	t.Cleanup(func() { m.Close() })
+	return Source{Name: "a", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
 }
 
-// FuzzDocument reads whatever bundle.json may hold: no panic, and a document
-// that is taken has a plan that passes its checks.
-func FuzzDocument(f *testing.F) {
-	dir, module, kernels := compiled(f)
-	whole, err := os.ReadFile(filepath.Join(dir, documentName))
+var smallOptions = Options{Context: 256, Chunk: 16, Lean: true, Formats: passes.Formats{Rows: "fp8", Keys: "fp4"}}
+
+func compile(t testing.TB, s Source, o Options) *Bundle {
+	t.Helper()
+	b, _, err := Compile(s, o)
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Add(whole)
-	f.Add([]byte(`{"format":2}`))
-	f.Add([]byte(`{"format":2,"steps":[{},{}],"symbols":[]}`))
+	return b
+}
+
+func write(t testing.TB, b *Bundle, dir string) {
+	t.Helper()
+	if left, err := b.Write(dir); err != nil || len(left) > 0 {
+		t.Fatalf("%v, left %v", err, left)
+	}
+}
+
+// written is the fixture's bundle, made once: its bundle.json and plan.ir's module.
+var written = sync.OnceValue(func() (w struct {
+	data   []byte
+	module *ir.Module
+}) {
+	b, _ := twoBundles()
+	dir, err := os.MkdirTemp("", "smelt-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if _, err := b.Write(dir); err != nil {
+		panic(err)
+	}
+	if w.data, err = os.ReadFile(filepath.Join(dir, documentName)); err != nil {
+		panic(err)
+	}
+	b, err = Read(dir)
+	if err != nil {
+		panic(err)
+	}
+	w.module = b.Module
+	return w
+})
+
+// taken is what opening does with a bundle.json beside the fixture's other files.
+func taken(data []byte) (*Bundle, error) {
+	doc, err := parseDocument(documentName, data)
+	if err != nil {
+		return nil, err
+	}
+	return doc.replan(written().module, data)
+}
+
+// FuzzDocument reads whatever bundle.json may hold, sealed again: no panic, and a
+// document that is taken has the plan that the compiler makes.
+func FuzzDocument(f *testing.F) {
+	whole := written().data
+	f.Add(whole[:len(whole)-sealBytes])
+	f.Add([]byte(`{"format":3`))
+	f.Add([]byte(`{"format":3,"steps":[{},{}],"symbols":[]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		doc, err := parseDocument("bundle.json", data)
+		b, err := taken(resealed(data))
 		if err != nil {
 			return
 		}
-		b, err := assemble(doc, module, kernels)
-		if err != nil {
-			return
-		}
-		if err := b.Plan.Check(); err != nil {
+		if err := b.Plan.Check(b.Module); err != nil {
 			t.Fatalf("a plan was taken that does not hold: %v", err)
 		}
-	})
-}
-
-// TestTruncated cuts bundle.json at many places, and changes single bytes.
-func TestTruncated(t *testing.T) {
-	dir, module, kernels := compiled(t)
-	whole, err := os.ReadFile(filepath.Join(dir, documentName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := 0; n < len(whole)-1; n += 1009 {
-		if doc, err := parseDocument("bundle.json", whole[:n]); err == nil {
-			t.Fatalf("the first %d bytes are read as %+v", n, doc.Model)
+		if len(b.Plan.Kernels) == 0 || len(b.Params) != len(b.Module.Params) {
+			t.Fatal("a plan without kernels or parameters was taken")
 		}
-	}
-	doc, err := parseDocument("bundle.json", whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := assemble(doc, module, kernels); err != nil {
-		t.Fatal(err)
-	}
-	doc.Steps[0].Buffers[0].Offset = 1 << 60
-	if _, err := assemble(doc, module, kernels); err == nil {
-		t.Error("a buffer beyond the arena is taken")
-	}
+	})
 }

@@ -2,28 +2,26 @@ package bundle
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/storage"
+	"smelt/internal/message"
 	"smelt/internal/regular"
-	"smelt/ir"
 	"smelt/ir/text"
-	"smelt/models/checkpoint"
 )
 
-// Limits of a bundle's files; Pro's are far below.
+// Limits of a bundle's files in bytes; Pro's are far below.
 const (
 	maxDocument = 64 << 20
 	maxModule   = 64 << 20
 	maxKernel   = 8 << 20
-	maxKernels  = 4096
+	maxContents = 3 * 4096 // files
 )
 
 // IsBundle reports whether a folder looks like a bundle.
@@ -32,149 +30,124 @@ func IsBundle(dir string) bool {
 	return err == nil
 }
 
-// Read reads the bundle in dir and checks that its parts fit together. It does
-// not look at the checkpoint; see CheckFiles.
+// attempts are how often a bundle is read that is replaced meanwhile.
+const attempts = 8
+
+// Read reads the bundle in dir, plans its module again and checks that all of it is
+// as it was written and fits together. It does not look at the checkpoint; see Bind.
+// A bundle that a compile replaces while it is read is the old one or the new one.
 func Read(dir string) (*Bundle, error) {
-	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
+	path := filepath.Join(dir, documentName)
+	data, err := regular.Read(path, maxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not a bundle: it has no %s; make one with smelt compile", dir, documentName)
 	}
 	if err != nil {
 		return nil, err
 	}
-	doc, err := parseDocument(filepath.Join(dir, documentName), data)
+	for n := 1; ; n++ {
+		b, err := read(dir, data)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || n == attempts {
+			return b, err
+		}
+		again, later := regular.Read(path, maxDocument)
+		if later != nil || bytes.Equal(data, again) {
+			return nil, err // nobody replaced it: a file is missing
+		}
+		data = again
+	}
+}
+
+// read reads the bundle in dir whose bundle.json has been read.
+func read(dir string, data []byte) (*Bundle, error) {
+	path := filepath.Join(dir, documentName)
+	doc, err := parseDocument(path, data)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, moduleName)
-	src, err := doc.read(dir, moduleName, maxModule)
+	source, err := doc.readContents(dir)
 	if err != nil {
 		return nil, err
 	}
-	m, err := text.Parse(path, string(src))
+	m, err := text.Parse(filepath.Join(dir, doc.Folder, moduleName), string(source))
 	if err != nil {
 		return nil, err
 	}
-	kernels := map[string]*kernel.Kernel{}
-	for _, name := range doc.Kernels {
-		file := kernelDir + "/" + name + ".kir"
-		src, err := doc.read(dir, file, maxKernel)
-		if err != nil {
-			return nil, err
-		}
-		k, err := kernel.Parse(string(src))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, filepath.FromSlash(file)), err)
-		}
-		if k.Name != name {
-			return nil, fmt.Errorf("%s: holds kernel %q; compile the bundle again", filepath.Join(dir, filepath.FromSlash(file)), k.Name)
-		}
-		kernels[name] = k
-	}
-	b, err := assemble(doc, m, kernels)
+	b, err := doc.replan(m, data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; compile the bundle again", filepath.Join(dir, documentName), err)
+		return nil, fmt.Errorf("%s: %w; compile the bundle again", path, err)
 	}
 	b.Dir = dir
 	return b, nil
 }
 
-// kernelName is what a kernel's file may be called.
-var kernelName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,200}$`)
-
 // parseDocument reads bundle.json strictly. The version is looked at first: a
 // document of another version need not parse.
 func parseDocument(path string, data []byte) (*document, error) {
-	var version struct {
-		Format *int `json:"format"`
+	if v := versionOf(data); v != fmt.Sprint(Version) {
+		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, v, Version)
 	}
-	if err := json.Unmarshal(data, &version); err != nil {
-		return nil, fmt.Errorf("%s: %w; compile the bundle again", path, err)
+	seal, err := unseal(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not as smelt compile wrote it: %w; compile the bundle again", path, err)
 	}
-	if version.Format == nil || *version.Format != Version {
-		found := "none"
-		if version.Format != nil {
-			found = fmt.Sprint(*version.Format)
-		}
-		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, found, Version)
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
 	var doc document
-	if err := dec.Decode(&doc); err != nil {
+	if err := decode(data, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w; compile the bundle again", path, err)
 	}
-	if len(doc.Kernels) > maxKernels {
-		return nil, fmt.Errorf("%s: %d kernels; at most %d are expected", path, len(doc.Kernels), maxKernels)
-	}
-	for _, k := range doc.Kernels {
-		if !kernelName.MatchString(k) {
-			return nil, fmt.Errorf("%s: %q is not a kernel's name", path, k)
-		}
+	if doc.Seal != seal {
+		return nil, fmt.Errorf("%s: its last member is not the only %q; compile the bundle again", path, "sha256")
 	}
 	return &doc, nil
 }
 
-// assemble puts a bundle together and verifies its plan.
-func assemble(doc *document, m *ir.Module, kernels map[string]*kernel.Kernel) (*Bundle, error) {
-	f, err := text.NewFormulas()
-	if err != nil {
-		return nil, err
+// mark is how bundle.json of any version begins.
+var mark = regexp.MustCompile(`^\{"format":([0-9]{1,9})[,}]`)
+
+// versionOf is the format's number that a document gives, or "none".
+func versionOf(data []byte) string {
+	if m := mark.FindSubmatch(data); m != nil {
+		return string(m[1])
 	}
-	d := &decoder{doc: doc, module: m, kernels: kernels, params: storage.Parameters{}, formula: f}
-	for i, s := range doc.Symbols {
-		if i >= len(m.Symbols) || len(doc.Symbols) != len(m.Symbols) || m.Symbols[i].Name != s.Name || m.Symbols[i].Def.String() != s.Def || m.Symbols[i].Arg != s.Arg {
-			return nil, fmt.Errorf("symbols[%d]: not that of %s", i, moduleName)
-		}
-	}
-	if d.decode(); d.err != nil {
-		return nil, d.err
-	}
-	if err := d.plan.Check(); err != nil {
-		return nil, err
-	}
-	b := &Bundle{Name: doc.Model.Name, Checkpoint: doc.Model.Checkpoint, Layout: doc.Model.Layout, Config: doc.Model.Config,
-		CacheRows: doc.Options.Rows, CacheKeys: doc.Options.Keys, Notes: doc.Notes, Module: m, Plan: d.plan, Params: d.params}
-	for _, f := range doc.Model.Files {
-		b.Files = append(b.Files, File(f))
-	}
-	return b, nil
+	return "none"
 }
 
-// read reads one of the bundle's other files, which must be what was written.
-func (d *document) read(dir, name string, limit int64) ([]byte, error) {
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	data, err := regular.Read(path, limit)
-	if err != nil {
-		return nil, err
-	}
-	if Digest(data) != d.Contents[name] {
-		return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", path, documentName)
-	}
-	return data, nil
-}
+// partName is what a file in the bundle's own folder may be called.
+var partName = regexp.MustCompile(`^(plan\.ir|kernels/(ir/[A-Za-z]\w{0,200}\.kir|metal/[A-Za-z]\w{0,200}\.metal|cpu/[A-Za-z]\w{0,200}\.ll))$`)
 
-// CheckFiles compares an open checkpoint with the one the bundle was compiled
-// from: configuration, files, sizes and headers.
-func (b *Bundle) CheckFiles(ck *checkpoint.Checkpoint) error {
-	again := fmt.Sprintf("; compile again: smelt compile %s -o %s", ck.Dir, b.Dir)
-	if Digest(ck.ConfigJSON()) != b.Config {
-		return fmt.Errorf("%s: config.json is not the one the bundle %s was compiled for%s", ck.Dir, b.Dir, again)
+// readContents reads all files that the document names, which must be what was
+// written, and returns plan.ir.
+func (d *document) readContents(dir string) ([]byte, error) {
+	path := filepath.Join(dir, documentName)
+	if len(d.Contents) > maxContents {
+		return nil, fmt.Errorf("%s: %d files; at most %d are expected", path, len(d.Contents), maxContents)
 	}
-	have := Files(ck)
-	if len(have) != len(b.Files) {
-		return fmt.Errorf("%s: the checkpoint has %d files of weights, the bundle %s was compiled for %d%s", ck.Dir, len(have), b.Dir, len(b.Files), again)
+	if d.Folder != folderOf(d.Contents) {
+		return nil, fmt.Errorf("%s: the folder is called %q, its contents make it %s; compile the bundle again", path, message.Clip(d.Folder), folderOf(d.Contents))
 	}
-	for i, f := range have {
-		want := b.Files[i]
-		switch {
-		case f.Name != want.Name:
-			return fmt.Errorf("%s: found %s where the bundle %s expects %s%s", ck.Dir, f.Name, b.Dir, want.Name, again)
-		case f.Bytes != want.Bytes:
-			return fmt.Errorf("%s: %d bytes, the bundle %s was compiled for %d%s", filepath.Join(ck.Dir, f.Name), f.Bytes, b.Dir, want.Bytes, again)
-		case f.Header != want.Header:
-			return fmt.Errorf("%s: the header is not the one the bundle %s was compiled for%s", filepath.Join(ck.Dir, f.Name), b.Dir, again)
+	if d.Contents[moduleName] == "" {
+		return nil, fmt.Errorf("%s names no %s; compile the bundle again", path, moduleName)
+	}
+	var source []byte
+	for _, name := range slices.Sorted(maps.Keys(d.Contents)) {
+		if !partName.MatchString(name) {
+			return nil, fmt.Errorf("%s: %q is no file of a bundle; compile the bundle again", path, message.Clip(name))
+		}
+		limit := int64(maxKernel)
+		if name == moduleName {
+			limit = maxModule
+		}
+		file := filepath.Join(dir, d.Folder, filepath.FromSlash(name))
+		data, err := regular.Read(file, limit)
+		if err != nil {
+			return nil, fmt.Errorf("%w; compile the bundle again", err)
+		}
+		if Digest(data) != d.Contents[name] {
+			return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", file, documentName)
+		}
+		if name == moduleName {
+			source = data
 		}
 	}
-	return nil
+	return source, nil
 }

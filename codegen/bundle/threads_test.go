@@ -41,7 +41,7 @@ func TestFewerThreads(t *testing.T) {
 				t.Fatalf("%d threads: kernel %s has no text: %v", n, k.Name, err)
 			}
 		}
-		if err := b.Write(dir); err != nil {
+		if _, err := b.Write(dir); err != nil {
 			t.Fatalf("%d threads: %v", n, err)
 		}
 		read, err := Read(dir)
@@ -76,12 +76,11 @@ func TestTargetRead(t *testing.T) {
 		{"cpu", 0, "target"}, {"", 0, "target"}, {"cuda", 0, "target"},
 		{"metal", 32, "threads"}, {"metal", 65, "threads"}, {"metal", 1056, "threads"}, {"metal", -64, "threads"}, {"metal", 1024, "threads"}, {"cpu8", 16, "threads"}, {"cpu8", 32, "threads"},
 	} {
-		d := &decoder{doc: &document{Target: c.name, Threads: c.threads}}
-		got := d.target()
-		if (d.err == nil) != (c.want == "") || d.err != nil && !strings.HasPrefix(d.err.Error(), c.want+": ") {
-			t.Errorf("%s, %d threads: %v", c.name, c.threads, d.err)
+		got, err := (&document{Target: c.name, Threads: c.threads}).target()
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want+": ") {
+			t.Errorf("%s, %d threads: %v", c.name, c.threads, err)
 		}
-		if d.err == nil && (got.Name != c.name || c.threads != 0 && got.MaxThreads != c.threads) {
+		if err == nil && (got.Name != c.name || c.threads != 0 && got.MaxThreads != c.threads) {
 			t.Errorf("%s, %d threads: %+v", c.name, c.threads, got)
 		}
 	}

@@ -59,11 +59,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 	}
 	s.order()
 	s.place()
-	weights := int64(0)
-	for _, q := range params {
-		weights += q.Bytes()
-	}
-	return s, s.splitCommandBuffers(weights)
+	return s, nil
 }
 
 // builder collects dispatches and their buffers.

@@ -2,18 +2,41 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/lower"
 	"smelt/ir"
 )
 
-// Check replays a step from what a device sees: dispatches in order, ranges of
+// Check replays the steps from what a device sees: dispatches in order, ranges of
 // memory, barriers. It shares nothing with the planner. It finds buffers that
 // overlap while both are needed, reads of memory whose last writer was another
-// buffer's, and conflicting accesses without a barrier between them.
-func (p *Plan) Check() error {
+// buffer's, and conflicting accesses without a barrier between them; steps of
+// other sizes than the options'; caches that lie on each other or are too small;
+// and what the module has and a step leaves out: a region that no dispatch stands
+// for, a state that none appends to.
+func (p *Plan) Check(m *ir.Module) error {
+	if err := p.Options.Check(); err != nil {
+		return err
+	}
+	if len(p.Steps) != 2 {
+		return fmt.Errorf("the plan has %d steps, expected decode and prefill", len(p.Steps))
+	}
+	for i, s := range p.Steps {
+		if err := p.checkSizes(lower.Kind(i), s); err != nil {
+			return fmt.Errorf("plan of the %s step: %w", lower.Kind(i), err)
+		}
+	}
+	if err := p.checkCaches(m); err != nil {
+		return err
+	}
 	for _, s := range p.Steps {
-		if err := p.checkStep(s); err != nil {
+		err := p.checkStep(s)
+		if err == nil {
+			err = p.checkWhole(m, s)
+		}
+		if err != nil {
 			return fmt.Errorf("plan of the %s step: %w", s.Kind, err)
 		}
 	}
@@ -43,8 +66,8 @@ func (p *Plan) checkStep(s *Step) error {
 		if d.Barrier {
 			since = since[:0]
 		}
-		if i > 0 && d.CommandBuffer != s.Dispatches[i-1].CommandBuffer && !d.Barrier {
-			return fmt.Errorf("dispatch %d (%s) begins a command buffer without a barrier", i, d.Kernel.Name)
+		if err := s.checkCommandBuffer(i, d); err != nil {
+			return err
 		}
 		now, err := p.touches(s, i, d)
 		if err != nil {
@@ -94,8 +117,8 @@ func (p *Plan) touches(s *Step, i int, d *Dispatch) ([]touch, error) {
 			}
 		case a.Cache != nil:
 			t.extent, t.name = extent{true, a.Cache.Offset, a.Cache.Offset + a.Cache.Bytes}, "@"+a.Cache.State.Name
-			if t.to > p.CacheBytes || t.from < 0 {
-				return nil, fmt.Errorf("dispatch %d (%s): cache %s lies at [%d, %d) of %d bytes", i, d.Kernel.Name, t.name, t.from, t.to, p.CacheBytes)
+			if !slices.Contains(p.Caches, a.Cache) {
+				return nil, fmt.Errorf("dispatch %d (%s): the cache %s is none of the plan's", i, d.Kernel.Name, t.name)
 			}
 		default:
 			continue

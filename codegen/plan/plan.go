@@ -131,6 +131,26 @@ type Arg struct {
 
 // Build plans both kinds of steps of a fused module.
 func Build(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
+	p, err := Uncut(m, params, o)
+	if err != nil {
+		return nil, err
+	}
+	weights := int64(0)
+	for _, q := range params {
+		weights += q.Bytes()
+	}
+	for _, s := range p.Steps {
+		if err := s.splitCommandBuffers(weights); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Uncut is Build with each step in one command buffer: where they end follows
+// from what kernels cost, and estimating that takes most of Build's time. What a
+// step computes does not depend on it.
+func Uncut(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}

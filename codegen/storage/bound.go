@@ -12,11 +12,7 @@ import (
 func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) Parameters {
 	leads := map[string]int{}
 	for _, p := range graph.Params {
-		leads[p.Name] = 1
-		if p.Type.Rank() == 3 {
-			n, _ := p.Type.Shape[0].Value() // the verifier knows parameters are constant
-			leads[p.Name] = int(n)
-		}
+		_, _, leads[p.Name] = Shape(p.Type)
 	}
 	files := map[*safetensors.File]int{}
 	for i, f := range ck.Files {
@@ -43,4 +39,22 @@ func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) P
 		out[q.Name] = q
 	}
 	return out
+}
+
+// Shape is how a parameter of a graph is seen as a matrix: all dimensions but the
+// last are rows; lead is the first of three, else 1.
+func Shape(t ir.Type) (rows, cols, lead int) {
+	rows, cols, lead = 1, 1, 1
+	for i, d := range t.Shape {
+		n, _ := d.Value() // the verifier knows parameters are constant
+		if i == t.Rank()-1 {
+			cols = int(n)
+		} else {
+			rows *= int(n)
+		}
+		if i == 0 && t.Rank() == 3 {
+			lead = int(n)
+		}
+	}
+	return rows, cols, lead
 }

@@ -1,0 +1,160 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"smelt/internal/message"
+	"smelt/internal/regular"
+	"smelt/models/checkpoint"
+)
+
+// Hashes are the SHA-256 of all of a checkpoint's files of weights.
+type Hashes struct {
+	Files []FileHash // in the checkpoint's order
+}
+
+// FileHash is one file's.
+type FileHash struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	Source string `json:"source"` // SourceRead or SourceHub
+}
+
+// Where a hash comes from.
+const (
+	SourceRead = "read" // smelt read the file
+	SourceHub  = "hub"  // the Hugging Face hub's cache names the file by it
+)
+
+// hashesDoc is weights.json.
+type hashesDoc struct {
+	Format string     `json:"format"`
+	Bundle string     `json:"bundle_sha256"` // last member of bundle.json
+	Files  []FileHash `json:"files"`
+}
+
+// HashOptions are how files are hashed.
+type HashOptions struct {
+	// Hub takes the hash from the name where the Hugging Face hub's cache has
+	// named the file by it, and does not read the file.
+	Hub bool
+	// Progress, if not nil, is told of bytes that were read; from many goroutines.
+	Progress func(n int64)
+}
+
+// HashFiles hashes a checkpoint's files, as many at once as there are processors.
+// It ends early with the context's error.
+func HashFiles(ctx context.Context, ck *checkpoint.Checkpoint, o HashOptions) (*Hashes, error) {
+	out := &Hashes{Files: make([]FileHash, len(ck.Files))}
+	errs := make([]error, len(ck.Files))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(ck.Files)) {
+		workers.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(ck.Files) {
+					return
+				}
+				out.Files[i], errs[i] = hashFile(ctx, ck.Files[i].Path(), ck.Files[i].Size(), o)
+			}
+		})
+	}
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return out, errors.Join(errs...)
+}
+
+// hubBlob is how the hub's cache names a file that git LFS holds: by its SHA-256.
+// Others are named by a git hash of 40 digits.
+var hubBlob = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// hubHash is the hash that the hub's cache gives a file by the name of what its
+// link leads to: snapshots/REVISION/NAME -> ../../blobs/HASH.
+func hubHash(path string) (string, bool) {
+	to, err := os.Readlink(path)
+	if err != nil || filepath.Base(filepath.Dir(to)) != "blobs" || !hubBlob.MatchString(filepath.Base(to)) {
+		return "", false
+	}
+	return filepath.Base(to), true
+}
+
+// hashBuffer is read at a time.
+const hashBuffer = 4 << 20
+
+func hashFile(ctx context.Context, path string, size int64, o HashOptions) (FileHash, error) {
+	out := FileHash{Name: filepath.Base(path), Bytes: size, Source: SourceRead}
+	progress := o.Progress
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	if sum, ok := hubHash(path); ok && o.Hub {
+		progress(size)
+		out.SHA256, out.Source = sum, SourceHub
+		return out, nil
+	}
+	f, _, err := regular.Open(path)
+	if err != nil {
+		return out, err
+	}
+	defer f.Close() // only read
+	// No more than the size that the checkpoint was opened with, and one byte to
+	// see that it has grown.
+	r, sum, buffer, read := io.LimitReader(f, size+1), sha256.New(), make([]byte, min(hashBuffer, size+1)), int64(0)
+	for ctx.Err() == nil {
+		n, err := r.Read(buffer)
+		sum.Write(buffer[:n])
+		read += int64(n)
+		progress(int64(n))
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	if ctx.Err() == nil && read != size {
+		return out, fmt.Errorf("%s: its size changed while it was read: %d bytes when it was opened; wait until it is complete and try again", path, size)
+	}
+	out.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return out, nil
+}
+
+// RecordedHashes are those that smelt compile --hash recorded beside the bundle. The
+// error says how to make a record where there is none.
+func (b *Bundle) RecordedHashes() (*Hashes, error) {
+	var doc hashesDoc
+	path := filepath.Join(b.Dir, hashesName)
+	err := b.readRecord(hashesName, &doc)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && doc.Format == hashesMark && doc.Bundle != b.seal:
+		return nil, fmt.Errorf("%s has no record of the weights; make one while they are those you trust: smelt compile %s -o %s --hash, with the flags the bundle was made with", b.Dir, b.Checkpoint, b.Dir)
+	case err != nil:
+		return nil, err
+	case doc.Format != hashesMark:
+		return nil, fmt.Errorf("%s: the format is %q, this smelt reads %q; compile the bundle again with --hash", path, message.Clip(doc.Format), hashesMark)
+	case len(doc.Files) != len(b.Files):
+		return nil, fmt.Errorf("%s: %d files, the bundle has %d; compile the bundle again with --hash", path, len(doc.Files), len(b.Files))
+	}
+	for i, f := range doc.Files {
+		if f.Name != b.Files[i].Name || f.Bytes != b.Files[i].Bytes || !hubBlob.MatchString(f.SHA256) || f.Source != SourceRead && f.Source != SourceHub {
+			return nil, fmt.Errorf("%s: files[%d] is not of %s; compile the bundle again with --hash", path, i, b.Files[i].Name)
+		}
+	}
+	return &Hashes{doc.Files}, nil
+}

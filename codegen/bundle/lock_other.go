@@ -1,0 +1,15 @@
+//go:build !unix
+
+package bundle
+
+import "os"
+
+// lock does nothing: these systems have no such lock of a folder.
+func lock(string) (unlock func() error, held bool, err error) {
+	return func() error { return nil }, false, nil
+}
+
+func syncPart(f *os.File) error { return f.Sync() }
+
+// canNotSync: folders have no sync here.
+func canNotSync(error) bool { return true }

@@ -1,0 +1,258 @@
+package bundle
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"smelt/models/deepseekv4"
+)
+
+// names lists what is directly in a folder.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+// put writes a file, with its folders.
+func put(t *testing.T, content string, path ...string) string {
+	t.Helper()
+	file := filepath.Join(path...)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// twoBundles are of the fixture with different options, compiled once.
+func twoBundles() (a, b *Bundle) {
+	x, y := compiledPair()
+	return &x, &y
+}
+
+var compiledPair = sync.OnceValues(func() (a, b Bundle) {
+	m, err := deepseekv4.Open(fixture)
+	if err != nil {
+		panic(err)
+	}
+	defer m.Close()
+	for i, to := range []*Bundle{&a, &b} {
+		o := smallOptions
+		o.Context /= 1 << i
+		c, _, err := Compile(Source{Name: "a", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, o)
+		if err != nil {
+			panic(err)
+		}
+		*to = *c
+	}
+	return a, b
+})
+
+// TestReplace: a bundle in the place of another leaves nothing of that or of
+// compiles that were killed, and everything that smelt did not write.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	a, b := twoBundles()
+	dir := filepath.Join(t.TempDir(), "made", "b")
+	write(t, a, dir)
+	mine := put(t, "mine", dir, "notes.txt")
+	write(t, a, dir) // nothing changes
+	kept := a.folder
+	partial := folderPrefix + strings.Repeat("0", 32)
+	put(t, "half", dir, partial, "kernels", "ir", "x.kir")
+	put(t, "half", dir, ".smelt-0123456789abcdef.tmp")
+	other := put(t, "mine", dir, ".smelt-notes.tmp")
+	write(t, b, dir)
+	want := []string{filepath.Base(other), documentName, filepath.Base(mine), b.folder, timesName}
+	slices.Sort(want)
+	if got := names(t, dir); !slices.Equal(got, want) || kept == b.folder {
+		t.Errorf("found %v, expected %v", got, want)
+	}
+	if r, err := Read(dir); err != nil || r.Plan.Context != 128 {
+		t.Fatalf("not the new bundle: %v", err)
+	}
+	// A file of one's own in the folder that goes stays, and is named.
+	strange := put(t, "mine", dir, b.folder, "kernels", "ir", "notes.txt")
+	left, err := a.Write(dir)
+	if err != nil || !slices.Equal(left, []string{strange}) {
+		t.Errorf("left %v, %v; expected %s", left, err, strange)
+	}
+	if data, err := os.ReadFile(strange); err != nil || string(data) != "mine" {
+		t.Errorf("a file that smelt did not write: %q %v", data, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, b.folder, moduleName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the old plan is still there: %v", err)
+	}
+}
+
+// TestRepairs: writing the same bundle again mends what was damaged.
+func TestRepairs(t *testing.T) {
+	t.Parallel()
+	b, _ := twoBundles()
+	dir := filepath.Join(t.TempDir(), "b")
+	write(t, b, dir)
+	plan := filepath.Join(dir, b.folder, moduleName)
+	for name, damage := range map[string]func() error{
+		"a file cut off": func() error { return os.Truncate(plan, 100) },
+		"all but bundle.json gone": func() error {
+			return os.RemoveAll(filepath.Join(dir, b.folder))
+		},
+		"bundle.json cut off": func() error { return os.Truncate(filepath.Join(dir, documentName), 1000) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(dir); err == nil {
+			t.Errorf("%s: it opens", name)
+		}
+		write(t, b, dir)
+		if _, err := Read(dir); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestNotReplaced: folders that are no bundles stay as they are.
+func TestNotReplaced(t *testing.T) {
+	t.Parallel()
+	b, _ := twoBundles()
+	for name, make := range map[string]func(dir string){
+		"a text":                        func(dir string) { put(t, "x", dir, "thesis.txt") },
+		"another's bundle.json":         func(dir string) { put(t, `{"name":"app"}`, dir, documentName) },
+		"an empty bundle.json":          func(dir string) { put(t, "", dir, documentName) },
+		"a folder called bundle.json":   func(dir string) { put(t, "x", dir, documentName, "x") },
+		"a folder with a digest's name": func(dir string) { put(t, "x", dir, strings.Repeat("0", 32), "x") },
+		"a folder almost like smelt's":  func(dir string) { put(t, "x", dir, "smelt-old", "x") },
+		"a file called like a folder":   func(dir string) { put(t, "x", dir, folderPrefix+strings.Repeat("0", 32)) },
+		"a checkpoint":                  func(dir string) { put(t, "{}", dir, "config.json") },
+	} {
+		dir := filepath.Join(t.TempDir(), "b")
+		make(dir)
+		before := names(t, dir)
+		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), "is not a bundle") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := names(t, dir); !slices.Equal(before, after) {
+			t.Errorf("%s: %v became %v", name, before, after)
+		}
+	}
+	// What a compile that was killed left is no bundle, and nothing of value.
+	dir := filepath.Join(t.TempDir(), "b")
+	put(t, "x", dir, folderPrefix+strings.Repeat("0", 32), "plan.ir")
+	put(t, "x", dir, ".smelt-0123456789abcdef.tmp")
+	if IsBundle(dir) {
+		t.Error("left-overs look like a bundle")
+	}
+	write(t, b, dir)
+	// A folder that does not let itself be written is as it was.
+	if os.Getuid() != 0 {
+		closed := t.TempDir()
+		if err := os.Chmod(closed, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write(filepath.Join(closed, "b")); err == nil {
+			t.Error("written into a closed folder")
+		}
+	}
+}
+
+// TestLinkInFolder: a link in the place of the bundle's folder leads nowhere.
+func TestLinkInFolder(t *testing.T) {
+	t.Parallel()
+	b, _ := twoBundles()
+	dir, away := filepath.Join(t.TempDir(), "b"), t.TempDir()
+	write(t, b, dir)
+	if err := os.RemoveAll(filepath.Join(dir, b.folder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(away, filepath.Join(dir, b.folder)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), "a symbolic link") {
+		t.Errorf("%v", err)
+	}
+	if left := names(t, away); len(left) > 0 {
+		t.Errorf("written behind the link: %v", left)
+	}
+}
+
+// TestTwoAtOnce: compiles into one folder at once, and readers beside them, which
+// find one of the bundles at any time.
+func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	a, b := twoBundles()
+	dir := filepath.Join(t.TempDir(), "b")
+	write(t, a, dir)
+	var writers, readers sync.WaitGroup
+	stop := make(chan struct{})
+	for _, from := range []*Bundle{a, b} {
+		writers.Go(func() {
+			for range 2 {
+				mine := *from
+				if left, err := mine.Write(dir); err != nil || len(left) > 0 {
+					t.Errorf("%v, left %v", err, left)
+				}
+			}
+		})
+	}
+	read := 0
+	readers.Go(func() {
+		for {
+			r, err := Read(dir)
+			if err != nil || r.Plan.Context != 256 && r.Plan.Context != 128 {
+				t.Errorf("after %d good reads: %v", read, err)
+				return
+			}
+			read++
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	writers.Wait()
+	close(stop)
+	readers.Wait()
+	if got := names(t, dir); len(got) != 3 {
+		t.Errorf("left behind: %v", got)
+	}
+	if _, err := Read(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBundleOfBefore: version 2 had its files beside bundle.json; they go, and what
+// else is there stays.
+func TestBundleOfBefore(t *testing.T) {
+	t.Parallel()
+	b, _ := twoBundles()
+	dir := filepath.Join(t.TempDir(), "b")
+	put(t, `{"format":2,"model":{}}`, dir, documentName)
+	put(t, "module", dir, moduleName)
+	put(t, "kernel", dir, "kernels", "ir", "x.kir")
+	put(t, "kernel", dir, "kernels", "metal", "x.metal")
+	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "format is 2, this smelt reads 3") {
+		t.Error(err)
+	}
+	write(t, b, dir)
+	if got := names(t, dir); len(got) != 3 {
+		t.Errorf("left behind: %v", got)
+	}
+}
