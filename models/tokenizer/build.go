@@ -126,8 +126,8 @@ func (b *bpe) addMerges(merges mergeList) error {
 func (t *Tokenizer) addTokens(raw jsontext.Value) error {
 	var tokens []addedJSON
 	if !isNull(raw) {
-		if err := decodeJSON(raw, &tokens); err != nil {
-			return fmt.Errorf("added_tokens: %w", err)
+		if err := decodeJSON(raw, "added_tokens", &tokens); err != nil {
+			return err
 		}
 	}
 	if len(tokens) > maxAddedTokens {
@@ -191,7 +191,7 @@ func checkAdded(i int, token addedJSON) error {
 		}
 	}
 	if token.LStrip || token.RStrip {
-		return refuse("added_tokens[%d] %q is white space with lstrip or rstrip; such a token is not supported", i, token.Content)
+		return refuse("added_tokens[%d] %.80q is white space with lstrip or rstrip; such a token is not supported", i, token.Content)
 	}
 	return nil
 }

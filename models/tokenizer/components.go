@@ -17,7 +17,7 @@ func componentType(raw jsontext.Value, where string) (string, error) {
 		Type string `json:"type"`
 	}
 	if err := json.Unmarshal(raw, &tag); err != nil {
-		return "", err
+		return "", explain(where, err)
 	}
 	if tag.Type == "" {
 		return "", refuse("%s has no \"type\"", where)
@@ -40,7 +40,7 @@ func flatten(raw jsontext.Value, where, member string, depth int, each func(typ 
 	}
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(raw, &members); err != nil {
-		return err
+		return explain(where, err)
 	}
 	list, ok := members[member]
 	if !ok || list.Kind() != '[' || len(members) != 2 {
@@ -48,7 +48,7 @@ func flatten(raw jsontext.Value, where, member string, depth int, each func(typ 
 	}
 	var parts []jsontext.Value
 	if err := json.Unmarshal(list, &parts); err != nil {
-		return err
+		return explain(where+"."+member, err)
 	}
 	for _, part := range parts {
 		if err := flatten(part, where, member, depth+1, each); err != nil {
@@ -64,7 +64,7 @@ func flatten(raw jsontext.Value, where, member string, depth int, each func(typ 
 // moves offsets, which this package does not report.
 func checkUnsupported(f *fileJSON) error {
 	if f.version != "" && f.version != "1.0" {
-		return refuse("version is %q; only \"1.0\" is supported", f.version)
+		return refuse("version is %.80q; only \"1.0\" is supported", f.version)
 	}
 	if !isNull(f.truncation) {
 		return refuse("truncation is set; only null is supported (cut the ids after encoding)")
@@ -74,7 +74,7 @@ func checkUnsupported(f *fileJSON) error {
 	}
 	if !isNull(f.normalizer) {
 		err := flatten(f.normalizer, "normalizer", "normalizers", 0, func(typ string, _ jsontext.Value) error {
-			return refuse("normalizer type %q is not supported; only null and an empty Sequence are", typ)
+			return refuse("normalizer type %.80q is not supported; only null and an empty Sequence are", typ)
 		})
 		if err != nil {
 			return err
@@ -86,7 +86,7 @@ func checkUnsupported(f *fileJSON) error {
 			case "ByteLevel", "TemplateProcessing", "BertProcessing", "RobertaProcessing":
 				return nil
 			}
-			return refuse("post_processor type %q is not known", typ)
+			return refuse("post_processor type %.80q is not known", typ)
 		})
 	}
 	return nil
@@ -99,7 +99,7 @@ func (t *Tokenizer) addPreTokenizers(raw jsontext.Value) error {
 	}
 	return flatten(raw, "pre_tokenizer", "pretokenizers", 0, func(typ string, raw jsontext.Value) error {
 		if t.byteLevel {
-			return refuse("pre_tokenizer %q comes after ByteLevel; ByteLevel must be the last", typ)
+			return refuse("pre_tokenizer %.80q comes after ByteLevel; ByteLevel must be the last", typ)
 		}
 		if len(t.splits) == maxPretokenizers {
 			return refuse("pre_tokenizer has more than the %d parts accepted", maxPretokenizers)
@@ -112,7 +112,7 @@ func (t *Tokenizer) addPreTokenizers(raw jsontext.Value) error {
 		case "ByteLevel":
 			return t.addByteLevel(raw)
 		}
-		return refuse("pre_tokenizer type %q is not supported; Sequence, Split, Digits and ByteLevel are", typ)
+		return refuse("pre_tokenizer type %.80q is not supported; Sequence, Split, Digits and ByteLevel are", typ)
 	})
 }
 
@@ -126,13 +126,13 @@ func (t *Tokenizer) addSplit(raw jsontext.Value) error {
 		Behavior string `json:"behavior"`
 		Invert   bool   `json:"invert"`
 	}
-	if err := decodeJSON(raw, &split); err != nil {
+	if err := decodeJSON(raw, "pre_tokenizer Split", &split); err != nil {
 		return err
 	}
 	stage := splitStage{invert: split.Invert}
 	var ok bool
 	if stage.merge, ok = behaviors[split.Behavior]; !ok {
-		return refuse("pre_tokenizer Split: behavior is %q; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous", split.Behavior)
+		return refuse("pre_tokenizer Split: behavior is %.80q; expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous", split.Behavior)
 	}
 	pattern := split.Pattern
 	switch {
@@ -159,7 +159,7 @@ func (t *Tokenizer) addDigits(raw jsontext.Value) error {
 		Type       string `json:"type"`
 		Individual *bool  `json:"individual_digits"`
 	}
-	if err := decodeJSON(raw, &digits); err != nil {
+	if err := decodeJSON(raw, "pre_tokenizer Digits", &digits); err != nil {
 		return err
 	}
 	if digits.Individual == nil {
@@ -188,7 +188,7 @@ func (t *Tokenizer) addByteLevel(raw jsontext.Value) error {
 		TrimOffsets bool   `json:"trim_offsets"` // offsets are not reported
 		UseRegex    *bool  `json:"use_regex"`
 	}
-	if err := decodeJSON(raw, &level); err != nil {
+	if err := decodeJSON(raw, "pre_tokenizer ByteLevel", &level); err != nil {
 		return err
 	}
 	if level.PrefixSpace == nil {
@@ -234,9 +234,9 @@ func parseDecoder(raw jsontext.Value) (decoding, error) {
 			mode = decodeByteFallback
 			return nil
 		case typ == "ByteLevel" || typ == "ByteFallback":
-			return refuse("decoder %q is not the first of its Sequence; only Fuse may stand beside it, after it", typ)
+			return refuse("decoder %.80q is not the first of its Sequence; only Fuse may stand beside it, after it", typ)
 		}
-		return refuse("decoder type %q is not supported; ByteLevel, ByteFallback, Fuse and a Sequence of these are", typ)
+		return refuse("decoder type %.80q is not supported; ByteLevel, ByteFallback, Fuse and a Sequence of these are", typ)
 	})
 	if err == nil && parts == 0 {
 		err = refuse("decoder is an empty Sequence; expected ByteLevel, ByteFallback or Fuse in it")

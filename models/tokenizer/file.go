@@ -1,8 +1,6 @@
 package tokenizer
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -84,7 +82,7 @@ func (m *modelJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // members is off, as it takes a quarter of the time; readMembers and vocabulary
 // do their own, and decodeJSON searches the raw members.
 func decodeFile(data []byte, f *fileJSON) error {
-	return withoutFrame(json.Unmarshal(data, f, jsontext.AllowDuplicateNames(true)))
+	return explain("", json.Unmarshal(data, f, jsontext.AllowDuplicateNames(true)))
 }
 
 // readMembers reads an object whose members are all in targets, each at most
@@ -108,7 +106,7 @@ func readMembers(dec *jsontext.Decoder, where string, targets map[string]any) er
 			return refuse("%s has a member %.80q, which is not supported", where, name)
 		}
 		if seen[name] {
-			return refuse("%s has the member %q twice", where, name)
+			return refuse("%s has the member %.80q twice", where, name)
 		}
 		seen[name] = true
 		if err := json.UnmarshalDecode(dec, target); err != nil {
@@ -119,28 +117,10 @@ func readMembers(dec *jsontext.Decoder, where string, targets map[string]any) er
 	return err
 }
 
-// decodeJSON reads a small member strictly: unknown and duplicate members are
-// refused.
-func decodeJSON(data []byte, v any) error {
-	return withoutFrame(json.Unmarshal(data, v, json.RejectUnknownMembers(true)))
-}
-
-// withoutFrame takes the JSON package's own words off a refusal.
-func withoutFrame(err error) error {
-	var refused *refusal
-	if errors.As(err, &refused) {
-		return refused
-	}
-	return err
-}
-
-// refusal is an error whose text says all that is to be said.
-type refusal struct{ text string }
-
-func (r *refusal) Error() string { return r.text }
-
-func refuse(format string, args ...any) error {
-	return &refusal{fmt.Sprintf(format, args...)}
+// decodeJSON reads a small part of the file, named where, strictly: unknown and
+// duplicate members are refused.
+func decodeJSON(data []byte, where string, v any) error {
+	return explain(where, json.Unmarshal(data, v, json.RejectUnknownMembers(true)))
 }
 
 // modelType refuses other models as soon as their type is read, before members
@@ -154,7 +134,7 @@ func (m *modelType) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	if tok.Kind() != '"' || tok.String() != "BPE" {
-		return refuse("model.type is %q; only \"BPE\" is supported", tok.String())
+		return refuse("model.type is %.80q; only \"BPE\" is supported", tok.String())
 	}
 	*m = "BPE"
 	return nil

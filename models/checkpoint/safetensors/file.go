@@ -78,7 +78,7 @@ func newFile(path string, header []byte, size int64) (*File, error) {
 // readHeader reads the header's length and the header.
 func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	if size < lengthBytes {
-		return nil, formatErrorf(path, "the file has %s, a safetensors file at least %d; download it again", message.Count(size, "byte"), lengthBytes)
+		return nil, formatErrorf(path, "the file has %s, a safetensors file at least %d", message.Count(size, "byte"), lengthBytes)
 	}
 	var length [lengthBytes]byte
 	if _, err := r.ReadAt(length[:], 0); err != nil {
@@ -87,11 +87,13 @@ func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	n := binary.LittleEndian.Uint64(length[:])
 	switch {
 	case bytes.Equal(length[:], []byte("version ")):
-		return nil, formatErrorf(path, "this is a Git LFS pointer, not the weights; run `git lfs pull` in the folder or download the file itself")
+		e := &FormatError{Path: path, Advice: "run `git lfs pull` in the folder or download the file itself"}
+		e.addf("this is a Git LFS pointer, not the weights")
+		return nil, e
 	case n > MaxHeaderBytes:
 		return nil, formatErrorf(path, "the first 8 bytes give a header of %d bytes, the format allows %d: not a safetensors file, or damaged", n, MaxHeaderBytes)
 	case int64(n) > size-lengthBytes:
-		return nil, formatErrorf(path, "truncated: the header takes %d bytes, the file has %d after the length; download the file again", n, size-lengthBytes)
+		return nil, formatErrorf(path, "truncated: the header takes %d bytes, the file has %d after the length", n, size-lengthBytes)
 	}
 	header := make([]byte, n)
 	if _, err := r.ReadAt(header, lengthBytes); err != nil {

@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -13,15 +14,17 @@ type FormatError struct {
 	Path     string
 	Problems []string // the first few, each naming its tensor where there is one
 	Omitted  int      // how many more were found
+	Advice   string   // what to do; "" stands for downloading the file again
 }
 
 // Error gives one problem on one line, several as a list.
 func (e *FormatError) Error() string {
+	advice := cmp.Or(e.Advice, "download the file again")
 	if len(e.Problems) == 1 && e.Omitted == 0 {
-		return e.Path + ": " + e.Problems[0]
+		return e.Path + ": " + e.Problems[0] + "; " + advice
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d problems:", e.Path, len(e.Problems)+e.Omitted)
+	fmt.Fprintf(&b, "%s: %d problems; %s:", e.Path, len(e.Problems)+e.Omitted, advice)
 	for _, p := range e.Problems {
 		b.WriteString("\n  - ")
 		b.WriteString(p)

@@ -39,7 +39,7 @@ func checkRanges(tensors []Tensor, dataStart, fileSize int64, problems *FormatEr
 	}
 	switch {
 	case beyond > 0:
-		problems.addf("truncated: the header describes %d bytes of data, the file has %d; %s from %s on reach past its end; download the file again",
+		problems.addf("truncated: the header describes %d bytes of data, the file has %d; %s from %s on reach past its end",
 			end, dataBytes, message.Count(beyond, "tensor"), message.Quote(first.Name))
 	case end < dataBytes:
 		problems.addf("no tensor covers %s of data %s", message.Count(dataBytes-end, "byte"), gap(last, nil))

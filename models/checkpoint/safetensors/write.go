@@ -81,7 +81,7 @@ func layOut(path string, tensors []Out, metadata map[string]string) (*layout, er
 
 // checkData requires Data to have as many bytes as shapes and types say.
 func (l *layout) checkData(path string) error {
-	problems := &FormatError{Path: path}
+	problems := &FormatError{Path: path, Advice: "nothing was written"}
 	for i, t := range l.tensors {
 		if t.Stream == nil && int64(len(t.Data)) != l.sizes[i] {
 			problems.addf("tensor %s: %s%v takes %d bytes, its data has %d", message.Quote(t.Name), t.DType, t.Shape, l.sizes[i], len(t.Data))
@@ -92,7 +92,7 @@ func (l *layout) checkData(path string) error {
 
 // checkOuts returns the number of bytes of each tensor.
 func checkOuts(path string, tensors []Out) ([]int64, error) {
-	problems := &FormatError{Path: path}
+	problems := &FormatError{Path: path, Advice: "nothing was written"}
 	sizes := make([]int64, len(tensors))
 	seen := map[string]bool{}
 	for i, t := range tensors {
