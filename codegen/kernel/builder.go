@@ -10,8 +10,11 @@ type Builder struct {
 	block *[]Stmt
 }
 
-// New starts a kernel.
+// New starts a kernel. A step of nil is a block without fields.
 func New(name string, step *StepLayout, s Schedule, doc ...string) *Builder {
+	if step == nil {
+		step = &StepLayout{}
+	}
 	b := &Builder{k: &Kernel{Name: name, Doc: doc, Schedule: s, Step: step}, names: map[string]int{}}
 	b.block = &b.k.Body
 	return b

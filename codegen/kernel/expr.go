@@ -85,16 +85,19 @@ const (
 // C is a constant of a scalar type; floats are rounded to it.
 func C(s Scalar, v float64) *Expr {
 	if s == F32 || s == F16 {
-		return &Expr{Op: OpConst, Type: Of(s), Float: float64(float32(v))}
+		return &Expr{Op: OpConst, Type: Of(s), Float: rounded(v)}
 	}
 	return &Expr{Op: OpConst, Type: Of(s), Int: int64(v)}
 }
 
+// whole is a constant of an integer type; C would round a large one.
+func whole(s Scalar, n int64) *Expr { return &Expr{Op: OpConst, Type: Of(s), Int: n} }
+
 // I is a constant of type i32, U of u32, F of f32, B a bool.
-func I(v int) *Expr { return &Expr{Op: OpConst, Type: Of(I32), Int: int64(v)} }
+func I(v int) *Expr { return whole(I32, int64(v)) }
 
 // U is a constant of type u32.
-func U(v uint32) *Expr { return &Expr{Op: OpConst, Type: Of(U32), Int: int64(v)} }
+func U(v uint32) *Expr { return whole(U32, int64(v)) }
 
 // F is a constant of type f32.
 func F(v float64) *Expr { return C(F32, v) }
@@ -167,7 +170,7 @@ func fold(op Op, a, b *Expr, f func(x, y int64) int64, neutral int64) *Expr {
 	y, okB := b.Constant()
 	switch {
 	case okA && okB && !((op == OpDiv || op == OpRem) && y == 0):
-		return C(a.Type.Scalar, float64(f(x, y)))
+		return whole(a.Type.Scalar, f(x, y))
 	case okA && x == neutral:
 		return b
 	case okB && y == neutral:
@@ -255,8 +258,11 @@ func (e *Expr) To(s Scalar) *Expr {
 	if e.Type.Scalar == s {
 		return e
 	}
-	if n, ok := e.Constant(); ok {
-		return C(s, float64(n))
+	if n, ok := e.Constant(); ok && s.arithmetic() {
+		if s == F32 {
+			return F(float64(n))
+		}
+		return whole(s, n)
 	}
 	return &Expr{Op: OpConvert, Type: Type{s, e.Type.Lanes}, Args: []*Expr{e}}
 }

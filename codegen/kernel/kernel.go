@@ -46,7 +46,7 @@ const (
 
 var accesses = [...]string{Read: "read", Write: "write", ReadWrite: "readwrite"}
 
-func (a Access) String() string { return accesses[a] }
+func (a Access) String() string { return wordOf(accesses[:], int(a)) }
 
 // Param is one field of the argument block: a pointer into device memory, or
 // (Pointer false) a 32-bit scalar that the plan fixes for each launch.
@@ -113,7 +113,7 @@ func (l *StepLayout) Bytes() int {
 // Scalar is an element type.
 type Scalar uint8
 
-// The element types. Bool is for conditions only; U8, U16, I8 and F16 are for
+// The element types. Bool is for conditions only; U8, U16 and F16 are for
 // memory: arithmetic converts them first. I64 is for addresses.
 const (
 	Bool Scalar = iota
@@ -131,10 +131,20 @@ var scalars = [...]struct {
 	bytes int
 }{Bool: {"bool", 1}, I32: {"i32", 4}, U32: {"u32", 4}, F32: {"f32", 4}, I64: {"i64", 8}, U8: {"u8", 1}, U16: {"u16", 2}, F16: {"f16", 2}}
 
-func (s Scalar) String() string { return scalars[s].name }
+func (s Scalar) String() string {
+	if int(s) < len(scalars) {
+		return scalars[s].name
+	}
+	return fmt.Sprintf("scalar(%d)", s)
+}
 
-// Bytes is the size of an element in memory.
-func (s Scalar) Bytes() int { return scalars[s].bytes }
+// Bytes is the size of an element in memory; 0 of a type there is not.
+func (s Scalar) Bytes() int {
+	if int(s) < len(scalars) {
+		return scalars[s].bytes
+	}
+	return 0
+}
 
 // Type is a scalar (Lanes 1) or a vector of 2 or 4.
 type Type struct {

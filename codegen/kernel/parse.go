@@ -57,7 +57,7 @@ func show(tok string) string {
 // name takes a name.
 func (p *parser) name() (string, error) {
 	s := p.tok
-	if s == "" || !(s[0] == '_' || s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z') {
+	if !IsName(s) {
 		return "", p.errorf("expected a name, found %s", show(s))
 	}
 	return s, p.advance()

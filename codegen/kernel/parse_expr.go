@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,12 +16,15 @@ func (p *parser) expr() (*Expr, error) {
 	switch tok := p.tok; {
 	case tok == "(":
 		return p.binary()
-	case tok == "device" || tok == "threadgroup" || tok == "step":
+	case slices.Contains(spaces[:], tok):
 		return p.load()
 	case strings.HasPrefix(tok, "%"):
 		return p.special()
-	case tok != "" && (tok[0] >= '0' && tok[0] <= '9' || tok[0] == '-' && len(tok) > 1) || tok == "inf" || tok == "nan" || tok == "true" || tok == "false":
+	case tok != "" && (tok[0] >= '0' && tok[0] <= '9' || tok[0] == '-' && len(tok) > 1):
 		return p.literal()
+	}
+	if number, ok := numberWords[p.tok]; ok {
+		return &number, p.advance()
 	}
 	at := p.lexer
 	name, err := p.name()
@@ -152,8 +156,6 @@ func (p *parser) literal() (*Expr, error) {
 		return &Expr{Op: OpConst, Type: Of(s), Int: n}, nil
 	}
 	switch {
-	case tok == "true" || tok == "false":
-		return whole(map[string]string{"true": "1", "false": "0"}[tok], Bool, 0, 1)
 	case strings.HasSuffix(tok, "u"):
 		return whole(tok[:len(tok)-1], U32, 0, math.MaxUint32)
 	case strings.HasSuffix(tok, "l"):
@@ -170,7 +172,7 @@ func (p *parser) literal() (*Expr, error) {
 	if err != nil {
 		return nil, at.errorf("%s is not a number", show(at.tok))
 	}
-	return &Expr{Op: OpConst, Type: Of(s), Float: v}, nil
+	return C(s, v), nil
 }
 
 // call reads a function's operands; conversions, casts and lanes carry a type
@@ -214,6 +216,6 @@ func (p *parser) call(at lexer, name string) (*Expr, error) {
 
 func numbered(name, prefix string) (int64, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
-	n, err := strconv.ParseInt(digits, 10, 8)
-	return n, ok && err == nil && n >= 0
+	n, err := strconv.ParseUint(digits, 10, 31)
+	return int64(n), ok && err == nil
 }

@@ -69,15 +69,11 @@ func (p *parser) assignment() (name string, v *Expr, err error) {
 
 // place reads "device x" or "threadgroup x" and the index in brackets.
 func (p *parser) place() (space Space, name string, index *Expr, err error) {
-	switch p.tok {
-	case "device":
-	case "threadgroup":
-		space = Threadgroup
-	case "step":
-		space = StepBlock
-	default:
+	i := slices.Index(spaces[:], p.tok)
+	if i < 0 {
 		return space, "", nil, p.errorf("expected device, threadgroup or step, found %s", show(p.tok))
 	}
+	space = Space(i)
 	if err = p.advance(); err != nil {
 		return
 	}
@@ -158,6 +154,9 @@ func (p *parser) fragment() (Stmt, error) {
 		return nil, err
 	}
 	t, err := p.typ()
+	if err == nil && t.Lanes != 1 {
+		err = p.errorf("%s: elements of %s are not scalars", name, t)
+	}
 	s := &Fragment{name, t.Scalar, fragmentSide, fragmentSide}
 	if err != nil || p.tok == "\n" {
 		return s, err

@@ -53,7 +53,10 @@ func (k *Kernel) Digest() string {
 type textPrinter struct {
 	out   strings.Builder
 	depth int
+	limit int // bytes after which the rest may be left out; 0: none
 }
+
+func (p *textPrinter) full() bool { return p.limit > 0 && p.out.Len() > p.limit }
 
 func (p *textPrinter) linef(format string, args ...any) {
 	for range p.depth {
@@ -66,7 +69,9 @@ func (p *textPrinter) linef(format string, args ...any) {
 func (p *textPrinter) block(body []Stmt) {
 	p.depth++
 	for _, s := range body {
-		p.stmt(s)
+		if !p.full() {
+			p.stmt(s)
+		}
 	}
 	p.depth--
 }
@@ -78,23 +83,23 @@ func (p *textPrinter) stmt(s Stmt) {
 	case *Let:
 		about := ""
 		if s.About != nil {
-			about = " about " + text(s.About)
+			about = " about " + p.text(s.About)
 		}
-		p.linef("let %s = %s%s", s.Name, text(s.Value), about)
+		p.linef("let %s = %s%s", s.Name, p.text(s.Value), about)
 	case *Var:
-		p.linef("var %s = %s", s.Name, text(s.Init))
+		p.linef("var %s = %s", s.Name, p.text(s.Init))
 	case *Set:
-		p.linef("set %s = %s", s.Name, text(s.Value))
+		p.linef("set %s = %s", s.Name, p.text(s.Value))
 	case *Store:
-		p.linef("store %s[%s] = %s", place(s.Space, s.Name), text(s.Index), text(s.Value))
+		p.linef("store %s[%s] = %s", place(s.Space, s.Name), p.text(s.Index), p.text(s.Value))
 	case *Prefetch:
-		p.linef("prefetch %s[%s]", place(Device, s.Name), text(s.Index))
+		p.linef("prefetch %s[%s]", place(Device, s.Name), p.text(s.Index))
 	case *For:
-		p.linef("for %s = %s to %s by %s {", s.Name, text(s.Lo), text(s.Hi), text(s.Step))
+		p.linef("for %s = %s to %s by %s {", s.Name, p.text(s.Lo), p.text(s.Hi), p.text(s.Step))
 		p.block(s.Body)
 		p.linef("}")
 	case *If:
-		p.linef("if %s {", text(s.Cond))
+		p.linef("if %s {", p.text(s.Cond))
 		p.block(s.Then)
 		if len(s.Else) > 0 {
 			p.linef("} else {")
@@ -118,9 +123,9 @@ func (p *textPrinter) stmt(s Stmt) {
 		if s.Transpose {
 			way = " transposed"
 		}
-		p.linef("load %s = %s[%s] stride %s%s", s.Name, place(s.Space, s.Place), text(s.Index), text(s.Stride), way)
+		p.linef("load %s = %s[%s] stride %s%s", s.Name, place(s.Space, s.Place), p.text(s.Index), p.text(s.Stride), way)
 	case *FragmentStore:
-		p.linef("put %s[%s] stride %s = %s", place(s.Space, s.Place), text(s.Index), text(s.Stride), s.Name)
+		p.linef("put %s[%s] stride %s = %s", place(s.Space, s.Place), p.text(s.Index), p.text(s.Stride), s.Name)
 	case *FragmentMultiply:
 		p.linef("multiply %s += %s * %s", s.D, s.A, s.B)
 	}
@@ -128,16 +133,25 @@ func (p *textPrinter) stmt(s Stmt) {
 
 // place writes a place with its memory: device x, threadgroup x, step x.
 func place(s Space, name string) string {
-	return [...]string{"device ", "threadgroup ", "step "}[s] + name
+	return s.String() + " " + name
 }
 
-func text(e *Expr) string {
-	var b strings.Builder
-	writeExpr(&b, e)
-	return b.String()
+// text writes an expression.
+func (p *textPrinter) text(e *Expr) string {
+	w := textPrinter{limit: p.limit}
+	w.expr(e)
+	return w.out.String()
 }
 
-func writeExpr(b *strings.Builder, e *Expr) {
+func (p *textPrinter) expr(e *Expr) {
+	b := &p.out
+	if p.full() {
+		return
+	}
+	if e.Op >= opCount || e.Op == OpLoad && len(e.Args) != 1 { // Verify is about to refuse it
+		p.call(e.Op.String(), e.Args)
+		return
+	}
 	row := ops[e.Op]
 	switch e.Op {
 	case OpConst:
@@ -147,41 +161,42 @@ func writeExpr(b *strings.Builder, e *Expr) {
 	case OpStep:
 		b.WriteString("%step." + e.Name)
 	case OpGroup:
-		b.WriteString("%group." + string("xyz"[e.Int]))
+		b.WriteString("%group." + wordOf([]string{"x", "y", "z"}, int(e.Int)))
 	case OpThread, OpLane, OpSimd:
 		b.WriteString(row.name)
 	case OpLoad:
 		b.WriteString(place(e.Space, e.Name) + "[")
-		writeExpr(b, e.Args[0])
+		p.expr(e.Args[0])
 		b.WriteByte(']')
 	case OpConvert:
-		writeCall(b, e.Type.String(), e.Args)
+		p.call(e.Type.String(), e.Args)
 	case OpBitcast:
-		writeCall(b, "as_"+e.Type.String(), e.Args)
+		p.call("as_"+e.Type.String(), e.Args)
 	case OpExtract:
-		writeCall(b, fmt.Sprintf("lane%d", e.Int), e.Args)
+		p.call(fmt.Sprintf("lane%d", e.Int), e.Args)
 	case OpSimdShuffleXor:
-		writeCall(b, fmt.Sprintf("shuffle_xor%d", e.Int), e.Args)
+		p.call(fmt.Sprintf("shuffle_xor%d", e.Int), e.Args)
 	default:
-		if !row.infix {
-			writeCall(b, row.name, e.Args)
+		if !row.infix || len(e.Args) != 2 {
+			p.call(row.name, e.Args)
 			return
 		}
 		b.WriteByte('(')
-		writeExpr(b, e.Args[0])
+		p.expr(e.Args[0])
 		b.WriteString(" " + row.name + " ")
-		writeExpr(b, e.Args[1])
+		p.expr(e.Args[1])
 		b.WriteByte(')')
 	}
 }
 
-func writeCall(b *strings.Builder, name string, args []*Expr) {
+func (p *textPrinter) call(name string, args []*Expr) {
+	b := &p.out
 	b.WriteString(name + "(")
 	for i, a := range args {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		writeExpr(b, a)
+		p.expr(a)
 	}
 	b.WriteByte(')')
 }

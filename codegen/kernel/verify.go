@@ -2,13 +2,14 @@ package kernel
 
 import (
 	"fmt"
-	"regexp"
 )
 
 // Limits of a threadgroup on any machine kernels are for. Of threadgroup memory
 // a CPU's second level of cache is the most; what a target has, lowering checks.
 const (
 	maxThreads = 1024
+	maxSide    = 1 << 12 // rows or columns of a fragment
+	maxField   = 1 << 24 // numbers of an array of the step block
 	maxShared  = 1 << 20
 )
 
@@ -18,7 +19,8 @@ const (
 // place's element type; indices that are known before running lie inside;
 // barriers stand where all threads of the threadgroup come along, operations
 // over a SIMD group and on fragments where all its lanes do (see uniform.go);
-// the schedule fits a threadgroup.
+// the schedule fits a threadgroup; and the text form carries all of it, so that
+// Parse gives back what Print writes (see carried.go).
 func Verify(k *Kernel) error {
 	v := &verifier{k: k, declared: map[string]bool{}, scope: map[string]local{}}
 	if err := v.head(); err != nil {
@@ -46,13 +48,14 @@ type verifier struct {
 	k        *Kernel
 	declared map[string]bool  // all names, ever
 	scope    map[string]local // those visible
+	depth    int              // of blocks and operands, as the parser counts
+	size     int              // bytes of text, at most
+	located  bool             // the error names its statement
 }
 
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 func (v *verifier) declare(name string) error {
-	if !identifier.MatchString(name) {
-		return fmt.Errorf("%q is not a name", name)
+	if !IsName(name) {
+		return fmt.Errorf("%.60q is not a name", name)
 	}
 	if v.declared[name] {
 		return fmt.Errorf("%s is declared twice", name)
@@ -63,44 +66,47 @@ func (v *verifier) declare(name string) error {
 
 func (v *verifier) head() error {
 	k, s := v.k, v.k.Schedule
-	if !identifier.MatchString(k.Name) {
-		return fmt.Errorf("%q is not a name", k.Name)
+	if !IsName(k.Name) {
+		return fmt.Errorf("%.60q is not a name", k.Name)
+	}
+	if err := v.texts(); err != nil {
+		return err
 	}
 	if s.SimdWidth < 1 || s.Threads < 1 || s.Threads%s.SimdWidth != 0 || s.Threads > maxThreads {
 		return fmt.Errorf("%d threads in SIMD groups of %d; expected a multiple of the group of at most %d", s.Threads, s.SimdWidth, maxThreads)
-	}
-	if n := k.SharedBytes(); n > maxShared {
-		return fmt.Errorf("%d bytes of threadgroup memory; at most %d are there", n, maxShared)
 	}
 	for _, p := range k.Params {
 		if err := v.declare(p.Name); err != nil {
 			return fmt.Errorf("parameter %w", err)
 		}
-		if lanes := p.Elem.Lanes; p.Pointer && lanes != 1 && lanes != 2 && lanes != 4 || p.Elem.Scalar == Bool {
-			return fmt.Errorf("parameter %s: no memory holds %s", p.Name, p.Elem)
+		if !p.Elem.valid() || p.Elem.Scalar == Bool || int(p.Access) >= len(accesses) {
+			return fmt.Errorf("parameter %s: no memory holds %s to %s", p.Name, p.Elem, p.Access)
 		}
-		if !p.Pointer && (p.Elem.Lanes != 1 || p.Elem.Bytes() != 4) {
-			return fmt.Errorf("parameter %s: a scalar parameter is i32, u32 or f32, not %s", p.Name, p.Elem)
+		if !p.Pointer && (p.Elem.Lanes != 1 || p.Elem.Bytes() != 4 || p.Access != Read) {
+			return fmt.Errorf("parameter %s: a scalar parameter is i32, u32 or f32 and only read, not %s", p.Name, p.Elem)
 		}
 	}
 	for _, a := range k.Shared {
 		if err := v.declare(a.Name); err != nil {
 			return fmt.Errorf("threadgroup array %w", err)
 		}
-		if a.Len < 1 || a.Elem == Bool || a.Elem == I64 {
-			return fmt.Errorf("threadgroup array %s: %d elements of %s", a.Name, a.Len, a.Elem)
+		if a.Len < 1 || a.Len > maxShared || !Of(a.Elem).valid() || a.Elem == Bool || a.Elem == I64 {
+			return fmt.Errorf("threadgroup array %s: %d elements of %s do not fit threadgroup memory", a.Name, a.Len, a.Elem)
 		}
+	}
+	if n := k.SharedBytes(); n > maxShared {
+		return fmt.Errorf("%d bytes of threadgroup memory; at most %d are there", n, maxShared)
 	}
 	return v.step()
 }
 
 func (v *verifier) step() error {
 	if v.k.Step == nil {
-		return nil
+		return fmt.Errorf("the layout of the step block is missing; of an empty one it is &StepLayout{}")
 	}
 	names := map[string]bool{}
 	for _, f := range v.k.Step.Fields {
-		if !identifier.MatchString(f.Name) || names[f.Name] || f.Len < 0 || f.Elem != I32 && f.Elem != F32 {
+		if !IsName(f.Name) || names[f.Name] || f.Len < 0 || f.Len > maxField || f.Elem != I32 && f.Elem != F32 {
 			return fmt.Errorf("field %q of the step block: expected i32 or f32 under a name of its own", f.Name)
 		}
 		names[f.Name] = true
@@ -110,21 +116,32 @@ func (v *verifier) step() error {
 
 // block checks statements; what they declare ends with them.
 func (v *verifier) block(body []Stmt) error {
+	if err := v.deeper(); err != nil {
+		return err
+	}
 	var mine []string
 	defer func() {
+		v.depth--
 		for _, name := range mine {
 			delete(v.scope, name)
 		}
 	}()
 	for _, s := range body {
+		if err := v.grow(2*v.depth + stmtBytes + namesOf(s)); err != nil {
+			return err
+		}
 		name, l, err := v.stmt(s)
 		if err == nil && name != "" {
 			err = v.declare(name)
 			v.scope[name] = l
 			mine = append(mine, name)
 		}
+		if err != nil && !v.located {
+			v.located = true
+			err = fmt.Errorf("%s: %w", clip(s), err)
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", clip(s), err)
+			return err
 		}
 	}
 	return nil
@@ -132,7 +149,7 @@ func (v *verifier) block(body []Stmt) error {
 
 // clip prints the first line of a statement, for errors.
 func clip(s Stmt) string {
-	p := &textPrinter{}
+	p := &textPrinter{limit: 100}
 	p.stmt(s)
 	line := p.out.String()
 	for i, c := range line {
@@ -146,7 +163,9 @@ func clip(s Stmt) string {
 // stmt checks one statement and returns what it declares.
 func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 	switch s := s.(type) {
-	case *Comment, *Barrier:
+	case *Comment:
+		return "", l, v.oneLine("the comment", s.Text)
+	case *Barrier:
 		return "", l, nil
 	case *Let:
 		err := v.expr(s.Value)
@@ -163,7 +182,7 @@ func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 		}
 		return "", l, v.typed(s.Value, have.typ)
 	case *Store:
-		if err := v.place(s.Space, s.Name, s.Index, s.Value.Type, true); err != nil {
+		if err := v.index(s.Space, s.Name, s.Index, s.Value.Type, true); err != nil {
 			return "", l, err
 		}
 		return "", l, v.expr(s.Value)
@@ -234,7 +253,7 @@ func (v *verifier) fragment(s Stmt) (name string, l local, err error) {
 		if s.Elem != F32 && s.Elem != F16 {
 			return "", l, fmt.Errorf("a fragment holds f32 or f16, not %s", s.Elem)
 		}
-		if s.Rows < 1 || s.Columns < 1 {
+		if s.Rows < 1 || s.Columns < 1 || s.Rows > maxSide || s.Columns > maxSide {
 			return "", l, fmt.Errorf("a fragment of %d rows and %d columns", s.Rows, s.Columns)
 		}
 		return s.Name, local{typ: Of(s.Elem), fragment: s}, nil
@@ -272,7 +291,7 @@ func (v *verifier) tile(space Space, name string, index, stride *Expr, f *Fragme
 	if err := v.typed(stride, Of(I32)); err != nil {
 		return err
 	}
-	if err := v.place(space, name, index, Of(f.Elem), write); err != nil {
+	if err := v.index(space, name, index, Of(f.Elem), write); err != nil {
 		return err
 	}
 	rows, columns := f.Rows, f.Columns
@@ -292,7 +311,15 @@ func fitting(d, a, b *Fragment) error {
 	return nil
 }
 
-// place checks an access to an element of type t.
+// index checks an access, and the index as an expression of its own.
+func (v *verifier) index(space Space, name string, index *Expr, t Type, write bool) error {
+	if err := v.expr(index); err != nil {
+		return err
+	}
+	return v.place(space, name, index, t, write)
+}
+
+// place checks an access to an element of type t; the index was checked.
 func (v *verifier) place(space Space, name string, index *Expr, t Type, write bool) error {
 	elem, ok := v.k.element(space, name)
 	if !ok {
@@ -313,9 +340,6 @@ func (v *verifier) place(space Space, name string, index *Expr, t Type, write bo
 	}
 	if !index.Type.Scalar.integer() || index.Type.Lanes != 1 {
 		return fmt.Errorf("an index is i32, u32 or i64, not %s", index.Type)
-	}
-	if err := v.expr(index); err != nil {
-		return err
 	}
 	return v.inside(space, name, index)
 }
@@ -379,8 +403,15 @@ func (v *verifier) typed(e *Expr, want Type) error {
 
 // expr checks an expression and all below it.
 func (v *verifier) expr(e *Expr) error {
+	if err := v.deeper(); err != nil {
+		return err
+	}
+	defer func() { v.depth-- }()
 	if e.Op >= opCount {
 		return fmt.Errorf("operation %d is unknown", e.Op)
+	}
+	if err := v.carried(e); err != nil {
+		return err
 	}
 	row := ops[e.Op]
 	if n := len(e.Args); row.args >= 0 && n != row.args {
@@ -405,9 +436,7 @@ func (v *verifier) expr(e *Expr) error {
 func (v *verifier) leaf(e *Expr) error {
 	switch e.Op {
 	case OpConst:
-		if e.Type.Lanes != 1 || e.Type.Scalar == U32 && e.Int < 0 || (e.Type.Scalar == I32 || e.Type.Scalar == Bool) && e.Int != int64(int32(e.Int)) {
-			return fmt.Errorf("%d does not fit %s", e.Int, e.Type)
-		}
+		return constantFits(e)
 	case OpLocal:
 		if l, ok := v.scope[e.Name]; !ok || l.fragment != nil || l.typ != e.Type {
 			return fmt.Errorf("%s is no %s of this block", e.Name, e.Type)

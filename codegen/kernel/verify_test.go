@@ -87,7 +87,7 @@ func TestPrintParse(t *testing.T) {
 func TestRules(t *testing.T) {
 	for _, c := range []struct{ from, to, want string }{
 		// names and places
-		{"kernel sample", "kernel layers.0", "not a name"},
+		{"kernel sample", "kernel layers.0", "expected a name"},
 		{"scalar shift u32", "scalar shift u32\nscalar w u32", "declared twice"},
 		{"  barrier\n", "  let all = 1\n  barrier\n", "declared twice"},
 		{"set sum = fma", "set all = fma", "no variable"},
@@ -212,7 +212,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("does not parse back: %v\n%s", err, text)
 		}
-		if Print(again) != text {
+		if Print(again) != text || !Equal(k, again) {
 			t.Fatalf("prints otherwise\n%s\n%s", text, Print(again))
 		}
 	})

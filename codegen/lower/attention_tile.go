@@ -234,7 +234,7 @@ func (u *tileUnit) score(up *kernel.Expr) {
 		u.For("head_at", i32(0), heads, i32(u.scoreHeads), func(head *kernel.Expr) {
 			sums := u.Fragment("score", kernel.F32, u.scoreKeys, u.scoreHeads)
 			x, w := u.Fragment("a", kernel.F32, u.scoreKeys, fragment), u.Fragment("b", kernel.F32, fragment, u.scoreHeads)
-			u.For("step", i32(0), i32(u.a.Dim), i32(fragment), func(step *kernel.Expr) {
+			u.For("depth", i32(0), i32(u.a.Dim), i32(fragment), func(step *kernel.Expr) {
 				x.Load(u.keys, key.Mul(i32(u.stride)).Add(step), i32(u.stride), false)
 				w.Load(u.queries, step.Mul(heads).Add(head), heads, false)
 				sums.Accumulate(x, w)
@@ -291,7 +291,7 @@ func (u *tileUnit) mixIn(up *kernel.Expr) {
 			x, w := u.Fragment("a", kernel.F32, u.mixHeads, fragment), u.Fragment("b", kernel.F32, fragment, u.mixColumns)
 			at := u.Let("at", head.Mul(stride).Add(column))
 			sums.Load(u.mix, at, stride, false)
-			u.For("step", i32(0), up, i32(fragment), func(step *kernel.Expr) {
+			u.For("depth", i32(0), up, i32(fragment), func(step *kernel.Expr) {
 				x.Load(u.scores, step.Mul(heads).Add(head), heads, true)
 				w.Load(u.keys, step.Mul(stride).Add(column), stride, false)
 				sums.Accumulate(x, w)

@@ -67,7 +67,7 @@ func (g *gemm) blockAlone(rowAt, outAt, deep *kernel.Expr) {
 	at := g.Let("block_at", rowAt.Mul(i32(g.outputs)).Add(outAt))
 	xAt := g.Let("x_at", rowAt.Mul(i32(g.depth)))
 	sums.Load(g.out, at, i32(g.outputs), false)
-	g.For("step", i32(0), deep, i32(fragment), func(step *kernel.Expr) {
+	g.For("depth", i32(0), deep, i32(fragment), func(step *kernel.Expr) {
 		x.Load(g.x, xAt.Add(step), i32(g.depth), false)
 		w.Load(g.w, step.Mul(i32(g.blockOutputs)), i32(g.blockOutputs), false)
 		sums.Accumulate(x, w)

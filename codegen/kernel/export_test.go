@@ -1,0 +1,4 @@
+package kernel
+
+// Good is the sample that tests of both packages use.
+const Good = good
