@@ -1,6 +1,9 @@
 package ir
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Elem is the element of a tensor as the graph computes with it. How a
 // parameter is stored is its encoding's matter (package encoding).
@@ -25,10 +28,13 @@ func ElemNamed(name string) (Elem, bool) {
 }
 
 func (e Elem) String() string {
-	if e == I32 {
+	switch e {
+	case F32:
+		return "f32"
+	case I32:
 		return "i32"
 	}
-	return "f32"
+	return fmt.Sprintf("element(%d)", uint8(e))
 }
 
 // Type is the type of a value: a tensor, or one version of a state, in which

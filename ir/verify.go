@@ -1,6 +1,9 @@
 package ir
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Part says which list of a module something stands in.
 type Part uint8
@@ -34,7 +37,8 @@ func (f *Fault) Unwrap() error { return f.Err }
 // defined before its use and of this module, every result type what the
 // operation's rule says, symbols declared, states used as one line of versions
 // (each version is appended to at most once and not used after that), and
-// regions that are disjoint and yield all that is used outside.
+// regions that are disjoint and yield all that is used outside; and that the text
+// form carries all of it (see carried.go).
 // An error is a *Fault.
 func Verify(m *Module) error {
 	v := verifier{m: m, params: map[string]*Param{}, states: map[string]*State{}, symbols: map[string]bool{},
@@ -73,7 +77,7 @@ func (v *verifier) symbolList() error {
 		if !ValidName(s.Name) || v.symbols[s.Name] {
 			return fmt.Errorf("symbol %q: not a name, or declared twice", s.Name)
 		}
-		if (s.Def == Closing) != (s.Arg > 0) {
+		if (s.Def == Closing) != (s.Arg > 0) || s.Arg < 0 || s.Arg > math.MaxInt32 {
 			return fmt.Errorf("symbol %s: closing takes a ratio above 0, the others none", s.Name)
 		}
 		v.symbols[s.Name] = true
@@ -134,6 +138,9 @@ func (v *verifier) inputList() error {
 
 // constant requires a tensor of positive, symbol-free sizes.
 func (v *verifier) constant(t Type) error {
+	if t.Elem > I32 {
+		return fmt.Errorf("%s: its element is unknown", t)
+	}
 	if t.State || len(t.Shape) == 0 {
 		return fmt.Errorf("%s: must be a tensor of at least one dimension", t)
 	}
@@ -151,10 +158,7 @@ func (v *verifier) constant(t Type) error {
 }
 
 func (v *verifier) known(e Expr) error {
-	if e.Overflow() {
-		return fmt.Errorf("expression leaves the 64-bit range")
-	}
-	var err error
+	err := carriedExpr(e)
 	e.Walk(func(s string) {
 		if !v.symbols[s] && err == nil {
 			err = fmt.Errorf("symbol %s is not declared", s)
@@ -170,10 +174,13 @@ func (v *verifier) define(x *Value) error {
 		}
 		v.names[x.Name] = true
 	}
-	if x.ID <= v.lastID {
+	if x.ID != v.lastID+1 {
 		return fmt.Errorf("value %s: number %d does not follow %d", x.Ref(), x.ID, v.lastID)
 	}
 	v.lastID = x.ID
+	if x.Type.Elem > I32 {
+		return fmt.Errorf("value %s: %s: its element is unknown", x.Ref(), x.Type)
+	}
 	if x.Type.Rank() == 0 {
 		return fmt.Errorf("value %s: %s lacks a dimension", x.Ref(), x.Type)
 	}
@@ -203,6 +210,9 @@ func (v *verifier) nodes() error {
 		}
 		if !t.Equal(n.Result.Type) {
 			return fmt.Errorf("%s: %s: has type %s, the operation gives %s", n.Result.Ref(), n.describe(), n.Result.Type, t)
+		}
+		if err := carriedAttr(n.Attr); err != nil {
+			return fmt.Errorf("%s: %s: %w", n.Result.Ref(), n.describe(), err)
 		}
 		if err := v.stateUse(n); err != nil {
 			return fmt.Errorf("%s: %s: %w", n.Result.Ref(), n.describe(), err)

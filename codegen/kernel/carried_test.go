@@ -139,6 +139,11 @@ func TestHostileNames(t *testing.T) {
 	}
 	for _, name := range hostile {
 		for _, place := range []string{"drawn", "count", "list", "p", "s", "m", "a", "v", "q", "i"} {
+			if place == "i" { // declared and used nowhere, which shows where no use is refused
+				k := base()
+				k.Body = append(k.Body, &kernel.Let{Name: name, Value: kernel.I(1)}, &kernel.Fragment{Name: name + "1", Elem: kernel.F32, Rows: 8, Columns: 8})
+				agree(t, fmt.Sprintf("unused %.40q", name), k)
+			}
 			what := fmt.Sprintf("%s called %.40q", place, name)
 			if ok := agree(t, what, renamed(place, name)); ok != kernel.IsName(name) {
 				t.Errorf("%s: verified: %t", what, ok)
@@ -344,11 +349,12 @@ func FuzzDrawn(f *testing.F) {
 		if kernel.Verify(k) == nil {
 			roundTrip(t, k)
 		}
+		k.Body = k.Body[:len(k.Body)-4]
 		own := map[string]bool{}
 		kernel.Declared(k.Body, func(name string) { own[name] = true })
 		was := pickName(r, own)
 		k.Doc, k.Schedule.Settings = nil, nil
-		k.Body = kernel.Renamed(k.Body[:len(k.Body)-4], func(kind kernel.NameKind, s string) string {
+		k.Body = kernel.Renamed(k.Body, func(kind kernel.NameKind, s string) string {
 			if kind == kernel.LocalName && s == was {
 				return name
 			}

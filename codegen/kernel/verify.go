@@ -131,7 +131,7 @@ func (v *verifier) block(body []Stmt) error {
 			return err
 		}
 		name, l, err := v.stmt(s)
-		if err == nil && name != "" {
+		if err == nil && declares(s) {
 			err = v.declare(name)
 			v.scope[name] = l
 			mine = append(mine, name)
@@ -158,6 +158,15 @@ func clip(s Stmt) string {
 		}
 	}
 	return line
+}
+
+// declares reports whether a statement declares a name for those behind it.
+func declares(s Stmt) bool {
+	switch s.(type) {
+	case *Let, *Var, *Fragment:
+		return true
+	}
+	return false
 }
 
 // stmt checks one statement and returns what it declares.

@@ -171,7 +171,7 @@ func mixLayout() *kernel.StepLayout {
 // is a SIMD group and takes a row.
 func rowMix(t testing.TB) *kernel.Kernel {
 	b := kernel.New("row_mix", mixLayout(), kernel.Schedule{Threads: 32, SimdWidth: 32}, "y = a mix of a table's row, by the row's limit")
-	table := b.Pointer("device", kernel.Vec(kernel.F32, 2), kernel.Read) // a keyword
+	table := b.Pointer("constant", kernel.Vec(kernel.F32, 2), kernel.Read) // a keyword
 	y := b.Pointer("y", kernel.Vec(kernel.F32, 2), kernel.ReadWrite)
 	bits := b.Pointer("bits", kernel.Of(kernel.U32), kernel.Write)
 	_, rowPairs := b.Scalar("row_pairs", kernel.I32)

@@ -88,7 +88,8 @@ func TestStatements(t *testing.T) {
 		s := b.SharedArray("s", kernel.F16, 64)
 		b.Comment("first")
 		v := b.Var("v", y.At(i32(0)))
-		b.Comment("two\nlines")
+		b.Comment("two")
+		b.Comment("lines")
 		v.Set(v.Mul(f32(2)))
 		v.Set(f32(1).Sub(v.Expr))
 		b.DeviceBarrier()
@@ -134,7 +135,7 @@ func TestLongLines(t *testing.T) {
 // What MSL has no words for is an error that names the kernel.
 func TestUnprintable(t *testing.T) {
 	k := func(body ...kernel.Stmt) *kernel.Kernel {
-		return &kernel.Kernel{Name: "probe", Schedule: kernel.Schedule{Threads: 32, SimdWidth: 32}, Body: body}
+		return &kernel.Kernel{Name: "probe", Step: &kernel.StepLayout{}, Schedule: kernel.Schedule{Threads: 32, SimdWidth: 32}, Body: body}
 	}
 	named := k()
 	named.Name = "half"

@@ -14,7 +14,7 @@
 using namespace metal;
 
 struct Args {
-    device const float2 *device_;
+    device const float2 *constant_;
     device float2 *y;
     device uint *bits;
     int row_pairs;
@@ -36,7 +36,7 @@ void row_mix(
 {
     const int group_x = int(group_position.x);
     const int lane = int(lane_index);
-    device const float2 *device_ = args.device_;
+    device const float2 *constant_ = args.constant_;
     device float2 *y = args.y;
     device uint *bits = args.bits;
     const int row_pairs = args.row_pairs;
@@ -48,7 +48,7 @@ void row_mix(
         uint seen = 0u;
         const int i_end = step.limit[row];
         for (int i = lane; i < i_end; i += 32) {
-            const float2 v = device_[base + long(i)];
+            const float2 v = constant_[base + long(i)];
             if (v.x > v.y) {
                 y[row * row_pairs + i] = float2(v.y, v.x);
             } else if (v.x == v.y || (v.x < 0.0f && i % 2 == 1)) {

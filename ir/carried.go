@@ -1,0 +1,76 @@
+package ir
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+)
+
+// This file has what Verify refuses because the text form does not carry it: what is
+// printed and read back would be another module, or none.
+
+// maxBrackets is how deep a formula's brackets may be. The parser takes a few more,
+// which stand around formulas.
+const maxBrackets = 60
+
+// carriedExpr refuses formulas that have no text.
+func carriedExpr(e Expr) error {
+	if e.Overflow() {
+		return fmt.Errorf("expression leaves the 64-bit range")
+	}
+	if e.brackets() > maxBrackets {
+		return fmt.Errorf("expression has more than %d brackets in each other", maxBrackets)
+	}
+	var err error
+	e.Walk(func(s string) {
+		if !ValidName(s) && err == nil {
+			err = fmt.Errorf("symbol %q is not a name", s)
+		}
+	})
+	return err
+}
+
+// brackets is how many brackets are open at once in the text of e, at most.
+func (e Expr) brackets() int {
+	most := 0
+	for _, t := range e.terms {
+		for _, a := range t.atoms {
+			if a.div != 0 {
+				most = max(most, 2+a.num.brackets())
+			}
+		}
+	}
+	return most
+}
+
+// carriedAttr refuses attributes with a field that has no text.
+func carriedAttr(attr any) error {
+	if attr == nil {
+		return nil
+	}
+	v := reflect.ValueOf(attr)
+	for i := range v.NumField() {
+		if err := carriedField(v.Field(i)); err != nil {
+			return fmt.Errorf("attribute %s: %w", AttrFieldName(v.Type().Field(i).Name), err)
+		}
+	}
+	return nil
+}
+
+func carriedField(v reflect.Value) error {
+	switch x := v.Interface().(type) {
+	case Expr:
+		return carriedExpr(x)
+	case []Expr:
+		for _, e := range x {
+			if err := carriedExpr(e); err != nil {
+				return err
+			}
+		}
+	case int:
+		if int64(x) == math.MinInt64 {
+			return fmt.Errorf("%d leaves the range of numbers with a sign", x)
+		}
+	}
+	return nil
+}
