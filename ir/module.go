@@ -179,6 +179,11 @@ type Op struct {
 	Class   Class
 	Types   func(*Signature) (Type, error)
 	Execute Reference
+	// Indexes lists the operands whose integers are positions in another operand.
+	Indexes []Index
+	// Computes is set where the integers of the result are worked out from those of
+	// the operands, and not taken from them.
+	Computes bool
 }
 
 // Arity bounds the number of operands.

@@ -11,6 +11,9 @@ import (
 	"os/signal"
 
 	"github.com/spf13/cobra"
+
+	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/cpu/fault"
 )
 
 func main() {
@@ -38,6 +41,10 @@ var (
 // statusInterrupted is what shells give programs that Ctrl-C ended: 128 + SIGINT.
 const statusInterrupted = 130
 
+// statusChanged is that of a process whose file of weights was cut short or written
+// to while it was in use, whoever notices: a kernel ends the process itself.
+const statusChanged = fault.Status
+
 // execute runs one command line and returns the exit status.
 func execute(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
@@ -52,6 +59,8 @@ func execute(ctx context.Context, args []string, io stdio) int {
 	switch {
 	case errors.Is(err, errInterrupted):
 		return statusInterrupted
+	case errors.As(err, new(*safetensors.ChangedError)):
+		return statusChanged
 	case err != nil:
 		return 1
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"path/filepath"
 
-	"smelt/internal/regular"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 )
@@ -122,13 +121,8 @@ const scanBuffer = 4 << 20
 // scan reads the tensor from its file, not through the mapping, so that no more
 // than a buffer of it stays in memory.
 func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFinding, error) {
-	path := p.tensor.File.Path()
-	f, _, err := regular.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // only read
-	section := io.NewSectionReader(f, p.tensor.Offset, p.tensor.Bytes)
+	file := p.tensor.File
+	section := io.NewSectionReader(file, p.tensor.Offset, p.tensor.Bytes)
 	buffer, counts := make([]byte, min(scanBuffer, p.tensor.Bytes)), make([]int64, len(p.bad))
 	for {
 		if ctx.Err() != nil {
@@ -148,10 +142,13 @@ func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFind
 			return nil, fmt.Errorf("%s: %w", p.tensor.Name, err)
 		}
 	}
+	if err := file.Intact(); err != nil { // a section of a file that was cut short ends early
+		return nil, err
+	}
 	var found []scanFinding
 	for i, n := range counts {
 		if n > 0 {
-			found = append(found, scanFinding{p.tensor.Name, filepath.Base(path), p.bad[i].name, n})
+			found = append(found, scanFinding{p.tensor.Name, filepath.Base(file.Path()), p.bad[i].name, n})
 		}
 	}
 	return found, nil

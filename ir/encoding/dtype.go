@@ -66,6 +66,23 @@ func DecodeInts(dst []int32, dt DType, data []byte) error {
 	return nil
 }
 
+// IntsOutside calls found for each integer of data, of type dt, that is not in
+// 0 to limit-1: with its index and the number as it is stored. It fails for a type
+// that is none of integers and for data that does not end with an element.
+func IntsOutside(dt DType, data []byte, limit int64, found func(i int, stored string)) error {
+	size, ok := dt.Size()
+	read := intReader(dt)
+	if !ok || read == nil || len(data)%size != 0 {
+		return fmt.Errorf("expected values of an integer type (I8 I16 I32 I64 U8 U16 U32 U64), found %d bytes of %s", len(data), dt)
+	}
+	for i := range len(data) / size {
+		if v, ok := read(data[i*size:]); !ok || v < 0 || v >= limit {
+			found(i, intText(dt, data[i*size:]))
+		}
+	}
+	return nil
+}
+
 // intReader gives the reader of one element of an integer type, nil for other types. Its second
 // result is false for a value beyond int64.
 func intReader(dt DType) func([]byte) (int64, bool) {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"smelt/ir"
 	"smelt/ir/tensor"
@@ -27,6 +28,7 @@ type Machine[F tensor.Float] struct {
 	states  map[string]*tensor.Log[F]
 	next    map[int32]int32   // per slot, the position of its next row
 	lastUse map[*ir.Value]int // index of the node after which a value can be dropped
+	files   []tensor.Files    // that parameters are read from
 	// Observe, if set, sees every named value of a step as it is computed.
 	Observe func(name string, v tensor.Value[F])
 	// Replace, if set, may put another value in a named value's place: tests
@@ -37,8 +39,9 @@ type Machine[F tensor.Float] struct {
 	Exchange func(n *ir.Node, args []tensor.Value[F], v tensor.Value[F]) tensor.Value[F]
 }
 
-// New prepares a machine. It fails when the module's inputs are not a step's
-// or when a parameter has no values or the wrong number of them.
+// New prepares a machine. It fails when the module's inputs are not a step's,
+// when a parameter has no values or the wrong number of them, and when the files
+// that parameters are read from are not ready.
 func New[F tensor.Float](m *ir.Module, w Weights) (*Machine[F], error) {
 	if err := ir.Verify(m); err != nil {
 		return nil, err
@@ -57,6 +60,14 @@ func New[F tensor.Float](m *ir.Module, w Weights) (*Machine[F], error) {
 			return nil, fmt.Errorf("parameter @%s: declared as %s, bound to %d x %d values", p.Name, p.Type, s.Rows(), s.Cols())
 		}
 		ma.params[p.Name] = s
+		if stored, ok := s.(tensor.Stored); ok && !slices.Contains(ma.files, stored.Files()) {
+			ma.files = append(ma.files, stored.Files())
+		}
+	}
+	for _, f := range ma.files {
+		if err := f.Ready(); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range m.States {
 		ma.states[s.Name] = tensor.NewLog[F](tensor.Len(constants(s.Row.Shape)))
@@ -144,6 +155,7 @@ func (ma *Machine[F]) check(rows []Row, wanted []int) error {
 // Step runs the module over rows. Rows of one slot must have consecutive
 // positions that follow what the slot has seen. wanted lists the rows whose
 // results are asked for (the module's @wanted input). On an error no state changes.
+// It is an error if a parameter's file changed meanwhile.
 func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) {
 	if err := ma.check(rows, wanted); err != nil {
 		return nil, err
@@ -156,6 +168,9 @@ func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) 
 	for i, n := range ma.module.Nodes {
 		if err := st.run(n); err != nil {
 			st.rollback()
+			if changed := ma.intact(); changed != nil {
+				return nil, changed // and whatever came of it
+			}
 			return nil, fmt.Errorf("%s = %s: %w", n.Result.Ref(), n.Op.Name, err)
 		}
 		for _, v := range append(n.Args[:len(n.Args):len(n.Args)], n.Result) {
@@ -164,12 +179,26 @@ func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) 
 			}
 		}
 	}
+	if err := ma.intact(); err != nil {
+		st.rollback()
+		return nil, err
+	}
 	st.commit(keep)
 	results := make([]tensor.Value[F], len(ma.module.Results))
 	for i, r := range ma.module.Results {
 		results[i] = st.values[r]
 	}
 	return results, nil
+}
+
+// intact asks the files that parameters are read from.
+func (ma *Machine[F]) intact() error {
+	for _, f := range ma.files {
+		if err := f.Intact(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Reset forgets a slot, which may then begin again at position 0.
@@ -302,8 +331,14 @@ func (st *step[F]) show(c *ir.Call[F]) {
 	}
 }
 
-// execute picks the reference of the evaluator's precision.
-func execute[F tensor.Float](r ir.Reference, c *ir.Call[F]) error {
+// execute picks the reference of the evaluator's precision. A parameter whose
+// rows cannot be read is its error.
+func execute[F tensor.Float](r ir.Reference, c *ir.Call[F]) (err error) {
+	defer func() {
+		if u := unreadable(recover()); u != nil {
+			err = u.Err
+		}
+	}()
 	switch c := any(c).(type) {
 	case *ir.Call[float32]:
 		return r.F32(c)
@@ -359,13 +394,32 @@ func parallel(n int, body func(lo, hi int)) {
 		return
 	}
 	var wg sync.WaitGroup
+	var failed atomic.Pointer[tensor.Unreadable]
 	for w := range workers {
 		lo, hi := w*n/workers, (w+1)*n/workers
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
+			defer func() {
+				if u := unreadable(recover()); u != nil {
+					failed.Store(u)
+				}
+			}()
 			body(lo, hi)
-		}()
+		})
 	}
 	wg.Wait()
+	if u := failed.Load(); u != nil {
+		panic(u) // in the goroutine that execute recovers in
+	}
+}
+
+// unreadable is a recovered panic that is a parameter's; others go on.
+func unreadable(recovered any) *tensor.Unreadable {
+	if recovered == nil {
+		return nil
+	}
+	u, ok := recovered.(*tensor.Unreadable)
+	if !ok {
+		panic(recovered)
+	}
+	return u
 }

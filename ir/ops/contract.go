@@ -72,6 +72,7 @@ var ExpertMatmul = &ir.Op{
 		return ir.Tensor(ir.F32, ids.Shape[0], ids.Shape[1], w.Shape[1]), nil
 	},
 	Execute: ir.Both(expertMatmul[float32], expertMatmul[float64]),
+	Indexes: []ir.Index{{Operand: 1, Into: 2, Axis: 0}},
 }
 
 func expertMatmul[F tensor.Float](c *ir.Call[F]) error {

@@ -23,6 +23,7 @@ var TakeRows = &ir.Op{
 		return ir.Tensor(data.Elem, append(append([]ir.Expr(nil), index.Shape...), data.Shape[1:]...)...), nil
 	},
 	Execute: ir.Both(takeRows[float32], takeRows[float64]),
+	Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: 0}},
 }
 
 func takeRows[F tensor.Float](c *ir.Call[F]) error {
@@ -94,6 +95,7 @@ var TakeAlong = &ir.Op{
 		return ir.Tensor(ir.F32, index.Shape...), nil
 	},
 	Execute: ir.Both(takeAlong[float32], takeAlong[float64]),
+	Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: -1}},
 }
 
 func takeAlong[F tensor.Float](c *ir.Call[F]) error {

@@ -24,7 +24,8 @@ var IndexMap = &ir.Op{
 		}
 		return s.Args[0], onlyIndexVariable(s.Attr.(IndexMapAttr).To)
 	},
-	Execute: ir.Both(indexMap[float32], indexMap[float64]),
+	Execute:  ir.Both(indexMap[float32], indexMap[float64]),
+	Computes: true,
 }
 
 func onlyIndexVariable(e ir.Expr) error {
@@ -101,7 +102,8 @@ var IndexRange = &ir.Op{
 		}
 		return ir.Tensor(ir.I32, t.Shape[0], a.Count), nil
 	},
-	Execute: ir.Both(indexRange[float32], indexRange[float64]),
+	Execute:  ir.Both(indexRange[float32], indexRange[float64]),
+	Computes: true,
 }
 
 func indexRange[F tensor.Float](c *ir.Call[F]) error {
@@ -158,7 +160,8 @@ var ClosingRows = &ir.Op{
 		}
 		return t, fmt.Errorf("the module declares no symbol closing(%d)", ratio)
 	},
-	Execute: ir.Both(closingRows[float32], closingRows[float64]),
+	Execute:  ir.Both(closingRows[float32], closingRows[float64]),
+	Computes: true,
 }
 
 func closingRows[F tensor.Float](c *ir.Call[F]) error {

@@ -68,6 +68,7 @@ var Append = &ir.Op{
 		return st, nil
 	},
 	Execute: ir.Both(appendRows[float32], appendRows[float64]),
+	Indexes: []ir.Index{{Operand: 1, Into: 0}, {Operand: 2, Into: 0}},
 }
 
 func appendRows[F tensor.Float](c *ir.Call[F]) error {
@@ -111,6 +112,7 @@ var Read = &ir.Op{
 		return ir.Tensor(st.Elem, append(append([]ir.Expr(nil), index.Shape...), st.Shape...)...), nil
 	},
 	Execute: ir.Both(readRows[float32], readRows[float64]),
+	Indexes: []ir.Index{{Operand: 1, Into: 0}, {Operand: 2, Into: 0}},
 }
 
 func readRows[F tensor.Float](c *ir.Call[F]) error {

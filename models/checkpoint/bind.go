@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"smelt/ir"
 	"smelt/ir/encoding"
@@ -46,11 +47,16 @@ type Model struct {
 }
 
 // Bind finds every parameter of the model in the checkpoint and accounts for
-// every tensor. Nothing is read or copied. All findings are reported in one
+// every tensor. Nothing is read or copied: what the values of some must be is
+// looked at by the checkpoint's Ready. All findings are reported in one
 // *Findings: parameters without tensors, tensors without a place, wrong
 // shapes and types, contradictions with config.json. On success the graph's
 // parameters carry the names of their encodings.
 func Bind(c *Checkpoint, m Model) (*Binding, error) {
+	indexed, err := ir.IndexedParams(m.Graph)
+	if err != nil {
+		return nil, err
+	}
 	findings := &Findings{Path: c.Dir}
 	layout := recognise(c.tensors, m.Layouts, findings)
 	if layout == nil {
@@ -71,19 +77,21 @@ func Bind(c *Checkpoint, m Model) (*Binding, error) {
 		p.Encoding = b.out.Params[i].Encoding()
 	}
 	b.declaredNotes()
+	c.ready = sync.OnceValue(func() error { return b.out.checkIndices(c.Dir, indexed) })
 	return &b.out, nil
 }
 
 type binder struct {
-	layout   *Layout
-	rules    map[string]*Rule  // by parameter pattern
-	shapes   map[string]matrix // by parameter name
-	index    map[string]int    // tensor name -> number
-	tensors  []Tensor          // of the checkpoint
-	claims   [][]claim         // per tensor
-	declared Declared
-	quants   map[string]encoding.Encoding // by stem; integers have none
-	out      Binding
+	checkpoint *Checkpoint
+	layout     *Layout
+	rules      map[string]*Rule  // by parameter pattern
+	shapes     map[string]matrix // by parameter name
+	index      map[string]int    // tensor name -> number
+	tensors    []Tensor          // of the checkpoint
+	claims     [][]claim         // per tensor
+	declared   Declared
+	quants     map[string]encoding.Encoding // by stem; integers have none
+	out        Binding
 
 	missing    []absence // findings, by kind
 	badStorage []string
@@ -120,7 +128,7 @@ func matrixOf(t ir.Type) matrix {
 
 func newBinder(c *Checkpoint, m Model, layout *Layout) *binder {
 	b := &binder{
-		layout: layout, rules: map[string]*Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
+		checkpoint: c, layout: layout, rules: map[string]*Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
 		index: make(map[string]int, len(c.tensors)), tensors: c.tensors, claims: make([][]claim, len(c.tensors)), bad: map[*Tensor]bool{}, quants: map[string]encoding.Encoding{},
 		out: Binding{Layout: layout.Name, Params: make([]Param, 0, len(m.Graph.Params)), Notes: slices.Clone(c.Notes)},
 	}
@@ -158,7 +166,7 @@ func (b *binder) param(p *ir.Param) {
 		b.missing = append(b.missing, absence{names[0], text})
 		return
 	}
-	out := Param{Name: p.Name, Rows: m.rows, Cols: m.cols, Integer: m.integer, Place: *place}
+	out := Param{Name: p.Name, Rows: m.rows, Cols: m.cols, Integer: m.integer, Place: *place, checkpoint: b.checkpoint}
 	if place.perIndex() {
 		b.bindEach(&out, *place, layer, m)
 	} else {

@@ -29,6 +29,7 @@ type Checkpoint struct {
 
 	tensors []Tensor // sorted by name
 	config  []byte
+	ready   func() error // what Ready looks at; nil before Bind
 }
 
 // Open opens the checkpoint at path, a folder or a .safetensors file with
@@ -88,6 +89,30 @@ func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
 
 // ConfigJSON is the content of config.json as it is in the file.
 func (c *Checkpoint) ConfigJSON() []byte { return c.config }
+
+// Ready reads what must hold of the weights' values before kernels run, and says
+// in a *Findings what does not: integers that kernels use as positions in other
+// tensors, such as the experts of each token, must be positions there, for kernels
+// do not look. They are read once; later calls give the first answer. A checkpoint
+// that was not bound (Bind) has nothing to look at.
+func (c *Checkpoint) Ready() error {
+	if c.ready == nil {
+		return nil
+	}
+	return c.ready()
+}
+
+// Intact is a *safetensors.ChangedError if a file of weights was cut short or
+// written to since it was opened. Devices ask after each step, before they give out
+// what it computed: one call for all files, of some 0.3 microseconds each.
+func (c *Checkpoint) Intact() error {
+	for _, f := range c.Files {
+		if err := f.Intact(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Close unmaps all files. Data of the tensors is no longer valid.
 func (c *Checkpoint) Close() error {

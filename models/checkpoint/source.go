@@ -7,6 +7,7 @@ import (
 
 	"smelt/ir/encoding"
 	"smelt/ir/tensor"
+	"smelt/models/checkpoint/safetensors"
 )
 
 // A View is a run of a parameter's rows as one checkpoint tensor holds them.
@@ -72,6 +73,8 @@ type Param struct {
 	Integer bool
 	Place   Place
 	Views   []View // ascending in First, without gaps
+
+	checkpoint *Checkpoint
 }
 
 // Encoding names the stored format; "mixed" if the views differ, the storage
@@ -91,9 +94,10 @@ func (p *Param) Encoding() string {
 // Source gives the parameter's values, decoded row by row from the mapped
 // files. No data is read before a row is asked for. Rows of integers are to be
 // asked for by Ints, those of real numbers by Row32 and Row64; the source is
-// valid until the checkpoint is closed.
-func (p *Param) Source() tensor.Source {
-	s := &source{rows: p.Rows, cols: p.Cols, name: p.Name, integer: p.Integer}
+// valid until the checkpoint is closed. A row whose bytes are gone from the file is
+// a *safetensors.ChangedError, of Row32 and Row64 in a *tensor.Unreadable.
+func (p *Param) Source() tensor.Stored {
+	s := &source{rows: p.Rows, cols: p.Cols, name: p.Name, integer: p.Integer, checkpoint: p.checkpoint}
 	for _, v := range p.Views {
 		pl := encoding.Planes{Weight: v.Weight.Data()}
 		if v.Scales != nil {
@@ -112,6 +116,7 @@ type source struct {
 	name       string
 	rows, cols int
 	integer    bool
+	checkpoint *Checkpoint
 	views      []View
 	planes     []encoding.Planes
 }
@@ -128,14 +133,24 @@ func (s *source) locate(r int) (view, row int) {
 	return i, s.views[i].StoredFirst + r - s.views[i].First
 }
 
+// Files is the checkpoint.
+func (s *source) Files() tensor.Files { return s.checkpoint }
+
 func (s *source) Row32(dst []float32, r int) {
 	i, row := s.locate(r)
-	encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row)
+	s.read(i, func() { encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row) })
 }
 
 func (s *source) Row64(dst []float64, r int) {
 	i, row := s.locate(r)
-	encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row)
+	s.read(i, func() { encoding.Decode(s.views[i].Encoding, dst, s.planes[i], row) })
+}
+
+// read runs decode, which reads planes of a view.
+func (s *source) read(view int, decode func()) {
+	if err := s.views[view].guarded(decode); err != nil {
+		panic(&tensor.Unreadable{Err: err})
+	}
 }
 
 func (s *source) Ints(dst []int32, r int) error {
@@ -145,8 +160,27 @@ func (s *source) Ints(dst []int32, r int) error {
 	i, row := s.locate(r)
 	t := s.views[i].Weight
 	size := int(t.DType.Size()) * s.cols
-	if err := encoding.DecodeInts(dst, encoding.DType(t.DType), s.planes[i].Weight[row*size:(row+1)*size]); err != nil {
-		return fmt.Errorf("parameter @%s, row %d: tensor %s: %w", s.name, r, t.Name, err)
+	var bad error
+	err := s.views[i].guarded(func() {
+		bad = encoding.DecodeInts(dst, encoding.DType(t.DType), s.planes[i].Weight[row*size:(row+1)*size])
+	})
+	switch {
+	case err != nil:
+		return err
+	case bad != nil:
+		return fmt.Errorf("parameter @%s, row %d: tensor %s: %w", s.name, r, t.Name, bad)
 	}
 	return nil
+}
+
+// guarded runs read, which reads bytes of the view's tensors: it fails where they
+// are gone.
+func (v View) guarded(read func()) error {
+	files := [...]*safetensors.File{v.Weight.File, nil, nil}
+	for i, t := range []*Tensor{v.Scales, v.Biases} {
+		if t != nil {
+			files[1+i] = t.File
+		}
+	}
+	return safetensors.Guard(read, files[:]...)
 }

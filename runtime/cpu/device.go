@@ -18,8 +18,8 @@ import (
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/binding"
+	"smelt/runtime/cpu/fault"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/profile"
 	"smelt/runtime/sampling"
@@ -48,8 +48,9 @@ type Device struct {
 	b      *bundle.Bundle
 	opts   Options
 	memory memory
-	files  []*safetensors.File
+	ck     *checkpoint.Checkpoint
 	code   *code
+	watch  *fault.Watch // of the checkpoint's files
 	pool   *pool
 	slots  *binding.Slots
 	caches []byte
@@ -68,7 +69,7 @@ const poisonByte = 0xff
 // target is planned anew for this one. The checkpoint must stay open as long as
 // the device is used.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
-	d := &Device{opts: o, files: ck.Files}
+	d := &Device{opts: o, ck: ck}
 	if err := d.start(b); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -78,6 +79,9 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 func (d *Device) start(b *bundle.Bundle) (err error) {
 	if n := runtime.GOMAXPROCS(0); d.opts.Threads < 0 || d.opts.Threads > n {
 		return fmt.Errorf("%d threads asked for: expected 1 to %d, the processors there are, or 0 for all; they wait for each other in turns, so more would make steps slower", d.opts.Threads, n)
+	}
+	if err := d.ck.Ready(); err != nil {
+		return err
 	}
 	if d.opts.LLVM == nil {
 		if d.opts.LLVM, err = jit.Open(""); err != nil {
@@ -100,6 +104,9 @@ func (d *Device) start(b *bundle.Bundle) (err error) {
 	if d.code, err = compile(d.b.Plan.Kernels, d.opts); err != nil {
 		return err
 	}
+	if d.watch, err = d.watchFiles(); err != nil {
+		return err
+	}
 	if d.caches, err = d.memory.alloc("caches", d.b.Plan.CacheBytes); err != nil {
 		return err
 	}
@@ -120,6 +127,17 @@ func (d *Device) start(b *bundle.Bundle) (err error) {
 	return d.startPool()
 }
 
+// watchFiles has the process end in words where a kernel reads what is gone from a
+// file: nothing can be given back then. Bytes that are gone without a fault, at the
+// end of a page, show in the file's size after the step.
+func (d *Device) watchFiles() (*fault.Watch, error) {
+	var mappings []fault.Mapping
+	for _, f := range d.ck.Files {
+		mappings = append(mappings, fault.Mapping{Bytes: f.Bytes(), Path: f.Path()})
+	}
+	return fault.Start(d.opts.LLVM, d.opts.Cache, mappings)
+}
+
 func (d *Device) startPool() error {
 	each := int64(d.code.shared+4095) / 4096 * 4096
 	shared, err := d.memory.alloc("threadgroup memory", each*int64(d.opts.Threads)+4096)
@@ -131,10 +149,10 @@ func (d *Device) startPool() error {
 }
 
 func (d *Device) fileAddress(file int, offset int64) (uint64, error) {
-	if file >= len(d.files) {
-		return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(d.files))
+	if file >= len(d.ck.Files) {
+		return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(d.ck.Files))
 	}
-	return address(d.files[file].Bytes()) + uint64(offset), nil
+	return address(d.ck.Files[file].Bytes()) + uint64(offset), nil
 }
 
 func (d *Device) table(data []byte) (uint64, error) {
@@ -148,6 +166,9 @@ func (d *Device) Close() error {
 	var errs []error
 	if d.pool != nil {
 		d.pool.close()
+	}
+	if d.watch != nil {
+		errs = append(errs, d.watch.Stop())
 	}
 	if d.code != nil {
 		errs = append(errs, d.code.program.Close())
@@ -206,6 +227,9 @@ func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.C
 		return err
 	}
 	if err := s.run(rows, wanted, choices); err != nil {
+		return err
+	}
+	if err := d.ck.Intact(); err != nil {
 		return err
 	}
 	d.slots.Take()

@@ -10,6 +10,7 @@
 package metal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -59,6 +60,7 @@ type Device struct {
 	api      *objc.API
 	opts     Options
 	b        *bundle.Bundle
+	ck       *checkpoint.Checkpoint
 	machine  *Machine
 	gpu      objc.ID
 	kernels  map[string]objc.ID // pipelines, by kernel
@@ -134,6 +136,10 @@ func (d *Device) find(b *bundle.Bundle) (err error) {
 }
 
 func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+	d.ck = ck
+	if err := ck.Ready(); err != nil {
+		return err
+	}
 	if err := d.find(b); err != nil {
 		return err
 	}
@@ -251,7 +257,7 @@ func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.C
 		return errClosed
 	}
 	if d.failed != nil {
-		return fmt.Errorf("the GPU failed before, and the model must be opened again: %w", d.failed)
+		return fmt.Errorf("a step failed before, and the model must be opened again: %w", d.failed)
 	}
 	if err := d.slots.Check(s.plan, rows, wanted); err != nil {
 		return err
@@ -259,7 +265,10 @@ func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.C
 	if err := s.prepare(rows, wanted, choices); err != nil {
 		return err
 	}
-	if err := d.queue.run(s, d.mode); err != nil {
+	// What the GPU makes of bytes that are gone from a file is not said: zeros, or
+	// a fault. The file is why.
+	err := d.queue.run(s, d.mode)
+	if err := cmp.Or(d.ck.Intact(), err); err != nil {
 		d.failed = err
 		return err
 	}

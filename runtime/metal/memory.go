@@ -176,8 +176,13 @@ func (m *memory) pageIn(progress func(done, total int64), stop func() error) err
 			}
 			part := b[at:min(at+piece, len(b))]
 			f.ReadAhead(int64(at), 2*piece) // this one and, meanwhile, the next
-			for i := 0; i < len(part); i += m.d.opts.PageSize {
-				sum ^= part[i]
+			err := safetensors.Guard(func() {
+				for i := 0; i < len(part); i += m.d.opts.PageSize {
+					sum ^= part[i]
+				}
+			}, f)
+			if err != nil {
+				return err
 			}
 			done += int64(len(part))
 			progress(done, total)

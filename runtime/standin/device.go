@@ -5,6 +5,7 @@
 package standin
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type Options struct {
 // Device is a session.Device.
 type Device struct {
 	b      *bundle.Bundle
+	ck     *checkpoint.Checkpoint
 	opts   Options
 	host   *standin.Host
 	dir    string
@@ -70,14 +72,17 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{b: b, opts: o, tables: map[lower.WeightArg]standin.Addr{}, next: map[int32]int32{}}
-	if err := d.start(ck); err != nil {
+	d := &Device{b: b, ck: ck, opts: o, tables: map[lower.WeightArg]standin.Addr{}, next: map[int32]int32{}}
+	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Device) start(ck *checkpoint.Checkpoint) (err error) {
+func (d *Device) start() (err error) {
+	if err := d.ck.Ready(); err != nil {
+		return err
+	}
 	compiler, err := standin.Find()
 	if err != nil {
 		return err
@@ -98,16 +103,8 @@ func (d *Device) start(ck *checkpoint.Checkpoint) (err error) {
 	if d.host, err = program.Start(); err != nil {
 		return err
 	}
-	for _, f := range ck.Files {
-		path, err := filepath.Abs(f.Path())
-		if err != nil {
-			return err
-		}
-		at, _, err := d.host.Map(path)
-		if err != nil {
-			return err
-		}
-		d.files = append(d.files, at)
+	if err := d.mapFiles(); err != nil {
+		return err
 	}
 	if d.caches, err = d.host.Alloc(int(max(d.b.Plan.CacheBytes, 1)), poisonByte); err != nil {
 		return err
@@ -119,6 +116,26 @@ func (d *Device) start(ck *checkpoint.Checkpoint) (err error) {
 	}
 	d.vocab, err = vocabOf(d.b.Module)
 	return err
+}
+
+// mapFiles has the host map the checkpoint's files. It opens them by their paths,
+// where other files may lie by now.
+func (d *Device) mapFiles() error {
+	for _, f := range d.ck.Files {
+		path, err := filepath.Abs(f.Path())
+		if err != nil {
+			return err
+		}
+		at, _, err := d.host.Map(path)
+		if err != nil {
+			return err
+		}
+		if err := f.StillAt(path); err != nil {
+			return err
+		}
+		d.files = append(d.files, at)
+	}
+	return nil
 }
 
 func vocabOf(m *ir.Module) (int, error) {
@@ -183,7 +200,9 @@ func (d *Device) take(s *stepRunner, rows []ir.Row, wanted []int, choices []samp
 	if err := d.check(s, rows, wanted); err != nil {
 		return err
 	}
-	if err := s.run(rows, wanted, choices); err != nil {
+	// A host that reads what is gone from a file ends: the file is why.
+	err := s.run(rows, wanted, choices)
+	if err := cmp.Or(d.ck.Intact(), err); err != nil {
 		return err
 	}
 	for _, r := range rows {

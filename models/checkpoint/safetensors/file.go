@@ -16,7 +16,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"sync"
+	"os"
 
 	"smelt/internal/message"
 	"smelt/internal/regular"
@@ -30,19 +30,30 @@ type File struct {
 	size        int64
 	headerBytes int64
 	header      *Header
-	hash        func() string
+	hash        string   // of the header's bytes
+	handle      *os.File // of data, kept to tell whether the file changes; nil if made by InMemory
+	opened      stamp    // what it told when the file was opened
 }
 
 // Open maps the file at path and checks its header. Errors about the content
 // are *FormatError, others are those of regular.Open and name the path.
-// While it is open the file must not be shortened: reading what is gone is a
-// fault that Go cannot turn into an error.
+// While it is open the file should not be shortened or written to: Intact tells,
+// and Go code reads bytes in Guard.
 func Open(path string) (*File, error) {
 	osFile, info, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer osFile.Close() // the mapping stays
+	f, err := open(osFile, info, path)
+	if err != nil {
+		osFile.Close() // only read; err says what is wrong
+		return nil, err
+	}
+	return f, nil
+}
+
+// open makes a file of its handle, which is the file's if that succeeds.
+func open(osFile *os.File, info os.FileInfo, path string) (*File, error) {
 	size := info.Size()
 	header, err := readHeader(osFile, size, path)
 	if err != nil {
@@ -55,12 +66,14 @@ func Open(path string) (*File, error) {
 	if f.data, err = mapFile(osFile, size); err != nil {
 		return nil, fmt.Errorf("mapping %s (%d bytes): %w", path, size, err)
 	}
+	f.handle, f.opened = osFile, stampFrom(info)
 	return f, nil
 }
 
 // newFile checks the header; the file's bytes are the caller's to add.
 func newFile(path string, header []byte, size int64) (*File, error) {
-	f := &File{path: path, size: size, headerBytes: int64(len(header))}
+	sum := sha256.Sum256(header)
+	f := &File{path: path, size: size, headerBytes: int64(len(header)), hash: hex.EncodeToString(sum[:])}
 	var err error
 	if f.header, err = ParseHeader(header, size, path); err != nil {
 		return nil, err
@@ -68,10 +81,6 @@ func newFile(path string, header []byte, size int64) (*File, error) {
 	for i := range f.header.Tensors {
 		f.header.Tensors[i].File = f
 	}
-	f.hash = sync.OnceValue(func() string {
-		sum := sha256.Sum256(f.data[lengthBytes:f.DataStart()])
-		return hex.EncodeToString(sum[:])
-	})
 	return f, nil
 }
 
@@ -109,8 +118,17 @@ func (f *File) Path() string { return f.path }
 func (f *File) Size() int64 { return f.size }
 
 // Bytes is the whole file, for devices that read weights where they lie. It is
-// not to be modified, and valid until Close.
+// not to be modified, and valid until Close. Go code reads it in Guard.
 func (f *File) Bytes() []byte { return f.data }
+
+// ReadAt reads the file itself and not its mapping, for those who read more of it
+// than should stay in memory; see io.ReaderAt.
+func (f *File) ReadAt(into []byte, offset int64) (int, error) {
+	if f.handle == nil {
+		return bytes.NewReader(f.data).ReadAt(into, offset)
+	}
+	return f.handle.ReadAt(into, offset)
+}
 
 // ReadAhead asks the system to read n bytes from an offset on, a multiple of the
 // page size, before they are used. It does not wait, and the system may not do it.
@@ -134,10 +152,9 @@ func (f *File) Tensors() []Tensor { return f.header.Tensors }
 // Metadata is the header's __metadata__; nil if it has none.
 func (f *File) Metadata() map[string]string { return f.header.Metadata }
 
-// HeaderHash is the SHA-256 of the header's bytes in hex, worked out on the
-// first call, which must come before Close. With Size it tells whether the
+// HeaderHash is the SHA-256 of the header's bytes in hex. With Size it tells whether the
 // file still has the layout it had, not whether the weights are the same.
-func (f *File) HeaderHash() string { return f.hash() }
+func (f *File) HeaderHash() string { return f.hash }
 
 // Close unmaps the file. Data handed out before is no longer valid. A second
 // Close does nothing.
@@ -147,6 +164,10 @@ func (f *File) Close() error {
 	}
 	data := f.data
 	f.data = nil
+	if f.handle != nil {
+		f.handle.Close() // only read
+		f.handle = nil
+	}
 	if err := unmap(data); err != nil {
 		return fmt.Errorf("unmapping %s: %w", f.path, err)
 	}

@@ -5,6 +5,7 @@ package safetensors
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,15 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 		return nil, errors.New("larger than this machine's address space")
 	}
 	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+// stampOf asks a handle.
+func stampOf(f *os.File) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return stamp{}, os.NewSyscallError("fstat", err)
+	}
+	return stamp{st.Size, time.Duration(st.Mtim.Nano())}, nil
 }
 
 // mapAnonymous maps size bytes of zeros that take up no memory until written.
