@@ -1,5 +1,8 @@
 # make demo    build smelt and let the storyteller example tell a story
 # make test    every check: format, vet, staticcheck, race detector, tests
+# make quick   format, vet and the tests that find most faults a second (-short)
+# make full    make test with every case, of which tests draw some in each run
+# make soak    make test RUNS times beside a busy processor: scripts/soak
 # make build   bin/smelt
 # make fuzz    each fuzz target for FUZZTIME
 # make bench   all benchmarks, or those matching BENCH
@@ -8,12 +11,13 @@
 
 FUZZTIME ?= 5m
 BENCH ?= .
+RUNS ?= 5
 
 # An older Go fetches the version go.mod asks for, unless told to stay local.
 export GOTOOLCHAIN := $(or $(filter-out local,$(GOTOOLCHAIN)),auto)
 export FUZZTIME
 
-.PHONY: demo test build fuzz bench
+.PHONY: demo test quick full soak build fuzz bench
 
 demo: build
 	@.ci/need llvm || echo 'going on without the CPU device'
@@ -29,6 +33,15 @@ build:
 
 test:
 	@.ci/test
+
+quick:
+	@.ci/test quick
+
+full:
+	@.ci/test full
+
+soak:
+	@scripts/soak $(RUNS)
 
 fuzz:
 	@.ci/fuzz

@@ -42,6 +42,9 @@ func program(tb testing.TB, sanitize bool) *Program {
 	compiler(tb)
 	build := plain
 	if sanitize {
+		if testing.Short() {
+			tb.Skip("-short: building with sanitizers takes as long as everything else")
+		}
 		build = sanitized
 	}
 	p, err := build()
