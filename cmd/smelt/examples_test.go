@@ -180,7 +180,7 @@ func newExampleRun(t *testing.T) *exampleRun {
 		if err := os.Symlink(target, path); err != nil {
 			t.Fatal(err)
 		}
-		compileJSON(t, path, "-o", path+".bundle", "--context", "48", "--chunk", "16")
+		compileJSON(t, path, "-o", path+".bundle", "--context", "48", "--chunk", "16", "--hash")
 	}
 	return x
 }
