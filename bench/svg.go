@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"strings"
+
+	"smelt/internal/output"
 )
 
 // The charts' text. Numbers come from the structs below, names through the
@@ -30,6 +32,7 @@ func draw(w io.Writer, name, text string, data any) error {
 		return err
 	}
 	var b bytes.Buffer
+	b.WriteString(output.SVG.Mark())
 	if err := t.Execute(&b, data); err != nil {
 		return err
 	}

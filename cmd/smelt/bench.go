@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 
 	"smelt/bench"
 	"smelt/codegen/bundle"
+	"smelt/internal/output"
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
@@ -47,7 +47,9 @@ type benchOptions struct {
 	text              string
 	json, csv         bool
 	svg               string
+	chart             *output.File // of svg; nil without it
 	device            deviceOptions
+	outputOptions
 }
 
 // syntheticKinds are what --synthetic can name.
@@ -74,6 +76,7 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.csv, "csv", false, "print lines of comma-separated values")
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
 	f.StringVar(&o.svg, "svg", "", "also draw a chart into this file")
+	o.flag(f)
 }
 
 // check refuses flags that make no sense, before anything is opened.
@@ -91,12 +94,26 @@ func (o *benchOptions) check(cmd *cobra.Command, args []string) error {
 	case o.json && o.csv:
 		return errors.New("--json contradicts --csv; choose one")
 	}
-	if given("svg") {
-		if err := checkOutput("--svg", o.svg); err != nil {
-			return err
-		}
+	if given("svg") && o.svg == "" {
+		return errors.New("--svg needs the name of a file, is empty")
 	}
-	return o.device.check()
+	if err := o.outputOptions.check("--svg", o.svg); err != nil {
+		return err
+	}
+	if err := o.device.check(); err != nil {
+		return err
+	}
+	return o.judge(args)
+}
+
+// judge finds out before anything is measured whether the chart can be written.
+func (o *benchOptions) judge(args []string) (err error) {
+	inputs := textInput("--text", o.text)
+	if len(args) > 0 {
+		inputs = append(inputs, modelInputs(args[0])...)
+	}
+	o.chart, err = o.file("--svg", o.svg, output.SVG, inputs...)
+	return err
 }
 
 // benched is an open device with what the report says about it.
@@ -270,10 +287,10 @@ type measured interface {
 }
 
 // print writes a report as the flags say; table writes it for people.
-func (o *benchOptions) print(io stdio, r measured, table func() error) error {
-	if o.svg != "" {
-		if err := writeWhole(o.svg, func(w *bufio.Writer) error { return r.WriteSVG(w) }); err != nil {
-			return fmt.Errorf("--svg: %w", err)
+func (o *benchOptions) print(ctx context.Context, io stdio, r measured, table func() error) error {
+	if o.chart != nil {
+		if err := write(ctx, o.chart, r.WriteSVG); err != nil {
+			return err
 		}
 	}
 	switch {

@@ -84,7 +84,7 @@ func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) e
 		return interrupted(err)
 	}
 	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
-	return o.print(io, report, func() error { return printKernels(io, report) })
+	return o.print(cmd.Context(), io, report, func() error { return printKernels(io, report) })
 }
 
 // shapes are the steps to measure. A bundle with a shorter context than the

@@ -98,7 +98,7 @@ func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error
 	}
 	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
 	report.Opening.Process = peakMemory()
-	return o.print(io, report, func() error { return printRun(io.out, styleFor(io.out), report) })
+	return o.print(cmd.Context(), io, report, func() error { return printRun(io.out, styleFor(io.out), report) })
 }
 
 // interrupted is the error of a measurement, or that it was ended by Ctrl-C.

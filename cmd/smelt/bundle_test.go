@@ -120,7 +120,8 @@ func TestCompileTwice(t *testing.T) {
 	if err != nil || len(dumped) < 3 || filepath.Base(dumped[0]) != "00_input.ir" {
 		t.Fatalf("stages: %v %v", dumped, err)
 	}
-	if last, err := os.ReadFile(dumped[len(dumped)-1]); err != nil || string(last) != plan {
+	last, err := os.ReadFile(dumped[len(dumped)-1])
+	if _, stage, marked := strings.Cut(string(last), "\n"); err != nil || !marked || stage != plan {
 		t.Errorf("%s is not plan.ir (%v)", dumped[len(dumped)-1], err)
 	}
 }
@@ -168,9 +169,9 @@ func TestCompileRefuses(t *testing.T) {
 		{"nothing there", []string{"nowhere", "-o", out}, []string{"nowhere", "no such file"}},
 		{"a bundle", []string{bundle, "-o", out}, []string{bundle + " is a bundle already"}},
 		{"a folder of something else", []string{plainFixture, "-o", full}, []string{full, "not a bundle", "choose another folder"}},
-		{"a file", []string{plainFixture, "-o", file}, []string{file, "not a directory"}},
-		{"below a file", []string{plainFixture, "-o", filepath.Join(file, "b")}, []string{file, "not a directory"}},
-		{"the checkpoint itself", []string{plainFixture, "-o", plainFixture}, []string{plainFixture, "not a bundle"}},
+		{"a file", []string{plainFixture, "-o", file}, []string{file, "is not a folder"}},
+		{"below a file", []string{plainFixture, "-o", filepath.Join(file, "b")}, []string{file, "is not a folder"}},
+		{"the checkpoint itself", []string{plainFixture, "-o", plainFixture}, []string{plainFixture, "folder of the checkpoint"}},
 		{"another target", []string{plainFixture, "-o", out, "--target", "cuda"}, []string{"--target cuda", "metal"}},
 		{"another cache", []string{plainFixture, "-o", out, "--cache", "fp4"}, []string{"--cache fp4: expected fp8, bf16, f32"}},
 		{"other keys", []string{plainFixture, "-o", out, "--keys", "fp8"}, []string{"--keys fp8: expected fp4, bf16, f32"}},
@@ -181,7 +182,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"too long a chunk", []string{plainFixture, "-o", out, "--chunk", "70000"}, []string{`--chunk: found "70000", expected a whole number, 1 to 16384`}},
 		{"beyond the model", []string{plainFixture, "-o", out, "--context", "9999999"}, []string{"--context 9999999", "the model was made for at most"}},
 		{"no folder for stages", []string{plainFixture, "-o", out, "--dump-dir", ""}, []string{"--dump-dir needs the name of a folder"}},
-		{"stages below a file", []string{plainFixture, "-o", out, "--dump-dir", file}, []string{file, "not a directory"}},
+		{"stages below a file", []string{plainFixture, "-o", out, "--dump-dir", file}, []string{file, "is not a folder"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			smelt(t, "", append([]string{"compile"}, c.args...)...).fails(t, c.want...)

@@ -24,6 +24,7 @@ type compileOptions struct {
 	limit                         int64 // --memory in bytes, 0 for none
 	machine                       target.Target
 	hash, json                    bool
+	outputOptions
 }
 
 // The formats caches can have, and what index keys get if nobody says: the
@@ -93,6 +94,7 @@ for times.json, which has the times of modification.`,
 	f.StringVar(&o.memory, "memory", "", "refuse a bundle that takes more than this, such as 96GB (a Mac's GPU gets about three quarters of its memory)")
 	f.StringVar(&o.dump, "dump-dir", "", "write the module after each pass into this folder, as NN_pass.ir")
 	f.BoolVar(&o.hash, "hash", false, "read all weights and record their SHA-256, for smelt verify --hash")
+	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	return cmd
 }
@@ -123,7 +125,7 @@ func (o *compileOptions) check(given func(flag string) bool) error {
 	if !given("keys") {
 		o.keys = keyFormats[slices.Index(cacheFormats, o.cache)]
 	}
-	return nil
+	return o.outputOptions.check("--dump-dir", o.dump)
 }
 
 // complete fills in the sizes that follow from the model.
@@ -144,6 +146,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	if bundle.IsBundle(path) {
 		return fmt.Errorf("%s is a bundle already; give the checkpoint it was compiled from", path)
 	}
+	if err := o.judge(path); err != nil {
+		return err
+	}
 	start := time.Now()
 	m, err := deepseekv4.Open(path)
 	if err != nil {
@@ -154,7 +159,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	wait := startWaiting(io.err, "compiling")
-	b, err := o.build(m)
+	b, err := o.build(ctx, path, m)
 	wait.done()
 	if err != nil {
 		return err
@@ -163,6 +168,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		if b.Hashes, err = hashFiles(ctx, io, m.Checkpoint, true); err != nil {
 			return err
 		}
+	}
+	if err := o.judgeBundle(path); err != nil { // much may have happened since
+		return err
 	}
 	left, err := b.Write(o.out)
 	if err != nil {
@@ -184,7 +192,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 }
 
 // build compiles the model.
-func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
+func (o *compileOptions) build(ctx context.Context, path string, m *deepseekv4.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
 		Target:  o.machine,
@@ -192,7 +200,7 @@ func (o *compileOptions) build(m *deepseekv4.Model) (*bundle.Bundle, error) {
 		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
 	}
 	if o.dump != "" {
-		options.Dump = passes.DumpTo(o.dump)
+		options.Dump = o.dumper(ctx, path)
 	}
 	b, _, err := bundle.Compile(sourceOf(m), options)
 	if err != nil {

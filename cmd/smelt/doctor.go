@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +15,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/doctor"
+	"smelt/internal/output"
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu"
@@ -31,6 +32,7 @@ type doctorOptions struct {
 	threads int
 	report  string
 	json    bool
+	outputOptions
 }
 
 func newDoctor(io stdio) *cobra.Command {
@@ -80,6 +82,7 @@ there fails or computes something else than the evaluator.`,
 	f.StringSliceVar(&o.devices, "device", []string{"metal", "cpu"}, "devices to check: metal, cpu, or standin (slow; needs clang and a CHECKPOINT)")
 	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
+	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
 	return cmd
 }
@@ -100,7 +103,7 @@ func (o doctorOptions) check(own bool) error {
 	if own && slices.Contains(o.devices, "standin") {
 		return errors.New("--device standin maps files, and doctor's own model is in memory: name a CHECKPOINT or BUNDLE too")
 	}
-	if err := checkOutput("--report", o.report); err != nil {
+	if err := o.outputOptions.check("--report", o.report); err != nil {
 		return err
 	}
 	return deviceOptions{name: deviceAuto, threads: o.threads}.check()
@@ -113,12 +116,20 @@ type examined struct {
 	report doctorReport
 	model  *deepseekv4.Model
 	bundle *bundle.Bundle
-	bar    progress // of the device that is being checked
+	file   *output.File // the report's; nil without one
+	bar    progress     // of the device that is being checked
 }
 
 func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (err error) {
 	e := &examined{io: io, o: o, report: newDoctorReport()}
-	if err := e.keep("the model is being made"); err != nil { // also tells early that the file cannot be written
+	var inputs []output.Input
+	if len(args) > 0 {
+		inputs = modelInputs(args[0])
+	}
+	if e.file, err = o.file("--report", o.report, output.Text, inputs...); err != nil {
+		return err
+	}
+	if err := e.keep("the model is being made"); err != nil {
 		return err
 	}
 	if err := e.open(ctx, args); err != nil {
@@ -254,21 +265,19 @@ func deviceNotes(d doctor.Device) (notes []string) {
 // keep writes the report's file as far as the report is; doing says what comes next.
 func (e *examined) keep(doing string) error {
 	e.report.Unfinished = doing
-	if e.o.report == "" {
+	if e.file == nil {
 		return nil
 	}
-	err := writeWhole(e.o.report, func(w *bufio.Writer) error {
+	// Not even Ctrl-C keeps it from being written.
+	return e.file.Write(context.Background(), func(w io.Writer) error {
 		var text bytes.Buffer
+		text.WriteString(output.Text.Mark() + "doctor: attach this file to a bug\n\n")
 		if err := e.report.write(&text, style{}, true); err != nil {
 			return err
 		}
-		_, err := w.WriteString(withoutHome(text.String()))
+		_, err := io.WriteString(w, withoutHome(text.String()))
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("--report %s: %w; name another file", e.o.report, err)
-	}
-	return nil
 }
 
 // print prints the report, and turns a bad one into an error.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"smelt/doctor"
+	"smelt/internal/output"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
@@ -107,8 +108,13 @@ func TestDoctorNothingHere(t *testing.T) {
 }
 
 // examine prepares a report on a device that a test makes.
-func examine(out, errs *bytes.Buffer, o doctorOptions) *examined {
-	return &examined{io: stdio{strings.NewReader(""), out, errs}, o: o, report: doctorReport{Version: versionReport{Version: "v1"}, Metal: doctorMetal{Error: "none"}, Devices: []doctor.Result{}}}
+func examine(t *testing.T, out, errs *bytes.Buffer, o doctorOptions) *examined {
+	t.Helper()
+	file, err := o.file("--report", o.report, output.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &examined{file: file, io: stdio{strings.NewReader(""), out, errs}, o: o, report: doctorReport{Version: versionReport{Version: "v1"}, Metal: doctorMetal{Error: "none"}, Devices: []doctor.Result{}}}
 }
 
 // TestDoctorFindings: a device that computes wrong is named on every way out, with
@@ -137,7 +143,7 @@ func TestDoctorFindings(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out, errs bytes.Buffer
 		file := filepath.Join(t.TempDir(), "report.txt")
-		e := examine(&out, &errs, doctorOptions{report: file, json: asJSON})
+		e := examine(t, &out, &errs, doctorOptions{report: file, json: asJSON})
 		e.report.Devices = append(e.report.Devices, result)
 		e.report.judge()
 		if err := e.keep(""); err != nil {
@@ -193,7 +199,7 @@ func TestDoctorInterrupted(t *testing.T) {
 func TestDoctorHalfWay(t *testing.T) {
 	dir := t.TempDir()
 	var out, errs bytes.Buffer
-	e := examine(&out, &errs, doctorOptions{report: filepath.Join(dir, "report.txt")})
+	e := examine(t, &out, &errs, doctorOptions{report: filepath.Join(dir, "report.txt")})
 	if err := e.keep("device metal is being checked"); err != nil {
 		t.Fatal(err)
 	}
@@ -201,12 +207,14 @@ func TestDoctorHalfWay(t *testing.T) {
 	if err != nil || !strings.Contains(string(before), "unfinished    device metal is being checked\n") {
 		t.Errorf("%s (%v)", before, err)
 	}
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
+	for path, mode := range map[string]os.FileMode{dir: 0o555, filepath.Dir(dir): 0o755} { // others may look into it
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
 	}
 	defer os.Chmod(dir, 0o700)
 	asOrdinaryUser(t, func() { err = e.keep("") })
-	if err == nil || !strings.Contains(err.Error(), "--report "+e.o.report) {
+	if err == nil || !strings.Contains(err.Error(), "writing "+e.o.report) {
 		t.Errorf("a folder that cannot be written to: %v", err)
 	}
 	if after, err := os.ReadFile(e.o.report); err != nil || !bytes.Equal(before, after) {
@@ -219,7 +227,7 @@ func TestDoctorHome(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	var out, errs bytes.Buffer
-	e := examine(&out, &errs, doctorOptions{report: filepath.Join(t.TempDir(), "report.txt")})
+	e := examine(t, &out, &errs, doctorOptions{report: filepath.Join(t.TempDir(), "report.txt")})
 	e.report.LLVM.Path = home + "/llvm/libLLVM.so"
 	e.report.Devices = append(e.report.Devices, doctor.Result{Device: "cpu", Here: true, Errors: []string{home + "/x: no such file"}})
 	if err := errors.Join(e.keep(""), e.print()); err == nil {

@@ -1,18 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"smelt/internal/output"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/num"
@@ -27,6 +27,7 @@ type evalOptions struct {
 	logits, trace                string
 	chunk, precision             int
 	noBOS, json                  bool
+	outputOptions
 }
 
 func newEval(io stdio) *cobra.Command {
@@ -68,6 +69,7 @@ How a text is cut into chunks does not change a bit of the result.`,
 	intFlag(f, &o.precision, "precision", "", 32, limits[int]{least: 32, most: 64, words: "one or the other"}, "compute in float32 or float64")
 	f.StringVar(&o.logits, "logits", "", "write all logits to this safetensors file")
 	f.StringVar(&o.trace, "trace", "", "write named intermediates to this safetensors file")
+	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
 	return cmd
 }
@@ -96,29 +98,12 @@ func (o evalOptions) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--%s needs the name of a file, is empty", f.name)
 		}
 	}
-	return nil
-}
-
-// checkOutput finds out before the work, and not after it, that a file has no
-// place to go to.
-func checkOutput(flag, path string) error {
-	if path == "" {
-		return nil
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("%s: %s is a folder; give the name of a file", flag, path)
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("%s: %w; make the folder first", flag, err)
-	} else if !info.IsDir() {
-		return fmt.Errorf("%s: %s is not a folder", flag, dir)
-	}
-	return nil
+	return o.outputOptions.check("--logits or --trace", o.logits, o.trace)
 }
 
 func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) error {
-	if err := cmp.Or(checkOutput("--logits", o.logits), checkOutput("--trace", o.trace)); err != nil {
+	files, err := o.files(path)
+	if err != nil {
 		return err
 	}
 	m, err := deepseekv4.Open(path)
@@ -131,9 +116,27 @@ func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) e
 		return err
 	}
 	if o.precision == 64 {
-		return evaluate[float64](ctx, io, m, tokens, o)
+		return evaluate[float64](ctx, io, m, tokens, o, files)
 	}
-	return evaluate[float32](ctx, io, m, tokens, o)
+	return evaluate[float32](ctx, io, m, tokens, o, files)
+}
+
+// evalFiles are what eval writes; nil if not asked for.
+type evalFiles struct{ logits, trace *output.File }
+
+// files judges what is to be written, before anything is computed.
+func (o evalOptions) files(checkpoint string) (f evalFiles, err error) {
+	inputs := slices.Concat(modelInputs(checkpoint), textInput("--text-file", o.textFile), textInput("--tokens-file", o.tokensFile))
+	if f.logits, err = o.file("--logits", o.logits, output.SafeTensors, inputs...); err != nil {
+		return f, err
+	}
+	if f.trace, err = o.file("--trace", o.trace, output.SafeTensors, inputs...); err != nil {
+		return f, err
+	}
+	if f.logits != nil && f.trace != nil && f.logits.Same(f.trace) {
+		return f, fmt.Errorf("--logits %s and --trace %s lead to the same file; give two", o.logits, o.trace)
+	}
+	return f, nil
 }
 
 // input reads the tokens from wherever the flags say.
@@ -206,42 +209,48 @@ type evaluation[F tensor.Float] struct {
 	bar     progress
 }
 
-func evaluate[F tensor.Float](ctx context.Context, io stdio, m *deepseekv4.Model, tokens []int32, o evalOptions) error {
+func evaluate[F tensor.Float](ctx context.Context, io stdio, m *deepseekv4.Model, tokens []int32, o evalOptions, files evalFiles) error {
 	machine, err := eval.New[F](m.Graph, m.Weights)
 	if err != nil {
 		return err
 	}
 	e := &evaluation[F]{machine: machine, tokens: tokens, chunk: o.chunk, vocab: m.Config.VocabSize}
-	if o.trace != "" {
+	if files.trace != nil {
 		e.trace = newTracer[F](deepseekv4.TraceNames(m.Config))
 		machine.Observe = e.trace.observe
 	}
 	start := time.Now()
 	e.bar = newProgress(io.err, len(tokens), "evaluating")
-	err = e.write(ctx, o.logits)
+	err = e.write(ctx, files.logits)
 	e.bar.Clear()
 	if err != nil {
 		return err
 	}
 	if e.trace != nil {
-		if err := e.trace.write(o.trace, tokens); err != nil {
+		if err := e.writeTrace(ctx, files.trace); err != nil {
 			return err
 		}
 	}
 	return e.report(io, o, time.Since(start).Seconds())
 }
 
-// write runs all steps, with the logits going to a file if path names one. On
-// an error no file is left.
-func (e *evaluation[F]) write(ctx context.Context, path string) error {
-	if path == "" {
+func (e *evaluation[F]) writeTrace(ctx context.Context, file *output.File) error {
+	return write(ctx, file, func(w io.Writer) error { return e.trace.encode(w, file.Path(), e.tokens) })
+}
+
+// write runs all steps, with the logits going to a file if there is to be one.
+// On an error no file is left.
+func (e *evaluation[F]) write(ctx context.Context, logits *output.File) error {
+	if logits == nil {
 		return e.steps(ctx, nil)
 	}
 	t := int64(len(e.tokens))
-	return safetensors.Write(path, []safetensors.Out{
-		{Name: "input_ids", DType: safetensors.I32, Shape: []int64{t}, Data: int32Bytes(e.tokens)},
-		{Name: "logits", DType: safetensors.F32, Shape: []int64{t, int64(e.vocab)}, Stream: func(w io.Writer) error { return e.steps(ctx, w) }},
-	}, nil)
+	return write(ctx, logits, func(w io.Writer) error {
+		return safetensors.Encode(w, logits.Path(), []safetensors.Out{
+			{Name: "input_ids", DType: safetensors.I32, Shape: []int64{t}, Data: int32Bytes(e.tokens)},
+			{Name: "logits", DType: safetensors.F32, Shape: []int64{t, int64(e.vocab)}, Stream: func(w io.Writer) error { return e.steps(ctx, w) }},
+		}, map[string]string{output.MetadataKey: "logits"})
+	})
 }
 
 func (e *evaluation[F]) steps(ctx context.Context, w io.Writer) error {

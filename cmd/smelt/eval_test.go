@@ -348,10 +348,10 @@ func TestEvalRefuses(t *testing.T) {
 		{"no tokenizer", []string{plainFixture, "--text-file", file("text", "x")}, []string{plainFixture, "no tokenizer.json"}},
 		{"invalid UTF-8", []string{storyteller, "--text-file", file("bad", "ab\xff")}, []string{"bad: ", "not valid UTF-8 at byte 2"}},
 
-		{"logits into no folder", []string{plainFixture, "--tokens", "1", "--logits", in("a/b")}, []string{"--logits", "no such file", "make the folder first"}},
+		{"logits into no folder", []string{plainFixture, "--tokens", "1", "--logits", in("a/b")}, []string{"--logits: ", "there is no such folder", "make the folder first"}},
 		{"logits into a file", []string{plainFixture, "--tokens", "1", "--logits", filepath.Join(temp, "text", "b")}, []string{"--logits", "is not a folder"}},
 		{"logits to a folder", []string{plainFixture, "--tokens", "1", "--logits", temp}, []string{"--logits", "is a folder"}},
-		{"trace into no folder", []string{plainFixture, "--tokens", "1", "--logits", in("x"), "--trace", in("a/b")}, []string{"--trace", "no such file", "make the folder first"}},
+		{"trace into no folder", []string{plainFixture, "--tokens", "1", "--logits", in("x"), "--trace", in("a/b")}, []string{"--trace: ", "there is no such folder", "make the folder first"}},
 		{"trace to a folder", []string{plainFixture, "--tokens", "1", "--logits", in("x"), "--trace", temp}, []string{"--trace", "is a folder"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -401,7 +401,9 @@ func TestEvalUnwritable(t *testing.T) {
 // TestEvalInterrupted: no file appears, one that was there stays as it was.
 func TestEvalInterrupted(t *testing.T) {
 	dir := t.TempDir()
-	logits := writeFile(t, filepath.Join(dir, "logits"), "from before")
+	logits := filepath.Join(dir, "logits")
+	evalJSON(t, plainFixture, "--tokens", "7", "--logits", logits)
+	before := content(t, logits)
 	args := []string{"eval", plainFixture, "--tokens", "1,2,3,4,5", "--chunk", "2", "--logits", logits, "--trace", filepath.Join(dir, "trace")}
 	var out bytes.Buffer
 	r := smeltWith(interruptAfter(t, 2), &out, args...)
@@ -409,7 +411,7 @@ func TestEvalInterrupted(t *testing.T) {
 		t.Errorf("status %d, standard output %q, standard error %q", r.status, out.String(), r.errors)
 	}
 	requireFiles(t, dir, "logits")
-	if content(t, logits) != "from before" {
+	if content(t, logits) != before {
 		t.Error("the file that was there has changed")
 	}
 	if r := smeltWith(interruptAfter(t, 3), &out, args...); r.status != 0 {

@@ -24,13 +24,16 @@ type generationConfig struct {
 	EOS         []int32
 }
 
-const maxGenerationConfig = 1 << 20
+const (
+	generationName      = "generation_config.json"
+	maxGenerationConfig = 1 << 20
+)
 
 // readGenerationConfig reads the file in a checkpoint's folder; without one
 // everything is unset.
 func readGenerationConfig(dir string) (generationConfig, error) {
 	var g generationConfig
-	path := filepath.Join(dir, "generation_config.json")
+	path := filepath.Join(dir, generationName)
 	data, err := regular.Read(path, maxGenerationConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return g, nil

@@ -25,6 +25,7 @@ type inspectOptions struct {
 	kernel, html        string
 	step                string
 	context, rows       int
+	outputOptions
 }
 
 const allLayers = -1
@@ -75,7 +76,7 @@ Of a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
 				return err
 			}
 			if bundle.IsBundle(args[0]) {
-				return inspectBundle(io, args[0], o)
+				return inspectBundle(cmd.Context(), io, args[0], o)
 			}
 			if err := o.checkpointOnly(args[0]); err != nil {
 				return err
@@ -106,6 +107,7 @@ func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	intFlag(f, &o.context, "context", "", 0, contexts, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
 	intFlag(f, &o.rows, "rows", "", 0, chunks, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
 	f.StringVar(&o.html, "html", "", "write a page of all of it to this `file`")
+	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
 }
 
@@ -169,7 +171,7 @@ func (o *inspectOptions) check(given func(flag string) bool) error {
 	case o.step != "decode" && o.step != "prefill":
 		return fmt.Errorf("--step %s: expected decode or prefill", o.step)
 	}
-	return nil
+	return o.outputOptions.check("--html", o.html)
 }
 
 // checkpointOnly refuses flags that need a bundle.

@@ -2,22 +2,26 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
 	"smelt/codegen/report"
+	"smelt/internal/output"
 	"smelt/ir/text"
 	"smelt/passes"
 )
 
 // inspectBundle prints a bundle's summary or what the flags ask for.
-func inspectBundle(io stdio, dir string, o inspectOptions) error {
+func inspectBundle(ctx context.Context, io stdio, dir string, o inspectOptions) error {
+	page, err := o.file("--html", o.html, output.HTML, modelInputs(dir)...)
+	if err != nil {
+		return err
+	}
 	b, err := bundle.Read(dir)
 	if err != nil {
 		return err
@@ -25,8 +29,8 @@ func inspectBundle(io stdio, dir string, o inspectOptions) error {
 	if o.weights {
 		return fmt.Errorf("--weights is about a checkpoint, not the bundle %s; give %s", dir, b.Checkpoint)
 	}
-	if o.html != "" {
-		return writePage(io, b, o.html)
+	if page != nil {
+		return writePage(ctx, io, b, page)
 	}
 	w := bufio.NewWriterSize(io.out, 64<<10)
 	if err := inspectBundleTo(io, w, b, o, styleFor(io.out)); err != nil {
@@ -174,33 +178,11 @@ func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
 
 // writePage writes the page of --html. Without its checkpoint a bundle has only
 // its last stage to show; the page then does without the others.
-func writePage(io stdio, b *bundle.Bundle, path string) error {
-	if err := checkOutput("--html", path); err != nil {
-		return err
-	}
+func writePage(ctx context.Context, std stdio, b *bundle.Bundle, page *output.File) error {
 	stages, err := stagesOf(b)
 	if err != nil {
-		fmt.Fprintf(io.err, "the page has no stages but the last: %v\n", err)
+		fmt.Fprintf(std.err, "the page has no stages but the last: %v\n", err)
 		stages = nil
 	}
-	return writeWhole(path, func(w *bufio.Writer) error { return report.Write(w, b, stages) })
-}
-
-// writeWhole writes a file beside its place and moves it there: under path is
-// the whole file or what was there before.
-func writeWhole(path string, write func(w *bufio.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".smelt-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone by that name if all went well
-	w := bufio.NewWriter(f)
-	err = write(w)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return write(ctx, page, func(w io.Writer) error { return report.Write(w, b, stages) })
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/binary"
+	"io"
 	"math"
 
+	"smelt/internal/output"
 	"smelt/ir/tensor"
 	"smelt/models/checkpoint/safetensors"
 )
@@ -41,7 +43,8 @@ func (t *tracer[F]) observe(name string, v tensor.Value[F]) {
 	p.bytes = append(p.bytes, float32Bytes(v.F)...)
 }
 
-func (t *tracer[F]) write(path string, tokens []int32) error {
+// encode writes the file; path stands for it in errors.
+func (t *tracer[F]) encode(w io.Writer, path string, tokens []int32) error {
 	outs := []safetensors.Out{{Name: "input_ids", DType: safetensors.I32, Shape: []int64{int64(len(tokens))}, Data: int32Bytes(tokens)}}
 	for _, name := range t.names {
 		p := t.parts[name]
@@ -56,7 +59,7 @@ func (t *tracer[F]) write(path string, tokens []int32) error {
 		}
 		outs = append(outs, out)
 	}
-	return safetensors.Write(path, outs, nil)
+	return safetensors.Encode(w, path, outs, map[string]string{output.MetadataKey: "trace"})
 }
 
 // crop drops the columns behind the longest row of an index list, which are

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/go-json-experiment/json"
+
 	"smelt/internal/message"
 	"smelt/internal/regular"
 	"smelt/ir/text"
@@ -28,6 +30,21 @@ const (
 func IsBundle(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, documentName))
 	return err == nil
+}
+
+// CheckpointOf is the folder of the checkpoint that a bundle was compiled from, as
+// its document says; empty if that cannot be read. Nothing else is looked at.
+func CheckpointOf(dir string) string {
+	var doc struct {
+		Model struct {
+			Checkpoint string `json:"checkpoint"`
+		} `json:"model"`
+	}
+	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
+	if err != nil || json.Unmarshal(data, &doc) != nil {
+		return ""
+	}
+	return doc.Model.Checkpoint
 }
 
 // attempts are how often a bundle is read that is replaced meanwhile.

@@ -215,7 +215,7 @@ func (w *writer) undo(folder string, made bool) {
 		return
 	}
 	// The bundle there may be one with the same contents.
-	if doc, err := os.ReadFile(filepath.Join(w.dir, documentName)); err != nil || !bytes.Contains(doc, []byte(folder)) {
+	if doc, err := regular.Read(filepath.Join(w.dir, documentName), maxDocument); err != nil || !bytes.Contains(doc, []byte(folder)) {
 		w.removeParts(folder, ".")
 	}
 	if made {

@@ -1,15 +1,12 @@
 package safetensors
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -17,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt/internal/message"
+	"smelt/internal/output"
 )
 
 // An Out is a tensor to be written. Its data comes from Data or, when Stream
@@ -30,13 +28,22 @@ type Out struct {
 	Stream func(io.Writer) error
 }
 
-// Write writes a file the way the reference implementation does: widest
-// elements first and then by name, the header padded with spaces to eight
-// bytes, so that every tensor is aligned to its elements.
-//
-// The file appears under path complete or not at all; one that was there
-// before is replaced. Errors name the tensor at fault.
+// Write writes a file, as Encode does. It appears under path complete or not at all;
+// one that was there before is replaced.
 func Write(path string, tensors []Out, metadata map[string]string) error {
+	err := output.Replace(path, func(w io.Writer) error { return Encode(w, path, tensors, metadata) })
+	var format *FormatError
+	if err != nil && !errors.As(err, &format) { // which names the path
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return err
+}
+
+// Encode writes what a file holds the way the reference implementation does: widest
+// elements first and then by name, the header padded with spaces to eight bytes, so
+// that every tensor is aligned to its elements. Nothing is written of tensors that
+// are not in order. Errors name the tensor at fault, and the file as path.
+func Encode(w io.Writer, path string, tensors []Out, metadata map[string]string) error {
 	l, err := layOut(path, tensors, metadata)
 	if err != nil {
 		return err
@@ -44,17 +51,15 @@ func Write(path string, tensors []Out, metadata map[string]string) error {
 	if err := l.checkData(path); err != nil {
 		return err
 	}
-	return writeWhole(path, func(w io.Writer) error {
-		if _, err := w.Write(l.header); err != nil {
-			return err
+	if _, err := w.Write(l.header); err != nil {
+		return err
+	}
+	for i, t := range l.tensors {
+		if err := t.writeTo(w, l.sizes[i]); err != nil {
+			return fmt.Errorf("tensor %s: %w", message.Quote(t.Name), err)
 		}
-		for i, t := range l.tensors {
-			if err := t.writeTo(w, l.sizes[i]); err != nil {
-				return fmt.Errorf("tensor %s: %w", message.Quote(t.Name), err)
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // A layout is a file before its data: its tensors in order, the bytes of each,
@@ -214,36 +219,4 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.left -= int64(n)
 	return n, err
-}
-
-// writeWhole writes a file beside path and renames it once all is on disk. On
-// failure nothing stays behind.
-func writeWhole(path string, content func(io.Writer) error) (err error) {
-	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x.tmp", filepath.Base(path), rand.Uint64()))
-	// os.CreateTemp would give mode 0600; a checkpoint is read by others too.
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close() // fails harmlessly when already closed
-			os.Remove(temp)
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := content(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
 }
