@@ -33,13 +33,6 @@ var strangers = []stranger{
 	}},
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func putFIFO(t *testing.T, path string) { must(t, syscall.Mkfifo(path, 0o600)) }
 
 // putSocket makes one elsewhere and moves it: a socket's path is short.
@@ -124,21 +117,6 @@ func TestBundleStrangers(t *testing.T) {
 			checkStranger(t, dir, firstMatch(t, dir, pattern), s, []string{"inspect DIR", "verify DIR --scan"})
 		}
 	}
-}
-
-// firstMatch is the first file below dir whose name matches, relative to it.
-func firstMatch(t *testing.T, dir, pattern string) (found string) {
-	t.Helper()
-	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if ok, _ := filepath.Match(pattern, e.Name()); ok && found == "" {
-			found, err = filepath.Rel(dir, path)
-		}
-		return err
-	}))
-	if found == "" {
-		t.Fatalf("%s has no %s", dir, pattern)
-	}
-	return found
 }
 
 func checkStranger(t *testing.T, dir, file string, s stranger, commands []string) {

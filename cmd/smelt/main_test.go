@@ -43,6 +43,28 @@ func writeFile(t *testing.T, path, content string) string {
 	return path
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// firstMatch is the first file below dir whose name matches, relative to it.
+func firstMatch(t *testing.T, dir, pattern string) (found string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if ok, _ := filepath.Match(pattern, e.Name()); ok && found == "" {
+			found, err = filepath.Rel(dir, path)
+		}
+		return err
+	}))
+	if found == "" {
+		t.Fatalf("%s has no %s", dir, pattern)
+	}
+	return found
+}
+
 // fewer is n, or less of it with -short.
 func fewer(n int) int {
 	if testing.Short() {
