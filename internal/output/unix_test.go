@@ -36,6 +36,17 @@ func TestModes(t *testing.T) {
 			t.Errorf("%v, expected %v (%v)", info.Mode(), mode, err)
 		}
 	}
+	// What is being written is no more to be read by others than what was there.
+	must(t, os.Chmod(path, 0o600))
+	f, err := New(path, rules())
+	must(t, err)
+	must(t, f.Write(t.Context(), func(w io.Writer) error {
+		half, err := filepath.Glob(filepath.Join(dir, ".smelt-*"))
+		if info, statErr := os.Stat(strings.Join(half, "")); err != nil || statErr != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v: %v, %v", half, err, statErr)
+		}
+		return text(new)(w)
+	}))
 	must(t, os.Chmod(path, 0o444))
 	wantError(t, write(t, path, rules()), "write-protected", "--force")
 	r := rules()
