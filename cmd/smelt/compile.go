@@ -64,8 +64,9 @@ trained.
 A folder DIR that holds a bundle is replaced as a whole: if the compile fails, is
 killed or the power goes, the old bundle is there, and readers find the old or the
 new one at any time. Files that smelt did not write are left there. Any other folder
-that is not empty is refused, and so is one in a checkpoint's folder or around it. The same checkpoint and flags give the same bytes, but
-for times.json, which has the times of modification.`,
+that is not empty is refused, and so is one in a checkpoint's folder or around it.
+The same checkpoint and flags give the same bytes, but for times.json, which has the
+times of modification.`,
 		Example: `  smelt compile examples/storyteller/checkpoint -o storyteller.smelt
   smelt compile CHECKPOINT -o DIR --context 131072 --slots 2
   smelt compile CHECKPOINT -o DIR --cache f32 --dump-dir stages
