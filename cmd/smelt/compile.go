@@ -169,6 +169,8 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		if b.Hashes, err = hashFiles(ctx, io, m.Checkpoint, true); err != nil {
 			return err
 		}
+		read, hub := b.Hashes.Sources()
+		fmt.Fprintf(io.err, "SHA-256 of %s of weights: %d read, %d taken from the hub's cache\n", plural(read+hub, "file"), read, hub)
 	}
 	if err := o.judgeBundle(path); err != nil { // much may have happened since
 		return err

@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/storage"
 	"smelt/internal/message"
 	"smelt/internal/regular"
+	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 	"smelt/passes"
 )
@@ -28,23 +29,34 @@ func (b *Bundle) Bind(s Source) error {
 	for _, declared := range b.Module.Params {
 		have, want := b.Params[declared.Name], bound[declared.Name]
 		if !reflect.DeepEqual(have, want) {
-			return fmt.Errorf("%s: parameter %s lies elsewhere than the bundle %s says%s%s", s.Checkpoint.Dir, declared.Name, b.Dir, apart(have, want), b.again())
+			return fmt.Errorf("%s: parameter %s lies elsewhere than the bundle %s says%s%s", s.Checkpoint.Dir, declared.Name, b.Dir, b.apart(have, want), b.again())
 		}
 	}
 	return nil
 }
 
-// apart says where two parameters differ, as far as it is a piece.
-func apart(have, want *storage.Parameter) string {
+// apart says where two parameters differ, as far as it is a stored plane.
+func (b *Bundle) apart(have, want *storage.Parameter) string {
 	if have == nil || want == nil {
 		return ""
 	}
 	for i := range min(len(have.Pieces), len(want.Pieces)) {
-		if have.Pieces[i] != want.Pieces[i] {
-			return fmt.Sprintf(": piece %d is %+v there, %+v in the bundle", i, want.Pieces[i], have.Pieces[i])
+		for _, role := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+			x, y := have.Pieces[i].Plane(role), want.Pieces[i].Plane(role)
+			if x != y {
+				return fmt.Sprintf(": %s of piece %d, expected %s, found %s", role, i, b.extentInWords(y), b.extentInWords(x))
+			}
 		}
 	}
 	return ""
+}
+
+// extentInWords names a range of bytes of one of the bundle's files.
+func (b *Bundle) extentInWords(e storage.Extent) string {
+	if e.File < 0 || e.File >= len(b.Files) {
+		return fmt.Sprintf("file %d", e.File)
+	}
+	return fmt.Sprintf("%d bytes from %d of %s", e.Bytes, e.Offset, message.Clip(b.Files[e.File].Name))
 }
 
 // again is what to do about a bundle that does not go with its checkpoint.

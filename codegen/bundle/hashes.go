@@ -25,6 +25,18 @@ type Hashes struct {
 	Files []FileHash // in the checkpoint's order
 }
 
+// Sources counts the files by where their hash comes from.
+func (h *Hashes) Sources() (read, hub int) {
+	for _, f := range h.Files {
+		if f.Source == SourceHub {
+			hub++
+		} else {
+			read++
+		}
+	}
+	return read, hub
+}
+
 // FileHash is one file's.
 type FileHash struct {
 	Name   string `json:"name"`
