@@ -227,6 +227,23 @@ func TestTwoAtOnce(t *testing.T) {
 			}
 		}
 	})
+	readers.Go(func() { // sees moments that are too short for a whole reading
+		for {
+			data, err := os.ReadFile(filepath.Join(dir, documentName))
+			if err == nil {
+				_, err = unseal(data)
+			}
+			if err != nil {
+				t.Errorf("bundle.json at some moment: %v", err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
 	writers.Wait()
 	close(stop)
 	readers.Wait()
