@@ -1,11 +1,13 @@
 package bundle
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"smelt/internal/message"
@@ -55,21 +57,51 @@ func timesOf(ck *checkpoint.Checkpoint) []fileTime {
 	return out
 }
 
+// record is one of those files: data is nil for none.
+type record struct {
+	name, mark string
+	data       any
+}
+
+// records are those of the bundle, once it has its seal.
+func (b *Bundle) records() []record {
+	out := []record{{timesName, timesMark, nil}, {hashesName, hashesMark, nil}}
+	if len(b.times) > 0 {
+		out[0].data = timesDoc{timesMark, b.seal, b.times}
+	}
+	if b.Hashes != nil {
+		out[1].data = hashesDoc{hashesMark, b.seal, b.Hashes.Files}
+	}
+	return out
+}
+
+// strange reports whether something else than smelt's record lies in its place.
+func (r record) strange(dir string) bool {
+	data, err := regular.Read(filepath.Join(dir, r.name), maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	return err != nil || !bytes.HasPrefix(data, []byte(`{"format":"`+strings.TrimRight(r.mark, "0123456789")))
+}
+
+// checkRecords refuses a folder in which files of others are where records go.
+func (b *Bundle) checkRecords(dir string) error {
+	for _, r := range b.records() {
+		if r.data != nil && r.strange(dir) {
+			return fmt.Errorf("%s was not written by smelt compile, which writes such a file; move it away or choose another folder", filepath.Join(dir, r.name))
+		}
+	}
+	return nil
+}
+
 // writeRecords writes times.json and weights.json, or removes those of the bundle
 // before.
 func (b *Bundle) writeRecords(w *writer) error {
-	records := []struct {
-		name string
-		data any
-	}{{timesName, nil}, {hashesName, nil}}
-	if len(b.times) > 0 {
-		records[0].data = timesDoc{timesMark, b.seal, b.times}
-	}
-	if b.Hashes != nil {
-		records[1].data = hashesDoc{hashesMark, b.seal, b.Hashes.Files}
-	}
-	for _, r := range records {
+	for _, r := range b.records() {
 		if r.data == nil {
+			if r.strange(w.dir) {
+				continue
+			}
 			if err := os.Remove(filepath.Join(w.dir, r.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

@@ -159,6 +159,34 @@ func TestRecordRefused(t *testing.T) {
 	}
 }
 
+// TestStrangeRecords: files of others that are called like smelt's records.
+func TestStrangeRecords(t *testing.T) {
+	t.Parallel()
+	a, b := twoBundles()
+	dir := filepath.Join(t.TempDir(), "b")
+	write(t, a, dir)
+	mine := put(t, `{"format":"mine"}`, dir, hashesName)
+	write(t, b, dir)
+	if data, err := os.ReadFile(mine); err != nil || string(data) != `{"format":"mine"}` {
+		t.Errorf("a file that smelt did not write: %q %v", data, err)
+	}
+	b.Hashes = &Hashes{}
+	for _, spoil := range []func() string{
+		func() string { return mine },
+		func() string { return put(t, "x", dir, timesName) },
+		func() string { return put(t, "", dir, timesName) },
+	} {
+		path := spoil()
+		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), path+" was not written by smelt compile") {
+			t.Errorf("%v", err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, b, dir)
+}
+
 // TestHub: in the hub's cache files are links to blobs named by their SHA-256. Only
 // such a name is believed.
 func TestHub(t *testing.T) {

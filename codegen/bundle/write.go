@@ -39,6 +39,9 @@ func (b *Bundle) Write(dir string) (left []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.checkRecords(dir); err != nil {
+		return nil, err
+	}
 	made, err := makeFolder(dir)
 	if err != nil {
 		return nil, err
@@ -128,6 +131,10 @@ func (w *writer) write(folder string, files []content, document []byte) error {
 		if err := syncFolder(filepath.Join(w.dir, folder, name)); err != nil {
 			return err
 		}
+	}
+	// The new folder's own entry is to be there before the name of it is.
+	if err := syncFolder(w.dir); err != nil {
+		return err
 	}
 	return w.file(documentName, document)
 }
