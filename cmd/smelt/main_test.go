@@ -16,6 +16,9 @@ import (
 const asCommand = "SMELT_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if change := os.Getenv(cutting); change != "" {
+		os.Exit(runCutting(change))
+	}
 	if os.Getenv(asCommand) != "" {
 		main()
 	}

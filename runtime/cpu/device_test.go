@@ -71,3 +71,6 @@ func TestCompanions(t *testing.T) {
 	skipIfShort(t)
 	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
 }
+
+// TestChanged: of pages that are gone, package fault has the tests.
+func TestChanged(t *testing.T) { agreement.Changed(t, open) }

@@ -3,10 +3,14 @@ package metal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"smelt/ir"
+	"smelt/models/checkpoint/safetensors"
+	"smelt/models/deepseekv4"
+	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
 	"smelt/runtime/profile"
@@ -189,6 +193,51 @@ func TestRemedy(t *testing.T) {
 	} {
 		if got := m.remedy(c.need, c.fits); got != c.want {
 			t.Errorf("%d bytes, context %d: %q, expected %q", c.need, c.fits, got, c.want)
+		}
+	}
+}
+
+// TestChanged: the fake GPU reads nothing of the weights, so that what is told is
+// what the device looks at after a step, and while it reads pages in.
+func TestChanged(t *testing.T) {
+	b, _ := compiledFixture()
+	for name, now := range map[string]func(size int64) int64{
+		"last byte": func(size int64) int64 { return size - 1 }, "half": func(size int64) int64 { return size / 2 },
+		"nothing left": func(int64) int64 { return 0 }, "appended": func(size int64) int64 { return size + 1 },
+	} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(agreement.Fixture("b-official-fp8fp4"))); err != nil {
+			t.Fatal(err)
+		}
+		m, err := deepseekv4.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		g := newGPU(t, fake.Options{})
+		d, err := g.open(b, m.Checkpoint, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := steps(d, 1); err != nil {
+			t.Fatal(err)
+		}
+		length, file := d.slots.Length(0), m.Checkpoint.Files[0]
+		if err := os.Truncate(file.Path(), now(file.Size())); err != nil {
+			t.Fatal(err)
+		}
+		tokens := []int32{-7}
+		err = d.SampleDecode([]ir.Row{{Token: 5, Position: int32(length)}}, []int{0}, greedy, tokens)
+		var changed *safetensors.ChangedError
+		if !errors.As(err, &changed) || changed.Path != file.Path() || changed.Now != now(file.Size()) || tokens[0] != -7 || d.slots.Length(0) != length {
+			t.Errorf("%s: token %d, slot at %d of %d, error %v", name, tokens[0], d.slots.Length(0), length, err)
+		}
+		if err := steps(d, 1); err == nil || !strings.Contains(err.Error(), "failed before") {
+			t.Errorf("%s: a step after it: %v", name, err)
+		}
+		err = d.memory.pageIn(func(done, total int64) {}, func() error { return nil })
+		if gone := changed != nil && changed.Now < changed.Was/2+1; gone != errors.As(err, &changed) {
+			t.Errorf("%s: reading pages in: %v", name, err)
 		}
 	}
 }

@@ -98,3 +98,13 @@ func TestAddressSpaces(t *testing.T) {
 		})
 	}
 }
+
+// TestChanged: the process that runs kernels dies of what is gone from a file, and
+// the error names the file all the same.
+func TestChanged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kernels are built for it: not with -short")
+	}
+	t.Parallel()
+	agreement.Changed(t, open(Options{Quick: true}), 8, 0)
+}

@@ -35,3 +35,26 @@ func BenchmarkParseHeader(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/tensor")
 }
+
+// BenchmarkIntact looks at a file, as is done after each step.
+func BenchmarkIntact(b *testing.B) {
+	f := mustOpen(b, save(b, rawFile("{}", nil)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.Intact(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkGuard is what Go code pays to read bytes of a file.
+func BenchmarkGuard(b *testing.B) {
+	f := mustOpen(b, save(b, rawFile("{}", nil)))
+	sum := byte(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Guard(func() { sum ^= f.data[0] }, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
