@@ -18,7 +18,7 @@ func TestKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("../../scripts/kills", "2")
+	cmd := exec.Command("../../scripts/kills", "2", "compile-new", "compile-over", "logits-over", "trace-over")
 	cmd.Env = append(os.Environ(), asCommand+"=1", "SMELT="+program)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
