@@ -37,12 +37,8 @@ var (
 
 const defaultCache = "fp8"
 
-func newCompile(io stdio) *cobra.Command {
-	var o compileOptions
-	cmd := &cobra.Command{
-		Use:   "compile CHECKPOINT -o DIR",
-		Short: "Compile a checkpoint to a bundle of fused kernels",
-		Long: `Compile plans how a checkpoint runs and writes the plan with its kernels to a
+// compileHelp is the long help.
+const compileHelp = `Compile plans how a checkpoint runs and writes the plan with its kernels to a
 folder, the bundle. It reads headers and config.json, not weights: those stay
 where they are. Memory is known when it ends: what is printed as peak is all that
 running takes.
@@ -66,7 +62,14 @@ killed or the power goes, the old bundle is there, and readers find the old or t
 new one at any time. Files that smelt did not write are left there. Any other folder
 that is not empty is refused, and so is one in a checkpoint's folder or around it.
 The same checkpoint and flags give the same bytes, but for times.json, which has the
-times of modification.`,
+times of modification.`
+
+func newCompile(io stdio) *cobra.Command {
+	var o compileOptions
+	cmd := &cobra.Command{
+		Use:   "compile CHECKPOINT -o DIR",
+		Short: "Compile a checkpoint to a bundle of fused kernels",
+		Long:  compileHelp,
 		Example: `  smelt compile examples/storyteller/checkpoint -o storyteller.smelt
   smelt compile CHECKPOINT -o DIR --context 131072 --slots 2
   smelt compile CHECKPOINT -o DIR --cache f32 --dump-dir stages

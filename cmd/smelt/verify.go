@@ -25,21 +25,17 @@ type verifyOptions struct {
 	sanitize, scan, hash, json bool
 }
 
-func newVerify(io stdio) *cobra.Command {
-	var o verifyOptions
-	cmd := &cobra.Command{
-		Use:   "verify BUNDLE",
-		Short: "Prove a bundle's kernels against the reference, or look at its weights",
-		Long: `Verify first compiles the bundle's checkpoint again and compares what that gives
+// verifyHelp is the long help.
+const verifyHelp = `Verify first compiles the bundle's checkpoint again and compares what that gives
 with the bundle's files, byte for byte: a bundle that was edited, or that another
 version of smelt made otherwise, is an error.
 
 Then it compiles every kernel's Metal text with clang, address spaces checked,
 executes prompts of random tokens with it on the CPU, and compares all logits
-that the bundle can give, and what kernels choose and round, with the evaluator's. Prompts are of 1 to 5 tokens, of a token less and more than each
-window, and of 127 to 129, as far as the bundle's context allows; each is then
-decoded for some tokens. A bundle with several slots also decodes texts
-together.
+that the bundle can give, and what kernels choose and round, with the evaluator's.
+Prompts are of 1 to 5 tokens, of a token less and more than each window, and of 127
+to 129, as far as the bundle's context allows; each is then decoded for some tokens.
+A bundle with several slots also decodes texts together.
 
 Sums in another order turn some choices: an expert or an entry whose score nearly
 equals another's, a cached number that lies between two codes. The evaluator takes
@@ -53,7 +49,14 @@ knows and kernels do not handle: NaN codes of fp8, and scales of 0 and 255 in
 E8M0, with the tensors they are in. It needs no clang.
 
 --hash reads all weights once instead, and compares the SHA-256 of their files with
-those that smelt compile --hash recorded. It names each file that differs.`,
+those that smelt compile --hash recorded. It names each file that differs.`
+
+func newVerify(io stdio) *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "Prove a bundle's kernels against the reference, or look at its weights",
+		Long:  verifyHelp,
 		Example: `  smelt verify BUNDLE
   smelt verify BUNDLE --hash
   smelt verify BUNDLE --tokens 32 --sanitize

@@ -35,27 +35,7 @@ func TestModifiedWeights(t *testing.T) {
 		}
 	}
 	read()
-	flip := func() {
-		t.Helper()
-		f, err := os.OpenFile(file, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			t.Fatal(err)
-		}
-		last := make([]byte, 1)
-		if _, err := f.ReadAt(last, info.Size()-1); err != nil {
-			t.Fatal(err)
-		}
-		last[0] ^= 1
-		if _, err := f.WriteAt(last, info.Size()-1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	flip()
+	flip(t, file)
 	r := smelt(t, "", "verify", bundle, "--scan")
 	if r.status != 0 || strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, "note: "+file+" changed since") || !strings.Contains(r.errors, "smelt verify --hash "+bundle) {
 		t.Errorf("status %d, standard error %q", r.status, r.errors)
@@ -71,11 +51,33 @@ func TestModifiedWeights(t *testing.T) {
 		t.Errorf("status %d, standard error %q", r.status, r.errors)
 	}
 	read(filepath.Base(file))
-	flip()
+	flip(t, file)
 	read()
 	// Compiling again without --hash takes the record away.
 	compileJSON(t, checkpoint, "-o", bundle, "--context", "16")
 	smelt(t, "", "verify", bundle, "--hash").fails(t, "has no record of the weights", "smelt compile "+checkpoint+" -o "+bundle+" --hash")
+}
+
+// flip changes a bit of a file's last byte, in place.
+func flip(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	last[0] ^= 1
+	if _, err := f.WriteAt(last, info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestHashInterrupted: Ctrl-C while weights are hashed ends that, and nothing is written.

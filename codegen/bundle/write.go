@@ -79,6 +79,8 @@ func replaceable(dir string) error {
 	switch {
 	case err == nil && mark.Match(data):
 		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return err
 	case errors.Is(err, fs.ErrNotExist) && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !isLeft(e) }):
 		return nil // empty, or what a compile that was killed left
 	}
