@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"smelt/codegen/bundle"
+	"smelt/internal/message"
 )
 
 // byteUnits are the suffixes of --memory, longest first.
@@ -17,20 +18,26 @@ var byteUnits = []struct {
 	{"GB", 1e9}, {"MB", 1e6}, {"TB", 1e12}, {"B", 1}, {"", 1},
 }
 
-// parseBytes reads a size such as 96GB, 107.5GiB or 128000000000.
+// maxMemory bounds --memory: more than any machine has, and sums of such sizes
+// stay far from the end of int64.
+const maxMemory = 1 << 60
+
+// parseBytes reads a size such as 96GB, 107.5GiB or 128000000000: a decimal number,
+// of at least one byte.
 func parseBytes(s string) (int64, error) {
 	for _, u := range byteUnits {
 		number, ok := strings.CutSuffix(s, u.suffix)
 		if !ok {
 			continue
 		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(v > 0) || v*u.bytes > 1<<62 {
+		number = strings.TrimSpace(number)
+		v, err := strconv.ParseFloat(number, 64)
+		if strings.Trim(number, "0123456789.e+") != "" || err != nil || v*u.bytes < 1 || v*u.bytes > maxMemory {
 			break
 		}
 		return int64(v * u.bytes), nil
 	}
-	return 0, fmt.Errorf("expected a size such as 96GB or 107.5GiB, found %q", s)
+	return 0, fmt.Errorf("found %s, expected a size from 1 byte to %d TiB such as 96GB or 107.5GiB", message.Quote(s), int64(maxMemory)>>40)
 }
 
 // checkMemory refuses a bundle that takes more than --memory allows, before

@@ -11,16 +11,43 @@ import (
 )
 
 func TestParseBytes(t *testing.T) {
-	for s, want := range map[string]int64{"96GB": 96e9, "1.5 GiB": 3 << 29, "7": 7, "7B": 7, "2MB": 2e6, "1TiB": 1 << 40} {
+	for s, want := range map[string]int64{"96GB": 96e9, "1.5 GiB": 3 << 29, "7": 7, "7B": 7, "2MB": 2e6, "1TiB": 1 << 40, "96e9": 96e9, "0.5MiB": 1 << 19, "1048576TiB": 1 << 60, "1": 1, "1.9B": 1} {
 		if got, err := parseBytes(s); err != nil || got != want {
 			t.Errorf("%q is %d (%v), expected %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "GB", "-1GB", "0", "many", "1e40", "96 GBs", "nan"} {
+	for _, s := range []string{"", "GB", "-1GB", "0", "many", "1e40", "96 GBs", "nan", "inf", "InfB", "NaNGB", "0.4B", "1e-300GB", "0x10GB", "1_000", "9223372036854775807", "9223372036854775808",
+		"1048577TiB", "-0", "+-1", "1GBGB", "1 G B", strings.Repeat("9", 100_000), strings.Repeat("\x1b", 1000)} {
 		if got, err := parseBytes(s); err == nil {
 			t.Errorf("%q is read as %d", s, got)
+		} else if len(err.Error()) > 600 || !strings.Contains(err.Error(), "expected a size from 1 byte") || strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%.40q: %.700v", s, err)
 		}
 	}
+}
+
+// FuzzParseBytes: what is taken is within the bounds, and more of a larger unit.
+func FuzzParseBytes(f *testing.F) {
+	for _, s := range []string{"96GB", "1.5 GiB", "7", "0.1B", "1e40", "nan", "-1", "999999TiB", "1e-9TB", " 1GB", "."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, err := parseBytes(s)
+		if err != nil {
+			if len(err.Error()) > 600 || n != 0 {
+				t.Fatalf("%d with an error of %d bytes", n, len(err.Error()))
+			}
+			return
+		}
+		if n < 1 || n > maxMemory {
+			t.Fatalf("%q is %d bytes", s, n)
+		}
+		if number, ok := strings.CutSuffix(s, "MB"); ok {
+			if more, err := parseBytes(number + "GB"); err == nil && more < n {
+				t.Fatalf("%q is %d bytes, and in GB %d", s, n, more)
+			}
+		}
+	})
 }
 
 // TestCompileMemory: what does not fit is refused with the numbers and a

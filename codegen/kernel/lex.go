@@ -3,12 +3,16 @@ package kernel
 import (
 	"fmt"
 	"strings"
+
+	"smelt/internal/message"
 )
 
 // Limits of a kernel's text.
 const (
 	maxText  = 8 << 20
 	maxDepth = 200
+
+	maxMessage = 400 // bytes of an error; a word of the text may have millions
 )
 
 // Error is what is wrong with a kernel's text and where.
@@ -97,5 +101,5 @@ func (l *lexer) inExponent(i int) bool {
 func (l *lexer) errorf(format string, args ...any) error {
 	line := 1 + strings.Count(l.src[:l.at], "\n")
 	column := l.at - strings.LastIndexByte(l.src[:l.at], '\n')
-	return &Error{line, column, fmt.Sprintf(format, args...)}
+	return &Error{line, column, message.Line(fmt.Sprintf(format, args...), maxMessage)}
 }

@@ -192,9 +192,16 @@ func TestSyntax(t *testing.T) {
 		{"kernel k\nschedule 32 32\n{\n  let a = 1 $\n}\n", "unexpected character"},
 		{"kernel k\nschedule 32 32\n{\n  let a = " + strings.Repeat("(", 300) + "1\n}\n", "nested more than"},
 		{strings.Repeat(" ", maxText+1), "the limit is"},
+		{"kernel " + strings.Repeat("k", 5000) + "\nschedule 32 32\n{\n}\n", "kkk"},
+		{"kernel k\nschedule 32 32\n{\n  let a = " + strings.Repeat("9", 1<<20) + "\n}\n", "4:11: \"999"},
+		{"kernel k\nschedule 32 32 \"" + strings.Repeat("x", 1<<20) + "\"\n{\n}\n", "xxx..."},
+		{"kernel k\nschedule 32 32\n{\n  let a = " + strings.Repeat("x", 4000) + "\n}\n", "xxx..."},
+		{"kernel k\nschedule 32 32\n" + strings.Repeat("{\n", 1<<20), "expected a statement"},
 	} {
 		if _, err := Parse(c.src); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%.60q: error %v, expected %q", c.src, err, c.want)
+			t.Errorf("%.60q: error %.500v, expected %q", c.src, err, c.want)
+		} else if len(err.Error()) > 500 {
+			t.Errorf("%.60q: an error of %d bytes", c.src, len(err.Error()))
 		}
 	}
 }
@@ -205,6 +212,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src string) {
 		k, err := Parse(src)
 		if err != nil {
+			if n := len(err.Error()); n > 5000 {
+				t.Fatalf("an error of %d bytes", n)
+			}
 			return
 		}
 		text := Print(k)

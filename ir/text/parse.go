@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/participle/v2/lexer"
 
+	"smelt/internal/message"
 	"smelt/ir"
 	"smelt/ir/ops"
 )
@@ -17,6 +18,8 @@ import (
 const (
 	maxBytes = 64 << 20 // V4-Pro's module is below 1 MB
 	maxDepth = 64       // open brackets
+
+	maxMessage = 2000 // bytes of an error, which may list all operations; a word of the text may have millions
 )
 
 // Error is what is wrong with a text and where.
@@ -27,7 +30,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, message.Line(e.Message, maxMessage))
 }
 
 // Parse reads a module. file is named in errors, which are of type *Error and
