@@ -125,6 +125,9 @@ func (x *modelTest) step(t *testing.T, kind Kind, rows []ir.Row) {
 // decode and prefill, rows of two sequences together. (The stand-in for Metal
 // does so with the text of its kernels.)
 func TestModelOnCPU(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: all kernels of two models in the interpreter")
+	}
 	t.Parallel()
 	for name, prefill := range map[string]int{"a-bf16": 18, "b-official-fp8fp4": 3} {
 		t.Run(name, func(t *testing.T) {

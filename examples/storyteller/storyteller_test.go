@@ -28,6 +28,9 @@ type story struct {
 // official FP8/FP4 one.
 func stories(t *testing.T) []story {
 	list := []story{{"mlx-4bit", "checkpoint", "testdata"}}
+	if testing.Short() {
+		return list
+	}
 	shared := os.Getenv("SMELT_SHARED")
 	if shared == "" {
 		t.Log("SMELT_SHARED is unset: the storyteller in official FP8/FP4 did not run")
@@ -173,7 +176,7 @@ func TestLogits(t *testing.T) {
 		if d := logitsDiff(t, machine[float32](t, m), tokens, words); !(d <= 2e-4) {
 			t.Errorf("float32: logits differ by %.3g, limit 2e-4", d)
 		}
-		if !slices.Contains(exact, s) {
+		if testing.Short() || !slices.Contains(exact, s) {
 			return
 		}
 		if d := logitsDiff(t, machine[float64](t, m), tokens, words); !(d <= 3e-5) {
@@ -205,6 +208,14 @@ func logitsDiff[F tensor.Float](t *testing.T, ma *eval.Machine[F], tokens []int3
 	return diff
 }
 
+// fewer is n, or 1 with -short.
+func fewer(n int) int {
+	if testing.Short() {
+		return 1
+	}
+	return n
+}
+
 // TestGreedy continues two drawn of five prompts token for token as the reference
 // does.
 func TestGreedy(t *testing.T) {
@@ -218,7 +229,7 @@ func TestGreedy(t *testing.T) {
 		if len(g.Greedy) != 5 {
 			t.Fatalf("%d greedy prompts, expected 5", len(g.Greedy))
 		}
-		for _, x := range sample.Of(t, g.Greedy, 2) {
+		for _, x := range sample.Of(t, g.Greedy, fewer(2)) {
 			ids, err := tok.Encode(x.Prompt)
 			if err != nil || !slices.Equal(append([]int32{0}, ids...), x.PromptIDs) {
 				t.Errorf("%q encodes to %v (%v), reference %v", x.Prompt, ids, err, x.PromptIDs)
@@ -260,8 +271,8 @@ type example struct {
 	}
 }
 
-// TestRecall asks for a word some hundred tokens back, which comes through
-// compressed entries and the indexer. float32 flips a few choices that nearly tie
+// TestRecall asks for a word some hundred tokens back, of one drawn encoding,
+// which comes through compressed entries and the indexer. float32 flips a few choices that nearly tie
 // in float64; they are counted, and with float64's choices forced the last logits
 // must agree within 2e-4. In full it asks all that take less than 1,000 tokens,
 // and in float32 those of up to 3,646; TestRecallOnCPU answers these too.
@@ -269,7 +280,11 @@ func TestRecall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("prompts of some hundred tokens in two precisions: not with -short")
 	}
+	exact := sample.Of(t, stories(t), 1)
 	each(t, func(t *testing.T, s story, m *deepseekv4.Model) {
+		if !slices.Contains(exact, s) {
+			t.Skip("the other encoding was drawn")
+		}
 		var g goldens
 		s.readJSON(t, "golden", &g)
 		if len(g.Recall) != 5 {

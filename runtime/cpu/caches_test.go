@@ -2,10 +2,12 @@ package cpu
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
+	"smelt/models/checkpoint"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
@@ -19,20 +21,25 @@ type cached struct {
 	tokens []int32
 }
 
-func newCached(t *testing.T) *cached {
-	t.Helper()
-	l := openLLVM(t)
+// compiled is what devices of a test open. The checkpoint stays open.
+var compiled = sync.OnceValues(func() (*bundle.Bundle, *checkpoint.Checkpoint) {
 	m, err := deepseekv4.Open(agreement.Fixture("b-official-fp8fp4"))
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	t.Cleanup(func() { m.Close() })
 	b, _, err := bundle.Compile(bundle.Source{Name: "tiny", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding},
 		bundle.Options{Lean: true, Context: 512, Chunk: 32, Slots: 3})
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	d, err := Open(b, m.Checkpoint, Options{LLVM: l, Cache: jit.UserCache(), Poison: true})
+	return b, m.Checkpoint
+})
+
+func newCached(t *testing.T) *cached {
+	t.Helper()
+	l := openLLVM(t)
+	b, ck := compiled()
+	d, err := Open(b, ck, Options{LLVM: l, Cache: jit.UserCache(), Poison: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
+	"smelt/internal/sample"
 	"smelt/ir"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
@@ -85,7 +86,14 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	const slots, steps = 6, 2000
+	const slots = 6
+	steps := 600 // under the race detector, with -short, each takes twenty times as long
+	switch {
+	case sample.Full():
+		steps = 2000
+	case testing.Short():
+		steps = 100
+	}
 	b, _, err := bundle.Compile(bundle.Source{Name: "soak", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 512, Chunk: 64, Wanted: 16, Slots: slots})
 	if err != nil {
 		t.Fatal(err)

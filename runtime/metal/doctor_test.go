@@ -73,6 +73,9 @@ func TestDoctor(t *testing.T) {
 // TestDoctorFinds: a GPU that computes nothing, and one that fails in a kernel, are
 // found out, and the kernel is named.
 func TestDoctorFinds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: two examinations of all kernels")
+	}
 	r := examine(t, func(bool) *gpu { return newGPU(t, fake.Options{Residency: true}) })
 	if r.OK || !strings.Contains(strings.Join(r.Errors, "\n"), "kernel embed_mix_write_prefill: prefill step from token 0 of slot 0 on: ") {
 		t.Errorf("a GPU that computes nothing: ok %v, %q", r.OK, r.Errors)

@@ -101,6 +101,9 @@ func TestBytes(t *testing.T) {
 	for _, threads := range []int{0, 64} { // the second is planned again
 		o := fake.Options{}
 		if threads > 0 {
+			if testing.Short() {
+				continue
+			}
 			o.MaxThreads = map[string]int{"head_decode": threads}
 		}
 		_, d := device(t, o, Options{})
