@@ -172,8 +172,6 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		if b.Hashes, err = hashFiles(ctx, io, m.Checkpoint, true); err != nil {
 			return err
 		}
-		read, hub := b.Hashes.Sources()
-		fmt.Fprintf(io.err, "SHA-256 of %s of weights: %d read, %d taken from the hub's cache\n", plural(read+hub, "file"), read, hub)
 	}
 	if err := o.judgeBundle(path); err != nil { // much may have happened since
 		return err
@@ -192,6 +190,10 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	}
 	if err := report.write(io.out, styleFor(io.out)); err != nil {
 		return err
+	}
+	if b.Hashes != nil {
+		read, hub := b.Hashes.Sources()
+		fmt.Fprintf(io.err, "recorded the SHA-256 of %s of weights: %d read, %d taken from the hub's cache\n", plural(read+hub, "file"), read, hub)
 	}
 	fmt.Fprintf(io.err, "compiled in %.1f s\n", report.Seconds)
 	return nil
