@@ -27,7 +27,10 @@ func tampered(t *testing.T, b *Bundle, change func(name string, data []byte) []b
 		t.Fatal(err)
 	}
 	w := writer{dir: t.TempDir()}
-	if err := w.write(doc.Folder, files, data); err != nil {
+	if err := w.parts(doc.Folder, files); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.file(documentName, data); err != nil {
 		t.Fatal(err)
 	}
 	return w.dir

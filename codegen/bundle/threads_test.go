@@ -24,7 +24,11 @@ func TestFewerThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "story")
-	for _, n := range []int{512, 256, 64} {
+	limits := []int{64, 256, 512}
+	if testing.Short() {
+		limits = limits[:1]
+	}
+	for _, n := range limits {
 		to, err := target.GPU.WithThreads(n)
 		if err != nil {
 			t.Fatal(err)

@@ -17,7 +17,8 @@ import (
 // Write writes the bundle to dir, which must not exist, be empty, or hold a bundle
 // or what a compile that was killed left of one. The rename of bundle.json is the
 // moment at which the new bundle takes the old one's place: before it, and if Write
-// fails, the old one is whole. All files are on disk before.
+// fails, the old one is whole. All files are on disk before, and were read back and
+// found to be this bundle.
 //
 // One process writes to a folder at a time: another waits for it, up to lockWait.
 //
@@ -52,7 +53,14 @@ func (b *Bundle) Write(dir string) (left []string, err error) {
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	w := writer{dir: dir, alone: held, old: versionIn(dir)}
-	if err := w.write(doc.Folder, files, data); err != nil {
+	err = w.parts(doc.Folder, files)
+	if err == nil {
+		err = b.verifyWritten(dir, data)
+	}
+	if err == nil {
+		err = w.file(documentName, data)
+	}
+	if err != nil {
 		w.undo(doc.Folder, made)
 		return nil, err
 	}
@@ -118,8 +126,8 @@ func versionIn(dir string) string {
 	return versionOf(data)
 }
 
-// write puts the files into their folder, and then bundle.json into its place.
-func (w *writer) write(folder string, files []content, document []byte) error {
+// parts puts the files into their folder.
+func (w *writer) parts(folder string, files []content) error {
 	w.removeTemps()
 	if err := w.folders(folder, files); err != nil {
 		return err
@@ -135,10 +143,7 @@ func (w *writer) write(folder string, files []content, document []byte) error {
 		}
 	}
 	// The new folder's own entry is to be there before the name of it is.
-	if err := syncFolder(w.dir); err != nil {
-		return err
-	}
-	return w.file(documentName, document)
+	return syncFolder(w.dir)
 }
 
 // folders are those within the bundle's folder that the files lie in, deepest first.
