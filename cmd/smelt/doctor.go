@@ -129,12 +129,12 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 	if e.file, err = o.file("--report", o.report, output.Text, inputs...); err != nil {
 		return err
 	}
-	if err := e.keep("the model is being made"); err != nil {
+	if err := e.keep(ctx, "the model is being made"); err != nil {
 		return err
 	}
 	if err := e.open(ctx, args); err != nil {
 		if ctx.Err() != nil {
-			return errors.Join(errInterrupted, e.keep("interrupted"))
+			return e.interrupted(ctx)
 		}
 		return err
 	}
@@ -144,18 +144,18 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 		if !k.kernels || !slices.Contains(o.devices, k.name) {
 			continue
 		}
-		if err := e.keep("device " + k.name + " is being checked: if nothing follows, the program ended there"); err != nil {
+		if err := e.keep(ctx, "device "+k.name+" is being checked: if nothing follows, the program ended there"); err != nil {
 			return err
 		}
 		result, err := doctor.Check(ctx, e.subject(k), e.model.Weights)
 		e.bar.Clear()
 		if err != nil {
-			return errors.Join(errInterrupted, e.keep("interrupted"))
+			return e.interrupted(ctx)
 		}
 		e.report.Devices = append(e.report.Devices, result)
 	}
 	e.report.judge()
-	if err := e.keep(""); err != nil {
+	if err := e.keep(ctx, ""); err != nil {
 		return err
 	}
 	return e.print()
@@ -263,13 +263,12 @@ func deviceNotes(d doctor.Device) (notes []string) {
 }
 
 // keep writes the report's file as far as the report is; doing says what comes next.
-func (e *examined) keep(doing string) error {
+func (e *examined) keep(ctx context.Context, doing string) error {
 	e.report.Unfinished = doing
 	if e.file == nil {
 		return nil
 	}
-	// Not even Ctrl-C keeps it from being written.
-	return e.file.Write(context.Background(), func(w io.Writer) error {
+	return write(ctx, e.file, func(w io.Writer) error {
 		var text bytes.Buffer
 		text.WriteString(output.Text.Mark() + "doctor: attach this file to a bug\n\n")
 		if err := e.report.write(&text, style{}, true); err != nil {
@@ -278,6 +277,14 @@ func (e *examined) keep(doing string) error {
 		_, err := io.WriteString(w, withoutHome(text.String()))
 		return err
 	})
+}
+
+// interrupted says in the file that the report ends there.
+func (e *examined) interrupted(ctx context.Context) error {
+	if err := e.keep(ctx, "interrupted"); err != nil && !errors.Is(err, errInterrupted) {
+		return errors.Join(errInterrupted, err)
+	}
+	return errInterrupted
 }
 
 // print prints the report, and turns a bad one into an error.

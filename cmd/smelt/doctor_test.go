@@ -146,7 +146,7 @@ func TestDoctorFindings(t *testing.T) {
 		e := examine(t, &out, &errs, doctorOptions{report: file, json: asJSON})
 		e.report.Devices = append(e.report.Devices, result)
 		e.report.judge()
-		if err := e.keep(""); err != nil {
+		if err := e.keep(t.Context(), ""); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.print(); err == nil || err.Error() != "not in order: cpu" {
@@ -200,7 +200,7 @@ func TestDoctorHalfWay(t *testing.T) {
 	dir := t.TempDir()
 	var out, errs bytes.Buffer
 	e := examine(t, &out, &errs, doctorOptions{report: filepath.Join(dir, "report.txt")})
-	if err := e.keep("device metal is being checked"); err != nil {
+	if err := e.keep(t.Context(), "device metal is being checked"); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(e.o.report)
@@ -213,7 +213,7 @@ func TestDoctorHalfWay(t *testing.T) {
 		}
 	}
 	defer os.Chmod(dir, 0o700)
-	asOrdinaryUser(t, func() { err = e.keep("") })
+	asOrdinaryUser(t, func() { err = e.keep(t.Context(), "") })
 	if err == nil || !strings.Contains(err.Error(), "writing "+e.o.report) {
 		t.Errorf("a folder that cannot be written to: %v", err)
 	}
@@ -230,7 +230,7 @@ func TestDoctorHome(t *testing.T) {
 	e := examine(t, &out, &errs, doctorOptions{report: filepath.Join(t.TempDir(), "report.txt")})
 	e.report.LLVM.Path = home + "/llvm/libLLVM.so"
 	e.report.Devices = append(e.report.Devices, doctor.Result{Device: "cpu", Here: true, Errors: []string{home + "/x: no such file"}})
-	if err := errors.Join(e.keep(""), e.print()); err == nil {
+	if err := errors.Join(e.keep(t.Context(), ""), e.print()); err == nil {
 		t.Error("the device is not in order")
 	}
 	text, err := os.ReadFile(e.o.report)

@@ -448,5 +448,5 @@ func TestDevices(t *testing.T) {
 		t.Errorf("without libLLVM: status %d, %q, standard error:\n%s", without.status, without.out, without.errors)
 	}
 	smelt(t, "", append([]string{"run", "--device", "cpu"}, args...)...).fails(t, "none.so", jit.Env)
-	smelt(t, "", append([]string{"run", "--device", "cpu", "--threads", "-1"}, args...)...).fails(t, "--threads", "is -1")
+	smelt(t, "", append([]string{"run", "--device", "cpu", "--threads", "-1"}, args...)...).fails(t, "--threads", "found \"-1\"")
 }
