@@ -60,7 +60,6 @@ func TestRecompile(t *testing.T) {
 		{"the module", func(name string, data []byte) []byte {
 			return bytes.ReplaceAll(data, []byte("eps = 1e-06"), []byte("eps = 1e-05"))
 		}, none, ""},
-		{"a note", same, func(d *document) { d.Notes = append([]string{"x"}, d.Notes[1:]...) }, "bundle.json is not what compiling again gives"},
 		{"where command buffers end", same, func(d *document) {
 			x := d.Steps[0].Dispatches
 			for i := len(x) - 1; ; i-- {

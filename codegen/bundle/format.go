@@ -1,12 +1,13 @@
 // Package bundle is what smelt compile makes: a folder with
 //
-//	bundle.json                  the plan, the parameters' places in the checkpoint, sizes
-//	smelt-DIGEST/plan.ir         the fused module, as text
-//	smelt-DIGEST/kernels/ir/NAME.kir      each kernel as kernel IR
-//	smelt-DIGEST/kernels/metal/NAME.metal each kernel as the target's text;
-//	smelt-DIGEST/kernels/cpu/NAME.ll      for processors
-//	times.json                   when the checkpoint's files were modified last
-//	weights.json                 with smelt compile --hash: SHA-256 of those files
+//	bundle.json   the plan, the parameters' places in the checkpoint, sizes; it names
+//	smelt-DIGEST/ the folder of
+//	    plan.ir                    the fused module, as text
+//	    kernels/ir/NAME.kir        each kernel as kernel IR
+//	    kernels/metal/NAME.metal   each kernel as the target's text;
+//	    kernels/cpu/NAME.ll        for processors
+//	times.json    when the checkpoint's files were modified last
+//	weights.json  with smelt compile --hash: SHA-256 of those files
 //
 // It points at the checkpoint and holds no weights; a checkpoint with another
 // configuration, other files, sizes or headers is refused. The same checkpoint and

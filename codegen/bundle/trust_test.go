@@ -150,7 +150,7 @@ func TestMutated(t *testing.T) {
 	first, _ := twoBundles()
 	want := executed(t, first)
 	rng := rand.New(rand.NewPCG(13, 3))
-	const draws = 16
+	const draws = 10
 	refused, same := 0, 0
 	for range draws {
 		what, changed := mutate(rng, closed, all)
@@ -197,24 +197,17 @@ func TestTrust(t *testing.T) {
 		want     string
 	}{
 		{"rows of a step", []string{"/steps/0/max_rows"}, []string{"1"}, "/steps/0/max_rows is 1, expected 16"},
-		{"rows of a prefill step", []string{"/steps/1/max_rows"}, []string{"32"}, "/steps/1/max_rows is 32, expected 16"},
 		{"two caches at one place", []string{"/caches/1/offset"}, []string{"0"}, "/caches/1/offset is 0"},
-		{"a smaller cache", []string{"/caches/0/capacity"}, []string{"1"}, "/caches/0/capacity is 1"},
 		{"a cache's slots", []string{"/caches/0/slots"}, []string{"4"}, "/caches/0/slots is 4"},
 		{"slots", []string{"/options/slots"}, []string{"2"}, "expected"},
 		{"slots beyond all", []string{"/options/slots"}, []string{"5000"}, "slots is 5000"},
 		{"context", []string{"/options/context"}, []string{"512"}, "expected"},
-		{"chunk", []string{"/options/chunk"}, []string{"8"}, "expected"},
-		{"wanted", []string{"/options/wanted"}, []string{"1"}, "expected"},
 		{"target", []string{"/target"}, []string{`"cpu8"`}, ""},
 		{"a weight for another", []string{"/steps/0/dispatches/1/kernel"}, []string{text("/steps/0/dispatches/2/kernel")}, "/steps/0/dispatches/1/kernel"},
 		{"a grid", []string{"/steps/0/dispatches/1/grid/0"}, []string{`"1"`}, "/steps/0/dispatches/1/grid/0"},
 		{"a barrier", []string{"/steps/0/dispatches/3/level"}, []string{"0"}, "/steps/0/dispatches/3/level is 0"},
-		{"a region", []string{"/steps/0/dispatches/9/region"}, []string{text("/steps/0/dispatches/0/region")}, "/steps/0/dispatches/9/region"},
 		{"a buffer's place", []string{"/steps/0/buffers/1/offset"}, []string{"0"}, "/steps/0/buffers/1/offset"},
 		{"the arena", []string{"/steps/0/arena_bytes"}, []string{"256"}, "/steps/0/arena_bytes is 256"},
-		{"a limit", []string{"/steps/0/limits/T"}, []string{"1"}, "/steps/0/limits/T is 1"},
-		{"two kernels", []string{"/kernels/0", "/kernels/1"}, []string{text("/kernels/1"), text("/kernels/0")}, "/kernels/0"},
 		{"a kernel's digest", []string{kir}, []string{`"` + strings.Repeat("0", 64) + `"`}, kir},
 		{"the folder", []string{"/folder"}, []string{`"smelt-0"`}, "/folder"},
 		{"rows of a parameter", []string{"/parameters/0/rows"}, []string{"1"}, "parameters[0]"},
@@ -223,7 +216,6 @@ func TestTrust(t *testing.T) {
 		{"a file that is not there", []string{"/parameters/0/pieces/0/weight/0"}, []string{"99"}, "file 99"},
 		{"the model's name", []string{"/model/name"}, []string{`"b"`}, "the bundle"},
 		{"a file's size", []string{"/model/files/0/bytes"}, []string{"1000000000"}, "/memory/weights is"},
-		{"the memory", []string{"/memory/peak"}, []string{"1"}, "/memory/peak is 1"},
 	} {
 		var where []span
 		for _, p := range c.pointers {
