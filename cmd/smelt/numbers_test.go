@@ -73,6 +73,9 @@ func TestNumberFlags(t *testing.T) {
 			}
 			path := append(strings.Fields(cmd.CommandPath())[1:], "there-is-no-such-checkpoint")
 			for _, word := range words {
+				if n.Set(word) == nil {
+					t.Errorf("%s --%s takes %.40q", cmd.CommandPath(), f.Name, word)
+				}
 				args := append(path, "--"+f.Name+"="+word)
 				var out, errs strings.Builder
 				status := execute(context.Background(), args, stdio{strings.NewReader(""), &out, &errs})

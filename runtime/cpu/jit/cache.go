@@ -61,8 +61,8 @@ const (
 	temporarySuffix = ".tmp"
 	abandoned       = time.Hour
 
-	// maxEntryBytes bounds what is read as one object: the largest kernels have
-	// some 200 kB.
+	// maxEntryBytes bounds what is read as one object: the storyteller's
+	// largest has 75 kB.
 	maxEntryBytes = 64 << 20
 )
 

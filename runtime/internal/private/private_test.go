@@ -143,6 +143,16 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// TestOpenRefusesRoots: what root alone can write is not the user's either.
+func TestOpenRefusesRoots(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root's folders are this user's")
+	}
+	if d, err := Open("/usr"); err == nil || !strings.Contains(err.Error(), "/usr belongs to user 0, this process acts as user") {
+		t.Errorf("%v, %v", d, err)
+	}
+}
+
 // entries are what may have a name in a private folder, and must not be read.
 var entries = []struct {
 	name string
