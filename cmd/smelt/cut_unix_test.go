@@ -135,7 +135,7 @@ func TestCutWhileRunning(t *testing.T) {
 		t.Fatal(whole.errors)
 	}
 	const short, written, kernel = "was cut short while it was in use: ", "was written to while it was in use", "was cut short, or its disk failed, while a kernel read it"
-	for _, c := range []struct {
+	for i, c := range []struct {
 		device, how string
 		writes      int // 1: after the prompt's echo, before it is read
 		says        string
@@ -161,6 +161,9 @@ func TestCutWhileRunning(t *testing.T) {
 		{"reference", "replaced", 2, "", false},
 	} {
 		t.Run(fmt.Sprintf("%s, %s, %d, %v", c.device, c.how, c.writes, c.shards), func(t *testing.T) {
+			if testing.Short() && i%4 > 0 {
+				t.Skip("-short: one of four")
+			}
 			t.Parallel()
 			dir, file := "", "model.safetensors"
 			if c.shards {

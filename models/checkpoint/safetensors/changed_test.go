@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,9 @@ func TestGuard(t *testing.T) {
 	}
 	if r, ok := recovered(func() { _ = f.Bytes()[last+1] }, f).(error); !ok || !strings.Contains(r.Error(), "out of range") {
 		t.Errorf("an index: %v", r)
+	}
+	if debug.SetPanicOnFault(false) {
+		t.Error("a fault is a panic after Guard, too")
 	}
 	var none *File
 	if r, ok := recovered(func() { _ = none.size }, f).(error); !ok || !strings.Contains(r.Error(), "nil pointer") {
