@@ -81,7 +81,8 @@ func replaceable(dir string) error {
 		return err
 	}
 	isLeft := func(e fs.DirEntry) bool {
-		return e.IsDir() && folderName.MatchString(e.Name()) || tempName.MatchString(e.Name())
+		isRecord := func(r record) bool { return r.name == e.Name() && !r.strange(dir) }
+		return e.IsDir() && folderName.MatchString(e.Name()) || tempName.MatchString(e.Name()) || slices.ContainsFunc((&Bundle{}).records(), isRecord)
 	}
 	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
 	switch {
@@ -90,7 +91,7 @@ func replaceable(dir string) error {
 	case errors.Is(err, fs.ErrPermission):
 		return err
 	case errors.Is(err, fs.ErrNotExist) && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !isLeft(e) }):
-		return nil // empty, or what a compile that was killed left
+		return nil // empty, or what is left of a bundle
 	}
 	return fmt.Errorf("%s exists and is not a bundle; choose another folder or remove it", dir)
 }

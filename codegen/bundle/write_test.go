@@ -113,6 +113,7 @@ func TestRepairs(t *testing.T) {
 		"all but bundle.json gone": func() error {
 			return os.RemoveAll(filepath.Join(dir, b.folder))
 		},
+		"bundle.json gone":    func() error { return os.Remove(filepath.Join(dir, documentName)) },
 		"bundle.json cut off": func() error { return os.Truncate(filepath.Join(dir, documentName), 1000) },
 	} {
 		if err := damage(); err != nil {
