@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,29 +176,52 @@ func TestTextsRefused(t *testing.T) {
 	}
 }
 
-// TestCtrlCWaiting: Ctrl-C ends a command that waits for a text that nobody writes.
+// feed writes more than a pipe holds: it returns when a process has read some. A
+// FIFO at path is opened for that, and nothing is closed.
+func feed(t *testing.T, w *os.File, path string) error {
+	if path != "" {
+		var err error
+		if w, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+			return err
+		}
+	}
+	t.Cleanup(func() { w.Close() })
+	_, err := w.Write(make([]byte, 1<<20))
+	return err
+}
+
+// TestCtrlCWaiting: Ctrl-C ends a command that waits for a text that nobody writes
+// to its end.
 func TestCtrlCWaiting(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	putFIFO(t, fifo)
-	never, w, err := os.Pipe() // open at both ends: reading it waits
-	must(t, err)
-	t.Cleanup(func() { never.Close(); w.Close() }) // when the tests in parallel are done
 	for _, args := range [][]string{
-		{"eval", storyteller, "--text-file", fifo},
-		{"eval", storyteller, "--tokens-file", fifo},
-		{"bench", "run", storyteller, "--text", fifo},
+		{"eval", storyteller, "--text-file", "FIFO"},
+		{"eval", storyteller, "--tokens-file", "FIFO"},
+		{"bench", "run", storyteller, "--text", "FIFO"},
 		{"tokenize", storyteller},
 		{"tokenize", storyteller, "--decode"},
 		{"run", storyteller},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
-			cmd, errors := processReading(t, never, args...)
-			done := make(chan error, 1)
+			stdin, w, err := os.Pipe()
+			must(t, err)
+			args, fifo := slices.Clone(args), ""
+			if last := &args[len(args)-1]; *last == "FIFO" {
+				fifo = filepath.Join(t.TempDir(), "fifo")
+				putFIFO(t, fifo)
+				*last = fifo
+			}
+			cmd, errors := processReading(t, stdin, args...)
+			must(t, stdin.Close())
+			done, waits := make(chan error, 1), make(chan error, 1)
 			go func() { done <- cmd.Wait() }()
-			// When it has come to wait is not to be seen from outside; before that the
-			// signal has the same effect.
-			time.Sleep(300 * time.Millisecond)
+			go func() { waits <- feed(t, w, fifo) }()
+			select { // a signal before the command is there ends the process
+			case err := <-waits:
+				must(t, err)
+			case err := <-done:
+				t.Fatalf("ended with %v before it read\n%s", err, errors)
+			}
 			interrupt(t, cmd)
 			select {
 			case err := <-done:
