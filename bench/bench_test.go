@@ -225,6 +225,11 @@ func TestRefuses(t *testing.T) {
 		_, err := Kernels(ctx, f, KernelOptions{Steps: []Shape{s}, Repeat: 1, Tokens: tokens})
 		return err
 	}
+	for _, repeat := range []int{0, -1, MaxRepeat + 1, math.MaxInt, math.MinInt} {
+		if _, err := Kernels(ctx, f, KernelOptions{Steps: []Shape{{lower.Decode, 1, 8}}, Repeat: repeat, Tokens: tokens}); err == nil || !strings.Contains(err.Error(), "expected 1 to 10000") {
+			t.Errorf("each step %d times: %v", repeat, err)
+		}
+	}
 	for want, err := range map[string]error{
 		"ascend from 1 on, found 5 after 8": run(RunOptions{Frontiers: []int{8, 5}, Generate: 1, Rows: []int{1}, Tokens: tokens}),
 		"exceed the context of 64":          run(RunOptions{Frontiers: []int{60}, Generate: 5, Rows: []int{1}, Tokens: tokens}),

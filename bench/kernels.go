@@ -18,11 +18,14 @@ import (
 // KernelOptions says which steps to take apart.
 type KernelOptions struct {
 	Steps  []Shape
-	Repeat int     // times each step is run in each way
+	Repeat int     // times each step is run in each way, 1 to MaxRepeat
 	Tokens []int32 // of which texts are made, over and over
 	// Progress, if not nil, is told what is done next.
 	Progress func(what string)
 }
+
+// MaxRepeat bounds KernelOptions.Repeat: each time is kept.
+const MaxRepeat = 10_000
 
 // Shape is the size of a step.
 type Shape struct {
@@ -90,6 +93,9 @@ const rotates = 1 << 30
 func Kernels(ctx context.Context, dev Device, o KernelOptions) (*KernelReport, error) {
 	if len(o.Tokens) == 0 {
 		return nil, errNoTokens
+	}
+	if o.Repeat < 1 || o.Repeat > MaxRepeat {
+		return nil, fmt.Errorf("each step %d times: expected 1 to %d", o.Repeat, MaxRepeat)
 	}
 	b := &bench{dev: dev, ctx: ctx, tokens: o.Tokens}
 	r := &KernelReport{}

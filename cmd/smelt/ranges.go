@@ -3,6 +3,7 @@ package main
 import (
 	"runtime"
 
+	"smelt/bench"
 	"smelt/codegen/lower"
 	"smelt/codegen/plan"
 )
@@ -17,7 +18,7 @@ var (
 	decodeRows   = from(1, lower.MaxDecodeRows)
 	layerNumbers = from(0, maxLayers-1)
 	tokenCounts  = from(1, plan.MaxContext)
-	repeats      = from(1, 10_000)
+	repeats      = from(1, bench.MaxRepeat)
 )
 
 // maxLayers is more than any model has.

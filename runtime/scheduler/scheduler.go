@@ -32,6 +32,9 @@ type Options struct {
 // defaultRows is codegen/lower.MaxDecodeRows.
 const defaultRows = 16
 
+// maxRows bounds the counts of steps by their rows.
+const maxRows = 1 << 16
+
 func (o *Options) complete(sess session.Options) error {
 	if o.Rows == 0 {
 		o.Rows = defaultRows
@@ -44,6 +47,9 @@ func (o *Options) complete(sess session.Options) error {
 	}
 	if o.Rows < 1 || o.Turns < 1 || o.Queue < 0 {
 		return fmt.Errorf("scheduler: rows %d and turns %d must be 1 or more, queue %d 0 or more", o.Rows, o.Turns, o.Queue)
+	}
+	if o.Rows > maxRows {
+		return fmt.Errorf("scheduler: rows %d must be at most %d, more than any step has", o.Rows, maxRows)
 	}
 	if o.Chunk < 1 || o.Chunk > sess.Chunk {
 		return fmt.Errorf("scheduler: found chunk %d, expected 1 to the session's %d", o.Chunk, sess.Chunk)

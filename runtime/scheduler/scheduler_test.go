@@ -409,7 +409,7 @@ func TestRefused(t *testing.T) {
 	if _, err := s.Submit(ended, greedy(1, 1)); err != context.Canceled {
 		t.Errorf("%v", err)
 	}
-	for _, o := range []Options{{Rows: -1}, {Turns: -1}, {Queue: -1}, {Chunk: -1}, {Chunk: 129}} {
+	for _, o := range []Options{{Rows: -1}, {Turns: -1}, {Queue: -1}, {Chunk: -1}, {Chunk: 129}, {Rows: maxRows + 1}, {Rows: math.MaxInt}, {Chunk: math.MaxInt}, {Turns: math.MinInt}} {
 		if _, err := New(newSession(t, newFake(), session.Options{Context: 40}), o); err == nil {
 			t.Errorf("%+v: no error", o)
 		}

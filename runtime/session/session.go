@@ -69,6 +69,9 @@ type Session struct {
 	steps  uint64 // that the device ran
 }
 
+// maxSlots bounds the list of free slots.
+const maxSlots = 1 << 16
+
 // New prepares a session.
 func New(dev Device, opts Options) (*Session, error) {
 	if opts.Slots == 0 {
@@ -80,8 +83,11 @@ func New(dev Device, opts Options) (*Session, error) {
 	if opts.Slots < 1 || opts.Chunk < 1 || opts.Context < 1 {
 		return nil, fmt.Errorf("session: slots %d, chunk %d and context %d must be 1 or more", opts.Slots, opts.Chunk, opts.Context)
 	}
-	if opts.Context > math.MaxInt32 || opts.Slots > math.MaxInt32 {
-		return nil, fmt.Errorf("session: context %d and slots %d must be at most %d: positions and slots are 32-bit numbers", opts.Context, opts.Slots, math.MaxInt32)
+	if opts.Context > math.MaxInt32 {
+		return nil, fmt.Errorf("session: context %d must be at most %d: positions are 32-bit numbers", opts.Context, math.MaxInt32)
+	}
+	if opts.Slots > maxSlots {
+		return nil, fmt.Errorf("session: slots %d must be at most %d, more than any device has", opts.Slots, maxSlots)
 	}
 	s := &Session{dev: dev, opts: opts}
 	s.sampler, _ = dev.(Sampler)

@@ -88,6 +88,8 @@ func TestNewRefuses(t *testing.T) {
 		{"negative slots", session.Options{Slots: -1, Context: 1}, "slots -1"},
 		{"negative chunk", session.Options{Chunk: -1, Context: 1}, "chunk -1"},
 		{"negative context", session.Options{Context: -1}, "context -1"},
+		{"slots beyond any device", session.Options{Slots: 1<<16 + 1, Context: 1}, "slots 65537 must be at most 65536"},
+		{"slots beyond memory", session.Options{Slots: math.MaxInt, Context: 1}, "must be at most 65536"},
 		{"context beyond positions", session.Options{Context: math.MaxInt32 + 1}, "at most 2147483647"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
