@@ -7,8 +7,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"smelt/codegen/bundle"
+	"smelt/ir"
 	"smelt/models/deepseekv4"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
@@ -32,7 +35,13 @@ func devices(t *testing.T, size session.Options) []namedDevice {
 	}
 	t.Cleanup(func() { m.Close() })
 	return []namedDevice{
-		{"fake", func(*testing.T) session.Device { return newFake() }},
+		{"fake", func(*testing.T) session.Device {
+			// In a bubble time passes when all wait: a step begins when every client
+			// has asked for what it can.
+			f := newFake()
+			f.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
+			return f
+		}},
 		{"reference", func(t *testing.T) session.Device {
 			d, err := reference.New(m.Graph, m.Weights)
 			if err != nil {
@@ -74,37 +83,46 @@ func TestRandomRequests(t *testing.T) {
 			if testing.Short() && device.name == "reference" {
 				t.Skip("-short: takes long with the race detector")
 			}
-			const seed, requests = 17, 200
-			t.Logf("seed %d", seed)
-			rng, d := rand.New(rand.NewPCG(seed, 0)), device.open(t)
-			var texts []text
-			for i := range 8 {
-				r := randomRequest(rng, i)
-				texts = append(texts, text{r, solo(t, d, size, r)})
+			if device.name == "fake" {
+				synctest.Test(t, func(t *testing.T) { randomRequests(t, device.open(t), size) })
+				return
 			}
-			s := start(t, d, size, Options{Chunk: 5, Rows: 3, Queue: 5})
-			c := &clients{t: t, s: s, texts: texts, ends: map[string]int{}}
-			const n = 12
-			for i := range n {
-				own := rand.New(rand.NewPCG(seed, uint64(1+i)))
-				c.running.Go(func() { c.run((requests+i)/n, own) })
-			}
-			c.running.Wait()
-			t.Log(c.ends)
-			sum := 0
-			for _, n := range c.ends {
-				sum += n
-			}
-			if sum != requests || c.ends["completed"] < requests/10 {
-				t.Errorf("of %d requests: %v", requests, c.ends)
-			}
-			stats := s.Stats()
-			if stats.Active+stats.Waiting != 0 || stats.Rows[3] == 0 {
-				t.Errorf("%+v", stats)
-			}
-			s.Close()
+			randomRequests(t, device.open(t), size)
 		})
 	}
+}
+
+func randomRequests(t *testing.T, d session.Device, size session.Options) {
+	t.Helper()
+	const seed, requests = 17, 200
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var texts []text
+	for i := range 8 {
+		r := randomRequest(rng, i)
+		texts = append(texts, text{r, solo(t, d, size, r)})
+	}
+	s := start(t, d, size, Options{Chunk: 5, Rows: 3, Queue: 5})
+	c := &clients{t: t, s: s, texts: texts, ends: map[string]int{}}
+	const n = 12
+	for i := range n {
+		own := rand.New(rand.NewPCG(seed, uint64(1+i)))
+		c.running.Go(func() { c.run((requests+i)/n, own) })
+	}
+	c.running.Wait()
+	t.Log(c.ends)
+	sum := 0
+	for _, n := range c.ends {
+		sum += n
+	}
+	if sum != requests || c.ends["completed"] < requests/10 {
+		t.Errorf("of %d requests: %v", requests, c.ends)
+	}
+	stats := s.Stats()
+	if stats.Active+stats.Waiting != 0 || stats.Rows[3] == 0 {
+		t.Errorf("%+v", stats)
+	}
+	s.Close()
 }
 
 // text is a request and what it comes to alone.
