@@ -2,6 +2,7 @@
 # make test    every check: format, vet, staticcheck, race detector, tests
 # make quick   format, vet and the tests that find most faults a second (-short)
 # make full    make test with every case, of which tests draw some in each run
+# make proof   every checkpoint on every target: compiled, opened, run, verified; a table
 # make soak    make test RUNS times beside a busy processor: scripts/soak
 # make build   bin/smelt
 # make fuzz    each fuzz target for FUZZTIME
@@ -17,7 +18,7 @@ RUNS ?= 5
 export GOTOOLCHAIN := $(or $(filter-out local,$(GOTOOLCHAIN)),auto)
 export FUZZTIME
 
-.PHONY: demo test quick full soak build fuzz bench
+.PHONY: demo test quick full proof soak build fuzz bench
 
 demo: build
 	@.ci/need llvm || echo 'going on without the CPU device'
@@ -39,6 +40,9 @@ quick:
 
 full:
 	@.ci/test full
+
+proof:
+	@scripts/proof
 
 soak:
 	@scripts/soak $(RUNS)
