@@ -77,7 +77,7 @@ func (s *soak) decode(xs []*story) {
 	}
 }
 
-// TestSoak: 2,000 steps in which slots are opened, cancelled and opened again at
+// TestSoak: steps (2,000 in full) in which slots are opened, cancelled and opened again at
 // random, prompts in chunks between decode steps of several rows. Logits of
 // every text are the bits it gets alone, and memory does not grow.
 func TestSoak(t *testing.T) {
