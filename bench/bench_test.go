@@ -42,7 +42,7 @@ func newFake(t *testing.T, o bundle.Options) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{b: b, slots: binding.NewSlots(b.Plan)}
+	f := &fake{b: b, slots: binding.NewSlots(b.Plan, 256)}
 	f.caches = binding.NewCaches(b.Plan, make([]byte, b.Plan.CacheBytes), f.slots)
 	return f
 }

@@ -2,10 +2,12 @@ package agreement
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"smelt/codegen/bundle"
@@ -151,6 +153,7 @@ func Companions(t *testing.T, dir string, together []int32, open Open) {
 		want[slot] = p.Feed(true, slot, 9+int(slot), Random(900+int(slot), 1, vocab))
 		reset(slot)
 	}
+	p.refuseStrangers()
 	for _, n := range together {
 		var rows []ir.Row
 		var wanted []int
@@ -168,4 +171,19 @@ func Companions(t *testing.T, dir string, together []int32, open Open) {
 		}
 	}
 	p.Report()
+}
+
+// refuseStrangers gives the device tokens that the model lacks, in both kinds of
+// steps: for each there must be an error, and no slot may change.
+func (p *Pair) refuseStrangers() {
+	p.t.Helper()
+	vocab := int32(p.Model.Config.VocabSize)
+	for _, token := range []int32{vocab, vocab + 1, math.MaxInt32, -1, math.MinInt32} {
+		rows := []ir.Row{{Token: token}}
+		for _, step := range []func([]ir.Row, []int) ([]float32, error){p.Device.Prefill, p.Device.Decode} {
+			if _, err := step(rows, []int{0}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("token %d; expected 0 to %d", token, vocab-1)) {
+				p.t.Errorf("token %d of a vocabulary of %d: %v", token, vocab, err)
+			}
+		}
+	}
 }

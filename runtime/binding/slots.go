@@ -10,18 +10,20 @@ import (
 // Slots knows how many tokens each slot of a plan has. Its methods allocate
 // nothing once it is made.
 type Slots struct {
-	plan *plan.Plan
-	next []int32 // position of each slot's next row
-	then []int32 // the same, after the step that is being checked
+	plan  *plan.Plan
+	vocab int
+	next  []int32 // position of each slot's next row
+	then  []int32 // the same, after the step that is being checked
 }
 
-// NewSlots are empty ones.
-func NewSlots(p *plan.Plan) *Slots {
-	return &Slots{p, make([]int32, p.Slots), make([]int32, p.Slots)}
+// NewSlots are empty ones, for a model with a vocabulary of so many tokens.
+func NewSlots(p *plan.Plan, vocab int) *Slots {
+	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots)}
 }
 
-// Check refuses a step that the plan has no room for, and rows that do not go
-// on where their slots are. Take makes a checked step's rows count.
+// Check refuses a step that the plan has no room for, rows that do not go on
+// where their slots are, and tokens outside the vocabulary, for which kernels
+// would read elsewhere in memory. Take makes a checked step's rows count.
 func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 	if len(rows) < 1 || len(rows) > step.MaxRows {
 		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", step.Kind, len(rows), step.MaxRows)
@@ -40,12 +42,24 @@ func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 		if int(r.Position) >= s.plan.Context {
 			return fmt.Errorf("row %d: slot %d at position %d; the bundle takes contexts of %d (smelt compile --context)", i, r.Slot, r.Position, s.plan.Context)
 		}
+		if err := CheckToken(i, r, s.vocab); err != nil {
+			return err
+		}
 		s.then[r.Slot]++
 	}
 	for _, w := range wanted {
 		if w < 0 || w >= len(rows) {
 			return fmt.Errorf("wanted row %d is outside %d rows", w, len(rows))
 		}
+	}
+	return nil
+}
+
+// CheckToken refuses the i-th row of a step if a vocabulary of so many tokens
+// lacks its token.
+func CheckToken(i int, r ir.Row, vocab int) error {
+	if r.Token < 0 || int(r.Token) >= vocab {
+		return fmt.Errorf("row %d: token %d; expected 0 to %d, the ids of the model's vocabulary", i, r.Token, vocab-1)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func (d *Device) start(b *bundle.Bundle) (err error) {
 			return err
 		}
 	}
-	d.slots = binding.NewSlots(d.b.Plan)
+	d.slots = binding.NewSlots(d.b.Plan, d.vocab)
 	return d.startPool()
 }
 

@@ -167,7 +167,7 @@ func (d *Device) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) 
 			return err
 		}
 	}
-	d.slots = binding.NewSlots(d.b.Plan)
+	d.slots = binding.NewSlots(d.b.Plan, d.vocab)
 	if err := m.pageIn(d.opts.Progress, d.opts.Stop); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
+	"smelt/runtime/binding"
 	"smelt/runtime/sampling"
 	"smelt/runtime/stepblock"
 )
@@ -212,7 +213,8 @@ func (d *Device) take(s *stepRunner, rows []ir.Row, wanted []int, choices []samp
 	return nil
 }
 
-// check refuses what the plan has no room for, and rows that do not follow.
+// check refuses what the plan has no room for, rows that do not follow and tokens
+// outside the vocabulary.
 func (d *Device) check(s *stepRunner, rows []ir.Row, wanted []int) error {
 	p := d.b.Plan
 	if len(rows) < 1 || len(rows) > s.plan.MaxRows {
@@ -229,6 +231,9 @@ func (d *Device) check(s *stepRunner, rows []ir.Row, wanted []int) error {
 		}
 		if r.Slot < 0 || int(r.Slot) >= p.Slots || r.Position != want || int(r.Position) >= p.Context {
 			return fmt.Errorf("row %d: slot %d at position %d; expected slot 0 to %d, which goes on at %d, and a context of %d", i, r.Slot, r.Position, p.Slots-1, want, p.Context)
+		}
+		if err := binding.CheckToken(i, r, d.vocab); err != nil {
+			return err
 		}
 		next[r.Slot] = r.Position + 1
 	}
