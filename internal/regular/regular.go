@@ -42,10 +42,21 @@ func Kind(mode fs.FileMode) string {
 	return "something unknown to this system (" + mode.Type().String() + ")"
 }
 
+// A LinkError says that a symbolic link leads to no file: the file it names is
+// gone or was never downloaded, or links go in a circle.
+type LinkError struct {
+	Path string
+	To   string // what the link says
+}
+
+func (e *LinkError) Error() string {
+	return fmt.Sprintf("%s is a link to %s, and there is no file at its end; put the file there, or replace or remove the link", e.Path, e.To)
+}
+
 // Open opens a regular file for reading and returns what the open file is. It
 // never blocks. Links are followed. Anything else than a regular file is a
-// *KindError; other errors are those of os.Open, so that one can ask for
-// fs.ErrNotExist.
+// *KindError, and a link to nothing a *LinkError; other errors are those of
+// os.Open, so that one can ask for fs.ErrNotExist.
 func Open(path string) (*os.File, fs.FileInfo, error) {
 	// Opening a device or a FIFO may do something to it, so the name is looked at
 	// first. What counts is the open file: the name may stand for another by then.
@@ -54,7 +65,7 @@ func Open(path string) (*os.File, fs.FileInfo, error) {
 	}
 	f, err := open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, linked(path, err)
 	}
 	info, err := judge(f, path)
 	if err != nil {
@@ -62,6 +73,17 @@ func Open(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// linked is why a path could not be opened: err, or that it is a link to nothing.
+func linked(path string, err error) error {
+	if _, statErr := os.Stat(path); statErr == nil || errors.Is(statErr, fs.ErrPermission) {
+		return err
+	}
+	if to, linkErr := os.Readlink(path); linkErr == nil {
+		return &LinkError{path, to}
+	}
+	return err
 }
 
 // judge looks at an open file.

@@ -107,12 +107,38 @@ func TestSizeNamed(t *testing.T) {
 
 func TestOpenMissing(t *testing.T) {
 	dir := t.TempDir()
-	for _, path := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "none", "none"), link(t, filepath.Join(dir, "none")), ""} {
+	for _, path := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "none", "none"), ""} {
 		if _, _, err := Open(path); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %v", path, err)
 		}
 		if _, err := Read(path, 10); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+// A link to nothing is there, and must not pass for a file that need not be.
+func TestOpenBrokenLink(t *testing.T) {
+	dir := t.TempDir()
+	circle := filepath.Join(dir, "circle")
+	if err := os.Symlink("circle", circle); err != nil {
+		t.Skip(err)
+	}
+	none := filepath.Join(dir, "none")
+	for path, to := range map[string]string{
+		link(t, none):                                        none,
+		link(t, "../blobs/6f1c"):                             "../blobs/6f1c",
+		link(t, filepath.Join(none, "under")):                filepath.Join(none, "under"),
+		link(t, filepath.Join(put(t, "file", nil), "under")): "under",
+		circle:          "circle",
+		link(t, circle): circle,
+	} {
+		var broken *LinkError
+		if _, _, err := Open(path); !errors.As(err, &broken) || errors.Is(err, fs.ErrNotExist) || broken.Path != path || !strings.HasSuffix(broken.To, to) {
+			t.Errorf("a link to %s: %v", to, err)
+		}
+		if _, err := Read(path, 10); !errors.As(err, &broken) {
+			t.Errorf("a link to %s: %v", to, err)
 		}
 	}
 }

@@ -85,16 +85,6 @@ func TestJudgeOpen(t *testing.T) {
 	}
 }
 
-func TestOpenLoop(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "loop")
-	if err := os.Symlink(path, path); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := Open(path); !errors.Is(err, unix.ELOOP) || !strings.Contains(err.Error(), path) {
-		t.Error(err)
-	}
-}
-
 func TestOpenUnreadable(t *testing.T) {
 	path := put(t, "file", []byte("x"))
 	if err := os.Chmod(path, 0); err != nil {
