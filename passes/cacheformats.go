@@ -41,7 +41,7 @@ func (c CacheChoice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.Stat
 // Errors: an unknown format, a width that the format cannot have, and a module
 // whose states have formats already.
 func CacheFormats(m *ir.Module, f Formats) (*ir.Module, []CacheChoice, error) {
-	if err := f.check(); err != nil {
+	if err := f.Check(); err != nil {
 		return nil, nil, err
 	}
 	p := &cachePass{formats: f, uses: usesOf(m), results: m.Results, appends: map[*ir.Node]rounding{}, queries: map[*ir.Node]query{}}
@@ -247,7 +247,8 @@ func (p *cachePass) leadsTo(n *ir.Node, end *ir.Op, via ...*ir.Op) bool {
 }
 
 // check reports an unknown format.
-func (f Formats) check() error {
+// Check refuses names that are no format of rows or of keys.
+func (f Formats) Check() error {
 	switch {
 	case !slices.Contains([]string{"f32", "bf16", "fp8"}, f.Rows):
 		return fmt.Errorf("cache formats: expected rows as f32, bf16 or fp8, found %q", f.Rows)

@@ -62,8 +62,12 @@ func noteModified(io stdio, c *compiled) {
 	if n := len(names) - 1; n > 0 {
 		others = fmt.Sprintf(" and %s", plural(n, "other file"))
 	}
-	fmt.Fprintf(io.err, "note: %s%s changed since %s was compiled (time of modification; sizes and headers are the same): smelt verify --hash %s compares the weights\n",
-		filepath.Join(c.Checkpoint, names[0]), others, c.Dir, c.Dir)
+	hint := "smelt verify --hash " + c.Dir + " compares the weights"
+	if _, err := c.RecordedHashes(); err != nil {
+		hint = "whether the weights did cannot be told, as it was compiled without --hash"
+	}
+	fmt.Fprintf(io.err, "note: %s%s changed since %s was compiled (time of modification; sizes and headers are the same): %s\n",
+		filepath.Join(c.Checkpoint, names[0]), others, c.Dir, hint)
 }
 
 // stages takes the bundle's model through the passes again.

@@ -57,8 +57,8 @@ index keys that choose among them are; --keys follows --cache if it is not
 given (fp8: fp4, bf16: bf16, f32: f32). fp8 with fp4 is how DeepSeek-V4 was
 trained.
 
-A folder DIR that holds a bundle is replaced as a whole: if the compile fails, is
-killed or the power goes, the old bundle is there, and readers find the old or the
+A folder DIR that holds a bundle is replaced as a whole: if the compile fails, ends by
+Ctrl-C, is killed or the power goes, the old bundle is there, and readers find the old or the
 new one at any time. Files that smelt did not write are left there. Any other folder
 that is not empty is refused, and so is one in a checkpoint's folder or around it.
 The same checkpoint and flags give the same bytes, but for times.json, which has the
@@ -165,6 +165,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	wait := startWaiting(io.err, "compiling")
 	b, err := o.build(ctx, path, m)
 	wait.done()
+	if err == nil && ctx.Err() != nil {
+		err = errInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -176,9 +179,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	if err := o.judgeBundle(path); err != nil { // much may have happened since
 		return err
 	}
-	left, err := b.Write(o.out)
+	left, err := b.Write(ctx, o.out)
 	if err != nil {
-		return err
+		return interrupted(err)
 	}
 	for _, path := range left {
 		fmt.Fprintf(io.err, "note: %s was not written by smelt compile and is left there; the rest of that folder, of a bundle before, is gone\n", path)

@@ -70,7 +70,7 @@ var stageFile = regexp.MustCompile(`^[0-9]{2}_[a-z0-9-]+\.ir$`)
 func (o *compileOptions) judgeBundle(path string) error {
 	there, _ := os.Stat(o.out) // nil if there is none yet
 	isOther := func(dir string) bool {
-		if !bundle.IsBundle(dir) {
+		if !bundle.WasWritten(dir) {
 			return false
 		}
 		info, err := os.Stat(dir)

@@ -39,7 +39,7 @@ func (o *outputOptions) check(flags string, paths ...string) error {
 // rules are those of a file that a flag names, of a command that reads inputs.
 func (o *outputOptions) rules(flag string, format output.Format, inputs ...output.Input) output.Rules {
 	return output.Rules{Flag: flag, Format: format, Force: o.force, Inputs: inputs, Kinds: []output.Kind{
-		{What: "a checkpoint", Is: checkpoint.LooksLike}, {What: "a bundle", Is: bundle.IsBundle},
+		{What: "a checkpoint", Is: checkpoint.LooksLike}, {What: "a bundle", Is: bundle.WasWritten},
 	}}
 }
 

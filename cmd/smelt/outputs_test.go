@@ -95,6 +95,15 @@ func TestOutputsForeign(t *testing.T) {
 			}
 		}
 	}
+	// bundle.json is a common name: another program's makes no bundle of a folder.
+	project := t.TempDir()
+	writeFile(t, filepath.Join(project, "bundle.json"), `{"format":1,"files":["app.js"]}`)
+	for _, c := range [][]string{{"inspect", made, "--html", filepath.Join(project, "page.html")}, {"compile", plainFixture, "--context", "16", "-o", filepath.Join(project, "made")}} {
+		if r := smelt(t, "", c...); r.status != 0 {
+			t.Errorf("%v: status %d, %s", c, r.status, r.errors)
+		}
+	}
+	smelt(t, "", "compile", plainFixture, "--context", "16", "-o", project).fails(t, project+" exists and is not a bundle")
 	// A file of one kind is not replaced by another kind's.
 	logits := filepath.Join(t.TempDir(), "x")
 	evalJSON(t, plainFixture, "--tokens", "1", "--logits", logits)

@@ -80,15 +80,18 @@ func flip(t *testing.T, file string) {
 	}
 }
 
-// TestHashInterrupted: Ctrl-C while weights are hashed ends that, and nothing is written.
+// TestHashInterrupted: Ctrl-C during a compile ends it, also while weights are hashed,
+// and nothing is written.
 func TestHashInterrupted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
 	}
 	out := filepath.Join(t.TempDir(), "b")
-	r := smeltWith(interruptAfter(t, 2), &strings.Builder{}, "compile", plainFixture, "-o", out, "--context", "16", "--hash")
-	if r.status != statusInterrupted {
-		t.Errorf("status %d, %s", r.status, r.errors)
+	for _, questions := range []int{0, 3} { // after compiling; while weights are hashed
+		r := smeltWith(interruptAfter(t, questions), &strings.Builder{}, "compile", plainFixture, "-o", out, "--context", "16", "--hash")
+		if r.status != statusInterrupted || r.errors != "smelt: interrupted\n" {
+			t.Errorf("status %d, %s", r.status, r.errors)
+		}
 	}
 	if _, err := os.Stat(out); !os.IsNotExist(err) {
 		t.Errorf("something is in the output: %v", err)

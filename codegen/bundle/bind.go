@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/storage"
 	"smelt/internal/message"
 	"smelt/internal/regular"
+	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 	"smelt/passes"
@@ -25,11 +26,33 @@ func (b *Bundle) Bind(s Source) error {
 	if s.Name != b.Name || s.Binding.Layout != b.Layout {
 		return fmt.Errorf("%s: model %s in the layout %s; the bundle %s says %s in %s%s", s.Checkpoint.Dir, s.Name, s.Binding.Layout, b.Dir, message.Clip(b.Name), message.Clip(b.Layout), b.again())
 	}
+	if err := b.checkCaches(s.Graph); err != nil {
+		return err
+	}
 	bound := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
 	for _, declared := range b.Module.Params {
 		have, want := b.Params[declared.Name], bound[declared.Name]
 		if !reflect.DeepEqual(have, want) {
 			return fmt.Errorf("%s: parameter %s lies elsewhere than the bundle %s says%s%s", s.Checkpoint.Dir, declared.Name, b.Dir, b.apart(have, want), b.again())
+		}
+	}
+	return nil
+}
+
+// checkCaches compares how states are stored with what the bundle's cache formats
+// make of the checkpoint's graph.
+func (b *Bundle) checkCaches(graph *ir.Module) error {
+	_, choices, err := passes.CacheFormats(graph, passes.Formats{Rows: b.CacheRows, Keys: b.CacheKeys})
+	if err != nil {
+		return fmt.Errorf("the bundle %s: %w%s", b.Dir, err, b.again())
+	}
+	want := map[string]string{}
+	for _, c := range choices {
+		want[c.State] = c.Format
+	}
+	for _, s := range b.Module.States {
+		if s.Stored != want[s.Name] {
+			return fmt.Errorf("the bundle %s says that its caches are %s with keys %s, which stores @%s as %s; %s stores it as %s%s", b.Dir, b.CacheRows, b.CacheKeys, s.Name, want[s.Name], moduleName, s.Stored, b.again())
 		}
 	}
 	return nil

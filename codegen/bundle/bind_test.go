@@ -27,7 +27,7 @@ func tampered(t *testing.T, b *Bundle, change func(name string, data []byte) []b
 		t.Fatal(err)
 	}
 	w := writer{dir: t.TempDir()}
-	if err := w.parts(doc.Folder, files); err != nil {
+	if err := w.parts(t.Context(), doc.Folder, files); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.file(documentName, data); err != nil {
@@ -69,7 +69,7 @@ func TestRecompile(t *testing.T) {
 				}
 			}
 		}, "bundle.json is not what compiling again gives"},
-		{"the name of the caches' format", same, func(d *document) { d.Options.Rows = "bf16" }, "is not what compiling again gives"},
+		{"what was chosen and why", same, func(d *document) { d.Notes = []string{"nothing"} }, "is not what compiling again gives"},
 	} {
 		dir := tampered(t, b, c.change, c.document)
 		read, err := Read(dir)

@@ -28,7 +28,7 @@ func written(t testing.TB) (dir string, files []string) {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(t.TempDir(), "bundle")
-	if _, err := b.Write(dir); err != nil {
+	if _, err := b.Write(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,7 +38,7 @@ func compile(t testing.TB, s Source, o Options) *Bundle {
 
 func write(t testing.TB, b *Bundle, dir string) {
 	t.Helper()
-	if left, err := b.Write(dir); err != nil || len(left) > 0 {
+	if left, err := b.Write(t.Context(), dir); err != nil || len(left) > 0 {
 		t.Fatalf("%v, left %v", err, left)
 	}
 }
@@ -53,7 +54,7 @@ var written = sync.OnceValue(func() (w struct {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	if _, err := b.Write(dir); err != nil {
+	if _, err := b.Write(context.Background(), dir); err != nil {
 		panic(err)
 	}
 	if w.data, err = os.ReadFile(filepath.Join(dir, documentName)); err != nil {

@@ -78,7 +78,7 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	for _, version := range []string{`{"format":2,`, `{"format":4,`, `{"format":"3",`, `{"Format":3,`, `{"format":3.0,`} {
-		if _, err := taken(edited(t, `{"format":3,`, version)); err == nil || !strings.Contains(err.Error(), "this smelt reads 3") {
+		if _, err := taken(edited(t, `{"format":3,`, version)); err == nil || !strings.Contains(err.Error(), "; compile") {
 			t.Errorf("%s: %v", version, err)
 		}
 	}

@@ -2,10 +2,13 @@
 
 package bundle
 
-import "os"
+import (
+	"context"
+	"os"
+)
 
 // lock does nothing: these systems have no such lock of a folder.
-func lock(string) (unlock func() error, held bool, err error) {
+func lock(context.Context, string) (unlock func() error, held bool, err error) {
 	return func() error { return nil }, false, nil
 }
 

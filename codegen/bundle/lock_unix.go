@@ -3,6 +3,7 @@
 package bundle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,9 +17,9 @@ import (
 const lockWait = 30 * time.Second
 
 // lock takes the folder for this process alone. The system takes it back when the
-// process ends, however it does. Of a file system without locks the folder is not
+// process ends, however it does. The wait ends with ctx. Of a file system without locks the folder is not
 // held; compiles then remove nothing there that could be another's.
-func lock(dir string) (unlock func() error, held bool, err error) {
+func lock(ctx context.Context, dir string) (unlock func() error, held bool, err error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, false, err
@@ -30,6 +31,8 @@ func lock(dir string) (unlock func() error, held bool, err error) {
 			return d.Close, true, nil
 		case errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS):
 			return d.Close, false, nil
+		case ctx.Err() != nil:
+			return nil, false, errors.Join(ctx.Err(), d.Close())
 		case errors.Is(err, unix.EINTR):
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, false, errors.Join(&os.PathError{Op: "lock", Path: dir, Err: err}, d.Close())

@@ -26,10 +26,21 @@ const (
 	maxContents = 3 * 4096 // files
 )
 
-// IsBundle reports whether a folder looks like a bundle.
+// IsBundle reports whether a folder is to be read as a bundle: it has a bundle.json,
+// which may be damaged, of another version, or no bundle's at all.
 func IsBundle(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, documentName))
 	return err == nil
+}
+
+// WasWritten reports whether a folder holds a bundle that smelt wrote, of any version.
+// One whose bundle.json cannot be read counts: it may be one.
+func WasWritten(dir string) bool {
+	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
+	if err != nil {
+		return IsBundle(dir)
+	}
+	return mark.Match(data)
 }
 
 // CheckpointOf is the folder of the checkpoint that a bundle was compiled from, as
@@ -101,6 +112,9 @@ func read(dir string, data []byte) (*Bundle, error) {
 // parseDocument reads bundle.json strictly. The version is looked at first: a
 // document of another version need not parse.
 func parseDocument(path string, data []byte) (*document, error) {
+	if !mark.Match(data) {
+		return nil, fmt.Errorf("%s does not begin as smelt compile writes it: it is damaged or of another program; compile the bundle again, into another folder if the file is somebody else's", path)
+	}
 	if v := versionOf(data); v != fmt.Sprint(Version) {
 		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, v, Version)
 	}
@@ -118,8 +132,9 @@ func parseDocument(path string, data []byte) (*document, error) {
 	return &doc, nil
 }
 
-// mark is how bundle.json of any version begins.
-var mark = regexp.MustCompile(`^\{"format":([0-9]{1,9})[,}]`)
+// mark is how bundle.json of any version begins. The format's number alone would be
+// no mark: others number their formats too.
+var mark = regexp.MustCompile(`^\{"format":([0-9]{1,9}),"model":\{"name":"`)
 
 // versionOf is the format's number that a document gives, or "none".
 func versionOf(data []byte) string {

@@ -16,7 +16,7 @@ import (
 func TestReadBack(t *testing.T) {
 	dir := t.TempDir()
 	first, _ := twoBundles()
-	if _, err := first.Write(dir); err != nil {
+	if _, err := first.Write(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.ReadFile(filepath.Join(dir, documentName))
@@ -40,7 +40,7 @@ func TestReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.spoil(b)
-		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := b.Write(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, expected %q", name, err, c.want)
 		}
 		if after, err := os.ReadFile(filepath.Join(dir, documentName)); err != nil || string(after) != string(before) {

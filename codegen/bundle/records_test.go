@@ -177,7 +177,7 @@ func TestStrangeRecords(t *testing.T) {
 		func() string { return put(t, "", dir, timesName) },
 	} {
 		path := spoil()
-		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), path+" was not written by smelt compile") {
+		if _, err := b.Write(t.Context(), dir); err == nil || !strings.Contains(err.Error(), path+" was not written by smelt compile") {
 			t.Errorf("%v", err)
 		}
 		if err := os.Remove(path); err != nil {

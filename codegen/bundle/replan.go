@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/plan"
@@ -12,6 +14,7 @@ import (
 	"smelt/internal/message"
 	"smelt/ir"
 	"smelt/ir/encoding"
+	"smelt/passes"
 )
 
 // replan plans the module for the options and parameters of the document, and
@@ -19,6 +22,9 @@ import (
 // the plan made here. Where command buffers end is taken from the document, within
 // the rules of plan.Check: it changes no result, and finding it takes longest.
 func (d *document) replan(m *ir.Module, data []byte) (*Bundle, error) {
+	if err := d.words(); err != nil {
+		return nil, err
+	}
 	params, err := d.parameters(m)
 	if err != nil {
 		return nil, err
@@ -55,6 +61,20 @@ func (d *document) replan(m *ir.Module, data []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("it is not the plan that %s gives: %s", moduleName, difference(data, want))
 	}
 	return b, nil
+}
+
+// words checks what of the document is only shown: the formats of caches must be
+// some, and nothing may hold what a terminal takes for orders.
+func (d *document) words() error {
+	if err := (passes.Formats{Rows: d.Options.Rows, Keys: d.Options.Keys}).Check(); err != nil {
+		return err
+	}
+	for _, s := range append([]string{d.Model.Name, d.Model.Layout}, d.Notes...) {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return fmt.Errorf("found a control character in %q, expected plain text", message.Clip(s))
+		}
+	}
+	return nil
 }
 
 // expectedContents are the digests that the bundle's files should have. The text of

@@ -45,7 +45,7 @@ func TestFewerThreads(t *testing.T) {
 				t.Fatalf("%d threads: kernel %s has no text: %v", n, k.Name, err)
 			}
 		}
-		if _, err := b.Write(dir); err != nil {
+		if _, err := b.Write(t.Context(), dir); err != nil {
 			t.Fatalf("%d threads: %v", n, err)
 		}
 		read, err := Read(dir)

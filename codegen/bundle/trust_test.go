@@ -214,6 +214,11 @@ func TestTrust(t *testing.T) {
 		{"a piece that ends late", []string{"/parameters/0/pieces/0/rows"}, []string{"100000"}, "parameters[0]"},
 		{"an extent beyond the file", []string{"/parameters/0/pieces/0/weight/1"}, []string{"9000000000000000000"}, "parameters[0]"},
 		{"a file that is not there", []string{"/parameters/0/pieces/0/weight/0"}, []string{"99"}, "file 99"},
+		{"the format of rows", []string{"/options/cache_rows"}, []string{`"f32"`}, "its caches are f32 with keys fp4"},
+		{"the format of keys", []string{"/options/cache_keys"}, []string{`"bf16"`}, "its caches are fp8 with keys bf16"},
+		{"no format", []string{"/options/cache_keys"}, []string{`"fp8"`}, `found "fp8"`},
+		{"orders to a terminal", []string{"/notes/0"}, []string{`"\u001b[2J"`}, "a control character"},
+		{"orders in a name", []string{"/model/layout"}, []string{`"a\u009b1m"`}, "a control character"},
 		{"the model's name", []string{"/model/name"}, []string{`"b"`}, "the bundle"},
 		{"a file's size", []string{"/model/files/0/bytes"}, []string{"1000000000"}, "/memory/weights is"},
 	} {

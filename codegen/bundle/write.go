@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,10 +22,12 @@ import (
 // found to be this bundle.
 //
 // One process writes to a folder at a time: another waits for it, up to lockWait.
+// When ctx ends before bundle.json is renamed, the old bundle stays and the error is
+// that of ctx.
 //
 // Files that smelt compile does not write are left alone. Those in the folder of a
 // bundle that was replaced, which goes otherwise, are listed: left.
-func (b *Bundle) Write(dir string) (left []string, err error) {
+func (b *Bundle) Write(ctx context.Context, dir string) (left []string, err error) {
 	if err := replaceable(dir); err != nil {
 		return nil, err
 	}
@@ -47,15 +50,18 @@ func (b *Bundle) Write(dir string) (left []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, held, err := lock(dir)
+	unlock, held, err := lock(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	w := writer{dir: dir, alone: held, old: versionIn(dir)}
-	err = w.parts(doc.Folder, files)
+	err = w.parts(ctx, doc.Folder, files)
 	if err == nil {
 		err = b.verifyWritten(dir, data)
+	}
+	if err == nil {
+		err = ctx.Err()
 	}
 	if err == nil {
 		err = w.file(documentName, data)
@@ -128,12 +134,15 @@ func versionIn(dir string) string {
 }
 
 // parts puts the files into their folder.
-func (w *writer) parts(folder string, files []content) error {
+func (w *writer) parts(ctx context.Context, folder string, files []content) error {
 	w.removeTemps()
 	if err := w.folders(folder, files); err != nil {
 		return err
 	}
 	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := w.part(filepath.Join(w.dir, folder, filepath.FromSlash(f.name)), f.data); err != nil {
 			return err
 		}
@@ -161,12 +170,15 @@ func folders(files []content) []string {
 
 // folders makes the folders for the files.
 func (w *writer) folders(folder string, files []content) error {
-	// A link in the folder's place would lead out of the bundle.
-	if info, err := os.Lstat(filepath.Join(w.dir, folder)); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s is %s; expected a folder that smelt compile made; remove it", filepath.Join(w.dir, folder), regular.Kind(info.Mode()))
-	}
-	for _, name := range append(folders(files), "") {
-		if err := os.MkdirAll(filepath.Join(w.dir, folder, name), 0o777); err != nil {
+	all := append(folders(files), "")
+	slices.Reverse(all) // those above others first
+	for _, name := range all {
+		path := filepath.Join(w.dir, folder, name)
+		// A link in the place of one would lead out of the bundle.
+		if info, err := os.Lstat(path); err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is %s; expected a folder that smelt compile made; remove it", path, regular.Kind(info.Mode()))
+		}
+		if err := os.MkdirAll(path, 0o777); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -89,7 +90,7 @@ func TestReplace(t *testing.T) {
 	}
 	// A file of one's own in the folder that goes stays, and is named.
 	strange := put(t, "mine", dir, b.folder, "kernels", "ir", "notes.txt")
-	left, err := a.Write(dir)
+	left, err := a.Write(t.Context(), dir)
 	if err != nil || !slices.Equal(left, []string{strange}) {
 		t.Errorf("left %v, %v; expected %s", left, err, strange)
 	}
@@ -134,8 +135,12 @@ func TestNotReplaced(t *testing.T) {
 	t.Parallel()
 	b, _ := twoBundles()
 	for name, make := range map[string]func(dir string){
-		"a text":                        func(dir string) { put(t, "x", dir, "thesis.txt") },
-		"another's bundle.json":         func(dir string) { put(t, `{"name":"app"}`, dir, documentName) },
+		"a text":                func(dir string) { put(t, "x", dir, "thesis.txt") },
+		"another's bundle.json": func(dir string) { put(t, `{"name":"app"}`, dir, documentName) },
+		"another's numbered bundle.json": func(dir string) {
+			put(t, `{"format":2,"files":["plan.ir"]}`, dir, documentName)
+			put(t, "x", dir, moduleName)
+		},
 		"an empty bundle.json":          func(dir string) { put(t, "", dir, documentName) },
 		"a folder called bundle.json":   func(dir string) { put(t, "x", dir, documentName, "x") },
 		"a folder with a digest's name": func(dir string) { put(t, "x", dir, strings.Repeat("0", 32), "x") },
@@ -146,7 +151,7 @@ func TestNotReplaced(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "b")
 		make(dir)
 		before := names(t, dir)
-		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), "is not a bundle") {
+		if _, err := b.Write(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "is not a bundle") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if after := names(t, dir); !slices.Equal(before, after) {
@@ -167,7 +172,7 @@ func TestNotReplaced(t *testing.T) {
 		if err := os.Chmod(closed, 0o555); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Write(filepath.Join(closed, "b")); err == nil {
+		if _, err := b.Write(t.Context(), filepath.Join(closed, "b")); err == nil {
 			t.Error("written into a closed folder")
 		}
 	}
@@ -177,19 +182,57 @@ func TestNotReplaced(t *testing.T) {
 func TestLinkInFolder(t *testing.T) {
 	t.Parallel()
 	b, _ := twoBundles()
-	dir, away := filepath.Join(t.TempDir(), "b"), t.TempDir()
+	dir := filepath.Join(t.TempDir(), "b")
 	write(t, b, dir)
-	if err := os.RemoveAll(filepath.Join(dir, b.folder)); err != nil {
+	for _, place := range []string{kernelDir, "kernels", "."} {
+		away, from := t.TempDir(), filepath.Join(dir, b.folder, place)
+		if err := os.RemoveAll(from); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(away, from); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write(t.Context(), dir); err == nil || !strings.Contains(err.Error(), from+" is a symbolic link") {
+			t.Errorf("%s: %v", place, err)
+		}
+		if left := names(t, away); len(left) > 0 {
+			t.Errorf("%s: written behind the link: %v", place, left)
+		}
+		if err := os.Remove(from); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWriteEnds: the end of a context ends the wait for another compile, and the
+// writing; the old bundle stays.
+func TestWriteEnds(t *testing.T) {
+	t.Parallel()
+	a, b := twoBundles()
+	dir := filepath.Join(t.TempDir(), "b")
+	write(t, a, dir)
+	before, err := os.ReadFile(filepath.Join(dir, documentName))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(away, filepath.Join(dir, b.folder)); err != nil {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	check := func(what string) {
+		if _, err := b.Write(ended, dir); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if after, err := os.ReadFile(filepath.Join(dir, documentName)); err != nil || string(after) != string(before) || len(names(t, dir)) != 3 {
+			t.Errorf("%s: bundle.json was replaced, or something left: %v %v", what, err, names(t, dir))
+		}
+	}
+	check("writing")
+	unlock, _, err := lock(t.Context(), dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), "a symbolic link") {
-		t.Errorf("%v", err)
-	}
-	if left := names(t, away); len(left) > 0 {
-		t.Errorf("written behind the link: %v", left)
+	check("waiting")
+	if err := unlock(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -206,7 +249,7 @@ func TestTwoAtOnce(t *testing.T) {
 		writers.Go(func() {
 			for range 2 {
 				mine := *from
-				if left, err := mine.Write(dir); err != nil || len(left) > 0 {
+				if left, err := mine.Write(t.Context(), dir); err != nil || len(left) > 0 {
 					t.Errorf("%v, left %v", err, left)
 				}
 			}
@@ -262,7 +305,7 @@ func TestBundleOfBefore(t *testing.T) {
 	t.Parallel()
 	b, _ := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")
-	put(t, `{"format":2,"model":{}}`, dir, documentName)
+	put(t, `{"format":2,"model":{"name":"a"}}`, dir, documentName)
 	put(t, "module", dir, moduleName)
 	put(t, "kernel", dir, "kernels", "ir", "x.kir")
 	put(t, "kernel", dir, "kernels", "metal", "x.metal")

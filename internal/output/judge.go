@@ -206,6 +206,9 @@ func nearest(path string) (string, error) {
 		case !errors.Is(err, fs.ErrNotExist) && !notFolder(err):
 			return "", fmt.Errorf("%s: %w", path, plain(err))
 		}
+		if _, err := os.Lstat(dir); err == nil {
+			return "", fmt.Errorf("%s is a link that leads nowhere", dir)
+		}
 		up := filepath.Dir(dir)
 		if up == dir {
 			return "", fmt.Errorf("%s: %w", path, plain(err))

@@ -332,6 +332,7 @@ func TestFolder(t *testing.T) {
 		model: "the model", filepath.Join(model, "x"): "the model", filepath.Join(model, "x", "y", "z"): "the model", model + "/": "the model",
 		link(t, model, filepath.Join(dir, "link")): "the model", filepath.Join(dir, "link", "x"): "the model",
 		file: "not a folder", filepath.Join(file, "x"): "not a",
+		link(t, filepath.Join(dir, "gone"), filepath.Join(dir, "dangling")): "a link that leads nowhere", filepath.Join(dir, "dangling", "x"): "a link that leads nowhere",
 	} {
 		wantError(t, Folder(path, r), "--out", want)
 	}
