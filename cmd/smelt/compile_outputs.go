@@ -86,7 +86,7 @@ func (o *compileOptions) judgeBundle(path string) error {
 }
 
 func (o *compileOptions) dumpRules(path string) output.Rules {
-	return o.rules("--dump-dir", output.Text, modelInputs(path)...)
+	return o.rules("--dump-dir", output.Stage, modelInputs(path)...)
 }
 
 // dumper writes the stages into the folder of --dump-dir.
@@ -101,7 +101,7 @@ func (o *compileOptions) dumper(ctx context.Context, path string) func(int, stri
 			return err
 		}
 		return write(ctx, f, func(w io.Writer) error {
-			if _, err := io.WriteString(w, output.Text.Mark()+"compile --dump-dir: a stage of the passes\n"); err != nil {
+			if _, err := io.WriteString(w, output.Stage.Mark()); err != nil {
 				return err
 			}
 			return content(w)

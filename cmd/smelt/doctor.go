@@ -126,7 +126,7 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 	if len(args) > 0 {
 		inputs = modelInputs(args[0])
 	}
-	if e.file, err = o.file("--report", o.report, output.Text, inputs...); err != nil {
+	if e.file, err = o.file("--report", o.report, output.Report, inputs...); err != nil {
 		return err
 	}
 	if err := e.keep(ctx, "the model is being made"); err != nil {
@@ -270,7 +270,7 @@ func (e *examined) keep(ctx context.Context, doing string) error {
 	}
 	return write(ctx, e.file, func(w io.Writer) error {
 		var text bytes.Buffer
-		text.WriteString(output.Text.Mark() + "doctor: attach this file to a bug\n\n")
+		text.WriteString(output.Report.Mark() + "\n")
 		if err := e.report.write(&text, style{}, true); err != nil {
 			return err
 		}

@@ -110,7 +110,7 @@ func TestDoctorNothingHere(t *testing.T) {
 // examine prepares a report on a device that a test makes.
 func examine(t *testing.T, out, errs *bytes.Buffer, o doctorOptions) *examined {
 	t.Helper()
-	file, err := o.file("--report", o.report, output.Text)
+	file, err := o.file("--report", o.report, output.Report)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"smelt/internal/message"
 	"smelt/internal/regular"
 	"smelt/ir/text"
+	"smelt/models/checkpoint"
 )
 
 // Limits of a bundle's files in bytes; Pro's are far below.
@@ -27,10 +28,13 @@ const (
 )
 
 // IsBundle reports whether a folder is to be read as a bundle: it has a bundle.json,
-// which may be damaged, of another version, or no bundle's at all.
+// which may be damaged or of another version. One of another program in a checkpoint's
+// folder makes that no bundle.
 func IsBundle(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, documentName))
-	return err == nil
+	if _, err := os.Stat(filepath.Join(dir, documentName)); err != nil {
+		return false
+	}
+	return !checkpoint.LooksLike(dir) || WasWritten(dir)
 }
 
 // WasWritten reports whether a folder holds a bundle that smelt wrote, of any version.
@@ -38,7 +42,7 @@ func IsBundle(dir string) bool {
 func WasWritten(dir string) bool {
 	data, err := regular.Read(filepath.Join(dir, documentName), maxDocument)
 	if err != nil {
-		return IsBundle(dir)
+		return !errors.Is(err, fs.ErrNotExist)
 	}
 	return mark.Match(data)
 }

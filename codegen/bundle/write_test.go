@@ -165,6 +165,16 @@ func TestNotReplaced(t *testing.T) {
 	if IsBundle(dir) {
 		t.Error("left-overs look like a bundle")
 	}
+	// Another program's file makes no bundle of a checkpoint; smelt's does.
+	model := t.TempDir()
+	put(t, "{}", model, "config.json")
+	put(t, "", model, "model.safetensors")
+	for content, want := range map[string]bool{`{"name":"app"}`: false, `{"format":1,"files":[]}`: false, `{"format":7,"model":{"name":"a"}}`: true} {
+		put(t, content, model, documentName)
+		if IsBundle(model) != want {
+			t.Errorf("a checkpoint with %s is a bundle: %v", content, !want)
+		}
+	}
 	write(t, b, dir)
 	// A folder that does not let itself be written is as it was.
 	if os.Getuid() != 0 {

@@ -21,7 +21,9 @@ var (
 	SafeTensors = Format{"a safetensors file", 8, `{"__metadata__":{"` + MetadataKey + `":`} // behind the header's length
 	SVG         = Format{"a chart", 0, "<!-- smelt chart -->\n"}
 	HTML        = Format{"a page", 0, "<!doctype html>\n<!-- smelt page -->\n"}
-	Text        = Format{"a text", 0, "# smelt "}
+	// The marks of texts are whole lines: others head their notes with a name, too.
+	Report = Format{"a report", 0, "# smelt doctor: attach this file to a bug\n"}
+	Stage  = Format{"a stage", 0, "# smelt compile --dump-dir: a stage of the passes\n"}
 )
 
 // MetadataKey is the key of a safetensors file's metadata that says what smelt wrote.

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	own     = "# smelt old\n"
-	new     = "# smelt new\n"
+	own     = "# smelt doctor: attach this file to a bug\nold\n"
+	new     = "# smelt doctor: attach this file to a bug\nnew\n"
 	foreign = "somebody's work\n"
 )
 
@@ -78,7 +78,7 @@ func wantError(t *testing.T, err error, words ...string) {
 }
 
 func rules(inputs ...Input) Rules {
-	return Rules{Flag: "--out", Format: Text, Inputs: inputs, Kinds: []Kind{{"a checkpoint", func(dir string) bool {
+	return Rules{Flag: "--out", Format: Report, Inputs: inputs, Kinds: []Kind{{"a checkpoint", func(dir string) bool {
 		_, err := os.Stat(filepath.Join(dir, "config.json"))
 		return err == nil
 	}}}}
@@ -100,7 +100,7 @@ func TestMarks(t *testing.T) {
 		before string
 		kept   bool
 	}{
-		{foreign, true}, {own, false}, {"", false}, {"# smel", true}, {"# smelt ", false}, {"#", true}, {" # smelt ", true}, {"# SMELT x", true},
+		{foreign, true}, {own, false}, {"", false}, {"# smelt notes\n", true}, {"# smelt doctor says\n", true}, {own[:len(own)-6], true}, {"#", true}, {" " + own, true}, {strings.ToUpper(own), true},
 	} {
 		for _, force := range []bool{false, true} {
 			dir := t.TempDir()
@@ -110,7 +110,7 @@ func TestMarks(t *testing.T) {
 			err := write(t, path, r)
 			want := new
 			if c.kept && !force {
-				wantError(t, err, "--out: "+path, "exists and is not a text that smelt wrote", "--force")
+				wantError(t, err, "--out: "+path, "exists and is not a report that smelt wrote", "--force")
 				want = c.before
 			} else if err != nil {
 				t.Errorf("%q: %v", c.before, err)
@@ -124,7 +124,7 @@ func TestMarks(t *testing.T) {
 
 // TestMarkOfFormats: each format's own mark, and no other's, is known.
 func TestMarkOfFormats(t *testing.T) {
-	formats := []Format{SafeTensors, SVG, HTML, Text}
+	formats := []Format{SafeTensors, SVG, HTML, Report, Stage}
 	for i, of := range formats {
 		path := put(t, filepath.Join(t.TempDir(), "file"), strings.Repeat("\x07", of.skip)+of.Mark()+"rest")
 		for j, f := range formats {
@@ -201,7 +201,7 @@ func TestKinds(t *testing.T) {
 // TestJudgedAgain: what happened since the first look counts too.
 func TestJudgedAgain(t *testing.T) {
 	for what, happens := range map[string]func(t *testing.T, dir, path string){
-		"not a text that smelt wrote": func(t *testing.T, _, path string) { put(t, path, foreign) },
+		"not a report that smelt wrote": func(t *testing.T, _, path string) { put(t, path, foreign) },
 		"folder of a checkpoint":      func(t *testing.T, dir, _ string) { put(t, filepath.Join(dir, "config.json"), "{}") },
 		"the file of --text":          func(t *testing.T, dir, path string) { must(t, os.Link(filepath.Join(dir, "text"), path)) },
 		"leads elsewhere":             func(t *testing.T, dir, path string) { link(t, filepath.Join(dir, "away"), path) },

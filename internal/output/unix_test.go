@@ -190,8 +190,8 @@ const killedEnv = "SMELT_TEST_OUTPUT"
 func TestMain(m *testing.M) {
 	if path := os.Getenv(killedEnv); path != "" {
 		for i := 0; ; i++ {
-			body := append([]byte(Text.Mark()), bytes.Repeat([]byte{'a' + byte(i%26)}, 1<<20)...)
-			f, err := New(path, Rules{Format: Text})
+			body := append([]byte(Report.Mark()), bytes.Repeat([]byte{'a' + byte(i%26)}, 1<<20)...)
+			f, err := New(path, Rules{Format: Report})
 			if err == nil {
 				err = f.Write(context.Background(), func(w io.Writer) error {
 					for from := 0; from < len(body); from += 64 << 10 {
@@ -230,7 +230,7 @@ func TestKilled(t *testing.T) {
 			continue // before the first
 		}
 		must(t, err)
-		body, marked := bytes.CutPrefix(data, []byte(Text.Mark()))
+		body, marked := bytes.CutPrefix(data, []byte(Report.Mark()))
 		if !marked || len(body) != 1<<20 || bytes.Count(body, body[:1]) != len(body) {
 			t.Fatalf("kill %d: %d bytes, a mixture", i, len(data))
 		}
