@@ -202,9 +202,9 @@ func TestKinds(t *testing.T) {
 func TestJudgedAgain(t *testing.T) {
 	for what, happens := range map[string]func(t *testing.T, dir, path string){
 		"not a report that smelt wrote": func(t *testing.T, _, path string) { put(t, path, foreign) },
-		"folder of a checkpoint":      func(t *testing.T, dir, _ string) { put(t, filepath.Join(dir, "config.json"), "{}") },
-		"the file of --text":          func(t *testing.T, dir, path string) { must(t, os.Link(filepath.Join(dir, "text"), path)) },
-		"leads elsewhere":             func(t *testing.T, dir, path string) { link(t, filepath.Join(dir, "away"), path) },
+		"folder of a checkpoint":        func(t *testing.T, dir, _ string) { put(t, filepath.Join(dir, "config.json"), "{}") },
+		"the file of --text":            func(t *testing.T, dir, path string) { must(t, os.Link(filepath.Join(dir, "text"), path)) },
+		"leads elsewhere":               func(t *testing.T, dir, path string) { link(t, filepath.Join(dir, "away"), path) },
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "file")
