@@ -27,9 +27,15 @@ func TestParseTokens(t *testing.T) {
 		{"fraction", "[1.0]", nil, `"1.0" in place 1`},
 		{"word", "1 two 3", nil, `"two" in place 2`},
 		{"nested", "[[1,2],[3]]", nil, `"[1" in place 1`},
-		{"half an array", "[1,2", nil, "begins with [ ends with ]"},
-		{"other half", "1,2]", nil, "begins with [ ends with ]"},
-		{"one bracket", "[", nil, "begins with [ ends with ]"},
+		{"half an array", "[1,2", nil, "found a [ and no ] at its end"},
+		{"other half", "1,2]", nil, "found a ] at its end and no ["},
+		{"one bracket", "[", nil, "found a [ and no ]"},
+		{"two commas", "1,,2", nil, "nothing before a comma in place 2"},
+		{"two commas on lines", "1,\n , 2", nil, "nothing before a comma in place 2"},
+		{"comma first", ",1", nil, "nothing before a comma in place 1"},
+		{"commas in an array", "[1, 2,, 3]", nil, "nothing before a comma in place 3"},
+		{"a comma alone", "[,]", nil, "nothing before a comma in place 1"},
+		{"comma last", "1,\n2,\n", []int32{1, 2}, ""},
 		{"long garbage is cut", strings.Repeat("x", 1000), nil, `"` + strings.Repeat("x", 40) + `" in`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

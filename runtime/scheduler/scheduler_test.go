@@ -419,10 +419,16 @@ func TestRefused(t *testing.T) {
 // constant is a device that allocates nothing.
 type constant struct{ logits []float32 }
 
-func (constant) Vocab() int                                      { return fakeVocab }
-func (constant) Reset(int32)                                     {}
-func (d constant) Prefill([]ir.Row, []int) ([]float32, error)    { return d.logits, nil }
-func (d constant) Decode(r []ir.Row, w []int) ([]float32, error) { return d.logits, nil }
+func (constant) Vocab() int  { return fakeVocab }
+func (constant) Reset(int32) {}
+
+func (d constant) Prefill(_ []ir.Row, wanted []int) ([]float32, error) {
+	return d.logits[:len(wanted)*fakeVocab], nil
+}
+
+func (d constant) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
+	return d.Prefill(rows, wanted)
+}
 
 // TestStepAllocations: a decode step allocates what the session's does.
 func TestStepAllocations(t *testing.T) {
