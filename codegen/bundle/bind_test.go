@@ -39,6 +39,7 @@ func tampered(t *testing.T, b *Bundle, change func(name string, data []byte) []b
 // TestRecompile: changes that opening need not notice, as what runs is not changed
 // by them, or that a device could not: compiling again does.
 func TestRecompile(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	b, _ := twoBundles()
 	s := source(t, fixture)

@@ -25,6 +25,7 @@ func edited(t *testing.T, old, new string) []byte {
 
 // TestSeal: any byte that changes, any cut and anything added is noticed.
 func TestSeal(t *testing.T) {
+	inFull(t)
 	whole := written().data
 	if _, err := unseal(whole); err != nil {
 		t.Fatal(err)

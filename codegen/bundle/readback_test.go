@@ -14,6 +14,7 @@ import (
 // TestReadBack: a bundle that would be read back as another is not written, and what
 // was there stays.
 func TestReadBack(t *testing.T) {
+	inFull(t)
 	dir := t.TempDir()
 	first, _ := twoBundles()
 	if _, err := first.Write(t.Context(), dir); err != nil {

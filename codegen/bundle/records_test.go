@@ -26,6 +26,7 @@ func copied(t *testing.T) string {
 // TestTimes: a file touched since the compile is named; without a record, and with
 // that of another bundle, none is.
 func TestTimes(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	ck := copied(t)
 	s := source(t, ck)
@@ -161,6 +162,7 @@ func TestRecordRefused(t *testing.T) {
 
 // TestStrangeRecords: files of others that are called like smelt's records.
 func TestStrangeRecords(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	a, b := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")

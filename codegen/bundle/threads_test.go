@@ -14,6 +14,7 @@ import (
 // TestFewerThreads: a plan made anew with smaller threadgroups keeps its target's
 // name, can be printed, written and read back to the same plan.
 func TestFewerThreads(t *testing.T) {
+	inFull(t)
 	m, err := deepseekv4.Open("../../examples/storyteller/checkpoint")
 	if err != nil {
 		t.Fatal(err)

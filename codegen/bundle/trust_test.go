@@ -141,6 +141,7 @@ func executed(t *testing.T, b *Bundle) string {
 // TestMutated draws changes of bundle.json, sealed again: an error, or the same
 // plan to the byte.
 func TestMutated(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	whole := written().data
 	body := whole[:len(whole)-sealBytes]
@@ -178,6 +179,7 @@ func TestMutated(t *testing.T) {
 // TestTrust edits bundle.json in ways that used to be taken, or crashed. The seal
 // is right each time, so that what is behind it is asked.
 func TestTrust(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	whole := written().data
 	closed := append(bytes.Clone(whole[:len(whole)-sealBytes]), '}')
@@ -243,6 +245,7 @@ func TestTrust(t *testing.T) {
 // TestPiecesSwapped: two parameters of one shape whose places in the files change
 // places. Planning alone cannot notice; the checkpoint's headers can.
 func TestPiecesSwapped(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	s := source(t, fixture)
 	b := compile(t, s, smallOptions) // its own: it is spoilt

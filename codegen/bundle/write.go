@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 
 	"smelt/internal/regular"
 )
@@ -139,13 +140,8 @@ func (w *writer) parts(ctx context.Context, folder string, files []content) erro
 	if err := w.folders(folder, files); err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := w.part(filepath.Join(w.dir, folder, filepath.FromSlash(f.name)), f.data); err != nil {
-			return err
-		}
+	if err := w.contents(ctx, filepath.Join(w.dir, folder), files); err != nil {
+		return err
 	}
 	for _, name := range append(folders(files), "") {
 		if err := syncFolder(filepath.Join(w.dir, folder, name)); err != nil {
@@ -154,6 +150,32 @@ func (w *writer) parts(ctx context.Context, folder string, files []content) erro
 	}
 	// The new folder's own entry is to be there before the name of it is.
 	return syncFolder(w.dir)
+}
+
+// writersAtOnce are the files that are written beside each other: each waits for the
+// disk, and a disk has many written in hardly more time than one.
+const writersAtOnce = 16
+
+// contents writes the files into the folder root. The error is the first one's.
+func (w *writer) contents(ctx context.Context, root string, files []content) error {
+	var writers sync.WaitGroup
+	errs, free := make([]error, len(files)), make(chan struct{}, writersAtOnce)
+	for i, f := range files {
+		free <- struct{}{}
+		writers.Go(func() {
+			defer func() { <-free }()
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				errs[i] = w.part(filepath.Join(root, filepath.FromSlash(f.name)), f.data)
+			}
+		})
+	}
+	writers.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // folders are those within the bundle's folder that the files lie in, deepest first.

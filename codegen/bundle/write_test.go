@@ -104,6 +104,7 @@ func TestReplace(t *testing.T) {
 
 // TestRepairs: writing the same bundle again mends what was damaged.
 func TestRepairs(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	b, _ := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")
@@ -190,6 +191,7 @@ func TestNotReplaced(t *testing.T) {
 
 // TestLinkInFolder: a link in the place of the bundle's folder leads nowhere.
 func TestLinkInFolder(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	b, _ := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")
@@ -312,6 +314,7 @@ func TestTwoAtOnce(t *testing.T) {
 // TestBundleOfBefore: version 2 had its files beside bundle.json; they go, and what
 // else is there stays.
 func TestBundleOfBefore(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	b, _ := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")
@@ -325,5 +328,14 @@ func TestBundleOfBefore(t *testing.T) {
 	write(t, b, dir)
 	if got := names(t, dir); len(got) != 3 {
 		t.Errorf("left behind: %v", got)
+	}
+}
+
+// inFull skips a test with -short: it compiles bundles in one goroutine, where the
+// race detector has nothing to find.
+func inFull(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: compiles bundles")
 	}
 }
