@@ -237,16 +237,26 @@ func (w *writer) temp(data []byte, sync func(*os.File) error) (path string, err 
 	path = filepath.Join(w.dir, fmt.Sprintf(".smelt-%016x.tmp", rand.Uint64()))
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return "", err
+		return "", w.refused(err)
 	}
 	_, err = f.Write(data)
 	if err == nil {
 		err = sync(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		err = errors.Join(err, os.Remove(path))
+		err = errors.Join(w.refused(err), os.Remove(path))
 	}
 	return path, err
+}
+
+// refused says of an error of the system which folder could not be written into, in
+// place of the hidden file's name.
+func (w *writer) refused(err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	return fmt.Errorf("writing into %s: %w; choose another folder, or see that this one can be written into and has room", w.dir, err)
 }
 
 func (w *writer) rename(temp, path string) error {

@@ -177,6 +177,11 @@ func TestNotReplaced(t *testing.T) {
 		}
 	}
 	write(t, b, dir)
+	// The error is of the folder, not of a hidden file in it.
+	lost := filepath.Join(t.TempDir(), "lost")
+	if _, err := (&writer{dir: lost}).temp(nil, syncPart); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "writing into "+lost+": ") || strings.Contains(err.Error(), ".tmp") {
+		t.Errorf("a folder that is gone: %v", err)
+	}
 	// A folder that does not let itself be written is as it was.
 	if os.Getuid() != 0 {
 		closed := t.TempDir()
