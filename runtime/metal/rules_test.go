@@ -176,6 +176,9 @@ func TestCalls(t *testing.T) {
 // TestFewerThreads: where a pipeline allows fewer threads than its schedule wants,
 // the model is planned again.
 func TestFewerThreads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: makes the pipelines anew, in one goroutine")
+	}
 	_, d := device(t, fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, Options{})
 	if d.b.Plan.Target.MaxThreads != 64 {
 		t.Errorf("the plan has threadgroups of %d threads at most; expected 64", d.b.Plan.Target.MaxThreads)
@@ -193,6 +196,9 @@ func TestFewerThreads(t *testing.T) {
 // TestArchive: pipelines are kept, found again, and made anew where the file is
 // broken.
 func TestArchive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: makes the pipelines anew, in one goroutine")
+	}
 	dir := filepath.Join(t.TempDir(), "metal")
 	opened := func() *Device {
 		_, d := device(t, fake.Options{}, Options{Archives: dir})
