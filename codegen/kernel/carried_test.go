@@ -141,9 +141,11 @@ func TestHostileNames(t *testing.T) {
 	for _, name := range hostile {
 		for _, place := range []string{"drawn", "count", "list", "p", "s", "m", "a", "v", "q", "i"} {
 			if place == "i" { // declared and used nowhere, which shows where no use is refused
-				k := base()
-				k.Body = append(k.Body, &kernel.Let{Name: name, Value: kernel.I(1)}, &kernel.Fragment{Name: name + "1", Elem: kernel.F32, Rows: 8, Columns: 8})
-				agree(t, fmt.Sprintf("unused %.40q", name), k)
+				for _, unused := range []kernel.Stmt{&kernel.Let{Name: name, Value: kernel.I(1)}, &kernel.Var{Name: name, Init: kernel.I(1)}, &kernel.Fragment{Name: name, Elem: kernel.F32, Rows: 8, Columns: 8}} {
+					k := base()
+					k.Body = append(k.Body, unused)
+					agree(t, fmt.Sprintf("unused %T %.40q", unused, name), k)
+				}
 			}
 			what := fmt.Sprintf("%s called %.40q", place, name)
 			if ok := agree(t, what, renamed(place, name)); ok != kernel.IsName(name) {

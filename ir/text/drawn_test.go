@@ -291,6 +291,8 @@ func places(name, quoted string, number float64, n int64) []place {
 		{"formula", attr(3, ops.IndexMapAttr{To: ir.Sym("i").Mul(ir.Const(n)).Add(ir.Const(n - 1))})},
 		{"string", attr(4, ops.RoundAttr{Format: quoted, Count: 4})},
 		{"number", func(m *ir.Module) { m.Nodes[2].Result.ID = int(n) }},
+		{"last number", func(m *ir.Module) { m.Nodes[4].Result.ID = 5 + int(n&3) }},
+		{"row", func(m *ir.Module) { m.States[0].Row.Elem = ir.Elem(n) }},
 		{"element", func(m *ir.Module) { m.Params[0].Type.Elem = ir.Elem(n) }},
 	}
 }
