@@ -54,6 +54,7 @@ func TestSeal(t *testing.T) {
 // TestStrict: names in bundle.json that are unknown, there twice or spelt in another
 // case, and values of other kinds. The seal is right each time.
 func TestStrict(t *testing.T) {
+	inFull(t)
 	deep := strings.Repeat(`[`, 20000)
 	for _, c := range []struct{ name, old, new, want string }{
 		{"another case beside", `"context":256,`, `"context":256,"CONTEXT":5,`, "/options/CONTEXT is a name that is not known"},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,8 +81,8 @@ func TestHashes(t *testing.T) {
 	if _, err := b.RecordedHashes(); err == nil || !strings.Contains(err.Error(), "smelt compile "+ck+" -o "+dir+" --hash") {
 		t.Errorf("no record: %v", err)
 	}
-	total := int64(0)
-	h, err := HashFiles(t.Context(), s.Checkpoint, HashOptions{Hub: true, Progress: func(n int64) { total += n }})
+	var told atomic.Int64
+	h, err := HashFiles(t.Context(), s.Checkpoint, HashOptions{Hub: true, Progress: func(n int64) { told.Add(n) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +91,13 @@ func TestHashes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		total -= int64(len(data))
+		told.Add(-int64(len(data)))
 		if want := (FileHash{filepath.Base(f.Path()), int64(len(data)), Digest(data), SourceRead}); h.Files[i] != want {
 			t.Errorf("%+v, expected %+v", h.Files[i], want)
 		}
 	}
-	if total != 0 {
-		t.Errorf("progress is off by %d bytes", total)
+	if off := told.Load(); off != 0 {
+		t.Errorf("progress is off by %d bytes", off)
 	}
 	b.Hashes = h
 	write(t, b, dir)
@@ -128,6 +129,7 @@ func TestHashes(t *testing.T) {
 
 // TestRecordRefused: a record of weights that was not written so.
 func TestRecordRefused(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	s := source(t, fixture)
 	b, _ := twoBundles()

@@ -68,6 +68,7 @@ var compiledPair = sync.OnceValues(func() (a, b Bundle) {
 // TestReplace: a bundle in the place of another leaves nothing of that or of
 // compiles that were killed, and everything that smelt did not write.
 func TestReplace(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	a, b := twoBundles()
 	dir := filepath.Join(t.TempDir(), "made", "b")
@@ -133,6 +134,7 @@ func TestRepairs(t *testing.T) {
 
 // TestNotReplaced: folders that are no bundles stay as they are.
 func TestNotReplaced(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	b, _ := twoBundles()
 	for name, make := range map[string]func(dir string){
@@ -224,6 +226,7 @@ func TestLinkInFolder(t *testing.T) {
 // TestWriteEnds: the end of a context ends the wait for another compile, and the
 // writing; the old bundle stays.
 func TestWriteEnds(t *testing.T) {
+	inFull(t)
 	t.Parallel()
 	a, b := twoBundles()
 	dir := filepath.Join(t.TempDir(), "b")
@@ -262,9 +265,13 @@ func TestTwoAtOnce(t *testing.T) {
 	write(t, a, dir)
 	var writers, readers sync.WaitGroup
 	stop := make(chan struct{})
+	rounds := 2
+	if testing.Short() {
+		rounds = 1
+	}
 	for _, from := range []*Bundle{a, b} {
 		writers.Go(func() {
-			for range 2 {
+			for range rounds {
 				mine := *from
 				if left, err := mine.Write(t.Context(), dir); err != nil || len(left) > 0 {
 					t.Errorf("%v, left %v", err, left)
