@@ -13,6 +13,3 @@ func lock(context.Context, string) (unlock func() error, held bool, err error) {
 }
 
 func syncPart(f *os.File) error { return f.Sync() }
-
-// canNotSync: folders have no sync here.
-func canNotSync(error) bool { return true }

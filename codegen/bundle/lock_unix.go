@@ -17,8 +17,9 @@ import (
 const lockWait = 30 * time.Second
 
 // lock takes the folder for this process alone. The system takes it back when the
-// process ends, however it does. The wait ends with ctx. Of a file system without locks the folder is not
-// held; compiles then remove nothing there that could be another's.
+// process ends, however it does. The wait ends with ctx. On a file system without
+// locks the folder is not held; compiles then remove nothing there that could be
+// another's.
 func lock(ctx context.Context, dir string) (unlock func() error, held bool, err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -52,6 +53,3 @@ func syncPart(f *os.File) error {
 		}
 	}
 }
-
-// canNotSync tells of file systems that have no such thing for folders.
-func canNotSync(err error) bool { return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) }

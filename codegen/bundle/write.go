@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 
+	"smelt/internal/output"
 	"smelt/internal/regular"
 )
 
@@ -144,12 +145,12 @@ func (w *writer) parts(ctx context.Context, folder string, files []content) erro
 		return err
 	}
 	for _, name := range append(folders(files), "") {
-		if err := syncFolder(filepath.Join(w.dir, folder, name)); err != nil {
+		if err := output.SyncFolder(filepath.Join(w.dir, folder, name)); err != nil {
 			return err
 		}
 	}
 	// The new folder's own entry is to be there before the name of it is.
-	return syncFolder(w.dir)
+	return output.SyncFolder(w.dir)
 }
 
 // writersAtOnce are the files that are written beside each other: each waits for the
@@ -229,7 +230,7 @@ func (w *writer) file(name string, data []byte) error {
 	if err := w.rename(temp, filepath.Join(w.dir, name)); err != nil {
 		return err
 	}
-	return syncFolder(w.dir)
+	return output.SyncFolder(w.dir)
 }
 
 // temp writes data to a new file and has it on disk.
@@ -342,17 +343,4 @@ func (w *writer) removeParts(folder, within string) (left []string) {
 		}
 	}
 	return left
-}
-
-// syncFolder has a folder's entries on disk.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close() // only read
-	if err := d.Sync(); err != nil && !canNotSync(err) {
-		return err
-	}
-	return nil
 }

@@ -40,7 +40,7 @@ func replace(at place, name string, write func(io.Writer) error, last func() err
 		return fmt.Errorf("writing %s: %w", name, plain(err))
 	}
 	moved = true
-	if err := errors.Join(syncFolder(filepath.Dir(at.path)), file.Close()); err != nil {
+	if err := errors.Join(SyncFolder(filepath.Dir(at.path)), file.Close()); err != nil {
 		return fmt.Errorf("writing %s: %w", name, plain(err))
 	}
 	return nil

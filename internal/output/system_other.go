@@ -16,7 +16,8 @@ func writable(at place) bool { return at.info.Mode().Perm()&0o222 != 0 }
 
 func notFolder(error) bool { return false }
 
-func syncFolder(string) error { return nil }
+// SyncFolder does nothing: folders have no sync here.
+func SyncFolder(string) error { return nil }
 
 func descriptorOf(string) (int, bool) { return 0, false }
 

@@ -52,8 +52,8 @@ func writable(at place) bool {
 	return at.info.Mode().Perm()&0o222 != 0 && unix.Access(at.path, unix.W_OK) == nil
 }
 
-// syncFolder has a folder's entries on disk. Not every file system can.
-func syncFolder(dir string) error {
+// SyncFolder has a folder's entries on disk. Not every file system can.
+func SyncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil // it may be written to and not read
