@@ -18,7 +18,8 @@ import (
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
-	"smelt/runtime/metal"
+	"smelt/runtime/device"
+	"smelt/runtime/devices"
 )
 
 func newBench(io stdio) *cobra.Command {
@@ -52,6 +53,11 @@ type benchOptions struct {
 	outputOptions
 }
 
+// measurable are the devices that tell how long their kernels take.
+func measurable() devices.Table {
+	return devices.All().Where(func(k devices.Kind) bool { return k.Profiles })
+}
+
 // syntheticKinds are what --synthetic can name.
 var syntheticKinds = []struct {
 	name, title string
@@ -70,9 +76,9 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	intFlag(f, &o.layers, "layers", "", 4, from(1, maxLayers), "how many layers --synthetic makes")
 	f.StringVar(&o.format, "format", synthetic.Official.String(), "how --synthetic stores weights: official (FP8 and FP4) or mlx-4bit")
 	f.StringVar(&o.text, "text", "", "make prompts of this file's text, over and over (default: random tokens)")
-	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: auto or cpu")
-	intFlag(f, &o.device.threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
-	f.BoolVar(&o.device.uncached, "compile-anew", false, "compile kernels even if their machine code was kept, to see how long it takes")
+	f.StringVar(&o.device.name, "device", devices.Auto, "what runs the model: "+measurable().Choices())
+	intFlag(f, &o.device.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	f.BoolVar(&o.device.Anew, "compile-anew", false, "compile kernels even if their machine code was kept, to see how long it takes")
 	f.BoolVar(&o.csv, "csv", false, "print lines of comma-separated values")
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
 	f.StringVar(&o.svg, "svg", "", "also draw a chart into this file")
@@ -118,7 +124,7 @@ func (o *benchOptions) judge(args []string) (err error) {
 
 // benched is an open device with what the report says about it.
 type benched struct {
-	dev     bench.Device
+	dev     device.Profiled
 	machine bench.Machine
 	model   bench.Model
 	opening bench.Opening
@@ -146,26 +152,26 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	if o.device.context > m.Config.MaxPositions {
-		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.context, m.Config.MaxPositions)
+	if o.device.Context > m.Config.MaxPositions {
+		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.Context, m.Config.MaxPositions)
 	}
 	if r.tokens == nil {
 		if r.tokens, err = o.prompt(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	o.device.stop = ctx.Err
+	o.device.Stop = ctx.Err
 	d, err := openDevice(io, o.device, m, b)
 	if err != nil {
 		return nil, interrupted(err)
 	}
 	r.close = func() error { return errors.Join(d.Close(), m.Close()) }
-	dev, ok := d.(bench.Device)
+	dev, ok := d.(device.Profiled)
 	if !ok {
-		return nil, errors.Join(fmt.Errorf("--device %s cannot be measured kernel by kernel; expected metal, which needs a Mac, or cpu, which needs libLLVM", d.Name()), d.Close())
+		return nil, errors.Join(fmt.Errorf("--device %s cannot be measured kernel by kernel; expected %s", d.Name(), measurable().Needing()), d.Close())
 	}
 	r.dev = dev
-	r.describe(d, m)
+	r.describe(d)
 	return r, nil
 }
 
@@ -245,29 +251,17 @@ func (o *benchOptions) prompt(ctx context.Context, m *deepseekv4.Model) ([]int32
 }
 
 // describe fills in what reports say beside figures.
-func (r *benched) describe(d device, m *deepseekv4.Model) {
+func (r *benched) describe(d device.Device) {
 	r.machine = bench.Machine{System: runtime.GOOS + "/" + runtime.GOARCH, Processor: processorName(), Device: d.Name()}
 	b := r.dev.Bundle()
 	memory := b.Memory()
 	r.model.Name, r.model.Layout, r.model.Weights = b.Name, b.Layout, memory.Weights
 	r.model.Cache = b.CacheRows + ", keys " + b.CacheKeys
 	r.opening.Planned, r.opening.Kernels = memory.Peak(), len(b.Plan.Kernels)
-	if c, ok := d.(*metal.Device); ok {
+	if c, ok := d.(device.Described); ok {
 		built := c.Build()
-		r.opening.Compiled, r.opening.Seconds = built.Kernels, built.Elapsed.Seconds()
-		if built.Kept {
-			r.opening.Compiled = 0
-		}
+		r.opening.Compiled, r.opening.Seconds, r.opening.Compiler = built.Compiled, built.Elapsed.Seconds(), built.Compiling.Seconds()
 		r.machine.Device = fmt.Sprintf("%s, %s", d.Name(), c.Text())
-	}
-	if c, ok := d.(interface {
-		Build() jit.Build
-		Threads() int
-		Text() string
-	}); ok {
-		built := c.Build()
-		r.opening.Compiled, r.opening.Seconds, r.opening.Compiler = built.Misses, built.Elapsed.Seconds(), built.Compiling.Seconds()
-		r.machine.Device = fmt.Sprintf("%s, %s, %s", d.Name(), plural(c.Threads(), "thread"), c.Text())
 	}
 }
 

@@ -72,15 +72,15 @@ func (o *benchRunOptions) check(cmd *cobra.Command, args []string) error {
 }
 
 func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error {
-	o.device.context = longestDefault + o.generate
+	o.device.Context = longestDefault + o.generate
 	if len(o.frontiers) > 0 {
-		o.device.context = o.frontiers[len(o.frontiers)-1] + o.generate
+		o.device.Context = o.frontiers[len(o.frontiers)-1] + o.generate
 	}
-	o.device.slots = slices.Max(o.rows)
+	o.device.Slots = slices.Max(o.rows)
 	if o.chunk == 0 {
 		o.chunk = bundle.DefaultChunk
 	}
-	o.device.chunk = min(o.chunk, o.device.context)
+	o.device.Chunk = min(o.chunk, o.device.Context)
 	r, err := o.open(cmd.Context(), io, args)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"smelt/codegen/target"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
+	"smelt/runtime/devices"
 )
 
 // compileOptions are the flags of `smelt compile`.
@@ -88,7 +89,7 @@ func newCompile(io stdio) *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&o.out, "output", "o", "", "folder of the bundle")
-	f.StringVar(&o.target, "target", "metal", "machine to compile for: metal, or cpu for this one (cpu4, cpu8, cpu16 by their vector registers)")
+	f.StringVar(&o.target, "target", "metal", "machine to compile for: "+targetNames())
 	f.StringVar(&o.cache, "cache", defaultCache, "format of attended rows: "+strings.Join(cacheFormats, ", "))
 	f.StringVar(&o.keys, "keys", "", "format of index keys: "+strings.Join(keyFormats, ", ")+" (default: as --cache)")
 	intFlag(f, &o.context, "context", "", 0, contexts, fmt.Sprintf("longest text in tokens (default %d, or the model's if that is less)", bundle.DefaultContext))
@@ -101,6 +102,23 @@ func newCompile(io stdio) *cobra.Command {
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
 	return cmd
+}
+
+// targetNames lists the targets that devices run the kernels of, and the rows of
+// the targets' table that a name of a device stands for.
+func targetNames() string {
+	var named, others []string
+	for _, k := range devices.All().WithKernels() {
+		if !slices.Contains(named, k.Target) {
+			named = append(named, k.Target)
+		}
+	}
+	for _, t := range target.All {
+		if !slices.Contains(named, t.Name) {
+			others = append(others, t.Name)
+		}
+	}
+	return fmt.Sprintf("%s (this machine's, of %s)", strings.Join(named, ", "), strings.Join(others, ", "))
 }
 
 // check refuses flags that make no sense, before any file is opened.

@@ -17,6 +17,7 @@ import (
 
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/devices"
 )
 
 // cutting has a process of the tests change a file of weights while the command
@@ -273,7 +274,7 @@ func TestBadTable(t *testing.T) {
 		{"run", bundle, "-p", "x", "--device", "reference"}, {"run", bundle, "-p", "x", "--device", "standin"},
 	} {
 		r := smelt(t, "", args...)
-		if strings.Contains(r.errors, errNoDevice.Error()) {
+		if strings.Contains(r.errors, devices.ErrNotHere.Error()) {
 			continue
 		}
 		r.fails(t, want...)

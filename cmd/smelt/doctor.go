@@ -18,8 +18,9 @@ import (
 	"smelt/internal/output"
 	"smelt/models/deepseekv4"
 	"smelt/models/synthetic"
-	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
+	"smelt/runtime/devices"
 	"smelt/runtime/metal"
 )
 
@@ -79,7 +80,7 @@ there fails or computes something else than the evaluator.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringSliceVar(&o.devices, "device", []string{"metal", "cpu"}, "devices to check: metal, cpu, or standin (slow; needs clang and a CHECKPOINT)")
+	f.StringSliceVar(&o.devices, "device", examinedByDefault().Names(), "devices to check: "+examinable())
 	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	o.flag(f)
@@ -87,26 +88,42 @@ there fails or computes something else than the evaluator.`,
 	return cmd
 }
 
+// examinedByDefault are the devices that doctor looks for if none are named.
+func examinedByDefault() devices.Table {
+	return devices.All().WithKernels().Where(func(k devices.Kind) bool { return k.Auto })
+}
+
+// examinable names the devices that doctor can check, for its help.
+func examinable() string {
+	var names []string
+	for _, k := range devices.All().WithKernels() {
+		name := k.Name
+		if k.Slow {
+			name += " (slow; needs " + k.Needs
+			if k.Files {
+				name += " and a CHECKPOINT"
+			}
+			name += ")"
+		}
+		names = append(names, name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + ", or " + names[last]
+}
+
 // check refuses what makes no sense; own says that doctor makes the model.
 func (o doctorOptions) check(own bool) error {
-	var known []string
-	for _, k := range deviceKinds {
-		if k.kernels {
-			known = append(known, k.name)
-		}
-	}
+	known := devices.All().WithKernels()
 	for _, name := range o.devices {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("--device %s: expected some of %s; the others run no kernels", name, strings.Join(known, ", "))
+		k, ok := known.Named(name)
+		if !ok {
+			return fmt.Errorf("--device %s: expected some of %s; the others run no kernels", name, known)
+		}
+		if own && k.Files {
+			return fmt.Errorf("--device %s maps files, and doctor's own model is in memory: name a CHECKPOINT or BUNDLE too", name)
 		}
 	}
-	if own && slices.Contains(o.devices, "standin") {
-		return errors.New("--device standin maps files, and doctor's own model is in memory: name a CHECKPOINT or BUNDLE too")
-	}
-	if err := o.outputOptions.check("--report", o.report); err != nil {
-		return err
-	}
-	return deviceOptions{name: deviceAuto, threads: o.threads}.check()
+	return o.outputOptions.check("--report", o.report)
 }
 
 // examined is a report in the making.
@@ -140,11 +157,11 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 	}
 	defer func() { err = errors.Join(err, e.model.Close()) }()
 	e.report.Model.describe(e.bundle)
-	for _, k := range deviceKinds {
-		if !k.kernels || !slices.Contains(o.devices, k.name) {
+	for _, k := range devices.All().WithKernels() {
+		if !slices.Contains(o.devices, k.Name) {
 			continue
 		}
-		if err := e.keep(ctx, "device "+k.name+" is being checked: if nothing follows, the program ended there"); err != nil {
+		if err := e.keep(ctx, "device "+k.Name+" is being checked: if nothing follows, the program ended there"); err != nil {
 			return err
 		}
 		result, err := doctor.Check(ctx, e.subject(k), e.model.Weights)
@@ -203,21 +220,22 @@ func ownModel(ctx context.Context) (*deepseekv4.Model, error) {
 }
 
 // subject is a device as package doctor sees it.
-func (e *examined) subject(k deviceKind) doctor.Subject {
+func (e *examined) subject(k devices.Kind) doctor.Subject {
 	return doctor.Subject{
-		Name:   k.name,
-		Absent: errNoDevice,
+		Name:   k.Name,
+		Absent: devices.ErrNotHere,
 		Open: func(observe func(name string, data []byte)) (doctor.Device, error) {
-			d, err := k.openFor(e.io, e.model, e.bundle, deviceOptions{name: k.name, threads: e.o.threads, steady: true, observe: observe})
+			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, Steady: true, Observe: observe}}
+			d, err := openDevice(e.io, o, e.model, e.bundle)
 			if err != nil {
 				return nil, err
 			}
 			return d.(doctor.Device), nil // what runs kernels is one
 		},
-		Notes: func(d doctor.Device) []string { return deviceNotes(d) },
+		Notes: deviceNotes,
 		Progress: func(done, total int) {
 			if done == 0 {
-				e.bar = newCountProgress(e.io.err, total, "checking "+k.name)
+				e.bar = newCountProgress(e.io.err, total, "checking "+k.Name)
 			}
 			e.bar.Set(done)
 		},
@@ -225,41 +243,12 @@ func (e *examined) subject(k deviceKind) doctor.Subject {
 }
 
 // deviceNotes says what there is to say of an open device.
-func deviceNotes(d doctor.Device) (notes []string) {
-	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	if x, ok := d.(interface{ Text() string }); ok {
-		note("runs on %s", x.Text())
+func deviceNotes(d doctor.Device) []string {
+	x, ok := d.(device.Described)
+	if !ok {
+		return nil
 	}
-	switch d := d.(type) {
-	case *metal.Device:
-		built, made := d.Build(), d.Decisions()
-		how := "compiled"
-		if built.Kept {
-			how = "taken from the archive of an earlier run"
-		}
-		note("%s %s in %.2f s", plural(built.Kernels, "kernel"), how, built.Elapsed.Seconds())
-		if built.Note != "" {
-			note("%s", built.Note)
-		}
-		if made.Threads > 0 {
-			note("planned again: a pipeline allows threadgroups of %d threads at most", made.Threads)
-		} else {
-			note("all pipelines allow the planned threadgroups")
-		}
-		if made.Residency {
-			note("a residency set keeps the memory in place")
-		} else {
-			note("no residency sets on this system: each encoder names its buffers")
-		}
-		note("weights in %s without copies", plural(made.Views, "buffer"))
-	case *cpu.Device:
-		built := d.Build()
-		note("%s, %s compiled in %.2f s and %d found in the cache", plural(d.Threads(), "thread"), plural(built.Misses, "kernel"), built.Elapsed.Seconds(), built.Hits)
-		if built.CacheError != nil {
-			note("machine code is not kept: %v", built.CacheError)
-		}
-	}
-	return notes
+	return append([]string{"runs on " + x.Text()}, x.Notes()...)
 }
 
 // keep writes the report's file as far as the report is; doing says what comes next.

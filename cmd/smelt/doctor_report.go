@@ -10,6 +10,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/doctor"
 	"smelt/models/synthetic"
+	"smelt/runtime/devices"
 	"smelt/runtime/lockstep"
 	"smelt/runtime/metal"
 )
@@ -82,16 +83,16 @@ func thisMachine() doctorMachine {
 // judge sums up what was found of the devices.
 func (r *doctorReport) judge() {
 	r.OK = len(r.bad()) == 0
-	for _, k := range deviceKinds {
-		if !k.auto {
+	for _, k := range devices.All() {
+		if !k.Auto {
 			continue
 		}
-		i := slices.IndexFunc(r.Devices, func(d doctor.Result) bool { return d.Device == k.name })
-		if k.kernels && i < 0 {
+		i := slices.IndexFunc(r.Devices, func(d doctor.Result) bool { return d.Device == k.Name })
+		if k.Target != "" && i < 0 {
 			return // it was not asked for
 		}
-		if !k.kernels || r.Devices[i].Here {
-			r.Auto = k.name
+		if k.Target == "" || r.Devices[i].Here {
+			r.Auto = k.Name
 			return
 		}
 	}

@@ -13,12 +13,12 @@ import (
 // examineGPU is what this machine's GPU makes of a bundle. Compiling its kernels
 // takes seconds the first time.
 func examineGPU(io stdio, b *bundle.Bundle) (*metal.Survey, error) {
-	if err := metalHere(); err != nil {
+	if _, err := metal.Native(); err != nil {
 		return nil, err
 	}
 	wait := startWaiting(io.err, "compiling kernels")
 	defer wait.done()
-	return metal.Examine(b, metal.Options{Archives: metalArchives()})
+	return metal.Examine(b, metal.Options{Archives: metal.UserArchives()})
 }
 
 // gpu says what was found out of a GPU and what that decided.

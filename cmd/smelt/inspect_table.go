@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"smelt/internal/message"
 )
 
 // table lines up cells in columns. Rows are kept until write.
@@ -64,13 +65,7 @@ func (t *table) line(cells []string, widths []int) string {
 }
 
 // grouped writes a count with thousands apart: 1,048,576.
-func grouped[N int | int64](n N) string {
-	digits := strconv.FormatInt(int64(n), 10)
-	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	return digits
-}
+func grouped[N int | int64](n N) string { return message.Grouped(int64(n)) }
 
 // inUnits writes a number in the largest unit, in steps of 1000, that leaves a
 // whole part, with two decimals below 10 and one from there.
@@ -96,9 +91,4 @@ func countInWords(n int64) string {
 }
 
 // plural is a count with its noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return grouped(n) + " " + noun + "s"
-}
+func plural(n int, noun string) string { return message.Plural(n, noun) }

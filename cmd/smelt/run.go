@@ -15,6 +15,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/models/deepseekv4"
 	"smelt/models/tokenizer"
+	"smelt/runtime/devices"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -81,8 +82,8 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	uint64Flag(f, &o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
 	intFlag(f, &o.context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
 	intFlag(f, &o.chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&o.device.name, "device", deviceAuto, "what runs the model: "+strings.Join(deviceNames(), ", "))
-	intFlag(f, &o.device.threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	f.StringVar(&o.device.name, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
+	intFlag(f, &o.device.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
@@ -120,7 +121,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	o.device.context, o.device.chunk, o.device.stop = o.context, o.chunk, cmd.Context().Err
+	o.device.Context, o.device.Chunk, o.device.Stop = o.context, o.chunk, cmd.Context().Err
 	dev, err := openDevice(io, o.device, m, b)
 	if err != nil {
 		return interrupted(err)

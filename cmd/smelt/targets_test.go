@@ -20,6 +20,7 @@ import (
 	"smelt/ir"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/devices"
 	"smelt/runtime/lockstep"
 )
 
@@ -77,7 +78,7 @@ func (b *bundled) prove(t *testing.T, verify bool) {
 		err := s.run(b, t)
 		cell := "ok"
 		switch {
-		case errors.Is(err, errNoDevice):
+		case errors.Is(err, devices.ErrNotHere):
 			cell = "not here"
 		case err != nil:
 			cell = "FAILED"
@@ -166,7 +167,7 @@ func (b *bundled) inspect(t *testing.T) error {
 func (b *bundled) run(t *testing.T) (err error) {
 	l, err := jit.Open("")
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoDevice, err)
+		return fmt.Errorf("%w: %w", devices.ErrNotHere, err)
 	}
 	c, err := openBundle(stdio{out: new(bytes.Buffer), err: new(bytes.Buffer)}, b.dir)
 	if err != nil {
@@ -212,7 +213,7 @@ func (b *bundled) run(t *testing.T) (err error) {
 
 func (b *bundled) verify(t *testing.T) error {
 	if _, err := msl.Find(); err != nil {
-		return fmt.Errorf("%w: %w", errNoDevice, err)
+		return fmt.Errorf("%w: %w", devices.ErrNotHere, err)
 	}
 	_, err := b.smelts(t, "verify", b.dir, "--tokens", "1")
 	return err

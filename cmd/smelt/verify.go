@@ -14,8 +14,9 @@ import (
 	"smelt/codegen/kernel"
 	msl "smelt/codegen/msl/standin"
 	"smelt/codegen/target"
+	"smelt/runtime/device"
+	"smelt/runtime/devices"
 	"smelt/runtime/lockstep"
-	"smelt/runtime/standin"
 )
 
 // verifyOptions are the flags of `smelt verify`.
@@ -150,10 +151,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	p.begin(r)
 	wait := startWaiting(io.err, "building kernels")
 	both := lockstep.New(lockstep.Choices)
-	dev, err := standin.Open(c.Bundle, c.model.Checkpoint, standin.Options{Sanitize: o.sanitize, Poison: true, Observe: func(name string, data []byte) []byte {
-		both.See(name, data)
-		return nil // it stays as it is
-	}})
+	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, Observe: both.See})
 	wait.done()
 	if err != nil {
 		return err
@@ -176,6 +174,16 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	}
 	r.Seconds = time.Since(start).Seconds()
 	return p.end(r)
+}
+
+// openVerifying opens the device whose steps prove the text of a bundle's kernels.
+func openVerifying(c *compiled, o devices.Options) (device.Planned, error) {
+	verifying := devices.All().Where(func(k devices.Kind) bool { return k.Verifies })
+	d, err := verifying[0].Open(modelFor(c.model, c.Bundle), o)
+	if err != nil {
+		return nil, err
+	}
+	return d.(device.Planned), nil // what runs kernels is one
 }
 
 // checkKernels compiles each kernel's text by itself.

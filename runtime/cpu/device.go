@@ -197,9 +197,6 @@ func (d *Device) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) 
 	return d.caches[at:][:c.Row.Bytes], nil
 }
 
-// Build tells how the kernels' machine code came about.
-func (d *Device) Build() jit.Build { return d.code.build }
-
 // Bytes is the memory the device has asked for, without code.
 func (d *Device) Bytes() int64 { return d.memory.bytes }
 
@@ -349,12 +346,4 @@ func (s *step) observe(x *plan.Dispatch) error {
 		s.d.opts.Observe(b.Name, s.arena[b.Offset:][:n])
 	}
 	return nil
-}
-
-// Threads is how many threads run kernels.
-func (d *Device) Threads() int { return len(d.pool.workers) }
-
-// Text says what kernels are made for: the vector registers and the compiler.
-func (d *Device) Text() string {
-	return fmt.Sprintf("vectors of %d, LLVM %s", d.opts.LLVM.Host().Lanes(), d.opts.LLVM.Version())
 }

@@ -17,7 +17,7 @@ import (
 // hooked opens the fixture on a machine that calls a function at each dispatch.
 func hooked(t *testing.T, hook *func(*fake.Dispatch)) (*gpu, *Device) {
 	t.Helper()
-	g, d := device(t, fake.Options{Residency: true, Execute: func(x *fake.Dispatch) error {
+	g, d := openFake(t, fake.Options{Residency: true, Execute: func(x *fake.Dispatch) error {
 		if *hook != nil {
 			(*hook)(x)
 		}

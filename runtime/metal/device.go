@@ -23,6 +23,7 @@ import (
 	"smelt/ir"
 	"smelt/models/checkpoint"
 	"smelt/runtime/binding"
+	"smelt/runtime/device"
 	"smelt/runtime/metal/objc"
 	"smelt/runtime/profile"
 	"smelt/runtime/sampling"
@@ -74,8 +75,9 @@ type Device struct {
 	mode     profile.Mode
 	probes   *probes // nil until they are needed
 	failed   error   // the first fault; nothing runs after it
-	build    Build
-	rescaled int // threads of a threadgroup that pipelines allowed, if fewer than planned
+	build    device.Build
+	kept     bool // pipelines came from the archive of an earlier run
+	rescaled int  // threads of a threadgroup that pipelines allowed, if fewer than planned
 }
 
 // poisonByte makes NaNs, and -1 of integers.
@@ -207,9 +209,6 @@ func (d *Device) Name() string { return "metal" }
 
 // Machine is the GPU and what it can do.
 func (d *Device) Machine() *Machine { return d.machine }
-
-// Text says what kernels run on.
-func (d *Device) Text() string { return d.machine.Name + ", " + d.machine.System }
 
 // Vocab is the number of logits per row.
 func (d *Device) Vocab() int { return d.vocab }

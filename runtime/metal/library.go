@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -19,17 +20,6 @@ import (
 	"smelt/runtime/metal/objc"
 )
 
-// Build tells how the kernels' machine code came about.
-type Build struct {
-	Kernels int
-	Kept    bool // code came from the archive of an earlier run
-	Elapsed time.Duration
-	Note    string // what became of the archive, if that failed
-}
-
-// Build tells how the kernels' machine code came about.
-func (d *Device) Build() Build { return d.build }
-
 // compile makes the pipelines of the plan's kernels. Where one allows fewer
 // threads in a threadgroup than its schedule wants, the model is planned again
 // with as many.
@@ -41,7 +31,7 @@ func (d *Device) compile() error {
 		}
 		most := d.fewestThreads()
 		if most == 0 {
-			d.build.Kernels, d.build.Elapsed = len(d.kernels), time.Since(start)
+			d.built(time.Since(start))
 			return nil
 		}
 		if err := d.reschedule(most); err != nil {
@@ -178,6 +168,16 @@ func compileError(name, text string, err error) error {
 	return fmt.Errorf("kernel %s: Metal does not compile line %d: %s\n%w", name, n, strings.TrimSpace(lines[n-1]), err)
 }
 
+// UserArchives is where pipelines are kept for a user; "" where there is no folder
+// for caches.
+func UserArchives() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "smelt", "metal")
+}
+
 // archive is a binary archive of pipelines: the one kept for these texts on this
 // GPU and system, or a new one. Archives only save time, so what goes wrong with
 // one is noted, and no error. They hold machine code, so the folder is the user's
@@ -246,7 +246,7 @@ func (a *archive) write(d *Device) {
 			_ = a.dir.Remove(temp) // part of it may be there
 		}
 	}
-	d.build.Kept = a.kept
+	d.kept = a.kept
 	if a.err != nil {
 		d.build.Note = fmt.Sprintf("pipelines are not kept: %v", a.err)
 	}

@@ -72,5 +72,8 @@ func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return
 // Reset forgets a slot.
 func (d *Device) Reset(slot int32) { d.machine.Reset(slot) }
 
+// Close does nothing: the device holds nothing that must be given back.
+func (d *Device) Close() error { return nil }
+
 // Observe lets f see every named intermediate of the steps to come.
 func (d *Device) Observe(f func(name string, v tensor.Value[float32])) { d.machine.Observe = f }
