@@ -30,24 +30,10 @@ type scanFinding struct {
 	Count  int64  `json:"count"`
 }
 
-// badCode is a byte that kernels do not handle in planes of a type.
-type badCode struct {
-	name   string
-	values []byte
-}
-
-// The codes by the element type of a plane: E4M3 has NaN as 0x7F and 0xFF (OCP
-// 8-bit floating point), an E8M0 scale NaN as 255 and 2^-127, a subnormal
-// float32, as 0 (OCP microscaling formats).
-var (
-	badE4M3 = []badCode{{"NaN of fp8 e4m3", []byte{0x7f, 0xff}}}
-	badE8M0 = []badCode{{"E8M0 scale 255 (NaN)", []byte{255}}, {"E8M0 scale 0 (2^-127)", []byte{0}}}
-)
-
 // scanPlane is a stored tensor and what is looked for in it.
 type scanPlane struct {
 	tensor *checkpoint.Tensor
-	bad    []badCode
+	bad    []encoding.Unhandled
 }
 
 // scanBundle reads every plane that can hold such codes once.
@@ -73,46 +59,25 @@ func scanBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) err
 	return r.end(io, o.json)
 }
 
-// planesToScan lists the planes of fp8 codes and of E8M0 scales, each stored
-// tensor once, in the order of the parameters.
+// planesToScan lists the planes that can hold codes which kernels do not handle
+// (fp8 codes and E8M0 scales), each stored tensor once, in the order of the
+// parameters.
 func planesToScan(b *checkpoint.Binding) []scanPlane {
 	var planes []scanPlane
 	seen := map[string]bool{}
-	add := func(t *checkpoint.Tensor, bad []badCode) {
-		if t != nil && !seen[t.Name] {
+	add := func(t *checkpoint.Tensor, bad []encoding.Unhandled) {
+		if t != nil && bad != nil && !seen[t.Name] {
 			seen[t.Name] = true
 			planes = append(planes, scanPlane{t, bad})
 		}
 	}
 	for i := range b.Params {
 		for _, v := range b.Params[i].Views {
-			if codesAreE4M3(v.Encoding) {
-				add(v.Weight, badE4M3)
-			}
-			if scalesAreE8M0(v.Encoding) {
-				add(v.Scales, badE8M0)
-			}
+			add(v.Weight, encoding.UnhandledIn(v.Encoding, encoding.Weight))
+			add(v.Scales, encoding.UnhandledIn(v.Encoding, encoding.Scales))
 		}
 	}
 	return planes
-}
-
-func codesAreE4M3(e encoding.Encoding) bool {
-	switch e := e.(type) {
-	case encoding.FP8Block:
-		return true
-	case encoding.MX:
-		return e.Bits == 8
-	}
-	return false
-}
-
-func scalesAreE8M0(e encoding.Encoding) bool {
-	switch e.(type) {
-	case encoding.FP8Block, encoding.FP4, encoding.MX:
-		return true
-	}
-	return false
 }
 
 // scanBuffer is read at a time: weights are larger than memory.
@@ -130,7 +95,7 @@ func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFind
 		}
 		n, err := section.Read(buffer)
 		for i, bad := range p.bad {
-			for _, value := range bad.values {
+			for _, value := range bad.Bytes {
 				counts[i] += int64(bytes.Count(buffer[:n], []byte{value}))
 			}
 		}
@@ -148,7 +113,7 @@ func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFind
 	var found []scanFinding
 	for i, n := range counts {
 		if n > 0 {
-			found = append(found, scanFinding{p.tensor.Name, filepath.Base(file.Path()), p.bad[i].name, n})
+			found = append(found, scanFinding{p.tensor.Name, filepath.Base(file.Path()), p.bad[i].Name, n})
 		}
 	}
 	return found, nil

@@ -22,13 +22,13 @@ func (u *unit) vector(name, param string) vector {
 		u.fail("%w", err)
 		return vector{func(*kernel.Expr) *kernel.Expr { return f32(0) }}
 	}
-	plain, ok := p.Encoding.(encoding.Plain)
+	plain, ok := encoding.PlainType(p.Encoding)
 	if !ok || len(p.Pieces) != 1 {
 		u.fail("parameter @%s: kernels read it element by element, which takes plain floats in one piece", param)
 		return vector{func(*kernel.Expr) *kernel.Expr { return f32(0) }}
 	}
 	first := p.Pieces[0].StoredFirst * p.Cols
-	read := u.elements(name, param, encoding.Weight, plain.DType, p.Pieces[0].Weight.Skew())
+	read := u.elements(name, param, encoding.Weight, plain, p.Pieces[0].Weight.Skew())
 	return vector{func(i *kernel.Expr) *kernel.Expr { return read(i.Add(i32(first))) }}
 }
 

@@ -94,8 +94,8 @@ func (p *Parameter) Start(i int, r encoding.Role) (int64, error) {
 		return pc.Plane(r).Offset, err
 	}
 	every := 1
-	if u, err := encoding.UnpackOf(p.Encoding, encoding.Means{}); err == nil && r != encoding.Weight && u.Scale != nil {
-		every = u.Scale.GroupRows
+	if p.Encoding != nil {
+		every = encoding.GroupRows(p.Encoding, r)
 	}
 	if pc.StoredFirst%every != 0 {
 		return 0, fmt.Errorf("parameter @%s: piece %d begins at stored row %d, within a block of %d rows that share a scale", p.Name, i, pc.StoredFirst, every)

@@ -23,10 +23,10 @@ func (e Affine) Name() string {
 func (e Affine) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, cols) }
 
 func (e Affine) form() form {
-	return form{e.Group, []planeForm{
-		{Weight, U32, "", 1, e.Bits, 32},
-		{Scales, e.Scale, "", 1, 1, e.Group},
-		{Biases, e.Scale, "", 1, 1, e.Group},
+	return form{e.Group, Setting{"affine", e.Bits, e.Group}, []planeForm{
+		{Weight, U32, "", 1, e.Bits, 32, nil},
+		{Scales, e.Scale, "", 1, 1, e.Group, nil},
+		{Biases, e.Scale, "", 1, 1, e.Group, nil},
 	}}
 }
 
@@ -40,6 +40,8 @@ var affineFamily = family{
 	decode32: decodeAffine[float32],
 	decode64: decodeAffine[float64],
 	encode:   encodeAffine,
+	unpack:   unpackAffine,
+	random:   randomAffine,
 }
 
 func affineMembers() (all []Encoding) {
@@ -131,6 +133,32 @@ func lowBytes(b []byte, n int) (w uint64) {
 		w |= uint64(c) << (8 * i)
 	}
 	return w
+}
+
+func unpackAffine(enc Encoding, by Means) (Unpack, error) {
+	e := enc.(Affine)
+	words := e.Bits
+	for words%2 == 0 {
+		words /= 2
+	}
+	f := &Factor{e.Scale, e.Group, 1}
+	u := units(words, 32*words/e.Bits, e.Bits, integerValue, f, f)
+	if by.Halves && words == 1 {
+		integersInPlace(&u, e.Bits)
+	}
+	return u, nil
+}
+
+// randomAffine has scales with three bits of mantissa: times a centre of few bits they are exact in
+// every type, and the values' mean is 0.
+func randomAffine(enc Encoding, _, std float64) []Random {
+	e := enc.(Affine)
+	centre := float64(float64(int(1)<<e.Bits-1) / 2) // the mean code
+	codes := rms(1<<e.Bits, func(c int) float64 { return float64(c) - centre })
+	scales := scalesAround(e.Scale, std/codes)
+	biases := scales
+	biases.Then = func(words []byte) { multiply(e.Scale, words, -float32(centre)) }
+	return []Random{anyBits(), scales, biases}
 }
 
 // encodeAffine follows MLX's CPU code: all in float32, codes from the unrounded scale and bias,

@@ -16,7 +16,7 @@ func Encode(e Encoding, values []float64, rows, cols int) (Planes, error) {
 	if len(values) != rows*cols {
 		return Planes{}, fmt.Errorf("expected %d values for %d rows x %d columns, found %d", rows*cols, rows, cols, len(values))
 	}
-	if _, plain := e.(Plain); !plain {
+	if _, plain := PlainType(e); !plain {
 		if err := finite(values); err != nil {
 			return Planes{}, err
 		}

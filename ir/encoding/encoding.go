@@ -5,7 +5,7 @@
 // It is stored in one to three planes: codes, scales, biases. An [Encoding] says what the planes
 // look like, [Recognise] finds the encoding of given planes, [Decode] reads a row.
 //
-// A new encoding is one new file with its family and one entry of families.
+// A new encoding is one new file with its family and one entry of families: README.md says how.
 package encoding
 
 import (
@@ -79,8 +79,9 @@ type Encoding interface {
 
 // form is an encoding's layout: what every plane's shape is in terms of the matrix's.
 type form struct {
-	unit   int // cols is a multiple of this
-	planes []planeForm
+	unit    int     // cols is a multiple of this
+	setting Setting // zero for values stored as they are
+	planes  []planeForm
 }
 
 type planeForm struct {
@@ -90,6 +91,8 @@ type planeForm struct {
 	rowDiv int   // stored rows: rows / rowDiv, rounded up
 	colMul int   // stored cols: cols * colMul / colDiv, rounded up
 	colDiv int
+
+	unhandled []Unhandled
 }
 
 // family is a group of encodings with the same code: a row of the table of formats.
@@ -100,6 +103,14 @@ type family struct {
 	decode32 func(e Encoding, dst []float32, p Planes, row int)
 	decode64 func(e Encoding, dst []float64, p Planes, row int)
 	encode   func(e Encoding, values []float64, rows, cols int) (Planes, error)
+	unpack   func(e Encoding, by Means) (Unpack, error)
+	random   func(e Encoding, mean, std float64) []Random
+}
+
+// complete reports whether no column of the row is empty.
+func (f *family) complete() bool {
+	return f.name != "" && f.storedAs != "" && len(f.members) > 0 && f.decode32 != nil && f.decode64 != nil &&
+		f.encode != nil && f.unpack != nil && f.random != nil
 }
 
 // families is the table of formats.
@@ -111,7 +122,7 @@ var byName = index(families)
 func index(table []*family) map[string]Encoding {
 	names := map[string]Encoding{}
 	for _, f := range table {
-		if f.name == "" || f.storedAs == "" || len(f.members) == 0 || f.decode32 == nil || f.decode64 == nil || f.encode == nil {
+		if !f.complete() {
 			panic("encoding: family " + f.name + " has an empty column")
 		}
 		for _, e := range f.members {
@@ -207,6 +218,26 @@ func Check(e Encoding, p Planes, rows, cols int) error {
 	}
 	return nil
 }
+
+// GroupRows is how many rows of a matrix share a row of a plane: 1 but for scales of blocks of rows.
+func GroupRows(e Encoding, r Role) int {
+	for _, p := range e.form().planes {
+		if p.role == r {
+			return p.rowDiv
+		}
+	}
+	return 1
+}
+
+// Setting is what the configuration of a checkpoint says of an encoding: the name of the mode, bits
+// for each weight and weights that share a scale. Plain encodings have the zero setting.
+type Setting struct {
+	Mode        string
+	Bits, Group int
+}
+
+// SettingOf is the setting that stands for an encoding.
+func SettingOf(e Encoding) Setting { return e.form().setting }
 
 // Float is the type of decoded values.
 type Float interface{ float32 | float64 }

@@ -14,9 +14,9 @@ func (FP4) Name() string { return "fp4_e2m1_g32" }
 func (e FP4) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, cols) }
 
 func (FP4) form() form {
-	return form{microGroup, []planeForm{
-		{Weight, I8, U8, 1, 1, 2},
-		{Scales, E8M0, "", 1, 1, microGroup},
+	return form{microGroup, Setting{"fp4", 4, microGroup}, []planeForm{
+		{Weight, I8, U8, 1, 1, 2, nil},
+		{Scales, E8M0, "", 1, 1, microGroup, unhandledE8M0},
 	}}
 }
 
@@ -29,7 +29,12 @@ var fp4Family = family{
 	decode32: decodeFP4[float32],
 	decode64: decodeFP4[float64],
 	encode:   encodeFP4,
+	unpack:   func(_ Encoding, by Means) (Unpack, error) { return e2m1.units(microScale(), by), nil },
+	random:   func(_ Encoding, _, std float64) []Random { return randomMini(4, std) },
 }
+
+// microScale is a scale for each group of a row.
+func microScale() *Factor { return &Factor{E8M0, microGroup, 1} }
 
 func decodeFP4[F Float](_ Encoding, dst []F, p Planes, row int) {
 	decodeE2M1(dst, p.Weight[row*len(dst)/2:], p.Scales[row*len(dst)/microGroup:])

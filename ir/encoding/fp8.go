@@ -15,9 +15,9 @@ func (FP8Block) Name() string { return "fp8_e4m3_b128" }
 func (e FP8Block) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, cols) }
 
 func (FP8Block) form() form {
-	return form{1, []planeForm{
-		{Weight, E4M3, "", 1, 1, 1},
-		{Scales, E8M0, U8, fp8Block, 1, fp8Block},
+	return form{1, Setting{"fp8", 8, fp8Block}, []planeForm{
+		{Weight, E4M3, "", 1, 1, 1, unhandledE4M3},
+		{Scales, E8M0, U8, fp8Block, 1, fp8Block, unhandledE8M0},
 	}}
 }
 
@@ -30,6 +30,10 @@ var fp8Family = family{
 	decode32: decodeFP8[float32],
 	decode64: decodeFP8[float64],
 	encode:   encodeFP8,
+	unpack: func(_ Encoding, by Means) (Unpack, error) {
+		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, by), nil
+	},
+	random: func(_ Encoding, _, std float64) []Random { return randomMini(8, std) },
 }
 
 func decodeFP8[F Float](_ Encoding, dst []F, p Planes, row int) {

@@ -17,9 +17,13 @@ func (e MX) Name() string { return fmt.Sprintf("mxfp%d", e.Bits) }
 func (e MX) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, cols) }
 
 func (e MX) form() form {
-	return form{microGroup, []planeForm{
-		{Weight, U32, "", 1, e.Bits, 32},
-		{Scales, U8, "", 1, 1, microGroup},
+	codes := unhandledE4M3
+	if e.Bits == 4 {
+		codes = nil
+	}
+	return form{microGroup, Setting{e.Name(), e.Bits, microGroup}, []planeForm{
+		{Weight, U32, "", 1, e.Bits, 32, codes},
+		{Scales, U8, "", 1, 1, microGroup, unhandledE8M0},
 	}}
 }
 
@@ -32,6 +36,8 @@ var mxFamily = family{
 	decode32: decodeMX[float32],
 	decode64: decodeMX[float64],
 	encode:   encodeMX,
+	unpack:   unpackMX,
+	random:   func(e Encoding, _, std float64) []Random { return randomMini(e.(MX).Bits, std) },
 }
 
 func decodeMX[F Float](e Encoding, dst []F, p Planes, row int) {
@@ -41,6 +47,13 @@ func decodeMX[F Float](e Encoding, dst []F, p Planes, row int) {
 	} else {
 		decodeE4M3(dst, p.Weight[row*len(dst):], scales, microGroup)
 	}
+}
+
+func unpackMX(e Encoding, by Means) (Unpack, error) {
+	if e.(MX).Bits == 8 {
+		return e4m3.units(microScale(), by), nil
+	}
+	return e2m1.units(microScale(), by), nil
 }
 
 func encodeMX(e Encoding, values []float64, _, _ int) (Planes, error) {

@@ -2,6 +2,7 @@ package encoding
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 )
@@ -16,10 +17,17 @@ func (e Plain) Name() string { return strings.ToLower(string(e.DType)) }
 func (e Plain) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, cols) }
 
 func (e Plain) form() form {
-	return form{1, []planeForm{{Weight, e.DType, "", 1, 1, 1}}}
+	return form{unit: 1, planes: []planeForm{{role: Weight, dtype: e.DType, rowDiv: 1, colMul: 1, colDiv: 1}}}
 }
 
 func (Plain) family() *family { return &plainFamily }
+
+// PlainType is the type of the values that a [Plain] encoding stores as they are; ok is false for
+// other encodings.
+func PlainType(e Encoding) (t DType, ok bool) {
+	p, ok := e.(Plain)
+	return p.DType, ok
+}
 
 var plainFamily = family{
 	name:     "plain",
@@ -28,6 +36,8 @@ var plainFamily = family{
 	decode32: decodePlain[float32],
 	decode64: decodePlain[float64],
 	encode:   encodePlain,
+	unpack:   unpackPlain,
+	random:   randomPlain,
 }
 
 func decodePlain[F Float](e Encoding, dst []F, p Planes, row int) {
@@ -68,25 +78,45 @@ func decodeBF16[F Float](dst []F, src []byte) {
 	}
 }
 
+func unpackPlain(e Encoding, by Means) (Unpack, error) {
+	switch dt := e.(Plain).DType; dt {
+	case F32:
+		return Unpack{Elements: 1, Words: 1, Codes: []*BitExpr{bitApply(BitAsReal, Real, bitWord(0))}}, nil
+	case BF16:
+		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return bitApply(BitAsReal, Real, c.shl(16)) }, nil, nil), nil
+	case F16:
+		if by.Halves {
+			w := bitWord(0)
+			return Unpack{Elements: 2, Words: 1, Codes: []*BitExpr{w.half(0), w.half(1)}}, nil
+		}
+		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return c.half(0) }, nil, nil), nil
+	default:
+		return Unpack{}, fmt.Errorf("kernels do not read %s; convert the tensor to F32 or BF16", dt)
+	}
+}
+
+// randomPlain spreads values evenly around the mean; bfloat16 has its own ways, which take no
+// arithmetic.
+func randomPlain(e Encoding, mean, std float64) []Random {
+	switch dt := e.(Plain).DType; {
+	case dt != BF16:
+		return []Random{uniform(dt, mean, std)}
+	case mean == 0:
+		return []Random{bfloats(std)}
+	}
+	return []Random{bfloatsAround(mean)}
+}
+
 func encodePlain(e Encoding, values []float64, _, _ int) (Planes, error) {
 	return Planes{Weight: floatBytes(e.(Plain).DType, values)}, nil
 }
 
 // floatBytes stores values, rounded to nearest even; BF16 goes through float32, as numpy does.
 func floatBytes(dt DType, values []float64) []byte {
-	le := binary.LittleEndian
-	var out []byte
-	for _, v := range values {
-		switch dt {
-		case BF16:
-			out = le.AppendUint16(out, F32ToBF16(float32(v)))
-		case F16:
-			out = le.AppendUint16(out, F64ToF16(v))
-		case F32:
-			out = le.AppendUint32(out, math.Float32bits(float32(v)))
-		case F64:
-			out = le.AppendUint64(out, math.Float64bits(v))
-		}
+	size, _ := dt.Size()
+	out := make([]byte, size*len(values))
+	for i, v := range values {
+		putFloat(dt, out[size*i:], v)
 	}
 	return out
 }

@@ -1,9 +1,6 @@
 package encoding
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 // Unpack says how a kernel turns stored words into values: a unit, the
 // smallest whole number of 32-bit little-endian words of the weight plane that
@@ -48,49 +45,7 @@ type Means struct {
 
 // UnpackOf gives an encoding's unpacking by some means. It fails for F64, which
 // kernels do not read.
-func UnpackOf(e Encoding, by Means) (Unpack, error) {
-	switch e := e.(type) {
-	case Plain:
-		return unpackPlain(e, by)
-	case FP8Block:
-		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, by), nil
-	case FP4:
-		return e2m1.units(&Factor{E8M0, microGroup, 1}, by), nil
-	case MX:
-		if e.Bits == 8 {
-			return e4m3.units(&Factor{E8M0, microGroup, 1}, by), nil
-		}
-		return e2m1.units(&Factor{E8M0, microGroup, 1}, by), nil
-	case Affine:
-		words := e.Bits
-		for words%2 == 0 {
-			words /= 2
-		}
-		f := &Factor{e.Scale, e.Group, 1}
-		u := units(words, 32*words/e.Bits, e.Bits, integerValue, f, f)
-		if by.Halves && words == 1 {
-			integersInPlace(&u, e.Bits)
-		}
-		return u, nil
-	}
-	return Unpack{}, fmt.Errorf("no kernel unpacks %s", e.Name())
-}
-
-func unpackPlain(e Plain, by Means) (Unpack, error) {
-	switch e.DType {
-	case F32:
-		return Unpack{Elements: 1, Words: 1, Codes: []*BitExpr{bitApply(BitAsReal, Real, bitWord(0))}}, nil
-	case BF16:
-		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return bitApply(BitAsReal, Real, c.shl(16)) }, nil, nil), nil
-	case F16:
-		if by.Halves {
-			w := bitWord(0)
-			return Unpack{Elements: 2, Words: 1, Codes: []*BitExpr{w.half(0), w.half(1)}}, nil
-		}
-		return units(1, 2, 16, func(c *BitExpr) *BitExpr { return c.half(0) }, nil, nil), nil
-	}
-	return Unpack{}, fmt.Errorf("kernels do not read %s; convert the tensor to F32 or BF16", e.DType)
-}
+func UnpackOf(e Encoding, by Means) (Unpack, error) { return e.family().unpack(e, by) }
 
 // units is an unpacking of codes of some bits that lie behind each other.
 func units(words, elements, bits int, value func(code *BitExpr) *BitExpr, scale, bias *Factor) Unpack {

@@ -117,15 +117,13 @@ func besideWeight(t, w *Tensor) bool {
 // one matrix into the next: nothing says where their scales would lie.
 func blocksAcross(e encoding.Encoding, w *Tensor) string {
 	n := len(w.Shape)
-	if _, blocks := e.(encoding.FP8Block); !blocks || n < 3 || w.Shape[n-2]%fp8BlockRows == 0 {
+	together := int64(encoding.GroupRows(e, encoding.Scales))
+	if n < 3 || w.Shape[n-2]%together == 0 {
 		return ""
 	}
 	return fmt.Sprintf("expected a multiple of %d rows in each of the stacked matrices, as %s has a scale per %d rows, found %d",
-		fp8BlockRows, e.Name(), fp8BlockRows, w.Shape[n-2])
+		together, e.Name(), together, w.Shape[n-2])
 }
-
-// fp8BlockRows is how many rows share a scale in encoding.FP8Block.
-const fp8BlockRows = 128
 
 // describe names a tensor with its file, for findings.
 func describe(t *Tensor) string {

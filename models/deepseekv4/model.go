@@ -77,9 +77,8 @@ func (q Quantization) declared() checkpoint.Declared {
 			d.Default += " with " + q.Official.ExpertDType + " experts"
 		}
 		d.Agrees = func(e encoding.Encoding) bool {
-			_, isFP4 := e.(encoding.FP4)
-			_, isFP8 := e.(encoding.FP8Block)
-			return isFP8 || isFP4 && q.Official.ExpertDType != "fp8"
+			mode := encoding.SettingOf(e).Mode
+			return mode == "fp8" || mode == "fp4" && q.Official.ExpertDType != "fp8"
 		}
 	case q.Global != nil:
 		d.Default = q.Global.String()
@@ -99,13 +98,5 @@ func (q Quantization) declared() checkpoint.Declared {
 
 // agrees tells whether an encoding is what the setting says.
 func (m ModuleQuant) agrees(e encoding.Encoding) bool {
-	switch e := e.(type) {
-	case encoding.Affine:
-		return m.Mode == "affine" && m.Bits == e.Bits && m.Group == e.Group
-	case encoding.MX:
-		return m.Mode == e.Name() && m.Group == 32
-	case encoding.Plain:
-		return m.Off
-	}
-	return false
+	return encoding.SettingOf(e) == encoding.Setting{Mode: m.Mode, Bits: m.Bits, Group: m.Group}
 }

@@ -156,7 +156,7 @@ func matrix(param, stem string, shape []int64, c class, f Format) ([]stored, err
 	values := generators(enc, c.mean, std)
 	var out []stored
 	for i, p := range planes {
-		t := safetensors.Tensor{Name: planeName(param, stem, enc, p.Role), DType: safetensors.DType(p.DType)}
+		t := safetensors.Tensor{Name: planeName(param, stem, enc, p.Role, f), DType: safetensors.DType(p.DType)}
 		if len(shape) > 2 { // stacked: the planes' rows are the matrix's
 			t.Shape = append(t.Shape, shape[:len(shape)-2]...)
 		}
@@ -178,16 +178,15 @@ func product(dims []int64) int64 {
 }
 
 // planeName is the name of one of a stem's tensors.
-func planeName(param, stem string, e encoding.Encoding, r encoding.Role) string {
-	_, affine := e.(encoding.Affine)
-	_, plain := e.(encoding.Plain)
+func planeName(param, stem string, e encoding.Encoding, r encoding.Role, f Format) string {
+	_, plain := encoding.PlainType(e)
 	switch {
 	case r == encoding.Biases:
 		return stem + ".biases"
-	case r == encoding.Scales && affine:
-		return stem + ".scales"
-	case r == encoding.Scales:
+	case r == encoding.Scales && f == Official:
 		return stem + ".scale"
+	case r == encoding.Scales:
+		return stem + ".scales"
 	case plain && stem == param:
 		return stem // hc_attn_fn, attn_sink and others are named without ".weight"
 	}

@@ -2,7 +2,6 @@ package synthetic
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 
 	"smelt/ir/encoding"
@@ -19,69 +18,62 @@ type generator interface {
 }
 
 // generators gives each plane of an encoding its values, so that the decoded
-// matrix has about the mean and the standard deviation asked for. The mean is
-// 0 or, in plain encodings, any.
+// matrix has about the mean and the standard deviation asked for; see
+// encoding.RandomPlanes.
 func generators(e encoding.Encoding, mean, std float64) []generator {
-	switch e := e.(type) {
-	case encoding.FP8Block:
-		codes := rms(0x7f, func(c int) float64 { return float64(encoding.E4M3ToF32(uint8(c))) })
-		return []generator{lanes{keep: ^uint64(0), noNaN: true}, scalesFor(std / codes)}
-	case encoding.FP4:
-		codes := rms(8, func(c int) float64 { return float64(encoding.E2M1ToF32(uint8(c))) })
-		return []generator{lanes{keep: ^uint64(0)}, scalesFor(std / codes)}
-	case encoding.Affine:
-		s := affineScales(e, std)
-		return []generator{lanes{keep: ^uint64(0)}, s, biases{scales: s, factor: -float32(centre(e))}}
-	case encoding.Plain:
-		switch {
-		case e.DType == encoding.F32:
-			return []generator{floats{mean, std}}
-		case mean == 0:
-			return []generator{bfloats(std)}
-		}
-		return []generator{bfloatsAround(mean)}
+	var out []generator
+	for _, r := range encoding.RandomPlanes(e, mean, std) {
+		out = append(out, words{r})
 	}
-	panic("synthetic: no values for " + e.Name()) // the classes name no other
+	return out
 }
 
-// lanes are random words with some bits fixed: word & keep + add, lane by lane
-// without carries between lanes.
-type lanes struct {
-	keep, add uint64
-	noNaN     bool // of e4m3: 0x7f becomes 0x7e
-}
+// words makes a plane of random words.
+type words struct{ encoding.Random }
 
-func (lanes) unit() int64 { return 8 }
+func (w words) unit() int64 { return int64(8 * len(w.Keep)) }
 
-func (l lanes) fill(dst []byte, key uint64, at int64) {
-	counter := key + uint64(at/8)*weyl
-	n := len(dst) / 8 * 8
-	whole := dst[:n]
-	if l.noNaN {
-		for ; len(whole) >= 8; whole = whole[8:] {
-			binary.LittleEndian.PutUint64(whole, withoutNaN(mix(counter)&l.keep+l.add))
-			counter += weyl
+// together is how many bytes are made before they are changed: few enough that
+// they are still in the first level of the cache.
+const together = 4096
+
+func (w words) fill(dst []byte, key uint64, at int64) {
+	for ; len(dst) >= 8; dst = dst[min(together, len(dst)/8*8):] {
+		now := dst[:min(together, len(dst)/8*8)]
+		w.random(now, key, at)
+		if w.Then != nil {
+			w.Then(now)
 		}
-	} else {
-		for ; len(whole) >= 8; whole = whole[8:] {
-			binary.LittleEndian.PutUint64(whole, mix(counter)&l.keep+l.add)
-			counter += weyl
-		}
+		at += int64(len(now))
 	}
-	if n < len(dst) {
+	if len(dst) > 0 {
 		var last [8]byte
-		l.fill(last[:], counter, 0)
-		copy(dst[n:], last[:])
+		w.fill(last[:], key, at)
+		copy(dst, last[:])
 	}
 }
 
-const (
-	bytes1 = 0x0101010101010101
-	words1 = 0x0001000100010001
-	// weyl is odd, so that its multiples go through all words; its bits are
-	// those of the golden ratio.
-	weyl = 0x9e3779b97f4a7c15
-)
+// random makes whole words, the first of which is at byte at.
+func (w words) random(dst []byte, key uint64, at int64) {
+	counter := key + uint64(at/8)*weyl
+	if len(w.Keep) == 1 {
+		keep, add := w.Keep[0], w.Add[0]
+		for ; len(dst) >= 8; dst = dst[8:] {
+			binary.LittleEndian.PutUint64(dst, mix(counter)&keep+add)
+			counter += weyl
+		}
+		return
+	}
+	for i := int(at/8) % len(w.Keep); len(dst) >= 8; dst = dst[8:] {
+		binary.LittleEndian.PutUint64(dst, mix(counter)&w.Keep[i]+w.Add[i])
+		counter += weyl
+		i = (i + 1) % len(w.Keep)
+	}
+}
+
+// weyl is odd, so that its multiples go through all words; its bits are those of
+// the golden ratio.
+const weyl = 0x9e3779b97f4a7c15
 
 // mix is a bijection whose every output bit depends on every input bit: the
 // finaliser of splitmix64.
@@ -89,84 +81,6 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// withoutNaN clears the lowest bit of bytes whose low seven bits are set.
-func withoutNaN(w uint64) uint64 {
-	full := (w&(0x7f*bytes1) + bytes1) & (0x80 * bytes1) // bit 7 where all seven are
-	return w &^ (full >> 7)
-}
-
-// scalesFor are E8M0 scales of about the size given, two neighbouring powers
-// of two so that a scale read from the wrong place shows.
-func scalesFor(size float64) lanes {
-	upper := 127 + exponent(size/math.Sqrt((1+0.25)/2))
-	return lanes{keep: bytes1, add: uint64(upper-1) * bytes1}
-}
-
-// rms is the root of the mean square of f(0) to f(n-1).
-func rms(n int, f func(int) float64) float64 {
-	sum := 0.0
-	for i := range n {
-		sum += f(i) * f(i)
-	}
-	return math.Sqrt(sum / float64(n))
-}
-
-// exponent is the nearest power of two's.
-func exponent(x float64) int { return int(math.Round(math.Log2(x))) }
-
-// bfloats are bf16 of either sign in four binades.
-func bfloats(std float64) lanes {
-	const keep = 0x81ff // sign, two bits of exponent, mantissa
-	size := rms(0x200, func(code int) float64 { return float64(encoding.BF16ToF32(127<<7 + uint16(code))) })
-	return lanes{keep: keep * words1, add: uint64(127+exponent(std/size)) << 7 * words1}
-}
-
-// bfloatsAround are the 32 values of bf16 nearest to a power of two.
-func bfloatsAround(mean float64) lanes {
-	return lanes{keep: 0x1f * words1, add: (uint64(encoding.F32ToBF16(float32(mean))) - 0x10) * words1}
-}
-
-// affineScales have three bits of mantissa: times a centre of few bits they are
-// exact in bf16, and the values' mean is 0.
-func affineScales(e encoding.Affine, std float64) lanes {
-	codes := rms(1<<e.Bits, func(c int) float64 { return float64(c) - centre(e) })
-	mantissas := rms(8, func(m int) float64 { return 1 + float64(m)/8 })
-	return lanes{keep: 0x70 * words1, add: uint64(127+exponent(std/(codes*mantissas))) << 7 * words1}
-}
-
-// centre is the mean code.
-func centre(e encoding.Affine) float64 { return float64(int(1)<<e.Bits-1) / 2 }
-
-// biases are the bf16 scales made from the same key, times a factor.
-type biases struct {
-	scales lanes
-	factor float32
-}
-
-func (b biases) unit() int64 { return b.scales.unit() }
-
-func (b biases) fill(dst []byte, key uint64, at int64) {
-	b.scales.fill(dst, key, at)
-	for ; len(dst) >= 2; dst = dst[2:] {
-		s := encoding.BF16ToF32(binary.LittleEndian.Uint16(dst))
-		binary.LittleEndian.PutUint16(dst, encoding.F32ToBF16(s*b.factor))
-	}
-}
-
-// floats are float32, uniform around a mean.
-type floats struct{ mean, std float64 }
-
-func (floats) unit() int64 { return 8 }
-
-func (f floats) fill(dst []byte, key uint64, at int64) {
-	half := f.std * math.Sqrt(3) // of the interval
-	for i := range len(dst) / 4 {
-		word := mix(key + (uint64(at/8)+uint64(i/2))*weyl)
-		u := float64(int32(word>>(i%2*32))) * 0x1p-31 // from -1 to 1
-		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(float32(f.mean+half*u)))
-	}
 }
 
 // idTable is I64 rows of different expert ids.

@@ -9,12 +9,12 @@ import (
 	"smelt/ir/encoding"
 )
 
-// TestValues: decoded matrices have the mean and the deviation asked for, the
+// TestValues: decoded matrices of every encoding have the mean and the deviation asked for, the
 // latter within the powers of two that scales have, and nothing that is not a
 // number.
 func TestValues(t *testing.T) {
 	const rows, cols, std = 256, 256, 1.0 / 16
-	for _, e := range []encoding.Encoding{encoding.FP8Block{}, encoding.FP4{}, mlx4, encoding.Plain{DType: encoding.BF16}, encoding.Plain{DType: encoding.F32}} {
+	for _, e := range encoding.All() {
 		var mean, square float64
 		for _, v := range decoded(t, e, rows, cols, 0, std) {
 			mean += v / (rows * cols)
@@ -24,7 +24,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s: mean %g, size %g; expected 0 and %g", e.Name(), mean, got, std)
 		}
 	}
-	for _, dtype := range []encoding.DType{encoding.BF16, encoding.F32} {
+	for _, dtype := range []encoding.DType{encoding.BF16, encoding.F16, encoding.F32, encoding.F64} {
 		low, high := math.Inf(1), math.Inf(-1)
 		for _, v := range decoded(t, encoding.Plain{DType: dtype}, 1, 4096, 1, 0.1) {
 			low, high = min(low, v), max(high, v)
@@ -84,33 +84,16 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// TestWithoutNaN holds for every byte in every lane, beside any neighbours.
-func TestWithoutNaN(t *testing.T) {
-	for b := range uint64(256) {
-		for lane := range 8 {
-			for _, around := range []uint64{0, ^uint64(0), 0x7f * bytes1} {
-				w := around&^(0xff<<(8*lane)) | b<<(8*lane)
-				want := b
-				if b&0x7f == 0x7f {
-					want--
-				}
-				if got := withoutNaN(w) >> (8 * lane) & 0xff; got != want {
-					t.Fatalf("%#x in %#x became %#x, want %#x", b, w, got, want)
-				}
-			}
-		}
-	}
-}
-
 // TestPieces: cut anywhere between units, a tensor has the same bytes as in
 // one piece, and its last bytes need not fill a word.
 func TestPieces(t *testing.T) {
 	for name, g := range map[string]generator{
-		"codes":  lanes{keep: ^uint64(0), noNaN: true},
-		"scales": scalesFor(1),
-		"biases": biases{scales: affineScales(mlx4, 1), factor: -7.5},
-		"floats": floats{1, 2},
+		"codes":  generators(encoding.FP8Block{}, 0, 1)[0],
+		"scales": generators(encoding.FP8Block{}, 0, 1)[1],
+		"biases": generators(mlx4, 0, 1)[2],
+		"floats": generators(encoding.Plain{DType: encoding.F32}, 1, 2)[0],
 		"ids":    idTable{experts: 7, chosen: 3},
+		"blocks": words{encoding.Random{Keep: []uint64{0, 0xff, 1 << 40}, Add: []uint64{1, 2, 3}}},
 	} {
 		unit := g.unit()
 		for _, size := range []int64{unit, 10 * unit, 10*unit + 4} {
@@ -161,7 +144,7 @@ func TestTable(t *testing.T) {
 func BenchmarkFill(b *testing.B) {
 	data := make([]byte, 256<<20)
 	for name, g := range map[string]generator{
-		"any": lanes{keep: ^uint64(0)}, "e4m3": lanes{keep: ^uint64(0), noNaN: true}, "biases": biases{scales: affineScales(mlx4, 1), factor: -7.5},
+		"any": generators(encoding.FP4{}, 0, 1)[0], "e4m3": generators(encoding.FP8Block{}, 0, 1)[0], "biases": generators(mlx4, 0, 1)[2],
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
