@@ -245,6 +245,15 @@ func (e Expr) Symbol() (string, bool) {
 	return "", false
 }
 
+// Quotient returns a and k when e is exactly floor(a/k).
+func (e Expr) Quotient() (a Expr, k int64, ok bool) {
+	if len(e.terms) == 1 && e.terms[0].coeff == 1 && len(e.terms[0].atoms) == 1 && e.terms[0].atoms[0].div != 0 {
+		f := e.terms[0].atoms[0]
+		return *f.num, f.div, true
+	}
+	return Expr{}, 0, false
+}
+
 // Equal reports whether e and f are the same polynomial.
 func (e Expr) Equal(f Expr) bool {
 	if e.overflow || f.overflow {

@@ -269,6 +269,20 @@ func TestExprSymbolAndWalk(t *testing.T) {
 	}
 }
 
+func TestExprQuotient(t *testing.T) {
+	x := ir.Sym("x")
+	a, k, ok := x.Add(ir.Const(1)).FloorDiv(4).Quotient()
+	if !ok || k != 4 || !a.Equal(x.Add(ir.Const(1))) {
+		t.Errorf("floor((x+1)/4) is %s by %d, %v", a, k, ok)
+	}
+	half := x.FloorDiv(2)
+	for _, e := range []ir.Expr{{}, ir.Const(3), x, half.Add(ir.Const(1)), half.Mul(ir.Const(2)), half.Mul(x), x.FloorDiv(1), ir.Const(math.MinInt64)} {
+		if a, k, ok := e.Quotient(); ok || k != 0 || !a.Equal(ir.Const(0)) {
+			t.Errorf("%s is not one quotient; found %s by %d", e, a, k)
+		}
+	}
+}
+
 // TestExprThroughText prints expressions as a state's retention, parses them and compares.
 func TestExprThroughText(t *testing.T) {
 	const seed = 13

@@ -8,14 +8,11 @@ import (
 	"smelt/passes/fusion"
 )
 
-// finder is how package fusion finds one kind of region.
-type finder[V any] func(*fusion.Scope) ([]fusion.Found[V], []fusion.Miss)
-
-// fuse is the pass that makes regions of what a finder finds among the
-// operations that are in none. It adds no meaning, so the bits stay.
-func fuse[V any](find finder[V]) func(*Context, *ir.Module) (*ir.Module, error) {
+// fuse is the pass that makes regions of one kind, of the operations that are
+// in none. It adds no meaning, so the bits stay.
+func fuse(kind fusion.Kind) func(*Context, *ir.Module) (*ir.Module, error) {
 	return func(c *Context, m *ir.Module) (*ir.Module, error) {
-		found, _ := find(fusion.Free(m)) // misses are reported in the end, if they matter
+		found, _ := kind.Find(fusion.Free(m)) // misses are reported in the end, if they matter
 		names := map[string]bool{}
 		for _, r := range m.Regions {
 			names[r.Name] = true

@@ -18,26 +18,34 @@ type Options struct {
 	Dump func(index int, pass string, m *ir.Module) error
 }
 
-var pipeline = ordered([]Pass{
-	{"canonicalise", "drop what nothing uses, and moves of data that move nothing", canonicalise},
-	{"cache-formats", "choose how caches are stored, and round what is appended to that", cacheFormats},
-	{"fuse-mix", "residual streams: write one half block's result, read the next one's input", fuse(fusion.FindMix)},
-	{"fuse-experts", "routing and the chosen experts' hidden vectors", fuse(fusion.FindExperts)},
-	{"fuse-attention", "sparse attention over a window and entries", fuse(fusion.FindAttention)},
-	{"fuse-index", "the indexer's scores and its choice of entries", fuse(fusion.FindIndexTopK)},
-	{"fuse-cache", "vectors that are pooled, normed, rotated, rounded and appended", fuse(fusion.FindCache)},
-	{"fuse-linear", "products that share an input", fuse(fusion.FindLinear)},
-	{"check-fused", "every operation is in a region", checkFused},
-}, []order{
-	{"canonicalise", "cache-formats", "what nothing uses must not decide on a format"},
-	{"canonicalise", "fuse-mix", "fusions are looked for in one spelling"},
-	{"cache-formats", "fuse-cache", "an append's rounding is part of its region"},
-	{"cache-formats", "fuse-linear", "the indexer's queries are rounded where they are made"},
-	{"fuse-mix", "fuse-linear", "the norm of a half block's input and the products of streams are the mixing's"},
-	{"fuse-attention", "fuse-linear", "queries are cut into heads, normed and rotated where attention reads them"},
-	{"fuse-cache", "fuse-linear", "the append of a finished vector is the cache's, that of a bare product is the product's"},
-	{"fuse-linear", "check-fused", "products are what is left in the end"},
-})
+// pipeline is the passes, one for each kind of region among them.
+var pipeline = ordered(passesOver(fusion.Kinds()))
+
+// passesOver returns the pipeline over these kinds of regions, and which passes
+// must run before which.
+func passesOver(kinds []fusion.Kind) ([]Pass, []order) {
+	passes := []Pass{
+		{"canonicalise", "drop what nothing uses, and moves of data that move nothing", canonicalise},
+		{"cache-formats", "choose how caches are stored, and round what is appended to that", cacheFormats},
+	}
+	orders := []order{
+		{"canonicalise", "cache-formats", "what nothing uses must not decide on a format"},
+	}
+	for _, k := range kinds {
+		row := k.About()
+		passes = append(passes, Pass{row.Pass, row.Doc, fuse(k)})
+		orders = append(orders,
+			order{"canonicalise", row.Pass, "fusions are looked for in one spelling"},
+			order{row.Pass, "check-fused", "what a fusion covers must not be refused"})
+		for _, o := range row.After {
+			orders = append(orders, order{o.Pass, row.Pass, o.Why})
+		}
+		for _, o := range row.Before {
+			orders = append(orders, order{row.Pass, o.Pass, o.Why})
+		}
+	}
+	return append(passes, Pass{"check-fused", "every operation is in a region", checkFused}), orders
+}
 
 // order says that a pass must run before another one.
 type order struct{ first, then, why string }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"smelt/ir"
+	"smelt/passes/fusion"
 )
 
 const small = `module @small
@@ -86,6 +87,18 @@ func TestOrdered(t *testing.T) {
 			ordered(c.passes, c.orders)
 		})
 	}
+}
+
+// TestKindsOrdered: the orders that kinds of regions ask for are the pipeline's.
+func TestKindsOrdered(t *testing.T) {
+	defer func() {
+		const want = "passes: fuse-cache must run before fuse-linear: " +
+			"the append of a finished vector is the cache's, that of a bare product is the product's"
+		if got := recover(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}()
+	ordered(passesOver([]fusion.Kind{fusion.KindMix, fusion.KindAttention, fusion.KindLinear, fusion.KindCache}))
 }
 
 // TestDump: one file for each stage, which prints the stage.

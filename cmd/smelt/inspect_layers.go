@@ -100,8 +100,8 @@ func layerTraits(m *ir.Module) (map[string]map[string]bool, error) {
 			traits[layer] = map[string]bool{}
 		}
 		traits[layer][r.Kind] = true
-		if r.Kind == fusion.KindAttention {
-			a, err := fusion.ViewAttention(m, r)
+		if r.Kind == fusion.KindAttention.Name {
+			a, err := fusion.KindAttention.View(m, r)
 			if err != nil {
 				return nil, fmt.Errorf("region @%s: %w", r.Name, err)
 			}
@@ -134,14 +134,14 @@ func kindName(traits, shared map[string]bool) string {
 	var has []string
 	for _, t := range slices.Sorted(maps.Keys(traits)) {
 		entries := t == "entries"
-		if entries && !traits[fusion.KindIndexTopK] || !entries && !shared[t] {
+		if entries && !traits[fusion.KindIndexTopK.Name] || !entries && !shared[t] {
 			has = append(has, t)
 		}
 	}
 	switch {
 	case len(has) > 0:
 		return "with " + strings.Join(has, " and ")
-	case !traits["entries"] && traits[fusion.KindAttention]:
+	case !traits["entries"] && traits[fusion.KindAttention.Name]:
 		return "window only"
 	}
 	return "alike"

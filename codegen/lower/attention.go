@@ -17,15 +17,7 @@ const (
 
 // lowerAttention makes one launch, or where a decode step's keys are split, one
 // that mixes the keys of each split and one that merges the mixes.
-func lowerAttention(in *Input) ([]Launch, error) {
-	v, err := fusion.ViewAttention(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
-	return in.attention(v)
-}
-
-func (in *Input) attention(v *fusion.Attention) ([]Launch, error) {
+func lowerAttention(in *Input, v *fusion.Attention) ([]Launch, error) {
 	a, err := in.newAttention(v)
 	if err != nil {
 		return nil, err

@@ -126,7 +126,7 @@ func (a *attentionTest) fillRow(r ir.Row) {
 // run lowers and runs the attention and returns its result.
 func (a *attentionTest) run(t *testing.T) []float32 {
 	t.Helper()
-	launches, err := a.in.attention(a.view)
+	launches, err := lowerAttention(a.in, a.view)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func sameBits(a, b []float32) bool {
 func TestAttentionRefuses(t *testing.T) {
 	c := attentionCase{target: target.GPU, heads: 2, dim: 30, rotated: 2, size: 4, rows: slotRows(0, 0)}
 	a := newAttentionTest(t, c)
-	if _, err := a.in.attention(a.view); err == nil {
+	if _, err := lowerAttention(a.in, a.view); err == nil {
 		t.Error("vectors of 30 elements were accepted")
 	}
 }

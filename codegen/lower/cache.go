@@ -13,15 +13,6 @@ import (
 // its own; wide pooled vectors are pooled by several, a run of channels each.
 const cacheGroups = 4
 
-// lowerCache makes one launch of all entries of a region.
-func lowerCache(in *Input) ([]Launch, error) {
-	c, err := fusion.ViewCache(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
-	return in.cache(c)
-}
-
 // cacheEntry is an entry with what its part of the launch binds. Its
 // threadgroups follow those of the entries before it; a job is one vector.
 type cacheEntry struct {
@@ -36,7 +27,8 @@ type cacheEntry struct {
 	state  *cacheRows
 }
 
-func (in *Input) cache(c *fusion.Cache) ([]Launch, error) {
+// lowerCache makes one launch of all entries of a region.
+func lowerCache(in *Input, c *fusion.Cache) ([]Launch, error) {
 	groups := in.Target.Groups(cacheGroups)
 	s := kernel.Schedule{Threads: groups * in.Target.SimdWidth, Settings: []kernel.Setting{
 		{Name: "vectors per threadgroup", Value: fmt.Sprint(groups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},

@@ -128,7 +128,7 @@ func (c *cacheTest) step(t *testing.T, rows []ir.Row) {
 	}
 	for _, kind := range []Kind{Decode, Prefill} {
 		c.mem.in.Kind = kind
-		launches, err := lowerCache(c.mem.in)
+		launches, err := Lower(c.mem.in)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,11 +9,7 @@ import (
 	"smelt/passes/fusion"
 )
 
-func lowerExperts(in *Input) ([]Launch, error) {
-	e, err := fusion.ViewExperts(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
+func lowerExperts(in *Input, e *fusion.Experts) ([]Launch, error) {
 	if in.Kind == Prefill {
 		return expertsPrefill(in, e)
 	}

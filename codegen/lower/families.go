@@ -1,13 +1,57 @@
 package lower
 
-import "smelt/passes/fusion"
+import (
+	"fmt"
+	"slices"
 
-// families is the table of kernel families.
-var families = []Family{
-	{Kind: fusion.KindLinear, Doc: "products that share an input", Lower: lowerLinear},
-	{Kind: fusion.KindIndexTopK, Doc: "the entries an indexer scores highest", Lower: lowerIndexTopK},
-	{Kind: fusion.KindAttention, Doc: "attention with a sink over a window and entries", Lower: lowerAttention},
-	{Kind: fusion.KindCache, Doc: "vectors normed, rotated, rounded and appended, pooled or not", Lower: lowerCache},
-	{Kind: fusion.KindMix, Doc: "residual streams: a half block's result in, the next one's input out", Lower: lowerMix},
-	{Kind: fusion.KindExperts, Doc: "routing and the chosen experts' hidden vectors", Lower: lowerExperts},
+	"smelt/passes/fusion"
+)
+
+// The table of kernel families: one for each kind of region.
+var families = covering(fusion.Kinds(), []family{
+	familyOf(fusion.KindLinear, lowerLinear),
+	familyOf(fusion.KindIndexTopK, lowerIndexTopK),
+	familyOf(fusion.KindAttention, lowerAttention),
+	familyOf(fusion.KindCache, lowerCache),
+	familyOf(fusion.KindMix, lowerMix),
+	familyOf(fusion.KindExperts, lowerExperts),
+})
+
+// family lowers one kind of region.
+type family struct {
+	kind  fusion.Kind
+	lower func(*Input) ([]Launch, error)
+}
+
+// familyOf is the family of a kind whose kernels are made from its view.
+func familyOf[V any](kind *fusion.Pattern[V], lower func(*Input, *V) ([]Launch, error)) family {
+	return family{kind, func(in *Input) ([]Launch, error) {
+		v, err := kind.View(in.Module, in.Region)
+		if err != nil {
+			return nil, err
+		}
+		return lower(in, v)
+	}}
+}
+
+// covering returns the table, or panics: each kind has one family, and no
+// family is of another kind.
+func covering(kinds []fusion.Kind, table []family) []family {
+	for _, f := range table {
+		if !slices.Contains(kinds, f.kind) {
+			panic(fmt.Sprintf("lower: no region has the kind %s", f.kind.About().Name))
+		}
+	}
+	for _, k := range kinds {
+		n := 0
+		for _, f := range table {
+			if f.kind == k {
+				n++
+			}
+		}
+		if n != 1 {
+			panic(fmt.Sprintf("lower: %d families of kernels for the kind %s, want one", n, k.About().Name))
+		}
+	}
+	return table
 }

@@ -11,11 +11,7 @@ import (
 // lowerIndexTopK makes two launches: one scores the entries a row sees, chunk
 // by chunk, and keeps the K best of each; the other picks the K best of those.
 // Rows that see K entries or fewer need no scores.
-func lowerIndexTopK(in *Input) ([]Launch, error) {
-	v, err := fusion.ViewIndexTopK(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
+func lowerIndexTopK(in *Input, v *fusion.IndexTopK) ([]Launch, error) {
 	c := chunking{size: decodeChunk, spread: decodeSpread}
 	if in.Kind == Prefill {
 		c = chunking{size: prefillChunk}

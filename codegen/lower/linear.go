@@ -10,11 +10,7 @@ import (
 
 // lowerLinear makes one launch of all products of a region: threadgroups are
 // dealt out to the products, one after another along the grid's first axis.
-func lowerLinear(in *Input) ([]Launch, error) {
-	l, err := fusion.ViewLinear(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
+func lowerLinear(in *Input, l *fusion.Linear) ([]Launch, error) {
 	if in.Kind == Prefill {
 		return linearPrefill(in, l)
 	}

@@ -93,18 +93,11 @@ type Input struct {
 	Target target.Target
 }
 
-// Family lowers one kind of region.
-type Family struct {
-	Kind  string // of the region
-	Doc   string
-	Lower func(*Input) ([]Launch, error)
-}
-
 // Lower picks the family of the input's region and lowers it.
 func Lower(in *Input) ([]Launch, error) {
 	for _, f := range families {
-		if f.Kind == in.Region.Kind {
-			launches, err := f.Lower(in)
+		if f.kind.About().Name == in.Region.Kind {
+			launches, err := f.lower(in)
 			if err != nil {
 				return nil, fmt.Errorf("region @%s (%s, %s): %w", in.Region.Name, in.Region.Kind, in.Kind, err)
 			}

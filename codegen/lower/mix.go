@@ -24,11 +24,7 @@ func (in *Input) mixColumns() int {
 	return 32
 }
 
-func lowerMix(in *Input) ([]Launch, error) {
-	m, err := fusion.ViewMix(in.Module, in.Region)
-	if err != nil {
-		return nil, err
-	}
+func lowerMix(in *Input, m *fusion.Mix) ([]Launch, error) {
 	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
 		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
 	}

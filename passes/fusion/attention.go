@@ -1,21 +1,41 @@
 package fusion
 
 import (
-	"fmt"
 	"math"
 
 	"smelt/ir"
 	"smelt/ir/ops"
 )
 
-var attentionPattern = pattern[Attention]{kind: KindAttention, at: attentionAt, results: attentionResults, name: attentionName}
+// Attention is sparse attention with a sink over the last Window rows of a
+// state and entries of another: those Selected, or all visible ones.
+type Attention struct {
+	Q        *ir.Value    // [T, Heads*Dim] raw product
+	QNorm    *Norm        // per head
+	Rope     ops.RopeAttr // of q; the result is rotated back
+	Heads    int
+	Dim      int
+	Window   string // state
+	Size     int    // of the window, this row's position included
+	Entries  string // state; empty if none
+	Ratio    int
+	Selected *ir.Value // [T, K] i32, -1 for none; nil: all visible
+	Scale    float64
+	Sink     string    // parameter [Heads]
+	Result   *ir.Value // [T, Heads, Dim], rotated back
+}
 
-// FindAttention lists the sparse attentions in a scope.
-func FindAttention(s *Scope) ([]Found[Attention], []Miss) { return attentionPattern.find(s) }
-
-// ViewAttention reads a region of kind attention.
-func ViewAttention(m *ir.Module, r *ir.Region) (*Attention, error) {
-	return attentionPattern.view(m, r)
+// KindAttention is the kind of region that Attention views.
+var KindAttention = &Pattern[Attention]{
+	Row: Row{
+		Name: "attention",
+		Pass: "fuse-attention",
+		Doc:  "sparse attention over a window and entries",
+		Before: []Order{
+			{"fuse-linear", "queries are cut into heads, normed and rotated where attention reads them"},
+		},
+	},
+	begin: attentionAt, results: attentionResults, name: attentionName,
 }
 
 const (
@@ -119,13 +139,13 @@ func (w *walk) visible(v *ir.Value) int {
 	if w.failed() {
 		return 0
 	}
-	a := n.Attr.(ops.IndexRangeAttr)
-	var ratio int64
-	_, err := fmt.Sscanf(a.Limit.String(), "floor((i+1)/%d)", &ratio)
-	w.check(err == nil && ratio > 0, v, "expected the limit floor((i+1)/ratio), is %s", a.Limit)
-	if !w.failed() {
-		w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.reach().FloorDiv(ratio), ir.Sym("i").Add(ir.Const(1)).FloorDiv(ratio))
+	limit, seen := n.Attr.(ops.IndexRangeAttr).Limit, ir.Sym("i").Add(ir.Const(1))
+	tokens, ratio, ok := limit.Quotient()
+	w.check(ok && tokens.Equal(seen), v, "expected the limit floor((i+1)/ratio), is %s", limit)
+	if w.failed() {
+		return 0
 	}
+	w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.reach().FloorDiv(ratio), limit)
 	return int(ratio)
 }
 

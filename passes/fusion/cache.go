@@ -7,14 +7,48 @@ import (
 	"smelt/ir/ops"
 )
 
-var cachePattern = pattern[Cache]{kind: KindCache, at: cacheAt, results: cacheResults, name: cacheName}
+// Cache appends finished vectors to states.
+type Cache struct{ Entries []Entry }
 
-// FindCache lists the sets of appends of finished vectors in a scope. Those
-// that come from products of one input are one set.
-func FindCache(s *Scope) ([]Found[Cache], []Miss) { return cachePattern.find(s) }
+// Entry is one kind of appended vector of Width elements: of every row (Pool
+// nil; from X, index = position, rotated by the position), or of every row
+// that closes a block (pooled, index = floor(position/Ratio), rotated by
+// position-(Ratio-1)).
+type Entry struct {
+	X      *ir.Value // [R, Width]; nil if pooled
+	Pool   *Pool
+	Width  int
+	Finish Finish
+	State  string
+	Result *ir.Value // the state's new version
+}
 
-// ViewCache reads a region of kind cache.
-func ViewCache(m *ir.Module, r *ir.Region) (*Cache, error) { return cachePattern.view(m, r) }
+// Pool is the compressor's pooling: per channel, softmax over the tokens'
+// scores, weighted sum of their values (model.md, Compressor). With Overlap,
+// states are 2*Width wide: the block's own tokens give channels Width.., the
+// block before it channels 0..Width-1; slots before the sequence's start do not
+// take part.
+type Pool struct {
+	Values, Scores string // states
+	Ratio          int
+	Overlap        bool
+}
+
+// KindCache is the kind of region that Cache views.
+var KindCache = &Pattern[Cache]{
+	Row: Row{
+		Name: "cache",
+		Pass: "fuse-cache",
+		Doc:  "vectors that are pooled, normed, rotated, rounded and appended",
+		After: []Order{
+			{"cache-formats", "an append's rounding is part of its region"},
+		},
+		Before: []Order{
+			{"fuse-linear", "the append of a finished vector is the cache's, that of a bare product is the product's"},
+		},
+	},
+	begin: cacheAt, results: cacheResults, name: cacheName,
+}
 
 func cacheResults(c *Cache) []*ir.Value {
 	var out []*ir.Value

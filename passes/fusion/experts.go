@@ -5,13 +5,33 @@ import (
 	"smelt/ir/ops"
 )
 
-var expertsPattern = pattern[Experts]{kind: KindExperts, at: expertsAt, results: expertsResults, name: expertsName}
+// Experts routes rows and computes the chosen experts' hidden vectors, each
+// times its routing weight.
+type Experts struct {
+	X        *ir.Value // [T, D]
+	Logits   *ir.Value // [T, experts]: x . gate; scores are sqrt(softplus)
+	Bias     string    // parameter added for the choice only; empty with Table
+	Table    string    // hash routing: ids of the token; empty else
+	Experts  int
+	K        int
+	Scale    float64
+	Gate, Up string // parameters [experts, F, D]
+	F        int
+	Limit    float64
+	IDs      *ir.Value // [T, K] ascending
+	Weights  *ir.Value // [T, K]
+	Mid      *ir.Value // [T, K, F]
+}
 
-// FindExperts lists the routed experts in a scope.
-func FindExperts(s *Scope) ([]Found[Experts], []Miss) { return expertsPattern.find(s) }
-
-// ViewExperts reads a region of kind experts.
-func ViewExperts(m *ir.Module, r *ir.Region) (*Experts, error) { return expertsPattern.view(m, r) }
+// KindExperts is the kind of region that Experts views.
+var KindExperts = &Pattern[Experts]{
+	Row: Row{
+		Name: "experts",
+		Pass: "fuse-experts",
+		Doc:  "routing and the chosen experts' hidden vectors",
+	},
+	begin: expertsAt, results: expertsResults, name: expertsName,
+}
 
 func expertsResults(e *Experts) []*ir.Value { return []*ir.Value{e.IDs, e.Weights, e.Mid} }
 

@@ -7,6 +7,22 @@ import (
 	"smelt/ir/ops"
 )
 
+// Norm is an RMS norm: x / sqrt(mean(x^2)+Eps), times the parameter Weight if
+// it is not empty.
+type Norm struct {
+	Eps    float64
+	Weight string
+}
+
+// Finish is what is done to a vector before it is stored or compared: norm,
+// rotation, transform and rounding, in this order; each may be absent.
+type Finish struct {
+	Norm     *Norm
+	Rope     *ops.RopeAttr
+	Hadamard bool
+	Round    []ops.RoundAttr
+}
+
 // finish walks back from a finished vector v to what it was made from:
 // norm, rotation, transform and rounding, each of which may be absent.
 // positions are the rotation's, nil if there is none.

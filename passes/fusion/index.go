@@ -5,13 +5,29 @@ import (
 	"smelt/ir/ops"
 )
 
-var indexPattern = pattern[IndexTopK]{kind: KindIndexTopK, at: indexAt, results: indexResults, name: indexName}
+// IndexTopK picks, per row, the K entries with the largest sum over heads of
+// weight times relu(q . key), of those visible: (j+1)*Ratio <= position+1.
+// Order: higher score, then lower index; result ascending, -1 behind.
+type IndexTopK struct {
+	Q       *ir.Value // [T, Heads, Dim], finished
+	Weights *ir.Value // [T, Heads]
+	Keys    string    // state
+	Heads   int
+	Dim     int
+	Ratio   int
+	K       int
+	Result  *ir.Value // [T, K] i32
+}
 
-// FindIndexTopK lists the choices of entries by an indexer in a scope.
-func FindIndexTopK(s *Scope) ([]Found[IndexTopK], []Miss) { return indexPattern.find(s) }
-
-// ViewIndexTopK reads a region of kind index_topk.
-func ViewIndexTopK(m *ir.Module, r *ir.Region) (*IndexTopK, error) { return indexPattern.view(m, r) }
+// KindIndexTopK is the kind of region that IndexTopK views.
+var KindIndexTopK = &Pattern[IndexTopK]{
+	Row: Row{
+		Name: "index_topk",
+		Pass: "fuse-index",
+		Doc:  "the indexer's scores and its choice of entries",
+	},
+	begin: indexAt, results: indexResults, name: indexName,
+}
 
 const headsSpec = "th,thk->tk" // weights, matches
 

@@ -5,13 +5,48 @@ import (
 	"smelt/ir/ops"
 )
 
-var linearPattern = pattern[Linear]{kind: KindLinear, at: linearAt, results: linearResults, name: linearName}
+// Linear is a set of products that share the input X and have nothing else in
+// common: one launch. X's rows have K elements, or, with a product in groups
+// (then it is the only one), Groups*K of any shape: attention's result
+// [R, Heads, Dim] goes into a grouped product as it lies in memory.
+type Linear struct {
+	X        *ir.Value
+	K        int   // elements that one output sums over
+	Norm     *Norm // of X's rows before the products; nil if none
+	Products []Product
+}
 
-// FindLinear lists the sets of products that share an input in a scope.
-func FindLinear(s *Scope) ([]Found[Linear], []Miss) { return linearPattern.find(s) }
+// Product is X times the transpose of the parameter Weight [N, K] (with Groups > 1: of
+// Weight [Groups, N, K], group by group), and what follows:
+// result = Scale * (product), or silu(min(gate, Limit)) * clamp(product, -Limit, Limit)
+// with Gate, then + Table[position mod Ratio], then Heads vectors finished each.
+type Product struct {
+	Weight string
+	Groups int // 1 if not grouped
+	N      int // outputs (of each group)
+	Gate   string
+	Limit  float64 // of Gate's clamp; 0: none
+	Scale  float64 // 1 if none
+	Table  string  // parameter [Ratio, N] added by position; empty if none
+	Ratio  int
+	Heads  int       // with Finish: N/Heads elements each are one vector
+	Finish *Finish   // nil if none
+	Append string    // state the result is appended to at its position; else empty
+	Result *ir.Value // [R, N], [R, Groups*N], [R, Heads, N/Heads]; with Append the state's new version
+}
 
-// ViewLinear reads a region of kind linear.
-func ViewLinear(m *ir.Module, r *ir.Region) (*Linear, error) { return linearPattern.view(m, r) }
+// KindLinear is the kind of region that Linear views.
+var KindLinear = &Pattern[Linear]{
+	Row: Row{
+		Name: "linear",
+		Pass: "fuse-linear",
+		Doc:  "products that share an input",
+		After: []Order{
+			{"cache-formats", "the indexer's queries are rounded where they are made"},
+		},
+	},
+	begin: linearAt, results: linearResults, name: linearName,
+}
 
 const groupedSpec = "tgi,goi->tgo"
 

@@ -5,13 +5,77 @@ import (
 	"smelt/ir/ops"
 )
 
-var mixPattern = pattern[Mix]{kind: KindMix, at: mixAt, results: mixResults, name: mixName}
+// Mix writes a half block's result into the residual streams and reads the
+// next half block's input from them:
+//
+//	after[k] = Post[k]*y + sum_j Comb[j,k] Before[j]
+//	Next: z = rms(flatten(after)) . Fn, pre/post/comb from z, x = norm(sum_k pre[k] after[k])
+//
+// Without a Source, after is given (After): the streams of the rows taken.
+type Mix struct {
+	Streams, Width int
+	Source         Source
+	Before         *ir.Value // [R, Streams, Width]; nil with Embed or Take
+	Post           *ir.Value // [R, Streams]
+	Comb           *ir.Value // [R, Streams, Streams]
+	After          *ir.Value // [R, Streams, Width]; a result unless Take
+	Next           *MixNext  // nil after the last layer's last half block
+}
 
-// FindMix lists the mixings of residual streams in a scope.
-func FindMix(s *Scope) ([]Found[Mix], []Miss) { return mixPattern.find(s) }
+// Source is what y is; exactly one of its fields is set.
+type Source struct {
+	Embed   *EmbedSource
+	Project *ProjectSource
+	Experts *ExpertsSource
+	Take    *TakeSource
+}
 
-// ViewMix reads a region of kind mix.
-func ViewMix(m *ir.Module, r *ir.Region) (*Mix, error) { return mixPattern.view(m, r) }
+// EmbedSource: every stream is the token's row of Table.
+type EmbedSource struct{ Table string }
+
+// ProjectSource: y = X . Weight.
+type ProjectSource struct {
+	X      *ir.Value
+	Weight string
+}
+
+// ExpertsSource: y = sum_e Mid[e] . Down[IDs[e]] + Shared . SharedDown.
+type ExpertsSource struct {
+	Mid, IDs   *ir.Value // [R, E, F], [R, E]
+	Down       string    // [experts, Width, F]
+	Shared     *ir.Value // [R, F]
+	SharedDown string
+}
+
+// TakeSource: the streams of the wanted rows of Streams [T, ...].
+type TakeSource struct{ Streams, Rows *ir.Value }
+
+// MixNext reads one vector from the streams. Head: only weights pre, no post
+// and comb.
+type MixNext struct {
+	Fn, Scale, Base string // parameters
+	FnEps           float64
+	HCEps           float64
+	PostScale       float64
+	Iters           int // Sinkhorn; with Head 0
+	Head            bool
+	Norm            Norm
+	X               *ir.Value // [R, Width]
+	Post, Comb      *ir.Value // nil with Head
+}
+
+// KindMix is the kind of region that Mix views.
+var KindMix = &Pattern[Mix]{
+	Row: Row{
+		Name: "mix",
+		Pass: "fuse-mix",
+		Doc:  "residual streams: write one half block's result, read the next one's input",
+		Before: []Order{
+			{"fuse-linear", "the norm of a half block's input and the products of streams are the mixing's"},
+		},
+	},
+	begin: mixAt, results: mixResults, name: mixName,
+}
 
 const (
 	writeSpec = "tjk,tjd->tkd" // comb, streams: comb acts transposed
