@@ -14,7 +14,7 @@ import (
 	"smelt/codegen/lower"
 	"smelt/codegen/roofline"
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/binding"
 	"smelt/runtime/profile"
 )
@@ -32,7 +32,7 @@ type fake struct {
 
 func newFake(t *testing.T, o bundle.Options) *fake {
 	t.Helper()
-	m, err := deepseekv4.Open("../models/deepseekv4/testdata/fixtures/a-bf16")
+	m, err := models.Open("../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

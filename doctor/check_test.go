@@ -12,7 +12,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/doctor"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
 )
@@ -20,13 +20,13 @@ import (
 // compiled is a fixture with layers of all kinds, for short texts.
 type compiled struct {
 	*bundle.Bundle
-	model *deepseekv4.Model
+	model *models.Model
 }
 
 func compile(t *testing.T) compiled {
 	t.Helper()
 	dir := filepath.Join("../models/deepseekv4/testdata/fixtures/b-official-fp8fp4")
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"smelt/ir/ops"
 	"smelt/ir/tensor"
 	"smelt/ir/text"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 	"smelt/passes"
 )
 
@@ -91,7 +91,7 @@ func difference[F tensor.Float](t *testing.T, got []F, want []uint32) (plain, be
 func TestCacheFormatsGolden(t *testing.T) {
 	for _, dir := range quantisedFixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			m, err := deepseekv4.Open(dir)
+			m, err := models.Open(dir, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestCacheFormatsGolden(t *testing.T) {
 
 // TestCacheRowsSurvive: what a fixture's graph appends comes back from its stored format.
 func TestCacheRowsSurvive(t *testing.T) {
-	model, err := deepseekv4.Open(quantisedFixtures(t)[0])
+	model, err := models.Open(quantisedFixtures(t)[0], models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

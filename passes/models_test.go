@@ -14,6 +14,7 @@ import (
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/tensor"
+	"smelt/models"
 	"smelt/models/deepseekv4"
 	"smelt/passes"
 	"smelt/passes/fusion"
@@ -131,7 +132,7 @@ func TestBits(t *testing.T) {
 		for _, i := range []int{0, 2} {
 			s := settings[i]
 			t.Run(filepath.Base(dir)+" "+s.name, func(t *testing.T) {
-				model, err := deepseekv4.Open(dir)
+				model, err := models.Open(dir, models.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -149,10 +150,10 @@ func TestBits(t *testing.T) {
 				rng := rand.New(rand.NewPCG(3, 5))
 				tokens := make([]int32, 150)
 				for i := range tokens {
-					tokens[i] = int32(rng.IntN(model.Config.VocabSize))
+					tokens[i] = int32(rng.IntN(model.VocabSize))
 				}
 				want, got := traces(t, r.Stages[from].Module, model.Weights, tokens), traces(t, r.Module, model.Weights, tokens)
-				if len(got) != len(want) || len(want) < 4*len(model.Config.Ratios) {
+				if len(got) != len(want) || len(want) < 4*model.Layers {
 					t.Fatalf("%d values, before the passes %d", len(got), len(want))
 				}
 				for name, w := range want {

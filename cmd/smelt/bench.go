@@ -15,7 +15,7 @@ import (
 	"smelt/bench"
 	"smelt/codegen/bundle"
 	"smelt/internal/output"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/device"
@@ -137,7 +137,7 @@ type benched struct {
 func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *benched, err error) {
 	r := &benched{}
 	r.opening.Idle = idleMemory()
-	var m *deepseekv4.Model
+	var m *models.Model
 	var b *bundle.Bundle
 	if o.synthetic != "" {
 		m, err = o.makeSynthetic(ctx, io, r)
@@ -152,8 +152,8 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	if o.device.Context > m.Config.MaxPositions {
-		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.Context, m.Config.MaxPositions)
+	if o.device.Context > m.Context {
+		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.Context, m.Context)
 	}
 	if r.tokens == nil {
 		if r.tokens, err = o.prompt(ctx, m); err != nil {
@@ -176,7 +176,7 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 }
 
 // makeSynthetic makes the layers that --synthetic asks for.
-func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) (*deepseekv4.Model, error) {
+func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) (*models.Model, error) {
 	var names []string
 	for _, k := range syntheticKinds {
 		names = append(names, k.name)
@@ -223,12 +223,12 @@ const (
 )
 
 // prompt is what texts are made of.
-func (o *benchOptions) prompt(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
+func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, error) {
 	if o.text == "" {
 		r := rand.New(rand.NewPCG(promptSeed, 0))
 		tokens := make([]int32, promptTokensKept)
 		for i := range tokens {
-			tokens[i] = r.Int32N(int32(m.Config.VocabSize))
+			tokens[i] = r.Int32N(int32(m.VocabSize))
 		}
 		return tokens, nil
 	}

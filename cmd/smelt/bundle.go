@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 
 	"smelt/codegen/bundle"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
 // compiled is an open bundle with the checkpoint it was compiled from.
 type compiled struct {
 	*bundle.Bundle
-	model *deepseekv4.Model
+	model *models.Model
 }
 
 // openBundle reads the bundle in dir and opens its checkpoint, which must be
@@ -32,7 +32,7 @@ func openBundle(io stdio, dir string) (*compiled, error) {
 }
 
 func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
-	m, err := deepseekv4.Open(b.Checkpoint)
+	m, err := models.Open(b.Checkpoint, models.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is (smelt compile CHECKPOINT -o %s): %w", b.Dir, b.Dir, err)
 	}
@@ -43,7 +43,7 @@ func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
 }
 
 // sourceOf is an open model as the compiler takes it.
-func sourceOf(m *deepseekv4.Model) bundle.Source {
+func sourceOf(m *models.Model) bundle.Source {
 	return bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
 }
 
@@ -77,9 +77,9 @@ func (c *compiled) stages() (*passes.Result, error) {
 
 // openModel opens what a path names: a checkpoint (the bundle is nil), or a
 // bundle with its checkpoint.
-func openModel(io stdio, path string) (*deepseekv4.Model, *bundle.Bundle, error) {
+func openModel(io stdio, path string) (*models.Model, *bundle.Bundle, error) {
 	if !bundle.IsBundle(path) {
-		m, err := deepseekv4.Open(path)
+		m, err := models.Open(path, models.Options{})
 		return m, nil, err
 	}
 	c, err := openBundle(io, path)

@@ -11,7 +11,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/target"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/devices"
 )
@@ -151,12 +151,12 @@ func (o *compileOptions) check(given func(flag string) bool) error {
 }
 
 // complete fills in the sizes that follow from the model.
-func (o *compileOptions) complete(c *deepseekv4.Config) error {
-	if o.context > c.MaxPositions {
-		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, c.MaxPositions)
+func (o *compileOptions) complete(m *models.Model) error {
+	if o.context > m.Context {
+		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, m.Context)
 	}
 	if o.context == 0 {
-		o.context = min(bundle.DefaultContext, c.MaxPositions)
+		o.context = min(bundle.DefaultContext, m.Context)
 	}
 	if o.chunk == 0 {
 		o.chunk = min(bundle.DefaultChunk, o.context)
@@ -172,12 +172,12 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	start := time.Now()
-	m, err := deepseekv4.Open(path)
+	m, err := models.Open(path, models.Options{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if err := o.complete(m.Config); err != nil {
+	if err := o.complete(m); err != nil {
 		return err
 	}
 	wait := startWaiting(io.err, "compiling")
@@ -221,7 +221,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 }
 
 // build compiles the model.
-func (o *compileOptions) build(ctx context.Context, path string, m *deepseekv4.Model) (*bundle.Bundle, error) {
+func (o *compileOptions) build(ctx context.Context, path string, m *models.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
 		Target:  o.machine,

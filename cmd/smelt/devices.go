@@ -5,7 +5,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/internal/message"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/device"
 	"smelt/runtime/devices"
 )
@@ -26,7 +26,7 @@ func (o deviceOptions) check() error {
 
 // openDevice prepares a device; b is nil for a checkpoint. Of a device that
 // nobody named it says on standard error which it is and why.
-func openDevice(io stdio, o deviceOptions, m *deepseekv4.Model, b *bundle.Bundle) (device.Device, error) {
+func openDevice(io stdio, o deviceOptions, m *models.Model, b *bundle.Bundle) (device.Device, error) {
 	return openFirst(devices.All(), io, o, modelFor(m, b))
 }
 
@@ -46,7 +46,7 @@ func openFirst(t devices.Table, io stdio, o deviceOptions, m devices.Model) (dev
 }
 
 // modelFor is an open model as devices take it.
-func modelFor(m *deepseekv4.Model, b *bundle.Bundle) devices.Model {
+func modelFor(m *models.Model, b *bundle.Bundle) devices.Model {
 	return devices.Model{Source: sourceOf(m), Weights: m.Weights, Bundle: b}
 }
 

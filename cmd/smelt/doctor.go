@@ -16,7 +16,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/doctor"
 	"smelt/internal/output"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/device"
@@ -131,7 +131,7 @@ type examined struct {
 	io     stdio
 	o      doctorOptions
 	report doctorReport
-	model  *deepseekv4.Model
+	model  *models.Model
 	bundle *bundle.Bundle
 	file   *output.File // the report's; nil without one
 	bar    progress     // of the device that is being checked
@@ -204,7 +204,7 @@ func (e *examined) open(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-func ownModel(ctx context.Context) (*deepseekv4.Model, error) {
+func ownModel(ctx context.Context) (*models.Model, error) {
 	config, err := synthetic.Storyteller()
 	if err != nil {
 		return nil, err

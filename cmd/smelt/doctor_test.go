@@ -14,7 +14,7 @@ import (
 
 	"smelt/doctor"
 	"smelt/internal/output"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/metal"
@@ -28,13 +28,13 @@ func TestDoctorModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { own.Close() })
-	story, err := deepseekv4.Open(storyteller)
+	story, err := models.Open(storyteller, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { story.Close() })
 	var kernels [2]map[string]string
-	for i, m := range []*deepseekv4.Model{own, story} {
+	for i, m := range []*models.Model{own, story} {
 		b, err := doctor.Compile(sourceOf(m))
 		if err != nil {
 			t.Fatal(err)

@@ -17,8 +17,8 @@ import (
 	"smelt/ir/eval"
 	"smelt/ir/num"
 	"smelt/ir/tensor"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 )
 
 // evalOptions are the flags of `smelt eval`.
@@ -110,7 +110,7 @@ func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) e
 	if err != nil {
 		return err
 	}
-	m, err := deepseekv4.Open(path)
+	m, err := models.Open(path, models.Options{})
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (o evalOptions) files(checkpoint string) (f evalFiles, err error) {
 }
 
 // input reads the tokens from wherever the flags say.
-func (o evalOptions) input(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
+func (o evalOptions) input(ctx context.Context, m *models.Model) ([]int32, error) {
 	var ids []int32
 	name := "--tokens"
 	var err error
@@ -167,13 +167,13 @@ func (o evalOptions) input(ctx context.Context, m *deepseekv4.Model) ([]int32, e
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("%s: no tokens; give at least one", name)
 	}
-	if len(ids) > m.Config.MaxPositions {
-		return nil, fmt.Errorf("%s: %d tokens, the model was made for at most %d; give fewer", name, len(ids), m.Config.MaxPositions)
+	if len(ids) > m.Context {
+		return nil, fmt.Errorf("%s: %d tokens, the model was made for at most %d; give fewer", name, len(ids), m.Context)
 	}
-	return ids, checkTokens(ids, m.Config.VocabSize, name)
+	return ids, checkTokens(ids, m.VocabSize, name)
 }
 
-func (o evalOptions) encode(ctx context.Context, m *deepseekv4.Model) ([]int32, error) {
+func (o evalOptions) encode(ctx context.Context, m *models.Model) ([]int32, error) {
 	text, err := readTextFile(ctx, "--text-file", o.textFile)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (o evalOptions) encode(ctx context.Context, m *deepseekv4.Model) ([]int32, 
 		return nil, fmt.Errorf("%s: %w", o.textFile, err)
 	}
 	if !o.noBOS {
-		ids = withBOS(m.Config, ids)
+		ids = withBOS(m, ids)
 	}
 	return ids, nil
 }
@@ -213,14 +213,14 @@ type evaluation[F tensor.Float] struct {
 	bar     progress
 }
 
-func evaluate[F tensor.Float](ctx context.Context, io stdio, m *deepseekv4.Model, tokens []int32, o evalOptions, files evalFiles) error {
+func evaluate[F tensor.Float](ctx context.Context, io stdio, m *models.Model, tokens []int32, o evalOptions, files evalFiles) error {
 	machine, err := eval.New[F](m.Graph, m.Weights)
 	if err != nil {
 		return err
 	}
-	e := &evaluation[F]{machine: machine, tokens: tokens, chunk: o.chunk, vocab: m.Config.VocabSize}
+	e := &evaluation[F]{machine: machine, tokens: tokens, chunk: o.chunk, vocab: m.VocabSize}
 	if files.trace != nil {
-		e.trace = newTracer[F](deepseekv4.TraceNames(m.Config))
+		e.trace = newTracer[F](m.Trace)
 		machine.Observe = e.trace.observe
 	}
 	start := time.Now()

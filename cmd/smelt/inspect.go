@@ -11,7 +11,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir/text"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 )
 
 // inspectOptions are the flags of `smelt inspect`.
@@ -190,13 +190,13 @@ func (o *inspectOptions) checkpointOnly(path string) error {
 }
 
 func inspect(io stdio, path string, o inspectOptions) error {
-	m, err := deepseekv4.Open(path)
+	m, err := models.Open(path, models.Options{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if o.layer >= m.Config.Layers {
-		return fmt.Errorf("--layer %d: config.json says num_hidden_layers %d; give 0 to %d", o.layer, m.Config.Layers, m.Config.Layers-1)
+	if o.layer >= m.Layers {
+		return fmt.Errorf("--layer %d: config.json says num_hidden_layers %d; give 0 to %d", o.layer, m.Layers, m.Layers-1)
 	}
 	w := bufio.NewWriterSize(io.out, 64<<10)
 	if err := inspectTo(w, m, o, styleFor(io.out)); err != nil {
@@ -205,7 +205,7 @@ func inspect(io stdio, path string, o inspectOptions) error {
 	return w.Flush()
 }
 
-func inspectTo(w *bufio.Writer, m *deepseekv4.Model, o inspectOptions, st style) error {
+func inspectTo(w *bufio.Writer, m *models.Model, o inspectOptions, st style) error {
 	switch {
 	case o.stage != "":
 		return text.Print(w, m.Graph)

@@ -12,7 +12,9 @@ func (r *inspectReport) write(w io.Writer, st style) error {
 	p := page{w: w, st: st}
 	p.printf("%s  %s\n\n", st.bold("DeepSeek-V4"), r.Path)
 	p.parameters(r.Parameters)
-	p.sizes(r.Sizes)
+	for _, l := range r.lines {
+		p.line(l.Label, "%s", l.Text)
+	}
 	p.storage(r.Storage)
 	p.encodings(r.Encodings)
 	p.ignored(r.Ignored)
@@ -44,51 +46,6 @@ func (p *page) line(label, format string, args ...any) {
 func (p *page) parameters(n parameterCounts) {
 	p.line("parameters", "%s, of them %s active per token", countInWords(n.Total), countInWords(n.Active))
 	p.line("", "%s in routed experts", countInWords(n.Routed))
-}
-
-func (p *page) sizes(s modelSizes) {
-	context := grouped(s.Context) + " tokens"
-	if s.Yarn != nil {
-		context += fmt.Sprintf(", YaRN factor %g over %s", s.Yarn.Factor, grouped(s.Yarn.Original))
-	}
-	p.line("context", "%s", context)
-	p.line("vocabulary", "%s", grouped(s.Vocab))
-	p.line("hidden", "%s in %s", grouped(s.Hidden), plural(s.Streams, "hyper-connection stream"))
-	p.line("layers", "%s", layersInWords(s))
-	p.line("window", "%s", plural(s.Window, "token"))
-	p.line("attention", "%s x %d, RoPE on %d of them; one key/value head", plural(s.Heads, "head"), s.HeadDim, s.RopeDim)
-	if s.IndexHeads > 0 {
-		p.line("indexer", "%s x %d, picks %s entries", plural(s.IndexHeads, "head"), s.IndexDim, grouped(s.IndexTopK))
-	}
-	p.line("experts", "%s routed, %d used per token, %d shared; width %s", grouped(s.Experts), s.ExpertsPerToken, s.SharedExperts, grouped(s.ExpertDim))
-	p.routing(s)
-}
-
-func (p *page) routing(s modelSizes) {
-	switch s.HashLayers {
-	case 0:
-		p.line("routing", "by score")
-	case s.Layers:
-		p.line("routing", "by token id (hash)")
-	case 1:
-		p.line("routing", "by token id (hash) in the first layer, by score in the others")
-	default:
-		p.line("routing", "by token id (hash) in the first %d layers, by score in the others", s.HashLayers)
-	}
-}
-
-// layersInWords is the layers by what their attention sees.
-func layersInWords(s modelSizes) string {
-	var kinds []string
-	for _, k := range []struct {
-		n    int
-		kind string
-	}{{s.WindowLayers, "window only"}, {s.Ratio4Layers, "ratio 4, indexed"}, {s.Ratio128Layers, "ratio 128"}} {
-		if k.n > 0 {
-			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.kind))
-		}
-	}
-	return fmt.Sprintf("%d: %s", s.Layers, strings.Join(kinds, "; "))
 }
 
 func (p *page) storage(s storageReport) {

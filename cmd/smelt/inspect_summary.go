@@ -5,7 +5,8 @@ import (
 	"slices"
 
 	"smelt/ir/ops"
-	"smelt/models/deepseekv4"
+	"smelt/models"
+	"smelt/models/arch"
 )
 
 // inspectReport is what `smelt inspect --json` prints, and what the page is
@@ -14,45 +15,16 @@ import (
 type inspectReport struct {
 	Path       string          `json:"path"`
 	Model      string          `json:"model"`
-	Sizes      modelSizes      `json:"sizes"`
+	Sizes      any             `json:"sizes"` // an object; its keys are the architecture's
 	Parameters parameterCounts `json:"parameters"`
 	Storage    storageReport   `json:"storage"`
 	Encodings  []encodingRow   `json:"encodings"`
 	Ignored    []ignoredRow    `json:"ignored"`
 	Notes      []string        `json:"notes"`
 	Unknown    []string        `json:"unknown_config_keys"`
-}
 
-// modelSizes are the sizes of config.json. Layers is window-only, indexed and
-// dense compressed ones together, without MTP blocks.
-type modelSizes struct {
-	Layers           int         `json:"layers"`
-	WindowLayers     int         `json:"window_layers"`
-	Ratio4Layers     int         `json:"ratio4_layers"`
-	Ratio128Layers   int         `json:"ratio128_layers"`
-	Hidden           int         `json:"hidden"`
-	Streams          int         `json:"streams"`
-	Vocab            int         `json:"vocab"`
-	Context          int         `json:"context"`
-	Yarn             *yarnReport `json:"yarn"` // null without
-	Window           int         `json:"window"`
-	Heads            int         `json:"heads"`
-	HeadDim          int         `json:"head_dim"`
-	RopeDim          int         `json:"rope_dim"`
-	IndexHeads       int         `json:"index_heads"`
-	IndexDim         int         `json:"index_dim"`
-	IndexTopK        int         `json:"index_topk"`
-	Experts          int         `json:"experts"`
-	ExpertsPerToken  int         `json:"experts_per_token"`
-	SharedExperts    int         `json:"shared_experts"`
-	ExpertDim        int         `json:"expert_dim"`
-	HashLayers       int         `json:"hash_layers"`
-	MultiTokenBlocks int         `json:"mtp_blocks"` // that config.json speaks of; smelt uses none
-}
-
-type yarnReport struct {
-	Factor   float64 `json:"factor"`
-	Original int     `json:"original_context"`
+	architecture string      // for the page
+	lines        []arch.Line // Sizes for the page
 }
 
 // parameterCounts counts numbers, not tensors. See activeValues.
@@ -95,11 +67,12 @@ type ignoredRow struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-func summarise(m *deepseekv4.Model) *inspectReport {
+func summarise(m *models.Model) *inspectReport {
 	r := &inspectReport{
-		Path: m.Checkpoint.Dir, Model: m.Graph.Name, Sizes: sizesOf(m.Config), Parameters: countParameters(m),
+		Path: m.Checkpoint.Dir, Model: m.Graph.Name, Sizes: m.Sizes, Parameters: countParameters(m),
 		Storage: storageOf(m), Encodings: encodingsOf(m), Ignored: []ignoredRow{},
-		Notes: joined(m.Config.Notes, m.Binding.Notes), Unknown: joined(m.Config.Unknown),
+		Notes: joined(m.Notes, m.Binding.Notes), Unknown: joined(m.Unknown),
+		architecture: m.Architecture, lines: m.Lines,
 	}
 	for _, g := range m.Binding.Ignored {
 		r.Ignored = append(r.Ignored, ignoredRow{g.Prefix, g.Reason, g.Tensors, g.Bytes})
@@ -116,30 +89,7 @@ func joined(lists ...[]string) []string {
 	return all
 }
 
-func sizesOf(c *deepseekv4.Config) modelSizes {
-	s := modelSizes{
-		Layers: c.Layers, Hidden: c.Hidden, Streams: c.HC, Vocab: c.VocabSize, Context: c.MaxPositions, Window: c.Window,
-		Heads: c.Heads, HeadDim: c.HeadDim, RopeDim: c.RopeDim, IndexHeads: c.IndexHeads, IndexDim: c.IndexDim, IndexTopK: c.IndexTopK,
-		Experts: c.Experts, ExpertsPerToken: c.ExpertsPerToken, SharedExperts: c.SharedExperts, ExpertDim: c.ExpertDim,
-		HashLayers: c.HashLayers, MultiTokenBlocks: c.MTPLayers,
-	}
-	for _, ratio := range c.Ratios {
-		switch ratio {
-		case 0:
-			s.WindowLayers++
-		case 4:
-			s.Ratio4Layers++
-		default: // 128 is the only other one ParseConfig accepts
-			s.Ratio128Layers++
-		}
-	}
-	if c.Yarn != nil {
-		s.Yarn = &yarnReport{c.Yarn.Factor, c.Yarn.Original}
-	}
-	return s
-}
-
-func countParameters(m *deepseekv4.Model) parameterCounts {
+func countParameters(m *models.Model) parameterCounts {
 	var n parameterCounts
 	active := activeValues(m.Graph)
 	for i, p := range m.Graph.Params {
@@ -159,10 +109,10 @@ func countParameters(m *deepseekv4.Model) parameterCounts {
 	return n
 }
 
-func storageOf(m *deepseekv4.Model) storageReport {
+func storageOf(m *models.Model) storageReport {
 	ck := m.Checkpoint
 	s := storageReport{
-		Layout: m.Binding.Layout, Forms: joined(m.Binding.Forms), Declared: declaredStorage(m.Config.Quant),
+		Layout: m.Binding.Layout, Forms: joined(m.Binding.Forms), Declared: m.Stored,
 		Files: len(ck.Files), Tensors: len(ck.Tensors()),
 	}
 	for _, f := range ck.Files {
@@ -179,22 +129,9 @@ func storageOf(m *deepseekv4.Model) storageReport {
 	return s
 }
 
-// declaredStorage is config.json's claim in words.
-func declaredStorage(q deepseekv4.Quantization) string {
-	switch {
-	case q.Official != nil && q.Official.ExpertDType != "":
-		return "fp8 in blocks of 128 x 128, experts " + q.Official.ExpertDType
-	case q.Official != nil:
-		return "fp8 in blocks of 128 x 128"
-	case q.Global != nil:
-		return q.Global.String()
-	}
-	return ""
-}
-
 // encodingsOf sums up the views by encoding: weights before integers, most
 // values first.
-func encodingsOf(m *deepseekv4.Model) []encodingRow {
+func encodingsOf(m *models.Model) []encodingRow {
 	type sum struct {
 		encodingRow
 		param int // the last one counted

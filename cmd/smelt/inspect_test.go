@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"smelt/ir/text"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 )
 
 var update = flag.Bool("update", false, "write the golden files in testdata anew")
@@ -123,7 +123,7 @@ func TestInspectAccountsForAllBytes(t *testing.T) {
 				Parameters []weightReport
 			}
 			decodeStrictly(t, smelt(t, "", "inspect", dir, "--weights", "--json").succeeds(t), &list)
-			m, err := deepseekv4.Open(dir)
+			m, err := models.Open(dir, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,24 @@ func checkViews(t *testing.T, p weightReport) {
 func TestInspectCounts(t *testing.T) {
 	var r inspectReport
 	decodeStrictly(t, smelt(t, "", "inspect", plainFixture, "--json").succeeds(t), &r)
-	s := r.Sizes
+	var s struct {
+		Layers          int `json:"layers"`
+		Hidden          int `json:"hidden"`
+		Vocab           int `json:"vocab"`
+		HeadDim         int `json:"head_dim"`
+		IndexDim        int `json:"index_dim"`
+		Experts         int `json:"experts"`
+		ExpertsPerToken int `json:"experts_per_token"`
+		ExpertDim       int `json:"expert_dim"`
+		HashLayers      int `json:"hash_layers"`
+	}
+	raw, err := json.Marshal(r.Sizes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatal(err)
+	}
 	expert := int64(3 * s.ExpertDim * s.Hidden)
 	if want := expert * int64(s.Experts*s.Layers); r.Parameters.Routed != want {
 		t.Errorf("routed experts have %d parameters, want %d", r.Parameters.Routed, want)
@@ -287,7 +304,7 @@ var escapes = regexp.MustCompile("\x1b\\[[0-9]+m")
 
 // TestInspectStyle: on a terminal the words are the same.
 func TestInspectStyle(t *testing.T) {
-	m, err := deepseekv4.Open(storyteller)
+	m, err := models.Open(storyteller, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 )
 
 // weightReport is one parameter of `smelt inspect --weights --json`. Field
@@ -54,7 +54,7 @@ type planeReport struct {
 
 // params pairs the graph's parameters with their bindings, in the graph's
 // order, all or those of one layer.
-func params(m *deepseekv4.Model, layer int) iter.Seq2[*ir.Param, *checkpoint.Param] {
+func params(m *models.Model, layer int) iter.Seq2[*ir.Param, *checkpoint.Param] {
 	return func(yield func(*ir.Param, *checkpoint.Param) bool) {
 		for i, p := range m.Graph.Params {
 			if n, in := layerOf(p.Name); layer != allLayers && (!in || n != layer) {
@@ -113,7 +113,7 @@ func planeOf(t *checkpoint.Tensor) *planeReport {
 }
 
 // writeWeightsJSON streams one object, each parameter on a line of its own.
-func writeWeightsJSON(w *bufio.Writer, m *deepseekv4.Model, layer int) error {
+func writeWeightsJSON(w *bufio.Writer, m *models.Model, layer int) error {
 	path, err := json.Marshal(m.Checkpoint.Dir)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func writeWeightsJSON(w *bufio.Writer, m *deepseekv4.Model, layer int) error {
 }
 
 // writeWeights prints a table with one line for each parameter.
-func writeWeights(w io.Writer, m *deepseekv4.Model, layer int, st style) error {
+func writeWeights(w io.Writer, m *models.Model, layer int, st style) error {
 	t := table{columns: []column{
 		{"parameter", false}, {"shape", false}, {"encoding", false}, {"bytes", true}, {"views", true},
 		{"skew", true}, {"file", false}, {"stored as", false},
@@ -163,7 +163,7 @@ func common(views []viewReport, differ string, say func(viewReport) string) stri
 }
 
 // writeViews prints each parameter with all its views below it.
-func writeViews(w io.Writer, m *deepseekv4.Model, layer int, st style) error {
+func writeViews(w io.Writer, m *models.Model, layer int, st style) error {
 	for declared, bound := range params(m, layer) {
 		r := weightOf(declared, bound)
 		head := []string{st.bold(r.Name), dims(r.Shape), r.Encoding, bytesInWords(r.Bytes)}

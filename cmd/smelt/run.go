@@ -13,7 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"smelt/codegen/bundle"
-	"smelt/models/deepseekv4"
+	"smelt/models"
+	"smelt/models/chat"
 	"smelt/models/tokenizer"
 	"smelt/runtime/devices"
 	"smelt/runtime/sampling"
@@ -107,7 +108,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
-	if err := o.complete(cmd, m.Config, b, defaults); err != nil {
+	if err := o.complete(cmd, m, b, defaults); err != nil {
 		return err
 	}
 	source := "--prompt"
@@ -117,7 +118,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 			return err
 		}
 	}
-	ids, err := promptTokens(m.Config, tok, o)
+	ids, err := promptTokens(m, tok, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
@@ -131,13 +132,13 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
-	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.Config.EOS...), device: dev.Name()}
+	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.EOS...), device: dev.Name()}
 	return inBundle(b, r.run(cmd.Context(), sess, ids))
 }
 
 // complete fills in what was not given: from the model, its suggestions, or
 // chance. b is nil for a checkpoint.
-func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, b *bundle.Bundle, defaults generationConfig) error {
+func (o *runOptions) complete(cmd *cobra.Command, m *models.Model, b *bundle.Bundle, defaults generationConfig) error {
 	defaults.apply(cmd.Flags(), &o.sampling)
 	if !cmd.Flags().Changed("seed") {
 		o.sampling.Seed = rand.Uint64()
@@ -147,11 +148,11 @@ func (o *runOptions) complete(cmd *cobra.Command, c *deepseekv4.Config, b *bundl
 			return err
 		}
 	}
-	if o.context > c.MaxPositions {
-		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, c.MaxPositions)
+	if o.context > m.Context {
+		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, m.Context)
 	}
 	if o.context == 0 {
-		o.context = c.MaxPositions
+		o.context = m.Context
 	}
 	return nil
 }
@@ -211,26 +212,33 @@ func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
 }
 
-func promptTokens(c *deepseekv4.Config, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {
+func promptTokens(m *models.Model, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {
 	var ids []int32
 	var err error
 	if o.chat {
-		var messages []deepseekv4.Message
+		if m.Chat == nil {
+			return nil, fmt.Errorf("%s has no chat format; run it without --chat", m.Architecture)
+		}
+		var messages []chat.Message
 		if o.system != "" {
-			messages = append(messages, deepseekv4.Message{Role: deepseekv4.RoleSystem, Content: o.system})
+			messages = append(messages, chat.Message{Role: chat.RoleSystem, Content: o.system})
 		}
-		messages = append(messages, deepseekv4.Message{Role: deepseekv4.RoleUser, Content: o.prompt})
-		mode := deepseekv4.Chat
+		messages = append(messages, chat.Message{Role: chat.RoleUser, Content: o.prompt})
+		mode := chat.Answer
 		if o.think {
-			mode = deepseekv4.Thinking
+			mode = chat.Thinking
 		}
-		return deepseekv4.ChatTokens(messages, mode, tok)
+		ids, err := chat.Tokens(m.Chat, messages, mode, tok)
+		if errors.As(err, new(*chat.MissingTokenError)) {
+			err = fmt.Errorf("%w; run it without --chat", err)
+		}
+		return ids, err
 	}
 	if ids, err = tok.Encode(o.prompt); err != nil {
 		return nil, err
 	}
 	if !o.noBOS {
-		ids = withBOS(c, ids)
+		ids = withBOS(m, ids)
 	}
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")

@@ -12,7 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/deepseekv4"
+	"smelt/models"
+	"smelt/models/chat"
 	"smelt/runtime/cpu/jit"
 )
 
@@ -222,14 +223,14 @@ func TestRunChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	var chats []struct {
-		Messages []deepseekv4.Message
+		Messages []chat.Message
 		Mode     string
 		IDs      []int32
 	}
 	if err := json.Unmarshal(data, &chats); err != nil {
 		t.Fatal(err)
 	}
-	m, err := deepseekv4.Open(storyteller)
+	m, err := models.Open(storyteller, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestRunChat(t *testing.T) {
 		last := c.Messages[len(c.Messages)-1]
 		args := []string{storyteller, "--chat", "--prompt", last.Content, "-n", "1"}
 		switch {
-		case len(c.Messages) == 2 && c.Messages[0].Role == deepseekv4.RoleSystem:
+		case len(c.Messages) == 2 && c.Messages[0].Role == chat.RoleSystem:
 			args = append(args, "--system", c.Messages[0].Content)
 		case len(c.Messages) > 1:
 			continue // the command has no earlier turns
@@ -259,7 +260,7 @@ func TestRunChat(t *testing.T) {
 		if len(c.Messages) == 2 {
 			o.system = c.Messages[0].Content
 		}
-		if ids, err := promptTokens(m.Config, tok, o); err != nil || !slices.Equal(ids, c.IDs) {
+		if ids, err := promptTokens(m, tok, o); err != nil || !slices.Equal(ids, c.IDs) {
 			t.Errorf("%+v gives %v (%v), want %v", o, ids, err, c.IDs)
 		}
 	}

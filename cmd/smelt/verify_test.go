@@ -82,7 +82,7 @@ func TestVerifier(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Prefill in two steps with logits of 3 rows and of 1, then two tokens.
-			if got.OK != x.ok || got.Prompt != 9 || got.Decoded != 2 || got.Logits != 6*c.model.Config.VocabSize || got.Choices == 0 || got.Differ != x.differ || (got.Difference < 0) != (x.name == "no number") || (got.Trouble != "") != (x.differ > 0) {
+			if got.OK != x.ok || got.Prompt != 9 || got.Decoded != 2 || got.Logits != 6*c.model.VocabSize || got.Choices == 0 || got.Differ != x.differ || (got.Difference < 0) != (x.name == "no number") || (got.Trouble != "") != (x.differ > 0) {
 				t.Errorf("got %+v", got)
 			}
 			if again, err := v.run(t.Context(), texts{"prompt of 3", map[int32]int{1: 3}}); err != nil || !again.OK {
@@ -116,7 +116,7 @@ func TestVerifierPrompts(t *testing.T) {
 	}
 	together := all[len(all)-1]
 	got, err := v.run(t.Context(), together)
-	if err != nil || !got.OK || together.name != "3 at once" || got.Prompt != 1+6+11 || got.Logits != (1+6+11+2*3)*c.model.Config.VocabSize {
+	if err != nil || !got.OK || together.name != "3 at once" || got.Prompt != 1+6+11 || got.Logits != (1+6+11+2*3)*c.model.VocabSize {
 		t.Errorf("%+v: %+v (%v)", together, got, err)
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
 // written compiles a fixture into a folder and lists its files.
 func written(t testing.TB) (dir string, files []string) {
 	t.Helper()
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/a-bf16")
+	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
@@ -17,7 +17,7 @@ const fixture = "../../models/deepseekv4/testdata/fixtures/a-bf16"
 // source opens the fixture, or another checkpoint.
 func source(t testing.TB, dir string) Source {
 	t.Helper()
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

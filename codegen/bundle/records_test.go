@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"smelt/models/deepseekv4"
+	"smelt/models"
 )
 
 // copied is a copy of the fixture, to be changed.
@@ -221,7 +221,7 @@ func TestHub(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m, err := deepseekv4.Open(snapshot)
+	m, err := models.Open(snapshot, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,14 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/target"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 )
 
 // TestFewerThreads: a plan made anew with smaller threadgroups keeps its target's
 // name, can be printed, written and read back to the same plan.
 func TestFewerThreads(t *testing.T) {
 	inFull(t)
-	m, err := deepseekv4.Open("../../examples/storyteller/checkpoint")
+	m, err := models.Open("../../examples/storyteller/checkpoint", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"smelt/models/deepseekv4"
+	"smelt/models"
 )
 
 // names lists what is directly in a folder.
@@ -48,7 +48,7 @@ func twoBundles() (a, b *Bundle) {
 }
 
 var compiledPair = sync.OnceValues(func() (a, b Bundle) {
-	m, err := deepseekv4.Open(fixture)
+	m, err := models.Open(fixture, models.Options{})
 	if err != nil {
 		panic(err)
 	}

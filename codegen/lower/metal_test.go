@@ -10,7 +10,7 @@ import (
 	"smelt/codegen/msl"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // TestMetal keeps the Metal text of one small kernel of each family: what a
 // change of a family does to it shows in the diff.
 func TestMetal(t *testing.T) {
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/a-bf16")
+	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"smelt/internal/sample"
 	"smelt/ir"
 	"smelt/ir/encoding"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
@@ -20,7 +20,7 @@ func TestModels(t *testing.T) {
 	all := []string{"a-bf16", "a-mlx-4bit-stacked", "a-mlx-sanitized", "b-official-fp8fp4", "c-mlx-4bit-stacked"}
 	for _, name := range sample.Of(t, all, 2) {
 		t.Run(name, func(t *testing.T) {
-			m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/" + name)
+			m, err := models.Open("../../models/deepseekv4/testdata/fixtures/"+name, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestModels(t *testing.T) {
 	}
 }
 
-func lowerAll(t *testing.T, m *deepseekv4.Model, f passes.Formats, machine target.Target) {
+func lowerAll(t *testing.T, m *models.Model, f passes.Formats, machine target.Target) {
 	t.Helper()
 	r, err := passes.Run(m.Graph, passes.Options{Formats: f})
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/eval"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
 // modelTest is a fixture with memory for the kernels of both kinds of steps.
 type modelTest struct {
-	m       *deepseekv4.Model
+	m       *models.Model
 	module  *ir.Module
 	inputs  [2]*Input // by kind
 	files   []byte    // the checkpoint's, each from an aligned byte on
@@ -27,7 +27,7 @@ type modelTest struct {
 
 func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 	t.Helper()
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/" + name)
+	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/"+name, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestModelOnCPU(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := newModelTest(t, name, target.CPU8)
 			row := func(slot, position int) ir.Row {
-				return ir.Row{Token: int32((slot*101 + position*37 + 11) % x.m.Config.VocabSize), Position: int32(position), Slot: int32(slot)}
+				return ir.Row{Token: int32((slot*101 + position*37 + 11) % x.m.VocabSize), Position: int32(position), Slot: int32(slot)}
 			}
 			var prompt []ir.Row
 			for p := range prefill {

@@ -12,13 +12,13 @@ import (
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
 // fused is a fixture's module with its parameters, made once.
 var fused = sync.OnceValues(func() (*ir.Module, storage.Parameters) {
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/a-bf16")
+	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		panic(err)
 	}

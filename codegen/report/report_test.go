@@ -14,7 +14,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/internal/sample"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 )
 
@@ -23,7 +23,7 @@ const fixtures = "../../models/deepseekv4/testdata/fixtures"
 // compile compiles a checkpoint for a context of that many tokens.
 func compile(t testing.TB, dir string, context int) (*bundle.Bundle, *passes.Result) {
 	t.Helper()
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/reference"
@@ -18,7 +18,7 @@ import (
 //
 //	go test ./examples/storyteller -run - -bench Devices -benchtime 20x
 func BenchmarkDevices(b *testing.B) {
-	m, err := deepseekv4.Open("checkpoint")
+	m, err := models.Open("checkpoint", models.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"smelt/codegen/bundle"
 	msl "smelt/codegen/msl/standin"
 	"smelt/internal/sample"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 	"smelt/passes"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu"
@@ -56,7 +56,7 @@ func TestKernels(t *testing.T) {
 		t.Skip("some hundred steps: not with -short")
 	}
 	s := stories(t)[0]
-	m, err := deepseekv4.Open(s.checkpoint)
+	m, err := models.Open(s.checkpoint, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestKernels(t *testing.T) {
 }
 
 // compareLast compares logits after some tokens with the evaluator's.
-func compareLast(t *testing.T, m *deepseekv4.Model, told []int32, logits []float32) {
+func compareLast(t *testing.T, m *models.Model, told []int32, logits []float32) {
 	t.Helper()
 	feed(t, machine[float32](t, m), told, func(p int) bool { return p == len(told)-1 }, func(_ int, want []float32) {
 		for i, w := range want {
@@ -140,10 +140,10 @@ func TestRecallOnCPU(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	each(t, func(t *testing.T, s story, m *deepseekv4.Model) { recall(t, l, s, m) })
+	each(t, func(t *testing.T, s story, m *models.Model) { recall(t, l, s, m) })
 }
 
-func recall(t *testing.T, l *jit.LLVM, s story, m *deepseekv4.Model) {
+func recall(t *testing.T, l *jit.LLVM, s story, m *models.Model) {
 	b, _, err := bundle.Compile(bundle.Source{Name: "storyteller", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 4096, Chunk: 256})
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/models/tokenizer"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
@@ -52,7 +52,7 @@ func checkpointFolder() string {
 var remember string
 
 func tell(ctx context.Context, out io.Writer, dir string) error {
-	model, err := deepseekv4.Open(dir)
+	model, err := models.Open(dir, models.Options{})
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	t := teller{sess, tok, model.Config, out}
+	t := teller{sess, tok, model, out}
 
 	fmt.Fprintf(out, "A story, with temperature 0.7:\n\n")
 	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 26}
@@ -86,7 +86,7 @@ const contextTokens = 2048
 
 // open compiles the model's kernels for the processor, or without libLLVM takes
 // the evaluator in plain Go, which is slower and runs everywhere.
-func open(model *deepseekv4.Model) (device session.Device, done func() error, err error) {
+func open(model *models.Model) (device session.Device, done func() error, err error) {
 	llvm, err := jit.Open("")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "in plain Go, for", err)
@@ -114,10 +114,10 @@ func excerpt(text string) string {
 
 // teller is what telling needs.
 type teller struct {
-	sess   *session.Session
-	tok    *tokenizer.Tokenizer
-	config *deepseekv4.Config
-	out    io.Writer
+	sess  *session.Session
+	tok   *tokenizer.Tokenizer
+	model *models.Model
+	out   io.Writer
 }
 
 // proceed feeds a prompt to a new sequence, prints shown and then the
@@ -127,7 +127,7 @@ func (t teller) proceed(ctx context.Context, prompt, shown string, tokens int, h
 	if err != nil {
 		return err
 	}
-	ids = append([]int32{t.config.BOS[0]}, ids...)
+	ids = append([]int32{t.model.BOS[0]}, ids...)
 	seq, err := t.sess.Open()
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t teller) proceed(ctx context.Context, prompt, shown string, tokens int, h
 	stream := t.tok.NewStream(false)
 	start = time.Now()
 	n, reason, err := seq.Generate(ctx, session.GenerateOptions{
-		MaxTokens: tokens, Sampling: how, Stop: t.config.EOS,
+		MaxTokens: tokens, Sampling: how, Stop: t.model.EOS,
 		Emit: func(token int32) error {
 			text, err := stream.Push(token)
 			if err == nil {

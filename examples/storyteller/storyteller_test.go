@@ -14,8 +14,8 @@ import (
 	"smelt/ir/eval"
 	"smelt/ir/num"
 	"smelt/ir/tensor"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 	"smelt/models/tokenizer"
 )
 
@@ -40,10 +40,10 @@ func stories(t *testing.T) []story {
 	return append(list, story{"official-fp8fp4", filepath.Join(dir, "official-fp8fp4"), dir})
 }
 
-func each(t *testing.T, f func(t *testing.T, s story, m *deepseekv4.Model)) {
+func each(t *testing.T, f func(t *testing.T, s story, m *models.Model)) {
 	for _, s := range stories(t) {
 		t.Run(s.name, func(t *testing.T) {
-			m, err := deepseekv4.Open(s.checkpoint)
+			m, err := models.Open(s.checkpoint, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func feed[F tensor.Float](t testing.TB, ma *eval.Machine[F], tokens []int32, wan
 	}
 }
 
-func machine[F tensor.Float](t testing.TB, m *deepseekv4.Model) *eval.Machine[F] {
+func machine[F tensor.Float](t testing.TB, m *models.Model) *eval.Machine[F] {
 	t.Helper()
 	ma, err := eval.New[F](m.Graph, m.Weights)
 	if err != nil {
@@ -117,7 +117,7 @@ func TestHeldout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a row of 512 tokens in each encoding: not with -short")
 	}
-	each(t, func(t *testing.T, s story, m *deepseekv4.Model) {
+	each(t, func(t *testing.T, s story, m *models.Model) {
 		type heldout struct {
 			Source string
 			IDs    []int32
@@ -157,7 +157,7 @@ func surprise[F tensor.Float](logits []F, token int32) float64 {
 // reference itself costs).
 func TestLogits(t *testing.T) {
 	exact := sample.Of(t, stories(t), 1)
-	each(t, func(t *testing.T, s story, m *deepseekv4.Model) {
+	each(t, func(t *testing.T, s story, m *models.Model) {
 		f, err := safetensors.Open(filepath.Join(s.goldens, "logits-"+s.name+".safetensors"))
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +219,7 @@ func fewer(n int) int {
 // TestGreedy continues two drawn of five prompts token for token as the reference
 // does.
 func TestGreedy(t *testing.T) {
-	each(t, func(t *testing.T, s story, m *deepseekv4.Model) {
+	each(t, func(t *testing.T, s story, m *models.Model) {
 		tok, err := tokenizer.Open(filepath.Join(s.checkpoint, "tokenizer.json"))
 		if err != nil {
 			t.Fatal(err)
@@ -281,7 +281,7 @@ func TestRecall(t *testing.T) {
 		t.Skip("prompts of some hundred tokens in two precisions: not with -short")
 	}
 	exact := sample.Of(t, stories(t), 1)
-	each(t, func(t *testing.T, s story, m *deepseekv4.Model) {
+	each(t, func(t *testing.T, s story, m *models.Model) {
 		if !slices.Contains(exact, s) {
 			t.Skip("the other encoding was drawn")
 		}
@@ -307,7 +307,7 @@ func TestRecall(t *testing.T) {
 }
 
 // recallExactly answers in float32 and float64.
-func recallExactly(t *testing.T, m *deepseekv4.Model, x example) {
+func recallExactly(t *testing.T, m *models.Model, x example) {
 	t.Helper()
 	ids, want := x.Example.PromptIDs, x.Example.Expect
 	if len(want) != 1 {
@@ -335,10 +335,10 @@ type choice map[string][][]int32
 
 // choices runs a prompt and returns its discrete choices and last logits; with
 // forced, those choices are put in place of its own.
-func choices[F tensor.Float](t *testing.T, m *deepseekv4.Model, ma *eval.Machine[F], ids []int32, forced choice) (choice, []F) {
+func choices[F tensor.Float](t *testing.T, m *models.Model, ma *eval.Machine[F], ids []int32, forced choice) (choice, []F) {
 	t.Helper()
 	discrete := map[string]bool{}
-	for _, n := range deepseekv4.TraceNames(m.Config) {
+	for _, n := range m.Trace {
 		discrete[n] = strings.HasSuffix(n, ".index_topk") || strings.HasSuffix(n, ".experts")
 	}
 	made := choice{}

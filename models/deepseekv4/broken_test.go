@@ -235,7 +235,7 @@ func TestBrokenCheckpoints(t *testing.T) {
 // wantError opens a checkpoint that must fail with an error that has all parts.
 func wantError(t *testing.T, dir string, parts ...string) {
 	t.Helper()
-	m, err := Open(dir)
+	m, err := openModel(dir)
 	if err == nil {
 		m.Close()
 		t.Fatal("opened, want an error")
@@ -344,7 +344,7 @@ func TestRandomFaults(t *testing.T) {
 				if y != nil {
 					s.add(*y)
 				}
-				m, err := Open(s.writeEmpty(t))
+				m, err := openModel(s.writeEmpty(t))
 				ignored := strings.HasPrefix(old, "mtp.0.") && (y == nil || strings.HasPrefix(y.Name, "mtp.0."))
 				switch {
 				case err == nil:

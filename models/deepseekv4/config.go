@@ -153,16 +153,22 @@ var inertKeys = []string{
 	"output_router_logits", "router_aux_loss_coef", "router_jitter_noise",
 }
 
+// modelType and class are how config.json names the architecture.
+const (
+	modelType = "deepseek_v4"
+	class     = "DeepseekV4ForCausalLM"
+)
+
 // readFixed checks the keys for which the architecture has one value.
 func readFixed(top *strictjson.Object) {
-	_, typed := top.Word("model_type", "deepseek_v4")
+	_, typed := top.Word("model_type", modelType)
 	architectures, listed := top.Words("architectures")
 	if !typed && !listed {
 		top.Missing("model_type")
 	}
 	for _, a := range architectures {
-		if a != "DeepseekV4ForCausalLM" {
-			top.Wrong("architectures", quoted(a), `"DeepseekV4ForCausalLM" only`)
+		if a != class {
+			top.Wrong("architectures", quoted(a), quoted(class)+" only")
 		}
 	}
 	top.Word("hidden_act", "silu")

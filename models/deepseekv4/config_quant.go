@@ -47,6 +47,19 @@ func (m ModuleQuant) String() string {
 	return fmt.Sprintf("%s %d bits, groups of %d", m.Mode, m.Bits, m.Group)
 }
 
+// String is the default format in words, empty without one.
+func (q Quantization) String() string {
+	switch {
+	case q.Official != nil && q.Official.ExpertDType != "":
+		return "fp8 in blocks of 128 x 128 with " + q.Official.ExpertDType + " experts"
+	case q.Official != nil:
+		return "fp8 in blocks of 128 x 128"
+	case q.Global != nil:
+		return q.Global.String()
+	}
+	return ""
+}
+
 // readQuantization reads MLX's block, which is written under one or both of two
 // keys, or the official one.
 func readQuantization(top *strictjson.Object, c *Config) {

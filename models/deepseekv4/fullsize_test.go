@@ -143,7 +143,7 @@ func benchmarkOpen(b *testing.B, args ...string) {
 	b.ReportAllocs()
 	tensors := 0
 	for b.Loop() {
-		m, err := Open(dir)
+		m, err := openModel(dir)
 		if err != nil {
 			b.Fatal(err)
 		}

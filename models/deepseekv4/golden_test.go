@@ -2,6 +2,7 @@ package deepseekv4
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +12,8 @@ import (
 
 	"smelt/ir/eval"
 	"smelt/ir/tensor"
+	"smelt/models/arch"
+	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
 )
 
@@ -92,9 +95,32 @@ func (g golden) ints(t testing.TB, name string) []int32 {
 	return out
 }
 
-func open(t testing.TB, dir string) *Model {
+// opened is a model with V4's own view of its configuration.
+type opened struct {
+	*arch.Model
+	Config *Config
+}
+
+// openModel opens a folder as DeepSeek-V4, whatever its config.json names.
+func openModel(dir string) (*opened, error) {
+	ck, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Architecture().Bind(ck)
+	if err != nil {
+		return nil, errors.Join(err, ck.Close())
+	}
+	c, err := ParseConfig(ck.ConfigJSON(), dir)
+	if err != nil {
+		return nil, errors.Join(err, ck.Close())
+	}
+	return &opened{m, c}, nil
+}
+
+func open(t testing.TB, dir string) *opened {
 	t.Helper()
-	m, err := Open(dir)
+	m, err := openModel(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +146,7 @@ func all(n int) []int {
 
 // run evaluates tokens in one step and returns the logits of every row and
 // the named intermediates.
-func run[F tensor.Float](t testing.TB, m *Model, tokens []int32) ([]F, map[string]tensor.Value[F]) {
+func run[F tensor.Float](t testing.TB, m *opened, tokens []int32) ([]F, map[string]tensor.Value[F]) {
 	t.Helper()
 	ma, err := eval.New[F](m.Graph, m.Weights)
 	if err != nil {

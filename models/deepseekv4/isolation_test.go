@@ -12,7 +12,7 @@ import (
 )
 
 // inChunks runs tokens in steps of n rows and returns all logits.
-func inChunks(t *testing.T, m *Model, tokens []int32, n int) []float32 {
+func inChunks(t *testing.T, m *opened, tokens []int32, n int) []float32 {
 	t.Helper()
 	ma, err := eval.New[float32](m.Graph, m.Weights)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestRowIsolation(t *testing.T) {
 	}
 }
 
-func besides(t *testing.T, m *Model, rng *rand.Rand, tokens []int32, companions int) []float32 {
+func besides(t *testing.T, m *opened, rng *rand.Rand, tokens []int32, companions int) []float32 {
 	t.Helper()
 	ma, err := eval.New[float32](m.Graph, m.Weights)
 	if err != nil {
@@ -122,7 +122,7 @@ func besides(t *testing.T, m *Model, rng *rand.Rand, tokens []int32, companions 
 	return watched.logits
 }
 
-func randomTokens(rng *rand.Rand, m *Model) []int32 {
+func randomTokens(rng *rand.Rand, m *opened) []int32 {
 	tokens := make([]int32, 1+rng.IntN(200))
 	for i := range tokens {
 		tokens[i] = int32(rng.IntN(m.Config.VocabSize))

@@ -361,7 +361,7 @@ func (s *stored) officials(p *checkpoint.Param) []string {
 }
 
 // checkRows compares every row of every parameter, bit for bit, with what was stored.
-func (s *stored) checkRows(t *testing.T, m *Model) {
+func (s *stored) checkRows(t *testing.T, m *opened) {
 	t.Helper()
 	for i := range m.Binding.Params {
 		p := &m.Binding.Params[i]

@@ -159,7 +159,7 @@ func TestLossless(t *testing.T) {
 
 func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 
-func oddViews(m *Model) (n int) {
+func oddViews(m *opened) (n int) {
 	for _, p := range m.Binding.Params {
 		for _, v := range p.Views {
 			if v.Skew()%2 == 1 {
@@ -206,7 +206,7 @@ func TestEncodedRows(t *testing.T) {
 		name   string
 		layout func(t *testing.T, s *stored)
 		choose func(official string) encoding.Encoding
-		check  func(t *testing.T, m *Model)
+		check  func(t *testing.T, m *opened)
 	}
 	aff := func(bits, group int, scale encoding.DType) encoding.Encoding {
 		return encoding.Affine{Bits: bits, Group: group, Scale: scale}
@@ -219,8 +219,8 @@ func TestEncodedRows(t *testing.T) {
 			return linear(rest)(official)
 		}
 	}
-	encodingOf := func(param, want string) func(*testing.T, *Model) {
-		return func(t *testing.T, m *Model) {
+	encodingOf := func(param, want string) func(*testing.T, *opened) {
+		return func(t *testing.T, m *opened) {
 			if got := m.Binding.Param(param).Encoding(); got != want {
 				t.Errorf("%s is stored as %s, want %s", param, got, want)
 			}
@@ -253,7 +253,7 @@ func TestEncodedRows(t *testing.T) {
 				return encoding.FP4{}
 			}
 			return nil
-		}, func(t *testing.T, m *Model) { encodingOf(experts1, "mixed")(t, m); encodingOf(woA1, "mixed")(t, m) }},
+		}, func(t *testing.T, m *opened) { encodingOf(experts1, "mixed")(t, m); encodingOf(woA1, "mixed")(t, m) }},
 	}
 	for _, bits := range []int{2, 3, 4, 5, 6, 8} {
 		for _, group := range []int{32, 64, 128} {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 
+	"smelt/models/arch"
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
 	"smelt/models/deepseekv4"
@@ -65,7 +66,7 @@ func First(n int) []int {
 // Checkpoint is a bound model whose weights lie in anonymous memory. They are
 // zero until Fill.
 type Checkpoint struct {
-	*deepseekv4.Model
+	*arch.Model
 	fills  []fill
 	filled bool // the memory is in use
 }
@@ -99,7 +100,7 @@ func New(name string, config []byte, o Options) (*Checkpoint, error) {
 	if err != nil {
 		return nil, errors.Join(err, closeAll(files))
 	}
-	m, err := deepseekv4.Bind(ck)
+	m, err := deepseekv4.Architecture().Bind(ck)
 	if err != nil {
 		return nil, errors.Join(err, ck.Close())
 	}
@@ -123,7 +124,7 @@ func (c *Checkpoint) Bytes() (n int64) {
 // ids that begin and end texts do not occur unless there are no others.
 func (c *Checkpoint) Tokens(n int, seed uint64) []int32 {
 	special := map[int32]bool{}
-	for _, ids := range [][]int32{c.Config.BOS, c.Config.EOS} {
+	for _, ids := range [][]int32{c.BOS, c.EOS} {
 		for _, id := range ids {
 			special[id] = true
 		}
@@ -132,8 +133,8 @@ func (c *Checkpoint) Tokens(n int, seed uint64) []int32 {
 	tokens := make([]int32, n)
 	for i := range tokens {
 		for {
-			tokens[i] = rng.Int32N(int32(c.Config.VocabSize))
-			if !special[tokens[i]] || len(special) >= c.Config.VocabSize {
+			tokens[i] = rng.Int32N(int32(c.VocabSize))
+			if !special[tokens[i]] || len(special) >= c.VocabSize {
 				break
 			}
 		}

@@ -126,10 +126,14 @@ func TestLayers(t *testing.T) {
 		{[]int{3, 42}, []int{128, 4}, 0},
 	} {
 		c := mustNew(t, "flash", flash, Options{Layers: test.layers})
-		if !slices.Equal(c.Config.Ratios, test.ratios) || c.Config.HashLayers != test.hashed || len(c.Config.Notes)+len(c.Config.Unknown)+len(c.Binding.Notes) > 0 {
-			t.Errorf("layers %v: ratios %v, %d hashed; notes %q %q %q", test.layers, c.Config.Ratios, c.Config.HashLayers, c.Config.Notes, c.Config.Unknown, c.Binding.Notes)
+		config, err := deepseekv4.ParseConfig(c.Model.Checkpoint.ConfigJSON(), "flash")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if len(c.Binding.Ignored) != 0 || c.Config.MTPLayers != 0 {
+		if !slices.Equal(config.Ratios, test.ratios) || config.HashLayers != test.hashed || len(config.Notes)+len(config.Unknown)+len(c.Binding.Notes) > 0 {
+			t.Errorf("layers %v: ratios %v, %d hashed; notes %q %q %q", test.layers, config.Ratios, config.HashLayers, config.Notes, config.Unknown, c.Binding.Notes)
+		}
+		if len(c.Binding.Ignored) != 0 || config.MTPLayers != 0 {
 			t.Errorf("layers %v: %d rules leave tensors unused", test.layers, len(c.Binding.Ignored))
 		}
 	}
@@ -227,12 +231,12 @@ func TestTokens(t *testing.T) {
 	tokens := c.Tokens(5000, 3)
 	seen := map[int32]bool{}
 	for _, id := range tokens {
-		if id < 0 || int(id) >= c.Config.VocabSize || slices.Contains(c.Config.BOS, id) || slices.Contains(c.Config.EOS, id) {
+		if id < 0 || int(id) >= c.VocabSize || slices.Contains(c.BOS, id) || slices.Contains(c.EOS, id) {
 			t.Fatalf("id %d", id)
 		}
 		seen[id] = true
 	}
-	if !slices.Equal(tokens, c.Tokens(5000, 3)) || slices.Equal(tokens, c.Tokens(5000, 4)) || len(seen) < c.Config.VocabSize/2 {
+	if !slices.Equal(tokens, c.Tokens(5000, 3)) || slices.Equal(tokens, c.Tokens(5000, 4)) || len(seen) < c.VocabSize/2 {
 		t.Errorf("%d different ids; a seed is to give one prompt", len(seen))
 	}
 }

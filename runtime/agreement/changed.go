@@ -7,8 +7,8 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 )
 
 // Changed proves that a device gives out nothing of a step during which the last file
@@ -21,7 +21,7 @@ func Changed(t *testing.T, open Open, sixteenths ...int64) {
 	if err := os.CopyFS(dir, os.DirFS(Fixture("a-bf16"))); err != nil {
 		t.Fatal(err)
 	}
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

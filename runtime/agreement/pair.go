@@ -10,8 +10,8 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 	"smelt/passes"
 	"smelt/runtime/lockstep"
 )
@@ -34,7 +34,7 @@ type Open func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observ
 // device's choices (experts, entries, rounded codes), and how many differed is
 // counted.
 type Pair struct {
-	Model  *deepseekv4.Model
+	Model  *models.Model
 	Device Device
 
 	t     testing.TB
@@ -46,7 +46,7 @@ type Pair struct {
 // New compiles the checkpoint in dir and opens both sides.
 func New(t testing.TB, dir string, f passes.Formats, o bundle.Options, open Open) *Pair {
 	t.Helper()
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,8 +122,8 @@ func Edges(t *testing.T, dir string, f passes.Formats, edges []Edge, open Open) 
 	p := New(t, dir, f, bundle.Options{Context: 4096, Chunk: 128, Wanted: 2, Slots: 1}, open)
 	at := 0
 	for _, edge := range edges {
-		p.Feed(false, 0, at, Random(at, edge.From-at, p.Model.Config.VocabSize))
-		p.Feed(true, 0, edge.From, Random(edge.From, edge.To-edge.From, p.Model.Config.VocabSize))
+		p.Feed(false, 0, at, Random(at, edge.From-at, p.Model.VocabSize))
+		p.Feed(true, 0, edge.From, Random(edge.From, edge.To-edge.From, p.Model.VocabSize))
 		at = edge.To
 	}
 	p.Report()
@@ -143,7 +143,7 @@ func Random(from, n, vocab int) []int32 {
 func Companions(t *testing.T, dir string, together []int32, open Open) {
 	most := slices.Max(together)
 	p := New(t, dir, Trained, bundle.Options{Context: 256, Chunk: 32, Wanted: 16, Slots: int(most)}, open)
-	vocab := p.Model.Config.VocabSize
+	vocab := p.Model.VocabSize
 	reset := func(slot int32) {
 		p.both.Reset(slot)
 	}
@@ -177,7 +177,7 @@ func Companions(t *testing.T, dir string, together []int32, open Open) {
 // steps: for each there must be an error, and no slot may change.
 func (p *Pair) refuseStrangers() {
 	p.t.Helper()
-	vocab := int32(p.Model.Config.VocabSize)
+	vocab := int32(p.Model.VocabSize)
 	for _, token := range []int32{vocab, vocab + 1, math.MaxInt32, -1, math.MinInt32} {
 		rows := []ir.Row{{Token: token}}
 		for _, step := range []func([]ir.Row, []int) ([]float32, error){p.Device.Prefill, p.Device.Decode} {

@@ -7,8 +7,8 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/profile"
@@ -23,7 +23,7 @@ type cached struct {
 
 // compiled is what devices of a test open. The checkpoint stays open.
 var compiled = sync.OnceValues(func() (*bundle.Bundle, *checkpoint.Checkpoint) {
-	m, err := deepseekv4.Open(agreement.Fixture("b-official-fp8fp4"))
+	m, err := models.Open(agreement.Fixture("b-official-fp8fp4"), models.Options{})
 	if err != nil {
 		panic(err)
 	}

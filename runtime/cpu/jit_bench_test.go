@@ -10,7 +10,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
 	"smelt/codegen/target"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/models/synthetic"
 	"smelt/runtime/cpu/jit"
 )
@@ -39,7 +39,7 @@ func BenchmarkColdJIT(b *testing.B) {
 	}
 }
 
-func flashKernels(b *testing.B, m *deepseekv4.Model, register int) []*kernel.Kernel {
+func flashKernels(b *testing.B, m *models.Model, register int) []*kernel.Kernel {
 	b.Helper()
 	source := bundle.Source{Name: "flash", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
 	machine, err := target.Processor(register)

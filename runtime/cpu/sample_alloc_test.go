@@ -9,7 +9,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/sampling"
@@ -17,7 +17,7 @@ import (
 
 // TestSampleAllocates: nothing is allocated where only tokens leave a step.
 func TestSampleAllocates(t *testing.T) {
-	m, err := deepseekv4.Open(agreement.Fixture("a-bf16"))
+	m, err := models.Open(agreement.Fixture("a-bf16"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

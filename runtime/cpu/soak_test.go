@@ -14,7 +14,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/internal/sample"
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
 )
@@ -81,7 +81,7 @@ func (s *soak) decode(xs []*story) {
 // random, prompts in chunks between decode steps of several rows. Logits of
 // every text are the bits it gets alone, and memory does not grow.
 func TestSoak(t *testing.T) {
-	m, err := deepseekv4.Open(agreement.Fixture("b-official-fp8fp4"))
+	m, err := models.Open(agreement.Fixture("b-official-fp8fp4"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

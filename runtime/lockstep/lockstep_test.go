@@ -11,7 +11,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
 	"smelt/ir/ops"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
 	"smelt/runtime/lockstep"
@@ -23,13 +23,13 @@ const fixture = "b-official-fp8fp4"
 // compiled is the fixture, ready to be run.
 type compiled struct {
 	*bundle.Bundle
-	model *deepseekv4.Model
+	model *models.Model
 }
 
 func compile(t *testing.T) compiled {
 	t.Helper()
 	dir := agreement.Fixture(fixture)
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/msl/standin"
 	"smelt/doctor"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
@@ -20,7 +20,7 @@ import (
 func examine(t *testing.T, machine func(observed bool) *gpu) doctor.Result {
 	t.Helper()
 	dir := agreement.Fixture("a-bf16")
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
@@ -209,7 +209,7 @@ func TestChanged(t *testing.T) {
 		if err := os.CopyFS(dir, os.DirFS(agreement.Fixture("b-official-fp8fp4"))); err != nil {
 			t.Fatal(err)
 		}
-		m, err := deepseekv4.Open(dir)
+		m, err := models.Open(dir, models.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

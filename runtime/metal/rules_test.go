@@ -11,8 +11,8 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/lower"
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/profile"
@@ -20,8 +20,8 @@ import (
 )
 
 // compile compiles the checkpoint in a folder.
-func compile(dir string, o bundle.Options) (*deepseekv4.Model, *bundle.Bundle, error) {
-	m, err := deepseekv4.Open(dir)
+func compile(dir string, o bundle.Options) (*models.Model, *bundle.Bundle, error) {
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
-	"smelt/models/deepseekv4"
+	"smelt/models"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/reference"
@@ -29,7 +29,7 @@ type namedDevice struct {
 // processor's, where libLLVM is.
 func devices(t *testing.T, size session.Options) []namedDevice {
 	t.Helper()
-	m, err := deepseekv4.Open("../../models/deepseekv4/testdata/fixtures/b-official-fp8fp4")
+	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/b-official-fp8fp4", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"smelt/ir"
+	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/reference"
 	"smelt/runtime/session"
 )
@@ -130,7 +130,7 @@ func subjects(t testing.TB) []subject {
 // fixture opens a checkpoint once; every device of it has its own states.
 func fixture(t testing.TB, dir string) subject {
 	t.Helper()
-	m, err := deepseekv4.Open(dir)
+	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func fixture(t testing.TB, dir string) subject {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s := subject{name: filepath.Base(dir), dir: dir, vocab: m.Config.VocabSize}
+	s := subject{name: filepath.Base(dir), dir: dir, vocab: m.VocabSize}
 	for p := range 3 {
 		s.prompts = append(s.prompts, ints(t, f, fmt.Sprintf("p%d.input_ids", p)))
 	}

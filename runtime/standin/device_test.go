@@ -7,8 +7,8 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/msl/standin"
+	"smelt/models"
 	"smelt/models/checkpoint"
-	"smelt/models/deepseekv4"
 	"smelt/runtime/agreement"
 )
 
@@ -77,7 +77,7 @@ func TestAddressSpaces(t *testing.T) {
 		}
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			m, err := deepseekv4.Open(dir)
+			m, err := models.Open(dir, models.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
