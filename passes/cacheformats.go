@@ -35,8 +35,8 @@ func (c CacheChoice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.Stat
 // and their products with something lead to a softmax with sink. Keys are
 // rotated, and all that is done with them is one product that goes through a
 // relu into topk; with Keys = fp4 both sides of that product are transformed by
-// hadamard, which keeps it, and rounded in blocks of 32 (model.md, Simulated
-// formats). The choices are listed in the order of the states.
+// hadamard, which keeps it, and rounded in blocks of 32
+// (docs/model.md#simulated-formats). The choices are listed in the order of the states.
 //
 // Errors: an unknown format, a width that the format cannot have, and a module
 // whose states have formats already.

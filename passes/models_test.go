@@ -96,7 +96,7 @@ func checkRegions(t *testing.T, m *ir.Module) {
 }
 
 // checkCounts compares the numbers of regions of each layer, and of the rest,
-// with what model.md's layers are made of.
+// with what layers are made of (docs/model.md#residual-streams).
 func checkCounts(t *testing.T, c *deepseekv4.Config, m *ir.Module) {
 	t.Helper()
 	got := map[string]int{}

@@ -116,7 +116,7 @@ func (r *mixRead) weights(logit *kernel.Expr) {
 	r.If(lane.Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(lane), c) }, nil)
 }
 
-// sinkhorn normalises rows and columns in turn (model.md, Residual). Lanes
+// sinkhorn normalises rows and columns in turn (docs/model.md#residual-streams). Lanes
 // beyond n*n compute what nobody reads.
 func (r *mixRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 	n, eps := r.m.Streams, f32(r.next.HCEps)

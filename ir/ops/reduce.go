@@ -180,7 +180,7 @@ func softmaxAlong[F tensor.Float](out, x []F, at, n, stride int, sink *F) error 
 
 // SinkSoftmax is a softmax along the last axis of scores [T, H, K] with one
 // extra logit per head, sink [H], whose value vector is zero: it counts in the
-// denominator only (model.md, Attention).
+// denominator only (docs/model.md#attention).
 var SinkSoftmax = &ir.Op{
 	Name: "sink_softmax", Doc: "softmax along the last axis with a per-head sink in the denominator",
 	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
@@ -221,7 +221,7 @@ type SinkhornAttr struct {
 // Sinkhorn turns each n x n matrix of logits into a nearly doubly stochastic
 // one: softmax over each row, add eps, divide columns by (column sum + eps);
 // then Iters-1 times rows and columns, each divided by (sum + eps)
-// (model.md, Residual).
+// (docs/model.md#residual-streams).
 var Sinkhorn = &ir.Op{
 	Name: "sinkhorn", Doc: "row softmax, then alternating column and row normalisation of n x n matrices",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: SinkhornAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},

@@ -187,7 +187,7 @@ func testSinkhorn(t *testing.T) {
 	}
 }
 
-// sinkhorn follows model.md, Residual.
+// sinkhorn follows docs/model.md#residual-streams.
 func sinkhorn(x, m []float64, n, iters int, eps float64) {
 	row := func(i int) (at []int) {
 		for j := range n {

@@ -22,7 +22,7 @@ type RopeAttr struct {
 }
 
 // Frequencies returns the angular frequency of each of the Dims/2 pairs:
-// theta^(-2i/dims), with YaRN's ramp if Factor is set (model.md, RoPE).
+// theta^(-2i/dims), with YaRN's ramp if Factor is set (docs/model.md#rope).
 func (a RopeAttr) Frequencies() []float64 {
 	d := float64(a.Dims)
 	f := make([]float64, a.Dims/2)

@@ -20,7 +20,7 @@ var ropes = []ops.RopeAttr{
 	{Dims: 8, Theta: 100, Factor: 8, Original: 6, BetaFast: 1, BetaSlow: 1}, // the ramp has no length
 }
 
-// frequencies follows model.md, RoPE, with the standard library.
+// frequencies follows docs/model.md#rope, with the standard library.
 func frequencies(a ops.RopeAttr) []float64 {
 	out := make([]float64, a.Dims/2)
 	correction := func(beta float64) float64 {

@@ -31,7 +31,8 @@ func fullSize(t testing.TB, args ...string) string {
 }
 
 // TestFullSize binds V4-Flash and V4-Pro as published, and Flash as
-// mlx-community converts it. The numbers of views follow from model.md 2: per
+// mlx-community converts it. The numbers of views follow from
+// docs/model.md#published-sizes: per
 // layer 3 x (experts, or 1 if stacked) and one or o_groups pieces of wo_a.
 func TestFullSize(t *testing.T) {
 	tests := []struct {

@@ -152,7 +152,7 @@ func (g *graph) block(layer int, h *ir.Value) *ir.Value {
 }
 
 // halfBlock reads one vector from the streams, applies f to it and writes the
-// result back (model.md, Residual). comb acts transposed: the new stream k
+// result back (docs/model.md#residual-streams). comb acts transposed: the new stream k
 // sums comb[j,k] h[j] over j.
 func (g *graph) halfBlock(h *ir.Value, hc, norm string, f func(x *ir.Value) *ir.Value) *ir.Value {
 	c, n := g.cfg, g.cfg.HC

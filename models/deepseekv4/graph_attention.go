@@ -27,7 +27,7 @@ func (g *graph) read(state, slot, index *ir.Value, missing float64) *ir.Value {
 }
 
 // attention of one layer on the normed input x [T, hidden]: every head sees
-// the window of positions and, on compressed layers, entries (model.md, Attention).
+// the window of positions and, on compressed layers, entries (docs/model.md#attention).
 func (g *graph) attention(name, trace string, ratio int, x *ir.Value) *ir.Value {
 	c, d, i := g.cfg, g.cfg.HeadDim, formulaVariable()
 	qr := g.norm(g.linear(x, name+"wq_a.weight", c.QLoraRank, c.Hidden), name+"q_norm.weight", c.QLoraRank)
@@ -79,7 +79,7 @@ func (g *graph) visible(ratio int) *ir.Value {
 // compressor pools tokens into entries of the given width, one per ratio
 // tokens, and returns the state that holds them. With the indexed ratio an
 // entry also pools the block before its own, from the first half of the
-// channels; a first block has no predecessor (model.md, Compressor).
+// channels; a first block has no predecessor (docs/model.md#compressor).
 func (g *graph) compressor(name string, ratio, width int, x *ir.Value) *ir.Value {
 	c, i := g.cfg, formulaVariable()
 	halves := 1
@@ -123,7 +123,7 @@ func (g *graph) compressor(name string, ratio, width int, x *ir.Value) *ir.Value
 }
 
 // indexer scores the visible entries by its own smaller keys and keeps the
-// best (model.md, Indexer).
+// best (docs/model.md#indexer).
 func (g *graph) indexer(name string, x, qr, visible *ir.Value) *ir.Value {
 	c, h, d := g.cfg, g.cfg.IndexHeads, g.cfg.IndexDim
 	q := g.reshape(g.linear(qr, name+"wq_b.weight", h*d, c.QLoraRank), g.rows, h, d)

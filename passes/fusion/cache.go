@@ -24,7 +24,7 @@ type Entry struct {
 }
 
 // Pool is the compressor's pooling: per channel, softmax over the tokens'
-// scores, weighted sum of their values (model.md, Compressor). With Overlap,
+// scores, weighted sum of their values (docs/model.md#compressor). With Overlap,
 // states are 2*Width wide: the block's own tokens give channels Width.., the
 // block before it channels 0..Width-1; slots before the sequence's start do not
 // take part.
