@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir"
 	"smelt/runtime/binding"
@@ -33,7 +33,7 @@ type Device interface {
 	// Profile chooses how the steps to come are timed.
 	Profile(profile.Mode) error
 	// Timings are the last step's, one for each dispatch of its plan.
-	Timings(lower.Kind) []time.Duration
+	Timings(program.Phase) []time.Duration
 }
 
 // Machine says what was measured on.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir"
 	"smelt/models"
@@ -63,22 +63,22 @@ func (f *fake) Profile(m profile.Mode) error {
 }
 
 func (f *fake) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
-	return f.step(lower.Prefill, rows, wanted)
+	return f.step(program.Prefill, rows, wanted)
 }
 
 func (f *fake) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
-	return f.step(lower.Decode, rows, wanted)
+	return f.step(program.Decode, rows, wanted)
 }
 
-func (f *fake) step(k lower.Kind, rows []ir.Row, wanted []int) ([]float32, error) {
+func (f *fake) step(phase program.Phase, rows []ir.Row, wanted []int) ([]float32, error) {
 	if f.fail != nil {
 		return nil, f.fail
 	}
-	if err := f.slots.Check(f.b.Plan.Step(k), rows, wanted); err != nil {
+	if err := f.slots.Check(f.b.Plan.Step(phase), rows, wanted); err != nil {
 		return nil, err
 	}
 	f.slots.Take()
-	f.log = append(f.log, fmt.Sprintf("%s %d rows from %d, mode %d", k, len(rows), rows[0].Position, f.mode))
+	f.log = append(f.log, fmt.Sprintf("%s %d rows from %d, mode %d", phase, len(rows), rows[0].Position, f.mode))
 	time.Sleep(10 * time.Microsecond) // so that no rate is infinite
 	out := make([]float32, len(wanted)*f.Vocab())
 	for i := range wanted {
@@ -88,8 +88,8 @@ func (f *fake) step(k lower.Kind, rows []ir.Row, wanted []int) ([]float32, error
 }
 
 // Timings: dispatch i takes i+1 microseconds.
-func (f *fake) Timings(k lower.Kind) []time.Duration {
-	out := make([]time.Duration, len(f.b.Plan.Step(k).Dispatches))
+func (f *fake) Timings(phase program.Phase) []time.Duration {
+	out := make([]time.Duration, len(f.b.Plan.Step(phase).Dispatches))
 	for i := range out {
 		out[i] = time.Duration(i+1) * time.Microsecond
 	}
@@ -148,7 +148,7 @@ decode 2 rows from 42, mode 0`
 // kernels add up.
 func TestKernelsProtocol(t *testing.T) {
 	f := newFake(t, bundle.Options{Context: 64, Chunk: 16, Slots: 3})
-	shapes := []Shape{{lower.Decode, 3, 50}, {lower.Prefill, 8, 20}, {lower.Prefill, 4, 4}}
+	shapes := []Shape{{program.Decode, 3, 50}, {program.Prefill, 8, 20}, {program.Prefill, 4, 4}}
 	r, err := Kernels(context.Background(), f, KernelOptions{Steps: shapes, Repeat: 2, Tokens: []int32{1, 2}})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestKernelsProtocol(t *testing.T) {
 
 func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 	t.Helper()
-	plan := f.b.Plan.Step(shape.Kind)
+	plan := f.b.Plan.Step(shape.Phase)
 	costs, err := plan.Costs(plan.Symbols(shape.Context, shape.Rows))
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 		t.Errorf("%s: %d bytes, %d operations of %d dispatches; the plan has %d, %d of %d", shape, total.Bytes, total.Flops, total.Dispatches, bytes, flops, dispatches)
 	}
 	// A kernel that some dispatches of run with an empty grid has their time too.
-	if shape.Kind == lower.Decode && total.Seconds.Median < took*(1-1e-9) {
+	if shape.Phase == program.Decode && total.Seconds.Median < took*(1-1e-9) {
 		t.Errorf("%s: %v s in kernels, want at least %v", shape, total.Seconds.Median, took)
 	}
 	share := 0.0
@@ -226,7 +226,7 @@ func TestRefuses(t *testing.T) {
 		return err
 	}
 	for _, repeat := range []int{0, -1, MaxRepeat + 1, math.MaxInt, math.MinInt} {
-		if _, err := Kernels(ctx, f, KernelOptions{Steps: []Shape{{lower.Decode, 1, 8}}, Repeat: repeat, Tokens: tokens}); err == nil || !strings.Contains(err.Error(), "expected 1 to 10000") {
+		if _, err := Kernels(ctx, f, KernelOptions{Steps: []Shape{{program.Decode, 1, 8}}, Repeat: repeat, Tokens: tokens}); err == nil || !strings.Contains(err.Error(), "expected 1 to 10000") {
 			t.Errorf("each step %d times: %v", repeat, err)
 		}
 	}
@@ -236,10 +236,10 @@ func TestRefuses(t *testing.T) {
 		"compile it with --slots 3":         run(RunOptions{Frontiers: []int{8}, Generate: 1, Rows: []int{3}, Tokens: tokens}),
 		"nothing to measure":                run(RunOptions{Frontiers: []int{8}, Rows: []int{1}, Tokens: tokens}),
 		"no tokens to make a text of":       run(RunOptions{Frontiers: []int{8}, Generate: 1, Rows: []int{1}}),
-		"expected 1 to 16 rows":             kernels(Shape{lower.Prefill, 17, 60}),
-		"contexts of 64; compile it with":   kernels(Shape{lower.Decode, 1, 65}),
-		"the context is too short":          kernels(Shape{lower.Decode, 1, 1}),
-		"--slots 4 --wanted 16":             kernels(Shape{lower.Decode, 4, 60}),
+		"expected 1 to 16 rows":             kernels(Shape{program.Prefill, 17, 60}),
+		"contexts of 64; compile it with":   kernels(Shape{program.Decode, 1, 65}),
+		"the context is too short":          kernels(Shape{program.Decode, 1, 1}),
+		"--slots 4 --wanted 16":             kernels(Shape{program.Decode, 4, 60}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("found %v, want an error with %q", err, want)
@@ -249,7 +249,7 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("steps were run: %q", f.log)
 	}
 	f.fail = errors.New("broken")
-	if err := kernels(Shape{lower.Decode, 1, 20}); !errors.Is(err, f.fail) {
+	if err := kernels(Shape{program.Decode, 1, 20}); !errors.Is(err, f.fail) {
 		t.Errorf("the device's error is lost: %v", err)
 	}
 	ended, cancel := context.WithCancel(ctx)

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir"
 	"smelt/runtime/binding"
@@ -29,14 +29,14 @@ const MaxRepeat = 10_000
 
 // Shape is the size of a step.
 type Shape struct {
-	Kind lower.Kind
-	Rows int // decode: texts with a token each; prefill: tokens of one text
+	Phase program.Phase
+	Rows  int // decode: texts with a token each; prefill: tokens of one text
 	// Context is the length of the texts after the step.
 	Context int
 }
 
 func (s Shape) String() string {
-	if s.Kind == lower.Prefill {
+	if s.Phase == program.Prefill {
 		return fmt.Sprintf("prefill of %d tokens, up to %d", s.Rows, s.Context)
 	}
 	return fmt.Sprintf("decode of %d rows at %d tokens", s.Rows, s.Context)
@@ -120,17 +120,17 @@ func Kernels(ctx context.Context, dev Device, o KernelOptions) (*KernelReport, e
 // fits refuses steps that a plan has no room for.
 func (s Shape) fits(p *plan.Options) error {
 	most, slots := p.Chunk, 1
-	if s.Kind == lower.Decode {
-		most, slots = lower.MaxDecodeRows, s.Rows
+	if s.Phase == program.Decode {
+		most, slots = program.MaxDecodeRows, s.Rows
 	}
 	switch {
 	case s.Rows < 1 || s.Rows > most:
 		return fmt.Errorf("%s: expected 1 to %d rows (for prefill: compile with a larger --chunk)", s, most)
-	case slots > p.Slots || s.Kind == lower.Decode && slots > p.Wanted:
+	case slots > p.Slots || s.Phase == program.Decode && slots > p.Wanted:
 		return fmt.Errorf("%s: the bundle has %d slots and gives logits of %d rows; compile it with --slots %d --wanted %d", s, p.Slots, p.Wanted, slots, max(slots, p.Wanted))
 	case s.Context > p.Context:
 		return fmt.Errorf("%s: the bundle takes contexts of %d; compile it with --context %d", s, p.Context, s.Context)
-	case s.Kind == lower.Decode && s.Context < 2 || s.Context < s.Rows && s.Kind == lower.Prefill:
+	case s.Phase == program.Decode && s.Context < 2 || s.Context < s.Rows && s.Phase == program.Prefill:
 		return fmt.Errorf("%s: the context is too short for that", s)
 	}
 	return nil
@@ -147,7 +147,7 @@ func (b *bench) step(s Shape, repeat int) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Step{Kind: s.Kind.String(), Rows: s.Rows, Context: s.Context, Repeat: repeat}
+	out := &Step{Kind: s.Phase.String(), Rows: s.Rows, Context: s.Context, Repeat: repeat}
 	whole, err := m.times(profile.Off, repeat)
 	if err != nil {
 		return nil, err
@@ -188,9 +188,9 @@ type measurement struct {
 // with a chunk of real rows, which are then repeated.
 func (b *bench) prepare(s Shape) (*measurement, error) {
 	p := b.dev.Bundle().Plan
-	m := &measurement{bench: b, shape: s, plan: p.Step(s.Kind)}
+	m := &measurement{bench: b, shape: s, plan: p.Step(s.Phase)}
 	slots, start := 1, s.Context-s.Rows
-	if s.Kind == lower.Decode {
+	if s.Phase == program.Decode {
 		slots, start = s.Rows, s.Context-1
 	}
 	b.reset()
@@ -280,7 +280,7 @@ func (m *measurement) times(how profile.Mode, n int) (*timed, error) {
 		}
 		if took := time.Since(start); i > 0 {
 			out.steps = append(out.steps, took)
-			out.dispatches = append(out.dispatches, m.dev.Timings(m.shape.Kind))
+			out.dispatches = append(out.dispatches, m.dev.Timings(m.shape.Phase))
 		}
 	}
 	return out, m.dev.Profile(profile.Off)
@@ -288,7 +288,7 @@ func (m *measurement) times(how profile.Mode, n int) (*timed, error) {
 
 func (m *measurement) run() error {
 	step := m.dev.Decode
-	if m.shape.Kind == lower.Prefill {
+	if m.shape.Phase == program.Prefill {
 		step = m.dev.Prefill
 	}
 	_, err := step(m.rows, m.wanted)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/binding"
 	"smelt/runtime/sampling"
@@ -104,7 +104,7 @@ func (o *RunOptions) fits(dev Device) error {
 		return fmt.Errorf("a frontier of %d tokens and %d more exceed the context of %d: compile the bundle with --context %d, or end at a lower frontier", before, o.Generate, p.Context, before+o.Generate)
 	}
 	for _, rows := range o.Rows {
-		if err := (Shape{lower.Decode, rows, p.Context}).fits(&p.Options); err != nil {
+		if err := (Shape{program.Decode, rows, p.Context}).fits(&p.Options); err != nil {
 			return err
 		}
 	}

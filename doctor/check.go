@@ -223,7 +223,7 @@ func (c *check) single(ctx context.Context) error {
 			if err := c.tell(ctx); err != nil {
 				return err
 			}
-			logits, err := pair.Step(act.Kind, act.Rows, act.Wanted, act.Choices)
+			logits, err := pair.Step(act.Phase, act.Rows, act.Wanted, act.Choices)
 			if err != nil {
 				return err
 			}

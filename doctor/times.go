@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/profile"
 )
@@ -13,7 +13,7 @@ import (
 // timed is a device that times kernels.
 type timed interface {
 	Profile(profile.Mode) error
-	Timings(lower.Kind) []time.Duration
+	Timings(program.Phase) []time.Duration
 }
 
 // clocked is a device that knows how long it took for its last step.
@@ -64,9 +64,9 @@ func (c *check) measure(ctx context.Context, dev Device) error {
 
 // gather adds the times of the last steps' dispatches.
 func gather(times map[string][]time.Duration, dev Device, t timed) {
-	for _, kind := range []lower.Kind{lower.Prefill, lower.Decode} {
-		dispatches := dev.Bundle().Plan.Step(kind).Dispatches
-		for i, d := range t.Timings(kind) {
+	for _, phase := range []program.Phase{program.Prefill, program.Decode} {
+		dispatches := dev.Bundle().Plan.Step(phase).Dispatches
+		for i, d := range t.Timings(phase) {
 			if d > 0 { // a kernel without threadgroups takes no time
 				name := dispatches[i].Kernel.Name
 				times[name] = append(times[name], d)

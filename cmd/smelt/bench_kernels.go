@@ -10,8 +10,8 @@ import (
 
 	"smelt/bench"
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 )
 
 // benchKernelsOptions are the flags of `smelt bench kernels`.
@@ -51,7 +51,7 @@ before each kernel. What passes outside of kernels is given by itself.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	intsFlag(f, &o.rows, "rows", []int{1}, from(0, lower.MaxDecodeRows), "texts with a token each in a decode step, a step for each number; 0 for none")
+	intsFlag(f, &o.rows, "rows", []int{1}, from(0, program.MaxDecodeRows), "texts with a token each in a decode step, a step for each number; 0 for none")
 	intsFlag(f, &o.prefill, "prefill", nil, from(0, plan.MaxChunk), "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
 	intFlag(f, &o.context, "context", "", 2048, from(2, plan.MaxContext), "length of the texts")
 	intFlag(f, &o.repeat, "repeat", "", 10, repeats, "times each step is run in each way")
@@ -98,7 +98,7 @@ func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev bench.Device) []ben
 	var out []bench.Shape
 	for _, n := range o.rows {
 		if n > 0 {
-			out = append(out, bench.Shape{Kind: lower.Decode, Rows: n, Context: context})
+			out = append(out, bench.Shape{Phase: program.Decode, Rows: n, Context: context})
 		}
 	}
 	prefill := o.prefill
@@ -107,7 +107,7 @@ func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev bench.Device) []ben
 	}
 	for _, n := range prefill {
 		if n > 0 {
-			out = append(out, bench.Shape{Kind: lower.Prefill, Rows: n, Context: context})
+			out = append(out, bench.Shape{Phase: program.Prefill, Rows: n, Context: context})
 		}
 	}
 	return out

@@ -57,7 +57,7 @@ func summariseBundle(b *bundle.Bundle) *bundleReport {
 		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula},
 	}
 	for _, s := range p.Steps {
-		r.Steps = append(r.Steps, stepReport{s.Kind.String(), s.MaxRows, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
+		r.Steps = append(r.Steps, stepReport{s.Phase.String(), s.MaxRows, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
 	}
 	return r
 }

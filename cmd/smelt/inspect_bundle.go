@@ -170,7 +170,7 @@ func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
 			}
 		}
 		if len(regions) > 0 {
-			lines = append(lines, fmt.Sprintf("%s of a %s step: %s", dispatches(len(regions)), s.Kind, strings.Join(regions, ", ")))
+			lines = append(lines, fmt.Sprintf("%s of a %s step: %s", dispatches(len(regions)), s.Phase, strings.Join(regions, ", ")))
 		}
 	}
 	return lines

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 )
 
 // costReport is what `smelt inspect BUNDLE --cost --json` prints. Field names
@@ -60,15 +60,15 @@ type dispatchCost struct {
 
 // costOf evaluates every dispatch of the step that the flags describe.
 func costOf(b *bundle.Bundle, o inspectOptions) (*costReport, error) {
-	s := b.Plan.Step(lower.Decode)
-	if o.step == lower.Prefill.String() {
-		s = b.Plan.Step(lower.Prefill)
+	s := b.Plan.Step(program.Decode)
+	if o.step == program.Prefill.String() {
+		s = b.Plan.Step(program.Prefill)
 	}
 	if err := o.stepSize(b.Plan, s); err != nil {
 		return nil, err
 	}
 	symbols := s.Symbols(o.context, o.rows)
-	r := &costReport{Path: b.Dir, Model: b.Name, Step: s.Kind.String(), Context: o.context, Rows: o.rows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	r := &costReport{Path: b.Dir, Model: b.Name, Step: s.Phase.String(), Context: o.context, Rows: o.rows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
 	var total plan.Cost
 	for i, d := range s.Dispatches {
 		c, err := d.Cost(symbols)
@@ -100,16 +100,16 @@ func (o *inspectOptions) stepSize(p *plan.Plan, s *plan.Step) error {
 		o.context = p.Context
 	}
 	most, flag := min(p.Slots, s.MaxRows), "slots"
-	if s.Kind == lower.Prefill {
+	if s.Phase == program.Prefill {
 		most, flag = p.Chunk, "chunk"
 	}
 	switch {
 	case o.rows > most:
-		return fmt.Errorf("--rows %d: a %s step of this bundle has at most %s; compile it with --%s %d", o.rows, s.Kind, plural(most, "row"), flag, o.rows)
-	case s.Kind == lower.Prefill && o.rows > o.context:
+		return fmt.Errorf("--rows %d: a %s step of this bundle has at most %s; compile it with --%s %d", o.rows, s.Phase, plural(most, "row"), flag, o.rows)
+	case s.Phase == program.Prefill && o.rows > o.context:
 		return fmt.Errorf("--rows %d: a text of %s has no more rows", o.rows, plural(o.context, "token"))
 	case o.rows > 0:
-	case s.Kind == lower.Prefill:
+	case s.Phase == program.Prefill:
 		o.rows = min(most, o.context)
 	default:
 		o.rows = 1

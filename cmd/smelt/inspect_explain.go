@@ -33,7 +33,7 @@ func (p *page) regions(b *bundle.Bundle) {
 	t := table{columns: []column{{"region", false}, {"kind", false}}}
 	kernels := make([]map[string][]string, len(b.Plan.Steps)) // by region
 	for i, s := range b.Plan.Steps {
-		t.columns = append(t.columns, column{s.Kind.String() + " kernels", false})
+		t.columns = append(t.columns, column{s.Phase.String() + " kernels", false})
 		kernels[i] = map[string][]string{}
 		for _, d := range s.Dispatches {
 			kernels[i][d.Region] = append(kernels[i][d.Region], d.Kernel.Name)

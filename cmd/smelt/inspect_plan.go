@@ -17,7 +17,7 @@ func writePlan(w io.Writer, p *plan.Plan, st style) error {
 		if i > 0 {
 			gap = "\n"
 		}
-		if _, err := fmt.Fprintf(w, "%s%s, to %s: %s, %s, %s, arena %s bytes\n", gap, st.bold(s.Kind.String()+" step"), plural(s.MaxRows, "row"),
+		if _, err := fmt.Fprintf(w, "%s%s, to %s: %s, %s, %s, arena %s bytes\n", gap, st.bold(s.Phase.String()+" step"), plural(s.MaxRows, "row"),
 			dispatches(len(s.Dispatches)), plural(s.Barriers(), "barrier"), plural(s.CommandBuffers(), "command buffer"), grouped(s.ArenaBytes)); err != nil {
 			return err
 		}

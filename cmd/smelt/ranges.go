@@ -4,8 +4,8 @@ import (
 	"runtime"
 
 	"smelt/bench"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 )
 
 // Ranges of numbers that several commands take. Those of sizes are the planner's;
@@ -15,7 +15,7 @@ var (
 	chunks       = from(1, plan.MaxChunk)
 	slotCounts   = from(1, plan.MaxSlots)
 	wanteds      = from(1, plan.MaxWanted)
-	decodeRows   = from(1, lower.MaxDecodeRows)
+	decodeRows   = from(1, program.MaxDecodeRows)
 	layerNumbers = from(0, maxLayers-1)
 	tokenCounts  = from(1, plan.MaxContext)
 	repeats      = from(1, bench.MaxRepeat)

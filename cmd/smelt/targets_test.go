@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"smelt/codegen/lower"
 	msl "smelt/codegen/msl/standin"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/internal/sample"
 	"smelt/ir"
@@ -185,21 +185,21 @@ func (b *bundled) run(t *testing.T) (err error) {
 	}
 	r := rand.New(rand.NewPCG(3, 4))
 	for at := 0; at < 14; {
-		kind, n := lower.Prefill, 11
+		phase, n := program.Prefill, 11
 		if at > 0 {
-			kind, n = lower.Decode, 1
+			phase, n = program.Decode, 1
 		}
 		var rows []ir.Row
 		var wanted []int
 		for i := range n {
 			rows, wanted = append(rows, ir.Row{Token: r.Int32N(int32(d.Vocab())), Position: int32(at + i)}), append(wanted, i)
 		}
-		step, err := both.Step(kind, rows, wanted, nil)
+		step, err := both.Step(phase, rows, wanted, nil)
 		if err != nil {
 			return err
 		}
 		if off := step.Difference(); !(off >= 0 && off <= lockstep.Logits) {
-			return fmt.Errorf("logits of the %s at %d differ by %g from the evaluator's", kind, at, off)
+			return fmt.Errorf("logits of the %s at %d differ by %g from the evaluator's", phase, at, off)
 		}
 		at += n
 	}

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/lockstep"
 )
@@ -65,7 +65,7 @@ func (v *verifier) prompts() []texts {
 			all = append(all, texts{fmt.Sprintf("prompt of %d", n), map[int32]int{int32(n % v.plan.Slots): n}})
 		}
 	}
-	if n := min(v.plan.Slots, v.plan.Wanted, lower.MaxDecodeRows); n > 1 && v.plan.Context > 1 {
+	if n := min(v.plan.Slots, v.plan.Wanted, program.MaxDecodeRows); n > 1 && v.plan.Context > 1 {
 		together := texts{fmt.Sprintf("%d at once", n), map[int32]int{}}
 		for slot := range n {
 			together.lengths[int32(slot)] = min(1+5*slot, v.plan.Context-1)
@@ -93,7 +93,7 @@ func (v *verifier) run(ctx context.Context, t texts) (verifyCheck, error) {
 			for i := range rows {
 				rows[i] = v.row(slot, at+i)
 			}
-			if err := v.step(ctx, lower.Prefill, rows, &c); err != nil {
+			if err := v.step(ctx, program.Prefill, rows, &c); err != nil {
 				return c, err
 			}
 		}
@@ -103,7 +103,7 @@ func (v *verifier) run(ctx context.Context, t texts) (verifyCheck, error) {
 		for k, slot := range slots {
 			rows[k] = v.row(slot, t.lengths[slot]+i)
 		}
-		if err := v.step(ctx, lower.Decode, rows, &c); err != nil {
+		if err := v.step(ctx, program.Decode, rows, &c); err != nil {
 			return c, err
 		}
 	}
@@ -117,13 +117,13 @@ func (v *verifier) row(slot int32, position int) ir.Row {
 }
 
 // step runs rows on both devices and compares what they give.
-func (v *verifier) step(ctx context.Context, kind lower.Kind, rows []ir.Row, c *verifyCheck) error {
+func (v *verifier) step(ctx context.Context, phase program.Phase, rows []ir.Row, c *verifyCheck) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	r, err := v.both.Step(kind, rows, lockstep.Spread(len(rows), v.plan.Wanted), nil)
+	r, err := v.both.Step(phase, rows, lockstep.Spread(len(rows), v.plan.Wanted), nil)
 	if err != nil {
-		return fmt.Errorf("%s, %s step from token %d: %w", c.Name, kind, rows[0].Position, err)
+		return fmt.Errorf("%s, %s step from token %d: %w", c.Name, phase, rows[0].Position, err)
 	}
 	c.Logits += len(r.Evaluator)
 	c.Difference = lockstep.Worse(c.Difference, r.Difference())

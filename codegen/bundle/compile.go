@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -40,7 +40,7 @@ const (
 	DefaultContext = 8192
 	DefaultChunk   = 512
 	DefaultSlots   = 1
-	DefaultWanted  = lower.MaxDecodeRows
+	DefaultWanted  = program.MaxDecodeRows
 )
 
 // defaults fills in what is zero.

@@ -30,7 +30,7 @@ func encodePlan(d *document, p *plan.Plan, symbols []ir.Symbol) {
 }
 
 func encodeStep(s *plan.Step, caches map[*plan.Cache]int) stepDoc {
-	d := stepDoc{Kind: s.Kind.String(), MaxRows: s.MaxRows, Closing: s.Params.Closing, ArenaBytes: s.ArenaBytes, Limits: s.Limits}
+	d := stepDoc{Kind: s.Phase.String(), MaxRows: s.MaxRows, Closing: s.Params.Closing, ArenaBytes: s.ArenaBytes, Limits: s.Limits}
 	for _, r := range s.Params.Ropes {
 		d.Ropes = append(d.Ropes, ropeDoc{r.Ratio, r.Attr.Dims, r.Attr.Theta, r.Attr.Factor, r.Attr.Original, r.Attr.BetaFast, r.Attr.BetaSlow})
 	}

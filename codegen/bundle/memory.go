@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
 
@@ -49,7 +49,7 @@ func cacheFormula(p *plan.Plan) string {
 		sum += row * int64(c.Capacity) * int64(p.Slots)
 		keep, ring := c.State.Keep.Value()
 		switch {
-		case ring && c.Capacity == int(keep)+max(p.Chunk, lower.MaxDecodeRows)-1:
+		case ring && c.Capacity == int(keep)+max(p.Chunk, program.MaxDecodeRows)-1:
 			rings += (keep - 1) * row
 			perChunk += row
 		case ring: // no longer than the context

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -17,17 +18,17 @@ const (
 
 // lowerAttention makes one launch, or where a decode step's keys are split, one
 // that mixes the keys of each split and one that merges the mixes.
-func lowerAttention(in *Input, v *fusion.Attention) ([]Launch, error) {
+func lowerAttention(in *Input, v *fusion.Attention) ([]program.Launch, error) {
 	a, err := in.newAttention(v)
 	if err != nil {
 		return nil, err
 	}
 	attend, err := a.attend()
 	if err != nil || a.keys == 0 {
-		return []Launch{attend}, err
+		return []program.Launch{attend}, err
 	}
 	merge, err := a.merge()
-	return []Launch{attend, merge}, err
+	return []program.Launch{attend, merge}, err
 }
 
 // attention is a region with its schedule.
@@ -40,8 +41,8 @@ type attention struct {
 	groups int    // SIMD groups of a threadgroup
 	keys   int    // a split has; 0: not split
 	tile   tileBlocks
-	mixes  *Scratch
-	stats  *Scratch // largest score and sum of a split's weights, for each head
+	mixes  *program.Scratch
+	stats  *program.Scratch // largest score and sum of a split's weights, for each head
 }
 
 func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
@@ -61,8 +62,8 @@ func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
 	a.schedule()
 	if a.keys > 0 {
 		parts := ir.Sym(a.rows).Mul(a.splits()).Mul(ir.Const(int64(v.Heads)))
-		a.mixes = &Scratch{Name: "mixes", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
-		a.stats = &Scratch{Name: "stats", Bytes: parts.Mul(ir.Const(8))}
+		a.mixes = &program.Scratch{Name: "mixes", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
+		a.stats = &program.Scratch{Name: "stats", Bytes: parts.Mul(ir.Const(8))}
 	}
 	return a, nil
 }
@@ -96,7 +97,7 @@ func (in *Input) attentionHeads() int {
 
 func (a *attention) schedule() {
 	a.cutHeads()
-	if a.in.Kind == Prefill {
+	if a.in.Phase == program.Prefill {
 		return
 	}
 	switch {
@@ -135,7 +136,7 @@ func (a *attention) settings() []kernel.Setting {
 	switch {
 	case a.keys > 0:
 		keys.Value, keys.Why = fmt.Sprintf("%d a split", a.keys), "one row's heads make few threadgroups"
-	case a.in.Kind == Decode:
+	case a.in.Phase == program.Decode:
 		keys.Why = "they fit one split"
 	}
 	heads := kernel.Setting{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads)}
@@ -226,11 +227,11 @@ func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr,
 
 // merge combines the splits of each head, a SIMD group for one head of a row.
 // Splits are taken in ascending order, so that the bits depend on the row alone.
-func (a *attention) merge() (Launch, error) {
+func (a *attention) merge() (program.Launch, error) {
 	groups := divisor(a.Heads, a.in.Target.Groups(maxGroups))
 	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: groups * a.in.Target.SimdWidth},
 		a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a SIMD group for each head")...)
-	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Read)
+	mixes := u.vectors("mixes", program.Arg{Scratch: a.mixes}, kernel.Read)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
@@ -263,7 +264,7 @@ func (a *attention) merge() (Launch, error) {
 }
 
 // vectors is a pointer to vectors of four f32.
-func (u *unit) vectors(name string, arg Arg, access kernel.Access) kernel.Buffer {
+func (u *unit) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
 }
 

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -39,7 +40,7 @@ type attender interface {
 	writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) // what the merge needs of a split
 }
 
-func (a *attention) attend() (Launch, error) {
+func (a *attention) attend() (program.Launch, error) {
 	if a.keys == 0 {
 		return a.attendWhole()
 	}
@@ -75,16 +76,16 @@ func (a *attention) newAttendUnit(role, doc string) *attendUnit {
 // different slots, prefill rows mostly of one.
 func (a *attention) windowRows() ir.Expr {
 	rows, size := ir.Sym(a.rows), ir.Const(int64(a.Size))
-	if a.in.Kind == Prefill {
+	if a.in.Phase == program.Prefill {
 		return rows.Add(size)
 	}
 	return rows.Mul(size)
 }
 
 // entryRows is how many entries a step reads, at most.
-func (a *attention) entryRows(c *Cache) ir.Expr {
+func (a *attention) entryRows(c *program.Cache) ir.Expr {
 	switch {
-	case a.in.Kind == Prefill && c.State != nil:
+	case a.in.Phase == program.Prefill && c.State != nil:
 		return c.State.Keep
 	case a.allVisible():
 		return ir.Sym(a.rows).Mul(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
@@ -97,7 +98,7 @@ func (a *attention) blocks() ir.Expr { return ir.Const(int64(a.Heads / (a.heads 
 
 // attendWhole makes the result. The sink is in the running maximum and sum
 // from the start, as a key whose value is 0.
-func (a *attention) attendWhole() (Launch, error) {
+func (a *attention) attendWhole() (program.Launch, error) {
 	u, keys := a.attender("", "a window and entries")
 	q := u.activation4("q", a.Q, kernel.Read)
 	sink := u.vector("sink", a.Sink)
@@ -110,10 +111,10 @@ func (a *attention) attendWhole() (Launch, error) {
 }
 
 // attendSplit makes the mixes of the splits.
-func (a *attention) attendSplit() (Launch, error) {
+func (a *attention) attendSplit() (program.Launch, error) {
 	u, keys := a.attender("attend", "one split of the keys")
 	q := u.activation4("q", a.Q, kernel.Read)
-	mixes := u.vectors("mixes", Arg{Scratch: a.mixes}, kernel.Write)
+	mixes := u.vectors("mixes", program.Arg{Scratch: a.mixes}, kernel.Write)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -112,17 +113,17 @@ func TestAttentionRegions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, machine := range targets {
-			for _, kind := range []Kind{Decode, Prefill} {
-				if kind == Decode && len(rows) > MaxDecodeRows {
+			for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+				if phase == program.Decode && len(rows) > program.MaxDecodeRows {
 					continue
 				}
-				top, out := runAttentionRegions(t, m, machine, kind, tables, rows, history)
+				top, out := runAttentionRegions(t, m, machine, phase, tables, rows, history)
 				if ids, _ := want[0].Ints(); !slices.Equal(top, ids) {
-					t.Fatalf("%s, %s, rows %v: chose %v, want %v", machine.Name, kind, rows, top, ids)
+					t.Fatalf("%s, %s, rows %v: chose %v, want %v", machine.Name, phase, rows, top, ids)
 				}
 				for i, w := range want[1].Dense() {
 					if !(math.Abs(float64(out[i])-w) <= 2e-5) {
-						t.Fatalf("%s, %s, rows %v: element %d is %v, want %v", machine.Name, kind, rows, i, out[i], w)
+						t.Fatalf("%s, %s, rows %v: element %d is %v, want %v", machine.Name, phase, rows, i, out[i], w)
 					}
 				}
 			}
@@ -155,9 +156,9 @@ func attentionTables(m *ir.Module) map[string]tensor.Matrix {
 }
 
 // runAttentionRegions runs the module's regions after a step's appends.
-func runAttentionRegions(t *testing.T, m *ir.Module, machine target.Target, kind Kind, tables map[string]tensor.Matrix, rows []ir.Row, history map[int32][]int32) (top []int32, out []float32) {
+func runAttentionRegions(t *testing.T, m *ir.Module, machine target.Target, phase program.Phase, tables map[string]tensor.Matrix, rows []ir.Row, history map[int32][]int32) (top []int32, out []float32) {
 	t.Helper()
-	in := &Input{Module: m, Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 64), Target: machine}
+	in := &Input{Module: m, Phase: phase, Caches: map[string]*program.Cache{}, Step: program.NewStep(m, 64), Target: machine}
 	in.Params = storage.Parameters{"sink": {Name: "sink", Rows: 1, Cols: 4, Lead: 1, Encoding: encoding.Plain{DType: encoding.F32}, Pieces: []storage.Piece{{Rows: 1}}}}
 	mem := newMemory(in, rows)
 	row := func(table string, token int32) []float32 {

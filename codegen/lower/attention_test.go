@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -20,7 +21,7 @@ import (
 // attentionCase is an attention of random content.
 type attentionCase struct {
 	target      target.Target
-	kind        Kind
+	phase       program.Phase
 	heads, dim  int
 	rotated     int // dimensions
 	size        int // of the window
@@ -47,7 +48,7 @@ type attentionTest struct {
 }
 
 func (c attentionCase) String() string {
-	return fmt.Sprintf("%s %s %dx%d/%d window %d ratio %d k %d rows %v", c.target.Name, c.kind, c.heads, c.dim, c.rotated, c.size, c.ratio, c.k, c.rows)
+	return fmt.Sprintf("%s %s %dx%d/%d window %d ratio %d k %d rows %v", c.target.Name, c.phase, c.heads, c.dim, c.rotated, c.size, c.ratio, c.k, c.rows)
 }
 
 // newAttentionTest fills memory: what belongs to a slot and position depends
@@ -71,7 +72,7 @@ func newAttentionTest(t *testing.T, c attentionCase) *attentionTest {
 			a.view.Ratio = c.ratio
 		}
 	}
-	a.in = testInput(c.target, a.view.Rope, c.kind, "attention")
+	a.in = testInput(c.target, a.view.Rope, c.phase, "attention")
 	a.in.Params = storage.Parameters{"sink": {Name: "sink", Rows: 1, Cols: c.heads, Lead: 1, Encoding: encoding.Plain{DType: encoding.F32}, Pieces: []storage.Piece{{Rows: 1}}}}
 	a.mem = newMemory(a.in, c.rows)
 	a.sinks = normals(rand.New(rand.NewPCG(1, 1)), c.heads)
@@ -242,8 +243,8 @@ func TestAttention(t *testing.T) {
 	} {
 		for n, machine := range targets {
 			c.target = machine
-			for _, c.kind = range []Kind{Decode, Prefill} {
-				if n > 0 && i%2 != int(c.kind) {
+			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {
+				if n > 0 && i%2 != int(c.phase) {
 					continue
 				}
 				a := newAttentionTest(t, c)
@@ -268,7 +269,7 @@ func TestAttentionTiles(t *testing.T) {
 		{heads: 16, dim: 64, rotated: 64, size: 40, ratio: 4, rows: mixed, sink: 30},
 	} {
 		for _, register := range []int{4, 8, 16} {
-			for _, c.kind = range []Kind{Decode, Prefill} {
+			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {
 				c.target = cpu(register)
 				a := newAttentionTest(t, c)
 				a.mem.native = register == 16
@@ -293,7 +294,7 @@ func TestAttentionRowsAlone(t *testing.T) {
 		{heads: 8, dim: 64, rotated: 16, size: 70, ratio: 4, k: 80, rows: rows},
 	} {
 		for _, c.target = range targets {
-			for _, c.kind = range []Kind{Decode, Prefill} {
+			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {
 				run := func(rows []ir.Row) (*attentionTest, []float32) {
 					c.rows = rows
 					a := newAttentionTest(t, c)

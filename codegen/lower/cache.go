@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -28,7 +29,7 @@ type cacheEntry struct {
 }
 
 // lowerCache makes one launch of all entries of a region.
-func lowerCache(in *Input, c *fusion.Cache) ([]Launch, error) {
+func lowerCache(in *Input, c *fusion.Cache) ([]program.Launch, error) {
 	groups := in.Target.Groups(cacheGroups)
 	s := kernel.Schedule{Threads: groups * in.Target.SimdWidth, Settings: []kernel.Setting{
 		{Name: "vectors per threadgroup", Value: fmt.Sprint(groups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
@@ -47,7 +48,7 @@ func lowerCache(in *Input, c *fusion.Cache) ([]Launch, error) {
 	}
 	u.dealEntries(kernel.Group(0), entries)
 	launch, err := u.launch("", grid)
-	return []Launch{launch}, err
+	return []program.Launch{launch}, err
 }
 
 // cacheEntry binds what an entry needs.
@@ -174,7 +175,7 @@ func (e *cacheEntry) workByChunks(job, live *kernel.Expr) {
 	u.Barrier()
 	u.If(live.And(part.Eq(i32(0))), func() {
 		v := u.loadVector(e.Width, func(i *kernel.Expr) *kernel.Expr { return pooled.At(first.Add(i)) })
-		e.finish(v, job, u.Let("closing_row", u.StepAt(ClosingField(e.Pool.Ratio), job)))
+		e.finish(v, job, u.Let("closing_row", u.StepAt(program.ClosingField(e.Pool.Ratio), job)))
 	}, nil)
 }
 
@@ -206,7 +207,7 @@ type tokenBlock struct {
 
 func (e *cacheEntry) block(job *kernel.Expr) tokenBlock {
 	u := e.u
-	b := tokenBlock{e: e, row: u.Let("row", u.StepAt(ClosingField(e.Pool.Ratio), job))}
+	b := tokenBlock{e: e, row: u.Let("row", u.StepAt(program.ClosingField(e.Pool.Ratio), job))}
 	b.slot = u.Let("slot", u.StepAt("slot", b.row))
 	b.after = u.Let("after", u.StepAt("position", b.row).Add(i32(1)))
 	first := b.after.Sub(i32(e.tokens()))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -35,7 +36,7 @@ func newCacheTest(t *testing.T, machine target.Target, entries []testEntry, roun
 	t.Helper()
 	m := cacheModule(t, entries, rounded)
 	c := &cacheTest{entries: entries, module: m, tables: tables}
-	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*Cache{}, Step: NewStep(m, testMaxRows), Target: machine, Params: storage.Parameters{}}
+	in := &Input{Module: m, Region: m.Regions[0], Caches: map[string]*program.Cache{}, Step: program.NewStep(m, testMaxRows), Target: machine, Params: storage.Parameters{}}
 	c.mem = newMemory(in, nil)
 	for _, s := range m.States {
 		name := s.Stored
@@ -43,7 +44,7 @@ func newCacheTest(t *testing.T, machine target.Target, entries []testEntry, roun
 			name = "f32"
 		}
 		n, _ := s.Row.Shape[0].Value()
-		cache := &Cache{State: s, Row: rowLayout(t, name, int(n)), Slots: testCacheSlots, Capacity: 64}
+		cache := &program.Cache{State: s, Row: rowLayout(t, name, int(n)), Slots: testCacheSlots, Capacity: 64}
 		if keep, fixed := s.Keep.Value(); fixed {
 			cache.Ring, cache.Capacity = true, int(keep)+testMaxRows-1
 			if keep == 8 {
@@ -126,8 +127,8 @@ func (c *cacheTest) step(t *testing.T, rows []ir.Row) {
 			}
 		}
 	}
-	for _, kind := range []Kind{Decode, Prefill} {
-		c.mem.in.Kind = kind
+	for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+		c.mem.in.Phase = phase
 		launches, err := Lower(c.mem.in)
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +137,7 @@ func (c *cacheTest) step(t *testing.T, rows []ir.Row) {
 			t.Fatalf("%d launches", len(launches))
 		}
 		c.mem.run(t, launches)
-		if len(rows) > MaxDecodeRows { // the kinds have the same kernel
+		if len(rows) > program.MaxDecodeRows { // the kinds have the same kernel
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir/encoding"
 )
 
@@ -11,7 +12,7 @@ import (
 type cacheRows struct {
 	u     *unit
 	name  string
-	cache *Cache
+	cache *program.Cache
 	// memory is the state as 32-bit words, or where rows of f32 are only read,
 	// as vectors of four f32.
 	memory kernel.Buffer
@@ -29,12 +30,12 @@ func (u *unit) cacheRows(name, state string, a kernel.Access) *cacheRows {
 	c := &cacheRows{u: u, name: name, cache: u.in.Caches[state], unit: 4, index: kernel.I32}
 	if c.cache == nil {
 		u.fail("state @%s has no place in memory", state)
-		c.cache = &Cache{Row: encoding.RowLayout{Width: 4, Bytes: 16, Segments: []encoding.RowSegment{{Kind: encoding.RowF32, Count: 4}}}, Capacity: 1, Slots: 1}
+		c.cache = &program.Cache{Row: encoding.RowLayout{Width: 4, Bytes: 16, Segments: []encoding.RowSegment{{Kind: encoding.RowF32, Count: 4}}}, Capacity: 1, Slots: 1}
 	}
 	c.check(state)
 	if a == kernel.Read && c.plain() {
 		c.unit = 16
-		c.memory = u.vectors(name, Arg{State: state}, a)
+		c.memory = u.vectors(name, program.Arg{State: state}, a)
 	} else {
 		c.memory = u.state(name, state, a)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
@@ -15,8 +16,8 @@ import (
 )
 
 // newRowsTest is a step of rows for a kernel that uses one cache, "log".
-func newRowsTest(rows []ir.Row, c *Cache) (*Input, *memory) {
-	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "rows")
+func newRowsTest(rows []ir.Row, c *program.Cache) (*Input, *memory) {
+	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, program.Decode, "rows")
 	in.Caches["log"] = c
 	return in, newMemory(in, rows)
 }
@@ -28,17 +29,17 @@ func TestCacheRowsLoad(t *testing.T) {
 	for _, format := range []string{"f32", "bf16", "fp8_b64_r0", "fp8_b64_r64", "fp8_b64_r32", "fp4_b32"} {
 		for _, width := range []int{96, 128, 160, 512} {
 			for _, capacity := range []int{16, 20} {
-				c := &Cache{Row: rowLayout(t, format, width), Capacity: capacity, Ring: true, Slots: 3}
+				c := &program.Cache{Row: rowLayout(t, format, width), Capacity: capacity, Ring: true, Slots: 3}
 				testLoad(t, c, rows)
 			}
 		}
 	}
-	huge := &Cache{Row: rowLayout(t, "fp8_b64_r64", 512), Capacity: 1 << 26, Slots: 4} // 2^36 bytes, of which slot 0's first are there
+	huge := &program.Cache{Row: rowLayout(t, "fp8_b64_r64", 512), Capacity: 1 << 26, Slots: 4} // 2^36 bytes, of which slot 0's first are there
 	testLoad(t, huge, []ir.Row{{Position: 3}, {Position: 40}})
 }
 
 // testLoad: a kernel copies the rows' own log rows to a tensor.
-func testLoad(t *testing.T, c *Cache, rows []ir.Row) {
+func testLoad(t *testing.T, c *program.Cache, rows []ir.Row) {
 	t.Helper()
 	width, r := c.Row.Width, rand.New(rand.NewPCG(5, 5))
 	in, mem := newRowsTest(rows, c)
@@ -69,7 +70,7 @@ func testLoad(t *testing.T, c *Cache, rows []ir.Row) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem.run(t, []Launch{launch})
+	mem.run(t, []program.Launch{launch})
 	if got := floats(mem.values[result]); !sameBits(got, want) {
 		t.Errorf("%s rows of %d, capacity %d: read %v, want %v", c.Row.Format.Name(), width, c.Capacity, got, want)
 	}
@@ -78,7 +79,7 @@ func testLoad(t *testing.T, c *Cache, rows []ir.Row) {
 // TestCacheRowsSetFloat appends element by element, as products do.
 func TestCacheRowsSetFloat(t *testing.T) {
 	rows := []ir.Row{{Slot: 1, Position: 18}, {Slot: 0, Position: 2}}
-	c := &Cache{Row: rowLayout(t, "f32", 12), Capacity: 16, Ring: true, Slots: 2}
+	c := &program.Cache{Row: rowLayout(t, "f32", 12), Capacity: 16, Ring: true, Slots: 2}
 	in, mem := newRowsTest(rows, c)
 	u := in.begin("number", kernel.Schedule{Threads: 32})
 	log := u.cacheRows("log", "log", kernel.Write)
@@ -89,7 +90,7 @@ func TestCacheRowsSetFloat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem.run(t, []Launch{launch})
+	mem.run(t, []program.Launch{launch})
 	want := poisoned(2 * 16 * 48)
 	for i, at := range []int{16 + 2, 2} {
 		var x []float32
@@ -114,14 +115,14 @@ func TestCacheRowsRefuse(t *testing.T) {
 		{"fp8_b64_r3", 8, "elements 0 to 4 as e4m3 in runs of 4 only"},
 		{"fp4_b32", 36, "elements 0 to 35 as e2m1 in runs of 8 only"},
 	} {
-		in, _ := newRowsTest(nil, &Cache{Row: rowLayout(t, c.format, c.width), Capacity: 4, Slots: 1})
+		in, _ := newRowsTest(nil, &program.Cache{Row: rowLayout(t, c.format, c.width), Capacity: 4, Slots: 1})
 		u := in.begin("none", kernel.Schedule{Threads: 32})
 		u.cacheRows("log", "log", kernel.Read)
 		if _, err := u.launch(""); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s of %d: error %v", c.format, c.width, err)
 		}
 	}
-	in, _ := newRowsTest(nil, &Cache{Row: rowLayout(t, "bf16", 8), Capacity: 4, Slots: 1})
+	in, _ := newRowsTest(nil, &program.Cache{Row: rowLayout(t, "bf16", 8), Capacity: 4, Slots: 1})
 	u := in.begin("none", kernel.Schedule{Threads: 32})
 	log := u.cacheRows("log", "log", kernel.Write)
 	log.setFloat(log.row(i32(0), i32(0)), i32(0), f32(1))

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/internal/sample"
@@ -27,11 +28,11 @@ func TestEncodings(t *testing.T) {
 			product := newProduct(t, rng, e, n, k, i%16)
 			for _, c := range []struct {
 				target target.Target
-				kind   Kind
+				phase  program.Phase
 				rows   int
-			}{{target.GPU, Decode, 1 + i%6}, {target.GPU, Prefill, []int{1, 32, 35}[i%3]}, {cpu([]int{8, 4, 16}[i%3]), Decode, 1 + i%6}, {cpu([]int{8, 16, 4}[i%3]), Prefill, []int{1, 9, 17, 65}[i%4]}} {
+			}{{target.GPU, program.Decode, 1 + i%6}, {target.GPU, program.Prefill, []int{1, 32, 35}[i%3]}, {cpu([]int{8, 4, 16}[i%3]), program.Decode, 1 + i%6}, {cpu([]int{8, 16, 4}[i%3]), program.Prefill, []int{1, 9, 17, 65}[i%4]}} {
 				product.in.Target = c.target
-				product.check(t, c.kind, c.rows)
+				product.check(t, c.phase, c.rows)
 			}
 		})
 	}
@@ -78,7 +79,7 @@ func TestTiles(t *testing.T) {
 		t.Run(fmt.Sprintf("%d_%s", i, c.encoding), func(t *testing.T) {
 			p := newProduct(t, rng, e, c.n, c.k, c.skew)
 			p.in.Target, p.native = cpu(c.vectors), true
-			p.check(t, Prefill, c.rows)
+			p.check(t, program.Prefill, c.rows)
 		})
 	}
 }
@@ -97,7 +98,7 @@ func TestInputsAtOnce(t *testing.T) {
 		if n := product.in.inputsAtOnce(2 * bytesOfStaged(product.k)); n != want {
 			t.Errorf("%d rows with %d bytes, want %d", n, bytes, want)
 		}
-		product.check(t, Decode, 5)
+		product.check(t, program.Decode, 5)
 	}
 }
 
@@ -154,23 +155,23 @@ return %%y
 		encoding.Decode(e, row, stored, r)
 		p.weight = append(p.weight, row...)
 	}
-	p.in = &Input{Module: m, Region: m.Regions[0], Step: NewStep(m, mostRows),
+	p.in = &Input{Module: m, Region: m.Regions[0], Step: program.NewStep(m, mostRows),
 		Params: storage.Parameters{"w": {Name: "w", Rows: n, Cols: k, Lead: 1, Encoding: e, Pieces: []storage.Piece{piece}}}}
 	p.input = normals(rng, mostRows*k)
 	return p
 }
 
 // run multiplies rows [from, from+rows) of the input.
-func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
+func (p *product) run(t *testing.T, phase program.Phase, from, rows int) []float32 {
 	t.Helper()
 	in := *p.in
-	in.Kind = kind
+	in.Phase = phase
 	launches, err := Lower(&in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mem := newMemory(&in, make([]ir.Row, rows))
-	mem.native = kind == Decode || p.native
+	mem.native = phase == program.Decode || p.native
 	mem.values[p.x] = floatBytes(p.input[from*p.k : (from+rows)*p.k])
 	p.bind(mem, launches)
 	mem.run(t, launches)
@@ -178,7 +179,7 @@ func (p *product) run(t *testing.T, kind Kind, from, rows int) []float32 {
 }
 
 // bind makes the matrix visible to launches.
-func (p *product) bind(mem *memory, launches []Launch) {
+func (p *product) bind(mem *memory, launches []program.Launch) {
 	for _, l := range launches {
 		for _, a := range l.Args {
 			if a.Weight == nil {
@@ -195,9 +196,9 @@ func (p *product) bind(mem *memory, launches []Launch) {
 	}
 }
 
-func (p *product) check(t *testing.T, kind Kind, rows int) {
+func (p *product) check(t *testing.T, phase program.Phase, rows int) {
 	t.Helper()
-	got := p.run(t, kind, 0, rows)
+	got := p.run(t, phase, 0, rows)
 	for r := range rows {
 		for j := range p.n {
 			sum, size := 0.0, 0.0
@@ -207,14 +208,14 @@ func (p *product) check(t *testing.T, kind Kind, rows int) {
 				size += math.Abs(v)
 			}
 			if d := math.Abs(float64(got[r*p.n+j]) - sum); !(d <= 4e-6*size) {
-				t.Fatalf("%s, %s, %d rows: row %d, output %d is %v, exactly %v (sum of magnitudes %v)", p.in.Target.Name, kind, rows, r, j, got[r*p.n+j], sum, size)
+				t.Fatalf("%s, %s, %d rows: row %d, output %d is %v, exactly %v (sum of magnitudes %v)", p.in.Target.Name, phase, rows, r, j, got[r*p.n+j], sum, size)
 			}
 		}
 	}
-	alone := p.run(t, kind, rows-1, 1)
+	alone := p.run(t, phase, rows-1, 1)
 	for j, v := range alone {
 		if v != got[(rows-1)*p.n+j] {
-			t.Fatalf("%s, %s: output %d of the last of %d rows is %v, alone %v", p.in.Target.Name, kind, j, rows, got[(rows-1)*p.n+j], v)
+			t.Fatalf("%s, %s: output %d of the last of %d rows is %v, alone %v", p.in.Target.Name, phase, j, rows, got[(rows-1)*p.n+j], v)
 		}
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/passes/fusion"
 )
 
-func lowerExperts(in *Input, e *fusion.Experts) ([]Launch, error) {
-	if in.Kind == Prefill {
+func lowerExperts(in *Input, e *fusion.Experts) ([]program.Launch, error) {
+	if in.Phase == program.Prefill {
 		return expertsPrefill(in, e)
 	}
 	return expertsDecode(in, e)
@@ -41,7 +42,7 @@ func (u *unit) expertMatrix(name, param string, ids *ir.Value) *matrix {
 // expertsTouched bounds how many experts a step's rows choose: each row its
 // own in decode; in prefill all.
 func (in *Input) expertsTouched(rows string, k, experts int) ir.Expr {
-	if in.Kind == Prefill {
+	if in.Phase == program.Prefill {
 		return ir.Const(int64(experts))
 	}
 	return ir.Sym(rows).Mul(ir.Const(int64(min(k, experts))))
@@ -68,23 +69,23 @@ func (in *Input) planeBytes(param string, r encoding.Role) int64 {
 // expertsDecode makes tiles of the chosen experts' hidden vectors. Where a
 // threadgroup is large, it routes its row again (a few hundred scores), which
 // saves a launch; a SIMD group alone would be at that for too long.
-func expertsDecode(in *Input, e *fusion.Experts) ([]Launch, error) {
+func expertsDecode(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 	rows, err := rowsSymbol(e.X)
 	if err != nil {
 		return nil, err
 	}
 	routing := kernel.Setting{Name: "routing", Value: "in every threadgroup", Why: "a dispatch less; scores are few"}
-	var launches []Launch
-	var weights *Scratch
+	var launches []program.Launch
+	var weights *program.Scratch
 	role := ""
 	if in.Target.Vector > 0 {
 		routing.Value, routing.Why = "in a launch of its own", "it takes a SIMD group as long as several outputs"
-		weights = &Scratch{Name: "weights", Bytes: ir.Sym(rows).Mul(ir.Const(int64(4 * e.K)))}
+		weights = &program.Scratch{Name: "weights", Bytes: ir.Sym(rows).Mul(ir.Const(int64(4 * e.K)))}
 		route, err := expertsRoute(in, e, rows, weights)
 		if err != nil {
 			return nil, err
 		}
-		launches, role = []Launch{route}, "hidden"
+		launches, role = []program.Launch{route}, "hidden"
 	}
 	s, outputs := in.matvecSchedule()
 	s.Settings = []kernel.Setting{{Name: "outputs per threadgroup", Value: fmt.Sprint(outputs), Why: "of one expert and one row"}, routing}
@@ -101,13 +102,13 @@ func expertsDecode(in *Input, e *fusion.Experts) ([]Launch, error) {
 
 // chooser gives a row's choice and its weight: by routing, or with weights by
 // what an earlier launch left.
-func (u *unit) chooser(e *fusion.Experts, weights *Scratch) func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
+func (u *unit) chooser(e *fusion.Experts, weights *program.Scratch) func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
 	if weights == nil {
 		r := u.router(e)
 		return func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
 			ids, ws := r.route(row)
 			u.If(kernel.Group(0).Add(choice).Add(kernel.Thread()).Eq(i32(0)), func() { r.store(row, ids, ws) }, nil)
-			return pick(choice, ids), pick(choice, ws)
+			return nth(choice, ids), nth(choice, ws)
 		}
 	}
 	ids, ws := u.activation("ids", e.IDs, kernel.Read), u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
@@ -168,8 +169,8 @@ func (d *expertsHiddenDecode) body(row, choice *kernel.Expr) {
 	d.If(first.Lt(i32(e.F)), func() { few(first) }, nil)
 }
 
-// pick is the i-th of a few values.
-func pick(i *kernel.Expr, of []*kernel.Expr) *kernel.Expr {
+// nth is the i-th of a few values.
+func nth(i *kernel.Expr, of []*kernel.Expr) *kernel.Expr {
 	v := of[len(of)-1]
 	for n := len(of) - 2; n >= 0; n-- {
 		v = i.Eq(i32(n)).Select(of[n], v)

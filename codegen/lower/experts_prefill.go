@@ -2,6 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -13,19 +14,19 @@ import (
 
 // lists are the choices of each expert.
 type lists struct {
-	counts  *Scratch // [experts] i32
-	items   *Scratch // [experts, rows*K] i32
+	counts  *program.Scratch // [experts] i32
+	items   *program.Scratch // [experts, rows*K] i32
 	k       int
 	experts int
 	rows    string
 }
 
-func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
+func expertsPrefill(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 	rows, err := rowsSymbol(e.X)
 	if err != nil {
 		return nil, err
 	}
-	weights := &Scratch{Name: "weights", Bytes: ir.Sym(rows).Mul(ir.Const(int64(4 * e.K)))}
+	weights := &program.Scratch{Name: "weights", Bytes: ir.Sym(rows).Mul(ir.Const(int64(4 * e.K)))}
 	route, err := expertsRoute(in, e, rows, weights)
 	if err != nil {
 		return nil, err
@@ -35,17 +36,17 @@ func expertsPrefill(in *Input, e *fusion.Experts) ([]Launch, error) {
 		return nil, err
 	}
 	hidden, err := expertsHidden(in, e, l, weights)
-	return []Launch{route, group, hidden}, err
+	return []program.Launch{route, group, hidden}, err
 }
 
 // expertsRoute: a SIMD group a row.
-func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (Launch, error) {
+func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *program.Scratch) (program.Launch, error) {
 	groups := in.Target.Groups(4)
 	u := in.begin(in.kernelName("route"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("a row's experts and their weights, a SIMD group a row")...)
 	r := u.router(e)
 	to := u.scratch("choice_weights", weights, kernel.F32, kernel.Write)
 	if u.err != nil {
-		return Launch{}, u.err
+		return program.Launch{}, u.err
 	}
 	row := u.Let("row", kernel.Group(0).Mul(i32(groups)).Add(kernel.Simd()))
 	u.If(row.Lt(u.StepValue(rows)), func() {
@@ -61,17 +62,17 @@ func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *Scratch) (
 }
 
 // groupChoices lists, a threadgroup an expert, the choices of that expert.
-func groupChoices(in *Input, ids *ir.Value, experts int) (Launch, *lists, error) {
+func groupChoices(in *Input, ids *ir.Value, experts int) (program.Launch, *lists, error) {
 	threads, lanes := in.Target.Threads(256), in.Target.SimdWidth
 	rows, err := rowsSymbol(ids)
 	if err != nil {
-		return Launch{}, nil, err
+		return program.Launch{}, nil, err
 	}
 	k := dim(ids, 1)
 	choices := ir.Sym(rows).Mul(ir.Const(int64(k)))
 	l := &lists{k: k, experts: experts, rows: rows,
-		counts: &Scratch{Name: "expert_counts", Bytes: ir.Const(int64(4 * experts))},
-		items:  &Scratch{Name: "expert_choices", Bytes: choices.Mul(ir.Const(int64(4 * experts)))},
+		counts: &program.Scratch{Name: "expert_counts", Bytes: ir.Const(int64(4 * experts))},
+		items:  &program.Scratch{Name: "expert_choices", Bytes: choices.Mul(ir.Const(int64(4 * experts)))},
 	}
 	u := in.begin(in.kernelName("group"), kernel.Schedule{Threads: threads}, in.doc("the choices of each expert in ascending order, a threadgroup an expert")...)
 	chosen := u.activation("ids", ids, kernel.Read)
@@ -165,14 +166,14 @@ func (t *tileOfList) row(r *kernel.Expr, of kernel.Buffer, n *kernel.Expr, width
 func (t *tileOfList) left() *kernel.Expr { return t.count.Sub(t.at) }
 
 // expertsHidden is silu(gate)*up times the weight, for every choice.
-func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (Launch, error) {
+func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *program.Scratch) (program.Launch, error) {
 	u := in.begin(in.kernelName("hidden"), in.tiling().listSchedule(), in.doc("the experts' hidden vectors, in tiles of each expert's rows")...)
 	gate, up := u.expertMatrix("gate", e.Gate, e.IDs), u.expertMatrix("up", e.Up, e.IDs)
 	x, d := u.activation("x", e.X, kernel.Read), dim(e.X, 1)
 	ws := u.scratch("choice_weights", weights, kernel.F32, kernel.Read)
 	mid := u.activation("mid", e.Mid, kernel.Write)
 	if u.err != nil {
-		return Launch{}, u.err
+		return program.Launch{}, u.err
 	}
 	p := u.listed(l)
 	g, m := gate.open(p.expert), up.open(p.expert)
@@ -194,7 +195,7 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *Scratch) (La
 }
 
 // expertsDown makes the down product of every choice, into to [rows*K, width].
-func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, error) {
+func expertsDown(in *Input, e *fusion.ExpertsSource, to *program.Scratch) ([]program.Launch, error) {
 	p, err := in.Params.Get(e.Down)
 	if err != nil {
 		return nil, err
@@ -221,5 +222,5 @@ func expertsDown(in *Input, e *fusion.ExpertsSource, to *Scratch) ([]Launch, err
 		u.Barrier()
 	})
 	launch, err := u.launch("down", ir.Const(int64((down.n+q.outputs-1)/q.outputs)), ir.Const(int64(p.Lead)))
-	return []Launch{group, launch}, err
+	return []program.Launch{group, launch}, err
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/encoding"
@@ -25,7 +26,7 @@ func newExpertsTest(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, ske
 	t.Helper()
 	const experts, chosen = 4, 2
 	x := &expertsTest{product: newProduct(t, rng, e, experts*n, k, skew), experts: experts, n: n, chosen: chosen}
-	x.in.Params["w"].Lead, x.in.Kind = experts, Prefill
+	x.in.Params["w"].Lead, x.in.Phase = experts, program.Prefill
 	for range rows {
 		// Most rows choose expert 1, some 0 or 3, none 2.
 		x.ids = append(x.ids, 1, []int32{0, 3, 3, 1}[rng.IntN(4)])
@@ -38,7 +39,7 @@ func newExpertsTest(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, ske
 func (x *expertsTest) run(t *testing.T, from, rows int) []float32 {
 	t.Helper()
 	ids, mid := testValue(1, ir.I32, x.chosen), testValue(2, ir.F32, x.chosen, x.k)
-	to := &Scratch{Name: "y_parts", Bytes: ir.Sym("T").Mul(ir.Const(int64(4 * x.chosen * x.n)))}
+	to := &program.Scratch{Name: "y_parts", Bytes: ir.Sym("T").Mul(ir.Const(int64(4 * x.chosen * x.n)))}
 	launches, err := expertsDown(x.in, &fusion.ExpertsSource{Mid: mid, IDs: ids, Down: "w"}, to)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"smelt/codegen/program"
 	"smelt/passes/fusion"
 )
 
@@ -20,12 +21,12 @@ var families = covering(fusion.Kinds(), []family{
 // family lowers one kind of region.
 type family struct {
 	kind  fusion.Kind
-	lower func(*Input) ([]Launch, error)
+	lower func(*Input) ([]program.Launch, error)
 }
 
 // familyOf is the family of a kind whose kernels are made from its view.
-func familyOf[V any](kind *fusion.Pattern[V], lower func(*Input, *V) ([]Launch, error)) family {
-	return family{kind, func(in *Input) ([]Launch, error) {
+func familyOf[V any](kind *fusion.Pattern[V], lower func(*Input, *V) ([]program.Launch, error)) family {
+	return family{kind, func(in *Input) ([]program.Launch, error) {
 		v, err := kind.View(in.Module, in.Region)
 		if err != nil {
 			return nil, err

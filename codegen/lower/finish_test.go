@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/ir/ops"
@@ -104,8 +105,8 @@ func TestFinishRefuses(t *testing.T) {
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e4m3", Block: 64, From: 32, Count: 64}}}, "blocks of 64 elements from 32 on"},
 		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e5m2", Block: 32, Count: 96}}}, `no kernel rounds to "e5m2"`},
 	} {
-		in := testInput(target.GPU, ops.RopeAttr{Dims: 32, Theta: 10000}, Decode, "cache")
-		in.Caches["log"] = &Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
+		in := testInput(target.GPU, ops.RopeAttr{Dims: 32, Theta: 10000}, program.Decode, "cache")
+		in.Caches["log"] = &program.Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
 		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Finish: c.finish}
 		_, err := lowerCache(in, &fusion.Cache{Entries: []fusion.Entry{e}})
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -13,14 +13,15 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
+	"smelt/internal/pick"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/num"
 	"smelt/ir/ops"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/cpu/native"
-	"smelt/runtime/sampling"
 )
 
 // targets are those that every family is tested for. Only some cases of a test
@@ -40,12 +41,12 @@ type memory struct {
 	interpreted bool // none does
 	rows        []ir.Row
 	wanted      []int32
-	choices     []sampling.Choice // of the wanted rows
+	choices     []pick.Choice // of the wanted rows
 	values      map[*ir.Value][]byte
 	weights     map[weightPlane][]byte
 	tables      map[weightPlane][]byte
 	states      map[string][]byte
-	scratch     map[*Scratch][]byte
+	scratch     map[*program.Scratch][]byte
 }
 
 type weightPlane struct {
@@ -57,12 +58,12 @@ func newMemory(in *Input, rows []ir.Row) *memory {
 	return &memory{
 		in: in, rows: rows,
 		values: map[*ir.Value][]byte{}, weights: map[weightPlane][]byte{}, tables: map[weightPlane][]byte{},
-		states: map[string][]byte{}, scratch: map[*Scratch][]byte{},
+		states: map[string][]byte{}, scratch: map[*program.Scratch][]byte{},
 	}
 }
 
 // run executes launches one after another.
-func (m *memory) run(t *testing.T, launches []Launch) {
+func (m *memory) run(t *testing.T, launches []program.Launch) {
 	t.Helper()
 	step := m.stepBlock(t)
 	for _, l := range launches {
@@ -120,7 +121,7 @@ func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch)
 }
 
 // bytes is the memory an argument names.
-func (m *memory) bytes(t *testing.T, a Arg) []byte {
+func (m *memory) bytes(t *testing.T, a program.Arg) []byte {
 	t.Helper()
 	switch {
 	case a.Value != nil:
@@ -221,11 +222,11 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 		put("wanted", i, uint32(w))
 	}
 	for i, c := range m.choices {
-		put(SampleInv, i, math.Float32bits(c.Inv))
-		put(SampleTopK, i, uint32(c.TopK))
-		put(SampleTopP, i, c.TopP)
-		put(SampleMinP, i, c.MinP)
-		put(SampleRandom, i, c.Random)
+		put(program.SampleInv, i, math.Float32bits(c.Inv))
+		put(program.SampleTopK, i, uint32(c.TopK))
+		put(program.SampleTopP, i, c.TopP)
+		put(program.SampleMinP, i, c.MinP)
+		put(program.SampleRandom, i, c.Random)
 	}
 	for _, ratio := range s.Closing {
 		for i, r := range m.closing(ratio) {
@@ -305,7 +306,7 @@ func testValue(id int, elem ir.Elem, sizes ...int) *ir.Value {
 
 // testInput is the input of a region of a module that has symbols T and P and
 // a rotation of its rows.
-func testInput(machine target.Target, rope ops.RopeAttr, kind Kind, region string) *Input {
+func testInput(machine target.Target, rope ops.RopeAttr, phase program.Phase, region string) *Input {
 	position := &ir.Value{ID: 900, Name: "position", Type: ir.Tensor(ir.I32, ir.Sym("T"))}
 	turned := &ir.Node{Op: ops.Rope, Attr: rope, Args: []*ir.Value{testValue(901, ir.F32, rope.Dims), position}, Result: testValue(902, ir.F32, rope.Dims)}
 	m := &ir.Module{
@@ -313,7 +314,7 @@ func testInput(machine target.Target, rope ops.RopeAttr, kind Kind, region strin
 		Inputs:  []*ir.Value{position}, Nodes: []*ir.Node{turned},
 		Regions: []*ir.Region{{Kind: region, Name: region}},
 	}
-	return &Input{Module: m, Region: m.Regions[0], Kind: kind, Caches: map[string]*Cache{}, Step: NewStep(m, 32), Target: machine}
+	return &Input{Module: m, Region: m.Regions[0], Phase: phase, Caches: map[string]*program.Cache{}, Step: program.NewStep(m, 32), Target: machine}
 }
 
 // fillCache makes a cache of one slot more than content has and writes content,
@@ -329,7 +330,7 @@ func (m *memory) fillCache(t *testing.T, name, format string, width, keep int, r
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cache{State: &ir.State{Name: name, Row: ir.Tensor(ir.F32, ir.Const(int64(width))), Stored: format}, Row: layout, Capacity: 1, Ring: ring, Slots: 2}
+	c := &program.Cache{State: &ir.State{Name: name, Row: ir.Tensor(ir.F32, ir.Const(int64(width))), Stored: format}, Row: layout, Capacity: 1, Ring: ring, Slots: 2}
 	newest := map[int]int{}
 	for at := range content {
 		c.Slots = max(c.Slots, at[0]+2)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -11,9 +12,9 @@ import (
 // lowerIndexTopK makes two launches: one scores the entries a row sees, chunk
 // by chunk, and keeps the K best of each; the other picks the K best of those.
 // Rows that see K entries or fewer need no scores.
-func lowerIndexTopK(in *Input, v *fusion.IndexTopK) ([]Launch, error) {
+func lowerIndexTopK(in *Input, v *fusion.IndexTopK) ([]program.Launch, error) {
 	c := chunking{size: decodeChunk, spread: decodeSpread}
-	if in.Kind == Prefill {
+	if in.Phase == program.Prefill {
 		c = chunking{size: prefillChunk}
 	}
 	for c.size < 2*v.K {
@@ -33,7 +34,7 @@ const (
 	prefillChunk = 4096 // rows keep them busy, and every chunk of every row leaves K candidates in memory
 )
 
-func (in *Input) indexTopK(v *fusion.IndexTopK, c chunking) ([]Launch, error) {
+func (in *Input) indexTopK(v *fusion.IndexTopK, c chunking) ([]program.Launch, error) {
 	t, err := in.newIndexTopK(v, c)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (in *Input) indexTopK(v *fusion.IndexTopK, c chunking) ([]Launch, error) {
 		return nil, err
 	}
 	merge, err := t.merge()
-	return []Launch{score, merge}, err
+	return []program.Launch{score, merge}, err
 }
 
 // indexTopK is a region with its schedule.
@@ -57,8 +58,8 @@ type indexTopK struct {
 
 	// Candidates of the chunks of each row, one after another, each chunk's in
 	// ascending order of entries.
-	keys   *Scratch // orderKey of the score, u32
-	places *Scratch // of the entry in its chunk, u16
+	keys   *program.Scratch // orderKey of the score, u32
+	places *program.Scratch // of the entry in its chunk, u16
 }
 
 func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, error) {
@@ -77,8 +78,8 @@ func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, erro
 		return nil, err
 	}
 	n := ir.Sym(t.rows).Mul(t.chunks()).Mul(ir.Const(int64(t.best())))
-	t.keys = &Scratch{Name: "keys", Bytes: n.Mul(ir.Const(4))}
-	t.places = &Scratch{Name: "places", Bytes: n.Mul(ir.Const(2))}
+	t.keys = &program.Scratch{Name: "keys", Bytes: n.Mul(ir.Const(4))}
+	t.places = &program.Scratch{Name: "places", Bytes: n.Mul(ir.Const(2))}
 	return t, nil
 }
 
@@ -86,7 +87,7 @@ func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, erro
 // prefill rows mostly of one.
 func (t *indexTopK) entries() ir.Expr {
 	longest := ir.Sym(t.reach).FloorDiv(int64(t.Ratio))
-	if t.in.Kind == Prefill {
+	if t.in.Phase == program.Prefill {
 		return longest
 	}
 	return longest.Mul(ir.Sym(t.rows))
@@ -125,7 +126,7 @@ func (t *indexTopK) row(u *unit, row *kernel.Expr) indexRow {
 }
 
 // score leaves the candidates of a chunk, a threadgroup for each.
-func (t *indexTopK) score() (Launch, error) {
+func (t *indexTopK) score() (program.Launch, error) {
 	s := kernel.Schedule{Threads: t.tile.groups * t.in.Target.SimdWidth, Settings: t.settings()}
 	u := t.in.begin(t.in.kernelName("score"), s, t.in.doc(fmt.Sprintf("scores a chunk of up to %d entries and keeps the %d best", t.chunk.size, t.best()))...)
 	sc := t.scorer(u)
@@ -165,7 +166,7 @@ func (t *indexTopK) settings() []kernel.Setting {
 }
 
 // merge picks the K best of a row's candidates, one threadgroup for each row.
-func (t *indexTopK) merge() (Launch, error) {
+func (t *indexTopK) merge() (program.Launch, error) {
 	width := t.in.Target.SimdWidth
 	s := kernel.Schedule{Threads: min(t.in.Target.MaxThreads, width*width), Settings: []kernel.Setting{
 		{Name: "threads", Value: "as many as go", Why: "one threadgroup counts all candidates of a row, several times"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/internal/sample"
 	"smelt/ir"
@@ -21,7 +22,7 @@ import (
 type indexCase struct {
 	number     int // of the case
 	target     target.Target
-	kind       Kind
+	phase      program.Phase
 	heads, dim int
 	ratio, k   int
 	chunk      int
@@ -33,7 +34,7 @@ type indexCase struct {
 }
 
 func (c indexCase) String() string {
-	return fmt.Sprintf("%s %s %dx%d ratio %d k %d chunk %d spread %d rows %v", c.target.Name, c.kind, c.heads, c.dim, c.ratio, c.k, c.chunk, c.spread, c.rows)
+	return fmt.Sprintf("%s %s %dx%d ratio %d k %d chunk %d spread %d rows %v", c.target.Name, c.phase, c.heads, c.dim, c.ratio, c.k, c.chunk, c.spread, c.rows)
 }
 
 type indexTest struct {
@@ -60,7 +61,7 @@ func newIndexTest(t *testing.T, c indexCase) *indexTest {
 		Q: testValue(1, ir.F32, c.heads, c.dim), Weights: testValue(2, ir.F32, c.heads), Keys: "keys",
 		Heads: c.heads, Dim: c.dim, Ratio: c.ratio, K: c.k, Result: testValue(3, ir.I32, c.k),
 	}
-	x.in = testInput(c.target, ops.RopeAttr{Dims: 2, Theta: 10000}, c.kind, "topk")
+	x.in = testInput(c.target, ops.RopeAttr{Dims: 2, Theta: 10000}, c.phase, "topk")
 	x.mem = newMemory(x.in, c.rows)
 	for _, r := range c.rows {
 		rowRand := rand.New(rand.NewPCG(uint64(r.Slot)+7, uint64(r.Position)))
@@ -179,8 +180,8 @@ func TestIndexTopK(t *testing.T) {
 	for _, c := range sample.Of(t, cases, 6) {
 		for n, machine := range targets {
 			c.target = machine
-			for _, c.kind = range []Kind{Decode, Prefill} {
-				if n > 0 && c.number%4 != 2*int(c.kind) {
+			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {
+				if n > 0 && c.number%4 != 2*int(c.phase) {
 					continue
 				}
 				x := newIndexTest(t, c)
@@ -196,7 +197,7 @@ func TestOrderKey(t *testing.T) {
 	tiny := math.Float32frombits(1)
 	scores := []float32{float32(math.NaN()), -inf, -math.MaxFloat32, -1, -1e-38, -tiny, 0, float32(math.Copysign(0, -1)), tiny, 1e-38, 1, math.MaxFloat32, inf, -float32(math.NaN())}
 	place := []int{0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 0}
-	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, Decode, "keys")
+	in := testInput(target.GPU, ops.RopeAttr{Dims: 2, Theta: 10000}, program.Decode, "keys")
 	from, to := testValue(1, ir.F32, len(scores)), testValue(2, ir.I32, len(scores))
 	u := in.begin("order_keys", kernel.Schedule{Threads: 32})
 	x, y := u.activation("scores", from, kernel.Read), u.activation("keys", to, kernel.Write)
@@ -207,7 +208,7 @@ func TestOrderKey(t *testing.T) {
 	}
 	mem := newMemory(in, slotRows(0, 0))
 	mem.values[from] = floatBytes(scores)
-	mem.run(t, []Launch{launch})
+	mem.run(t, []program.Launch{launch})
 	keys := ints(mem.values[to])
 	for i := range keys {
 		for j := range keys {

@@ -4,14 +4,15 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
 
 // lowerLinear makes one launch of all products of a region: threadgroups are
 // dealt out to the products, one after another along the grid's first axis.
-func lowerLinear(in *Input, l *fusion.Linear) ([]Launch, error) {
-	if in.Kind == Prefill {
+func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
+	if in.Phase == program.Prefill {
 		return linearPrefill(in, l)
 	}
 	return linearDecode(in, l)
@@ -52,7 +53,7 @@ func groupsOf(parts []part) int {
 const linearDecodeThreads = 256
 
 // linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
-func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
+func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	s, outputs := in.matvecSchedule()
 	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
 	s.Settings = []kernel.Setting{
@@ -73,7 +74,7 @@ func linearDecode(in *Input, l *fusion.Linear) ([]Launch, error) {
 	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
 	u.oneOrMore(left, inputs, func(n int) { d.inputs(row0, left, n); u.deal(parts) })
 	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), inputs))
-	return []Launch{launch}, err
+	return []program.Launch{launch}, err
 }
 
 // oneOrMore runs body for up to most rows: one row is the common case; its sums

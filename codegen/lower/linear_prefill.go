@@ -2,6 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -9,7 +10,7 @@ import (
 // linearPrefill: a threadgroup makes a tile of rows by outputs. Vectors that
 // are to be finished are finished by a second launch: they are wider than a
 // tile.
-func linearPrefill(in *Input, l *fusion.Linear) ([]Launch, error) {
+func linearPrefill(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	u := in.begin(in.kernelName(""), in.tiling().schedule(), in.doc("products of one input, in tiles")...)
 	p := &linearTiles{linearUnit: linearUnit{unit: u, l: l}, gemm: u.newGemm()}
 	rows, err := p.bindInput(1)
@@ -28,7 +29,7 @@ func linearPrefill(in *Input, l *fusion.Linear) ([]Launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	launches := []Launch{first}
+	launches := []program.Launch{first}
 	for i := range l.Products {
 		if l.Products[i].Finish == nil {
 			continue
@@ -48,8 +49,8 @@ type linearTiles struct {
 	gemm    *gemm
 	rows    *kernel.Expr
 	row0    *kernel.Expr
-	factors kernel.Array     // 1/rms of the tile's rows, with a norm
-	raw     map[int]*Scratch // products that a second launch finishes
+	factors kernel.Array             // 1/rms of the tile's rows, with a norm
+	raw     map[int]*program.Scratch // products that a second launch finishes
 }
 
 // rowFactors computes 1/rms of each of the tile's rows, a SIMD group a row.
@@ -111,9 +112,9 @@ func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
 	if pr.Finish == nil {
 		return p.epilogue(pr)
 	}
-	s := &Scratch{Name: "raw_" + pr.Weight, Bytes: pr.Result.Type.Shape[0].Mul(ir.Const(int64(4 * pr.N * pr.Groups)))}
+	s := &program.Scratch{Name: "raw_" + pr.Weight, Bytes: pr.Result.Type.Shape[0].Mul(ir.Const(int64(4 * pr.N * pr.Groups)))}
 	if p.raw == nil {
-		p.raw = map[int]*Scratch{}
+		p.raw = map[int]*program.Scratch{}
 	}
 	for i := range p.l.Products {
 		if &p.l.Products[i] == pr {
@@ -161,7 +162,7 @@ func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel
 }
 
 // linearFinish finishes the vectors of a product, a SIMD group each.
-func linearFinish(in *Input, pr *fusion.Product, raw *Scratch, rows string) (Launch, error) {
+func linearFinish(in *Input, pr *fusion.Product, raw *program.Scratch, rows string) (program.Launch, error) {
 	groups := in.Target.Groups(4)
 	u := in.begin(in.kernelName("finish"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
 	x := u.scratch("x", raw, kernel.F32, kernel.Read)

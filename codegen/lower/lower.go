@@ -6,100 +6,30 @@ package lower
 import (
 	"fmt"
 
-	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
-	"smelt/ir/encoding"
 )
-
-// Kind is the kind of a step; it picks the kernels, the number of rows never does.
-type Kind uint8
-
-// The kinds of steps.
-const (
-	Decode  Kind = iota // 1 to MaxDecodeRows rows; a row's bits do not depend on its companions
-	Prefill             // up to a chunk of rows
-)
-
-// MaxDecodeRows is the most rows a decode step takes.
-const MaxDecodeRows = 16
-
-func (k Kind) String() string {
-	if k == Prefill {
-		return "prefill"
-	}
-	return "decode"
-}
-
-// Launch is one dispatch.
-type Launch struct {
-	Kernel *kernel.Kernel
-	Region string     // the region it stands for
-	Role   string     // what it does there: "score", "merge"; empty if the region is one launch
-	Grid   [3]ir.Expr // threadgroups, over the module's symbols
-	Args   []Arg      // one for each of the kernel's parameters, in order
-}
-
-// Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
-// and Shift is set.
-type Arg struct {
-	Param   string
-	Value   *ir.Value  // an activation in the arena
-	Scratch *Scratch   // memory of the region in the arena
-	Weight  *WeightArg // a plane of a parameter, or its table of pieces
-	State   string     // a cache; all slots, from the first byte
-	Shift   string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
-	Touched *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
-}
-
-// WeightArg is the address of a stored plane, aligned down to Align bytes (a
-// kernel that loads words is told by how many bits to shift). Of a parameter in
-// pieces it is the lowest of the pieces' addresses, and Table the table of
-// them: for piece i an i64, the bytes from that address to its first row.
-type WeightArg struct {
-	Param string
-	Role  encoding.Role
-	Align int
-	Table bool
-}
-
-// Scratch is memory that lives from the region's first launch that names it
-// to its last.
-type Scratch struct {
-	Name  string
-	Bytes ir.Expr // over the module's symbols
-}
-
-// Cache is the layout of a state's memory: Slots logs, each a ring of
-// Capacity rows of RowBytes bytes; index i of a slot lies at row i mod
-// Capacity (Capacity is a power of two where the log is a ring).
-type Cache struct {
-	State    *ir.State
-	Row      encoding.RowLayout
-	Capacity int
-	Ring     bool
-	Slots    int
-}
 
 // Input is what lowering a region needs to know.
 type Input struct {
 	Module *ir.Module
 	Region *ir.Region
-	Kind   Kind
+	Phase  program.Phase
 	Params storage.Parameters
-	Caches map[string]*Cache
-	Step   *Step
+	Caches map[string]*program.Cache
+	Step   *program.Step
 	Target target.Target
 }
 
 // Lower picks the family of the input's region and lowers it.
-func Lower(in *Input) ([]Launch, error) {
+func Lower(in *Input) ([]program.Launch, error) {
 	for _, f := range families {
 		if f.kind.About().Name == in.Region.Kind {
 			launches, err := f.lower(in)
 			if err != nil {
-				return nil, fmt.Errorf("region @%s (%s, %s): %w", in.Region.Name, in.Region.Kind, in.Kind, err)
+				return nil, fmt.Errorf("region @%s (%s, %s): %w", in.Region.Name, in.Region.Kind, in.Phase, err)
 			}
 			return launches, nil
 		}

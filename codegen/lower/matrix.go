@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/ir/encoding"
 )
@@ -110,7 +111,7 @@ func (m *matrix) onePieceEach() bool {
 // pieceTable is the table of byte offsets of a plane's pieces.
 func (u *unit) pieceTable(name, param string, r encoding.Role, align int) kernel.Buffer {
 	t := u.Pointer(name, kernel.Of(kernel.I64), kernel.Read)
-	return u.bind(t, Arg{Weight: &WeightArg{Param: param, Role: r, Align: align, Table: true}})
+	return u.bind(t, program.Arg{Weight: &program.WeightArg{Param: param, Role: r, Align: align, Table: true}})
 }
 
 func (m *matrix) factors(name string, r encoding.Role, f *encoding.Factor) factorPlane {

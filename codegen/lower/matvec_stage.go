@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
 
@@ -270,7 +271,7 @@ func (r *rowsOf) as(n int) kernel.Buffer {
 	if ok {
 		return b
 	}
-	b = r.u.bind(r.u.Pointer(r.name, kernel.Vec(kernel.F32, n), kernel.Read), Arg{Value: r.v})
+	b = r.u.bind(r.u.Pointer(r.name, kernel.Vec(kernel.F32, n), kernel.Read), program.Arg{Value: r.v})
 	if len(r.bound) > 0 {
 		r.u.touched(ir.Const(0)) // counted with the first
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -18,7 +19,7 @@ type Memo struct {
 
 type lowered struct {
 	things   things
-	launches []Launch
+	launches []program.Launch
 }
 
 // things are what a region names, in the order it does.
@@ -32,7 +33,7 @@ type things struct {
 func NewMemo() *Memo { return &Memo{known: map[string]*lowered{}} }
 
 // Lower is the function Lower, with memory.
-func (m *Memo) Lower(in *Input) ([]Launch, error) {
+func (m *Memo) Lower(in *Input) ([]program.Launch, error) {
 	key, mine := in.signature()
 	if have := m.known[key]; have != nil {
 		return have.renamed(in.Region.Name, mine), nil
@@ -158,7 +159,7 @@ func (s *signer) param(name string) {
 }
 
 // renamed gives the launches to another region of the same signature.
-func (l *lowered) renamed(region string, to things) []Launch {
+func (l *lowered) renamed(region string, to things) []program.Launch {
 	values, names := map[*ir.Value]*ir.Value{}, map[string]string{}
 	for i, v := range l.things.values {
 		values[v] = to.values[i]
@@ -169,11 +170,11 @@ func (l *lowered) renamed(region string, to things) []Launch {
 	for i, s := range l.things.states {
 		names["s"+s] = to.states[i]
 	}
-	scratch := map[*Scratch]*Scratch{}
-	out := make([]Launch, len(l.launches))
+	scratch := map[*program.Scratch]*program.Scratch{}
+	out := make([]program.Launch, len(l.launches))
 	for i, x := range l.launches {
 		x.Region = region
-		args := make([]Arg, len(x.Args))
+		args := make([]program.Arg, len(x.Args))
 		for j, a := range x.Args {
 			switch {
 			case a.Value != nil:

@@ -8,6 +8,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/msl"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/models"
@@ -31,22 +32,22 @@ func TestMetal(t *testing.T) {
 	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
 	for _, c := range []struct {
 		region string
-		kind   Kind
+		phase  program.Phase
 		kernel string
 	}{
-		{"layers.0.attn.low", Decode, "attn_low_decode"},
-		{"layers.0.attn.low", Prefill, "attn_low_prefill"},
-		{"layers.2.attn.cache", Decode, "attn_cache_decode"},
-		{"layers.1.attn.indexer.topk", Decode, "attn_indexer_topk_merge_decode"},
-		{"layers.0.attn.attend", Decode, "attn_attend_decode"},
-		{"layers.0.attn.mix", Decode, "attn_mix_read_decode"},
-		{"layers.0.ffn.experts", Prefill, "ffn_experts_route_prefill"},
+		{"layers.0.attn.low", program.Decode, "attn_low_decode"},
+		{"layers.0.attn.low", program.Prefill, "attn_low_prefill"},
+		{"layers.2.attn.cache", program.Decode, "attn_cache_decode"},
+		{"layers.1.attn.indexer.topk", program.Decode, "attn_indexer_topk_merge_decode"},
+		{"layers.0.attn.attend", program.Decode, "attn_attend_decode"},
+		{"layers.0.attn.mix", program.Decode, "attn_mix_read_decode"},
+		{"layers.0.ffn.experts", program.Prefill, "ffn_experts_route_prefill"},
 	} {
 		for _, region := range r.Module.Regions {
 			if region.Name != c.region {
 				continue
 			}
-			launches, err := Lower(&Input{Module: r.Module, Region: region, Kind: c.kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, MaxDecodeRows), Target: target.GPU})
+			launches, err := Lower(&Input{Module: r.Module, Region: region, Phase: c.phase, Params: params, Caches: caches(t, r.Module), Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +64,7 @@ func TestMetal(t *testing.T) {
 			}
 		}
 	}
-	sample, _, err := LowerSample(&Input{Module: r.Module, Kind: Decode, Step: NewStep(r.Module, MaxDecodeRows), Target: target.GPU})
+	sample, _, err := LowerSample(&Input{Module: r.Module, Phase: program.Decode, Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
 	if err != nil {
 		t.Fatal(err)
 	}

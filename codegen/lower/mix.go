@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -24,20 +25,20 @@ func (in *Input) mixColumns() int {
 	return 32
 }
 
-func lowerMix(in *Input, m *fusion.Mix) ([]Launch, error) {
+func lowerMix(in *Input, m *fusion.Mix) ([]program.Launch, error) {
 	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
 		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
 	}
 	x := &mixing{in: in, m: m, rows: mixRows(m), columns: in.mixColumns()}
 	x.inputs = in.inputsAtOnce(x.stagedBytes())
-	if in.Kind == Prefill {
+	if in.Phase == program.Prefill {
 		if err := x.sourceLaunches(); err != nil {
 			return nil, err
 		}
 	}
 	if m.Next != nil {
 		m := x.logitCount() + 1
-		x.shares = &Scratch{Name: "z_shares", Bytes: ir.Sym(x.rows).Mul(ir.Const(int64(4 * m * x.tiles())))}
+		x.shares = &program.Scratch{Name: "z_shares", Bytes: ir.Sym(x.rows).Mul(ir.Const(int64(4 * m * x.tiles())))}
 	}
 	if err := x.write(); err != nil {
 		return nil, err
@@ -65,11 +66,11 @@ type mixing struct {
 	in       *Input
 	m        *fusion.Mix
 	rows     string
-	columns  int      // of a threadgroup of "write"
-	inputs   int      // rows of a threadgroup of "write", at most
-	shares   *Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
-	ready    *ready   // in prefill, where y lies
-	launches []Launch
+	columns  int              // of a threadgroup of "write"
+	inputs   int              // rows of a threadgroup of "write", at most
+	shares   *program.Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
+	ready    *ready           // in prefill, where y lies
+	launches []program.Launch
 }
 
 func (x *mixing) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }
@@ -92,7 +93,7 @@ func (x *mixing) logitCount() int {
 func (x *mixing) stagedBytes() int {
 	s := x.m.Source
 	switch {
-	case x.in.Kind == Prefill:
+	case x.in.Phase == program.Prefill:
 	case s.Project != nil:
 		return bytesOfStaged(dim(s.Project.X, 1))
 	case s.Experts != nil:

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/passes/fusion"
 )
@@ -220,8 +221,8 @@ func (s *takeSource) stream(w *mixWrite, i int, stream, column *kernel.Expr) *ke
 // ready is y made by earlier launches of prefill: the shared part [rows,
 // width], and the chosen experts' parts [rows*k, width] to add to it.
 type ready struct {
-	shared *Scratch
-	parts  *Scratch
+	shared *program.Scratch
+	parts  *program.Scratch
 	k      int
 }
 
@@ -269,11 +270,11 @@ func (x *mixing) sourceLaunches() error {
 	bytes := rows.Mul(ir.Const(int64(4 * x.m.Width)))
 	switch {
 	case s.Project != nil:
-		x.ready = &ready{shared: &Scratch{Name: "y", Bytes: bytes}}
+		x.ready = &ready{shared: &program.Scratch{Name: "y", Bytes: bytes}}
 		return x.add(projectTiles(x.in, "project", s.Project.X, s.Project.Weight, x.ready.shared))
 	case s.Experts != nil:
 		k := dim(s.Experts.Mid, 1)
-		x.ready = &ready{shared: &Scratch{Name: "y_shared", Bytes: bytes}, parts: &Scratch{Name: "y_parts", Bytes: bytes.Mul(ir.Const(int64(k)))}, k: k}
+		x.ready = &ready{shared: &program.Scratch{Name: "y_shared", Bytes: bytes}, parts: &program.Scratch{Name: "y_parts", Bytes: bytes.Mul(ir.Const(int64(k)))}, k: k}
 		if err := x.add(projectTiles(x.in, "shared", s.Experts.Shared, s.Experts.SharedDown, x.ready.shared)); err != nil {
 			return err
 		}
@@ -284,23 +285,23 @@ func (x *mixing) sourceLaunches() error {
 	return nil
 }
 
-func (x *mixing) add(l Launch, err error) error {
+func (x *mixing) add(l program.Launch, err error) error {
 	x.launches = append(x.launches, l)
 	return err
 }
 
 // projectTiles is x . w in tiles, into scratch memory [rows, n].
-func projectTiles(in *Input, role string, x *ir.Value, weight string, to *Scratch) (Launch, error) {
+func projectTiles(in *Input, role string, x *ir.Value, weight string, to *program.Scratch) (program.Launch, error) {
 	u := in.begin(in.kernelName(role), in.tiling().schedule(), in.doc("a product in tiles")...)
 	w := u.matrix("w", weight)
 	xs := u.activation("x", x, kernel.Read)
 	y := u.scratch("y", to, kernel.F32, kernel.Write)
 	rows, err := rowsSymbol(x)
 	if err != nil {
-		return Launch{}, err
+		return program.Launch{}, err
 	}
 	if u.err != nil {
-		return Launch{}, u.err
+		return program.Launch{}, u.err
 	}
 	g := u.newGemm()
 	row0 := u.Let("row0", kernel.Group(1).Mul(i32(g.rows)))

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"smelt/codegen/msl"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/internal/sample"
@@ -40,10 +41,10 @@ func lowerAll(t *testing.T, m *models.Model, f passes.Formats, machine target.Ta
 		t.Fatal(err)
 	}
 	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
-	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
-		step := NewStep(r.Module, rows)
+	for phase, rows := range map[program.Phase]int{program.Decode: program.MaxDecodeRows, program.Prefill: 64} {
+		step := program.NewStep(r.Module, rows)
 		for _, region := range r.Module.Regions {
-			in := &Input{Module: r.Module, Region: region, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: step, Target: machine}
+			in := &Input{Module: r.Module, Region: region, Phase: phase, Params: params, Caches: caches(t, r.Module), Step: step, Target: machine}
 			launches, err := Lower(in)
 			if err != nil {
 				t.Error(err)
@@ -66,9 +67,9 @@ func lowerAll(t *testing.T, m *models.Model, f passes.Formats, machine target.Ta
 	}
 }
 
-func caches(t *testing.T, m *ir.Module) map[string]*Cache {
+func caches(t *testing.T, m *ir.Module) map[string]*program.Cache {
 	t.Helper()
-	out := map[string]*Cache{}
+	out := map[string]*program.Cache{}
 	for _, s := range m.States {
 		format, err := encoding.ParseRow(s.Stored)
 		if err != nil {
@@ -80,7 +81,7 @@ func caches(t *testing.T, m *ir.Module) map[string]*Cache {
 			t.Fatal(err)
 		}
 		_, ring := s.Keep.Value()
-		out[s.Name] = &Cache{State: s, Row: row, Capacity: 512, Ring: ring, Slots: 2}
+		out[s.Name] = &program.Cache{State: s, Row: row, Capacity: 512, Ring: ring, Slots: 2}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -38,8 +39,8 @@ func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 	}
 	x := &modelTest{m: m, module: r.Module}
 	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
-	for kind, rows := range map[Kind]int{Decode: MaxDecodeRows, Prefill: 64} {
-		x.inputs[kind] = &Input{Module: r.Module, Kind: kind, Params: params, Caches: caches(t, r.Module), Step: NewStep(r.Module, rows), Target: machine}
+	for phase, rows := range map[program.Phase]int{program.Decode: program.MaxDecodeRows, program.Prefill: 64} {
+		x.inputs[phase] = &Input{Module: r.Module, Phase: phase, Params: params, Caches: caches(t, r.Module), Step: program.NewStep(r.Module, rows), Target: machine}
 	}
 	for _, f := range m.Checkpoint.Files {
 		for len(x.files)%256 != 0 {
@@ -53,7 +54,7 @@ func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 		x.files = append(x.files, data...)
 	}
 	x.files = append(x.files, make([]byte, 16)...) // the rest of the last word
-	x.mem = newMemory(x.inputs[Decode], nil)
+	x.mem = newMemory(x.inputs[program.Decode], nil)
 	if x.machine, err = eval.New[float32](r.Module, m.Weights); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 }
 
 // bind makes a launch's weights visible, from their address on.
-func (x *modelTest) bind(l Launch) {
+func (x *modelTest) bind(l program.Launch) {
 	for _, a := range l.Args {
 		if a.Weight == nil {
 			continue
@@ -88,9 +89,9 @@ func (x *modelTest) bind(l Launch) {
 
 // step runs rows, all of whose logits are wanted, and compares them with the
 // evaluator's. Sums are float32 on both sides, in another order.
-func (x *modelTest) step(t *testing.T, kind Kind, rows []ir.Row) {
+func (x *modelTest) step(t *testing.T, phase program.Phase, rows []ir.Row) {
 	t.Helper()
-	x.mem.in, x.mem.rows, x.mem.wanted = x.inputs[kind], rows, nil
+	x.mem.in, x.mem.rows, x.mem.wanted = x.inputs[phase], rows, nil
 	wanted := make([]int, len(rows))
 	for i := range rows {
 		wanted[i] = i
@@ -98,7 +99,7 @@ func (x *modelTest) step(t *testing.T, kind Kind, rows []ir.Row) {
 	}
 	clear(x.mem.values)
 	for _, region := range x.module.Regions {
-		in := *x.inputs[kind]
+		in := *x.inputs[phase]
 		in.Region = region
 		launches, err := Lower(&in)
 		if err != nil {
@@ -106,7 +107,7 @@ func (x *modelTest) step(t *testing.T, kind Kind, rows []ir.Row) {
 		}
 		for _, l := range launches {
 			x.bind(l)
-			x.mem.run(t, []Launch{l})
+			x.mem.run(t, []program.Launch{l})
 		}
 	}
 	want, err := x.machine.Step(rows, wanted)
@@ -116,7 +117,7 @@ func (x *modelTest) step(t *testing.T, kind Kind, rows []ir.Row) {
 	got := floats(x.mem.values[x.module.Results[0]])
 	for i, w := range want[0].Dense() {
 		if !(math.Abs(float64(got[i]-w)) <= 5e-4) {
-			t.Fatalf("%s, %s, rows %v: logit %d is %v, want %v", x.inputs[kind].Target.Name, kind, rows, i, got[i], w)
+			t.Fatalf("%s, %s, rows %v: logit %d is %v, want %v", x.inputs[phase].Target.Name, phase, rows, i, got[i], w)
 		}
 	}
 }
@@ -139,8 +140,8 @@ func TestModelOnCPU(t *testing.T) {
 			for p := range prefill {
 				prompt = append(prompt, row(0, p))
 			}
-			x.step(t, Prefill, prompt)
-			x.step(t, Decode, []ir.Row{row(0, prefill), row(1, 0)})
+			x.step(t, program.Prefill, prompt)
+			x.step(t, program.Decode, []ir.Row{row(0, prefill), row(1, 0)})
 		})
 	}
 }

@@ -26,7 +26,7 @@ func (in *Input) kernelName(role string) string {
 	if role != "" {
 		parts = append(parts, role)
 	}
-	return strings.Join(append(parts, in.Kind.String()), "_")
+	return strings.Join(append(parts, in.Phase.String()), "_")
 }
 
 // doc is a kernel's header comment: what it does, and the operations it

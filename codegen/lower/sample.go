@@ -5,82 +5,38 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
-
-// Arrays of the step block that say how the wanted rows' tokens are picked, an
-// element for each of them: the fields of sampling.Choice. A row with a negative
-// SampleInv is not sampled; its place in the tokens keeps what it had.
-const (
-	SampleInv    = "sample_inv"    // f32
-	SampleTopK   = "sample_top_k"  // i32
-	SampleTopP   = "sample_top_p"  // u32, its bits as an i32, as those below
-	SampleMinP   = "sample_min_p"  // u32
-	SampleRandom = "sample_random" // u32
-)
-
-// SampleRegion is what a launch that samples has in the place of a region's name.
-const SampleRegion = "sample"
 
 // maxVocabulary keeps sums of weights within what portion can multiply.
 const maxVocabulary = 1 << 22
 
-// Logits is the value that a step's tokens are picked from: the module's first
-// result, if it has a vector of f32 for each wanted row. Other modules have no
-// logits, and their steps no sampling; then it is nil.
-func Logits(m *ir.Module) *ir.Value {
-	if len(m.Results) == 0 {
-		return nil
-	}
-	v := m.Results[0]
-	if v.Type.Rank() != 2 || v.Type.Elem != ir.F32 {
-		return nil
-	}
-	name, err := rowsSymbol(v)
-	if _, known := v.Type.Shape[1].Value(); err != nil || !known {
-		return nil
-	}
-	for _, s := range m.Symbols {
-		if s.Name == name && s.Def == ir.Wanted {
-			return v
-		}
-	}
-	return nil
-}
-
-// addSampling adds the arrays that sampling reads.
-func (s *Step) addSampling() {
-	s.add(SampleInv, kernel.F32, s.MaxRows)
-	for _, name := range []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom} {
-		s.add(name, kernel.I32, s.MaxRows)
-	}
-}
-
 // LowerSample makes the launch that picks a token for each wanted row from the
 // module's logits, and the memory it writes them to: an i32 a row, -1 where no
-// logit is a number. Package sampling is the definition, to the bit. The input's
+// logit is a number. Package pick is the definition, to the bit. The input's
 // region is not used. It fails for a module without Logits.
-func LowerSample(in *Input) (Launch, *Scratch, error) {
-	logits := Logits(in.Module)
+func LowerSample(in *Input) (program.Launch, *program.Scratch, error) {
+	logits := program.Logits(in.Module)
 	if logits == nil {
-		return Launch{}, nil, errors.New("the module's first result is no vector of logits for each wanted row")
+		return program.Launch{}, nil, errors.New("the module's first result is no vector of logits for each wanted row")
 	}
 	vocab := dim(logits, 1)
 	if vocab < 1 || vocab > maxVocabulary {
-		return Launch{}, nil, fmt.Errorf("a vocabulary of %d; sampling takes 1 to %d", vocab, maxVocabulary)
+		return program.Launch{}, nil, fmt.Errorf("a vocabulary of %d; sampling takes 1 to %d", vocab, maxVocabulary)
 	}
 	own := *in
-	own.Region = &ir.Region{Kind: SampleRegion, Name: SampleRegion}
+	own.Region = &ir.Region{Kind: program.SampleRegion, Name: program.SampleRegion}
 	u := own.begin(own.kernelName(""), own.sampleSchedule(vocab),
 		"The token of each wanted row: the largest logit, or one drawn by temperature,",
 		"top-k, top-p and min-p. Rows with a negative inverse temperature are left alone.")
-	tokens := &Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
+	tokens := &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
 	s := &sampler{unit: u, vocab: vocab}
 	s.logits = u.activation("logits", logits, kernel.Read)
 	out := u.scratch("tokens", tokens, kernel.I32, kernel.Write)
 	row := u.Let("row", kernel.Group(0))
 	s.base = u.Let("base", row.Mul(i32(vocab)))
-	s.inv = u.Let("inv", u.StepAt(SampleInv, row))
+	s.inv = u.Let("inv", u.StepAt(program.SampleInv, row))
 	u.If(s.inv.Ge(f32(0)), func() {
 		token := s.pick(row)
 		u.If(kernel.Thread().Eq(i32(0)), func() { out.Set(row, token) }, nil)
@@ -146,12 +102,12 @@ func (s *sampler) pick(row *kernel.Expr) *kernel.Expr {
 	s.If(s.inv.Gt(f32(0)), func() {
 		s.largest = s.Let("largest", s.normal(s.Let("best_logit", s.logits.At(s.base.Add(best.Max(i32(0)))))))
 		s.bound, s.last = s.Var("bound", kernel.U(0)), s.Var("last", i32(-1))
-		topK := s.Let("top_k", s.StepAt(SampleTopK, row))
+		topK := s.Let("top_k", s.StepAt(program.SampleTopK, row))
 		s.If(topK.Gt(i32(0)).And(topK.Lt(i32(s.vocab))), func() {
 			s.Comment("top-k: the best until there are k.")
 			s.keepBest(measure{s.kept, one}, topK.To(kernel.I64))
 		}, nil)
-		topP := s.choiceBits(SampleTopP, row)
+		topP := s.choiceBits(program.SampleTopP, row)
 		s.If(topP.Gt(kernel.U(0)), func() {
 			s.Comment("top-p: the best until their weights reach that share of all.")
 			weights := measure{s.kept, s.weight}
@@ -159,12 +115,12 @@ func (s *sampler) pick(row *kernel.Expr) *kernel.Expr {
 			s.keepBest(weights, target)
 		}, nil)
 		s.Comment("min-p, and the draw: the first id whose sum of weights exceeds the share.")
-		minP := s.choiceBits(SampleMinP, row)
+		minP := s.choiceBits(program.SampleMinP, row)
 		drawn := measure{s.kept, func(c candidate) *kernel.Expr {
 			w := s.weight(c)
 			return w.Ge(minP).Select(w, kernel.U(0))
 		}}
-		token.Set(s.locate(drawn, s.Let("target", s.portion(s.total(drawn), s.choiceBits(SampleRandom, row)))))
+		token.Set(s.locate(drawn, s.Let("target", s.portion(s.total(drawn), s.choiceBits(program.SampleRandom, row)))))
 	}, nil)
 	return token.Expr
 }

@@ -2,7 +2,7 @@ package lower
 
 import "smelt/codegen/kernel"
 
-// measure is what tokens are added up by: a u32 up to sampling.One of those that
+// measure is what tokens are added up by: a u32 up to pick.One of those that
 // are in.
 type measure struct {
 	in func(c candidate) *kernel.Expr

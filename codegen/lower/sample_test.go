@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
+	"smelt/internal/pick"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 )
@@ -18,27 +20,27 @@ import (
 type sampleTest struct {
 	vocab   int
 	rows    [][]float32
-	choices []sampling.Choice
+	choices []pick.Choice
 }
 
-func (x *sampleTest) add(row []float32, c sampling.Choice) {
+func (x *sampleTest) add(row []float32, c pick.Choice) {
 	x.rows, x.choices = append(x.rows, row), append(x.choices, c)
 }
 
 // sampleInput is the input of a module that returns W rows of logits.
-func sampleInput(machine target.Target, kind Kind, vocab, rows int) *Input {
+func sampleInput(machine target.Target, phase program.Phase, vocab, rows int) *Input {
 	logits := &ir.Value{ID: 1, Type: ir.Tensor(ir.F32, ir.Sym("W"), ir.Const(int64(vocab)))}
 	m := &ir.Module{Symbols: []ir.Symbol{{Name: "W", Def: ir.Wanted}}, Results: []*ir.Value{logits}}
-	return &Input{Module: m, Kind: kind, Step: NewStep(m, rows), Target: machine}
+	return &Input{Module: m, Phase: phase, Step: program.NewStep(m, rows), Target: machine}
 }
 
 // untouched is what is in a token's place before.
 const untouched = 99
 
 // run returns the rows' tokens as the kernel picks them.
-func (x *sampleTest) run(t *testing.T, machine target.Target, kind Kind) []int32 {
+func (x *sampleTest) run(t *testing.T, machine target.Target, phase program.Phase) []int32 {
 	t.Helper()
-	in := sampleInput(machine, kind, x.vocab, len(x.rows))
+	in := sampleInput(machine, phase, x.vocab, len(x.rows))
 	launch, tokens, err := LowerSample(in)
 	if err != nil {
 		t.Fatal(err)
@@ -52,16 +54,16 @@ func (x *sampleTest) run(t *testing.T, machine target.Target, kind Kind) []int32
 	}
 	mem.values[in.Module.Results[0]] = floatBytes(all)
 	mem.scratch[tokens] = bytes.Repeat([]byte{untouched, 0, 0, 0}, len(x.rows))
-	mem.run(t, []Launch{launch})
+	mem.run(t, []program.Launch{launch})
 	return ints(mem.scratch[tokens])
 }
 
-// check compares with package sampling.
-func (x *sampleTest) check(t *testing.T, machine target.Target, kind Kind) {
+// check compares with package pick.
+func (x *sampleTest) check(t *testing.T, machine target.Target, phase program.Phase) {
 	t.Helper()
-	for i, got := range x.run(t, machine, kind) {
+	for i, got := range x.run(t, machine, phase) {
 		want, err := x.choices[i].Pick(x.rows[i], nil)
-		if errors.Is(err, sampling.ErrNoLogits) {
+		if errors.Is(err, pick.ErrNoLogits) {
 			want = -1
 		}
 		if got != want {
@@ -102,13 +104,13 @@ func randomLogits(r *rand.Rand, n int) []float32 {
 }
 
 // randomChoice has every filter on or off, at its edges too.
-func randomChoice(r *rand.Rand, n int) sampling.Choice {
-	pick := func(of ...float64) float64 { return of[r.IntN(len(of))] }
+func randomChoice(r *rand.Rand, n int) pick.Choice {
+	oneOf := func(of ...float64) float64 { return of[r.IntN(len(of))] }
 	p := sampling.Params{
-		Temperature: pick(0, 1, 1, 0.7, 2.5, 1e-300, 1e-30, 1e30, 3*r.Float64()),
-		TopK:        int(pick(0, 0, 1, 2, float64(1+r.IntN(n)), float64(n-1), float64(n), 1e6)),
-		TopP:        pick(1, 1, 1e-300, 0.5, math.Nextafter(1, 0), 1-0x1p-32, 1-r.Float64()),
-		MinP:        pick(0, 0, 1, 1e-9, r.Float64()),
+		Temperature: oneOf(0, 1, 1, 0.7, 2.5, 1e-300, 1e-30, 1e30, 3*r.Float64()),
+		TopK:        int(oneOf(0, 0, 1, 2, float64(1+r.IntN(n)), float64(n-1), float64(n), 1e6)),
+		TopP:        oneOf(1, 1, 1e-300, 0.5, math.Nextafter(1, 0), 1-0x1p-32, 1-r.Float64()),
+		MinP:        oneOf(0, 0, 1, 1e-9, r.Float64()),
 		Seed:        r.Uint64(),
 	}
 	return p.Choice(r.Uint64(), r.Uint64())
@@ -118,11 +120,11 @@ func randomChoice(r *rand.Rand, n int) sampling.Choice {
 func weightOf(row []float32, id int, inv float32) uint32 {
 	largest := row[id]
 	for _, x := range row {
-		if sampling.Key(x) > sampling.Key(largest) {
+		if pick.Key(x) > pick.Key(largest) {
 			largest = x
 		}
 	}
-	return sampling.Weight(row[id], largest, inv)
+	return pick.Weight(row[id], largest, inv)
 }
 
 func TestSample(t *testing.T) {
@@ -149,7 +151,7 @@ func TestSample(t *testing.T) {
 					}
 					x.add(row, choice)
 				}
-				x.check(t, machine, Decode)
+				x.check(t, machine, program.Decode)
 			})
 		}
 	}
@@ -160,27 +162,27 @@ func TestSampleLeavesRowsAlone(t *testing.T) {
 	for _, machine := range targets {
 		x := &sampleTest{vocab: 3}
 		for range 3 {
-			x.add([]float32{1, 3, 2}, sampling.Choice{})
+			x.add([]float32{1, 3, 2}, pick.Choice{})
 		}
 		x.choices[1].Inv = -1
-		if got, want := fmt.Sprint(x.run(t, machine, Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
+		if got, want := fmt.Sprint(x.run(t, machine, program.Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
 			t.Errorf("%s: %s, want %s", machine.Name, got, want)
 		}
 	}
 }
 
 func TestSampleRefuses(t *testing.T) {
-	if _, _, err := LowerSample(sampleInput(target.GPU, Decode, maxVocabulary+1, 1)); err == nil {
+	if _, _, err := LowerSample(sampleInput(target.GPU, program.Decode, maxVocabulary+1, 1)); err == nil {
 		t.Error("a vocabulary that sums overflow with was accepted")
 	}
-	in := sampleInput(target.GPU, Decode, 5, 1)
+	in := sampleInput(target.GPU, program.Decode, 5, 1)
 	in.Module.Symbols[0].Def = ir.Rows
 	if _, _, err := LowerSample(in); err == nil {
 		t.Error("a module without logits of wanted rows was accepted")
 	}
 }
 
-// TestSampleWeights: weights are those of package sampling, bit by bit.
+// TestSampleWeights: weights are those of package pick, bit by bit.
 func TestSampleWeights(t *testing.T) {
 	t.Parallel()
 	const n = 4096
@@ -198,11 +200,11 @@ func TestSampleWeights(t *testing.T) {
 			logits[i] = min(x, c.largest)
 		}
 		for _, machine := range targets {
-			in := sampleInput(machine, Decode, n, 1)
+			in := sampleInput(machine, program.Decode, n, 1)
 			u := in.begin("weights", kernel.Schedule{Threads: 32})
 			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
 			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
-			s := &sampler{unit: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(SampleInv, i32(0)))}
+			s := &sampler{unit: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
 			largest := u.Let("first", x.At(i32(0)))
 			s.bestKey, s.largest = u.Let("best_key", u.orderKey(largest)), u.Let("largest", s.normal(largest))
 			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { y.Set(i, s.weight(s.candidate(i)).As(kernel.I32)) })
@@ -212,11 +214,11 @@ func TestSampleWeights(t *testing.T) {
 				t.Fatal(err)
 			}
 			mem := newMemory(in, nil)
-			mem.native, mem.wanted, mem.choices = true, []int32{0}, []sampling.Choice{{Inv: c.inv}}
+			mem.native, mem.wanted, mem.choices = true, []int32{0}, []pick.Choice{{Inv: c.inv}}
 			mem.values[from], mem.values[to] = floatBytes(logits), make([]byte, 4*n)
-			mem.run(t, []Launch{launch})
+			mem.run(t, []program.Launch{launch})
 			for i, got := range ints(mem.values[to]) {
-				if want := sampling.Weight(logits[i], c.largest, c.inv); uint32(got) != want {
+				if want := pick.Weight(logits[i], c.largest, c.inv); uint32(got) != want {
 					t.Fatalf("%s: weight of %g below %g, inverse %g: %d, want %d", machine.Name, logits[i], c.largest, c.inv, got, want)
 				}
 			}

@@ -2,7 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
-	"smelt/runtime/sampling"
+	"smelt/internal/pick"
 )
 
 func i64(n int64) *kernel.Expr { return kernel.C(kernel.I64, float64(n)) }
@@ -17,26 +17,26 @@ func (s *sampler) normal(x *kernel.Expr) *kernel.Expr {
 	return magnitude.Lt(kernel.U(0x00800000)).Select(f32(0), x)
 }
 
-// weight is a token's weight as package sampling defines it (u32): two
+// weight is a token's weight as package pick defines it (u32): two
 // operations of float32 that are rounded the same everywhere, then integers.
 // What it is for logits that are no numbers does not matter.
 func (s *sampler) weight(c candidate) *kernel.Expr {
 	below := s.Let("below", s.normal(c.logit).Sub(s.largest))
 	d := s.Let("d", s.normal(below).Mul(s.inv))
-	d = s.Let("d", d.Ge(f32(sampling.Lowest)).Select(d, f32(sampling.Lowest)))
-	n := s.Let("n", d.Neg().Mul(f32(1<<sampling.ScaleBits)).To(kernel.I32).As(kernel.U32))
-	z := s.Let("z", scaledProduct(n, kernel.U(sampling.Log2E), sampling.Log2EBits))
-	f := s.Let("f", z.And(kernel.U(1<<sampling.ScaleBits-1)))
-	terms := sampling.PowerTerms
+	d = s.Let("d", d.Ge(f32(pick.Lowest)).Select(d, f32(pick.Lowest)))
+	n := s.Let("n", d.Neg().Mul(f32(1<<pick.ScaleBits)).To(kernel.I32).As(kernel.U32))
+	z := s.Let("z", scaledProduct(n, kernel.U(pick.Log2E), pick.Log2EBits))
+	f := s.Let("f", z.And(kernel.U(1<<pick.ScaleBits-1)))
+	terms := pick.PowerTerms
 	power := kernel.U(terms[len(terms)-1])
 	for i := len(terms) - 2; i >= 0; i-- {
-		power = s.Let("power", kernel.U(terms[i]).Sub(scaledProduct(power, f, sampling.ScaleBits)))
+		power = s.Let("power", kernel.U(terms[i]).Sub(scaledProduct(power, f, pick.ScaleBits)))
 	}
-	power = s.Let("power", kernel.U(1<<sampling.PowerBits).Sub(scaledProduct(power, f, sampling.ScaleBits)))
-	shift := s.Let("shift", z.Shr(kernel.U(sampling.ScaleBits)).Add(kernel.U(sampling.PowerBits-sampling.WeightBits)))
+	power = s.Let("power", kernel.U(1<<pick.PowerBits).Sub(scaledProduct(power, f, pick.ScaleBits)))
+	shift := s.Let("shift", z.Shr(kernel.U(pick.ScaleBits)).Add(kernel.U(pick.PowerBits-pick.WeightBits)))
 	half := kernel.U(1).Shl(shift.Sub(kernel.U(1)))
 	w := s.Let("weight", power.Add(half).Shr(shift))
-	return s.Let("weight", c.key.Eq(s.bestKey).Select(kernel.U(sampling.One), w))
+	return s.Let("weight", c.key.Eq(s.bestKey).Select(kernel.U(pick.One), w))
 }
 
 // scaledProduct is floor(x*y / 2^bits) of u32 whose product is below 2^63.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/kernel"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -14,7 +15,7 @@ import (
 type unit struct {
 	*kernel.Builder
 	in   *Input
-	args []Arg
+	args []program.Arg
 	err  error
 }
 
@@ -34,18 +35,18 @@ func (u *unit) fail(format string, args ...any) {
 }
 
 // launch ends the kernel.
-func (u *unit) launch(role string, grid ...ir.Expr) (Launch, error) {
+func (u *unit) launch(role string, grid ...ir.Expr) (program.Launch, error) {
 	if u.err != nil {
-		return Launch{}, u.err
+		return program.Launch{}, u.err
 	}
 	k, err := u.Kernel()
 	if err != nil {
-		return Launch{}, err
+		return program.Launch{}, err
 	}
 	if n := k.SharedBytes(); n > u.in.Target.SharedMemory {
-		return Launch{}, fmt.Errorf("kernel %s: %d bytes of threadgroup memory; at most %d are there", k.Name, n, u.in.Target.SharedMemory)
+		return program.Launch{}, fmt.Errorf("kernel %s: %d bytes of threadgroup memory; at most %d are there", k.Name, n, u.in.Target.SharedMemory)
 	}
-	l := Launch{Kernel: k, Region: u.in.Region.Name, Role: role, Args: u.args}
+	l := program.Launch{Kernel: k, Region: u.in.Region.Name, Role: role, Args: u.args}
 	for i := range l.Grid {
 		l.Grid[i] = ir.Const(1)
 		if i < len(grid) {
@@ -55,7 +56,7 @@ func (u *unit) launch(role string, grid ...ir.Expr) (Launch, error) {
 	return l, nil
 }
 
-func (u *unit) bind(b kernel.Buffer, a Arg) kernel.Buffer {
+func (u *unit) bind(b kernel.Buffer, a program.Arg) kernel.Buffer {
 	a.Param = b.Name()
 	u.args = append(u.args, a)
 	return b
@@ -67,18 +68,18 @@ func (u *unit) activation(name string, v *ir.Value, a kernel.Access) kernel.Buff
 	if v.Type.Elem == ir.I32 {
 		elem = kernel.I32
 	}
-	return u.bind(u.Pointer(name, kernel.Of(elem), a), Arg{Value: v})
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), program.Arg{Value: v})
 }
 
 // activation4 is a value in the arena read as vectors of four f32: the arena
 // aligns values to 256 bytes, so rows of a multiple of four elements allow it.
 func (u *unit) activation4(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
-	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), a), Arg{Value: v})
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), a), program.Arg{Value: v})
 }
 
 // scratch is memory of the region in the arena.
-func (u *unit) scratch(name string, s *Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
-	return u.bind(u.Pointer(name, kernel.Of(elem), a), Arg{Scratch: s})
+func (u *unit) scratch(name string, s *program.Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), program.Arg{Scratch: s})
 }
 
 // touched states how many bytes of the last bound argument the launch needs.
@@ -92,19 +93,19 @@ func dim(v *ir.Value, axis int) int {
 
 // state is a cache's memory seen as 32-bit words.
 func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
-	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), Arg{State: state})
+	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), program.Arg{State: state})
 }
 
 // shift is a scalar parameter: the bits by which a weight's words are shifted.
 func (u *unit) shift(name, param string) *kernel.Expr {
 	p, value := u.Scalar(name, kernel.U32)
-	u.args = append(u.args, Arg{Param: p, Shift: param})
+	u.args = append(u.args, program.Arg{Param: p, Shift: param})
 	return value
 }
 
 // weightPlane is a plane of a parameter, seen as elements of type t.
 func (u *unit) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
-	return u.bind(u.Pointer(name, t, kernel.Read), Arg{Weight: &WeightArg{Param: param, Role: r, Align: t.Scalar.Bytes()}})
+	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: &program.WeightArg{Param: param, Role: r, Align: t.Scalar.Bytes()}})
 }
 
 // rotation names the step's table of cosines and sines for a rope.

@@ -6,20 +6,21 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/ir"
 	"smelt/ir/encoding"
 )
 
 // buildStep lowers every region for one kind of step and plans the launches.
-func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kind, names *namer) (*Step, error) {
+func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.Phase, names *namer) (*Step, error) {
 	rows := p.Chunk
-	if kind == lower.Decode {
-		rows = lower.MaxDecodeRows
+	if phase == program.Decode {
+		rows = program.MaxDecodeRows
 	}
-	s := &Step{Kind: kind, MaxRows: rows, Params: lower.NewStep(m, rows), Limits: p.limits(m, rows)}
-	b := &builder{plan: p, step: s, params: params, values: map[*ir.Value]*Buffer{}, scratch: map[*lower.Scratch]*Buffer{}}
-	caches := map[string]*lower.Cache{}
+	s := &Step{Phase: phase, MaxRows: rows, Params: program.NewStep(m, rows), Limits: p.limits(m, rows)}
+	b := &builder{plan: p, step: s, params: params, values: map[*ir.Value]*Buffer{}, scratch: map[*program.Scratch]*Buffer{}}
+	caches := map[string]*program.Cache{}
 	for _, c := range p.Caches {
 		caches[c.State.Name] = &c.Cache
 	}
@@ -29,7 +30,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 			break
 		}
 		covered = r.To
-		launches, err := memo.Lower(&lower.Input{Module: m, Region: r, Kind: kind, Params: params, Caches: caches, Step: s.Params, Target: p.Target})
+		launches, err := memo.Lower(&lower.Input{Module: m, Region: r, Phase: phase, Params: params, Caches: caches, Step: s.Params, Target: p.Target})
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +44,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 		}
 	}
 	if covered != len(m.Nodes) {
-		return nil, fmt.Errorf("%s: node %s is in no region; kernels exist for regions only", kind, m.Nodes[covered].Result.Ref())
+		return nil, fmt.Errorf("%s: node %s is in no region; kernels exist for regions only", phase, m.Nodes[covered].Result.Ref())
 	}
 	for _, v := range m.Results {
 		buf := b.values[v]
@@ -52,7 +53,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, kind lower.Kin
 		}
 		s.Results = append(s.Results, buf)
 	}
-	if lower.Logits(m) != nil {
+	if program.Logits(m) != nil {
 		if err := b.sample(m, names); err != nil {
 			return nil, err
 		}
@@ -68,13 +69,13 @@ type builder struct {
 	step    *Step
 	params  storage.Parameters
 	values  map[*ir.Value]*Buffer
-	scratch map[*lower.Scratch]*Buffer
+	scratch map[*program.Scratch]*Buffer
 	written map[*Buffer]bool
 }
 
 // sample adds the dispatch that picks tokens from the logits.
 func (b *builder) sample(m *ir.Module, names *namer) error {
-	launch, tokens, err := lower.LowerSample(&lower.Input{Module: m, Kind: b.step.Kind, Step: b.step.Params, Target: b.plan.Target})
+	launch, tokens, err := lower.LowerSample(&lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target})
 	if err == nil {
 		err = b.dispatch(launch, names)
 	}
@@ -85,7 +86,7 @@ func (b *builder) sample(m *ir.Module, names *namer) error {
 	return nil
 }
 
-func (b *builder) dispatch(l lower.Launch, names *namer) error {
+func (b *builder) dispatch(l program.Launch, names *namer) error {
 	if len(l.Args) != len(l.Kernel.Params) {
 		return fmt.Errorf("kernel %s takes %d parameters, the launch binds %d", l.Kernel.Name, len(l.Kernel.Params), len(l.Args))
 	}
@@ -105,7 +106,7 @@ func (b *builder) dispatch(l lower.Launch, names *namer) error {
 	return nil
 }
 
-func (b *builder) arg(region string, a lower.Arg, param *kernel.Param) (Arg, error) {
+func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, error) {
 	out := Arg{Param: param, Weight: a.Weight, Needs: ir.Const(4)}
 	switch {
 	case a.Value != nil:
@@ -170,7 +171,7 @@ func (b *builder) value(v *ir.Value) *Buffer {
 	return buf
 }
 
-func (b *builder) scratchBuffer(region string, s *lower.Scratch) *Buffer {
+func (b *builder) scratchBuffer(region string, s *program.Scratch) *Buffer {
 	if buf := b.scratch[s]; buf != nil {
 		return buf
 	}
@@ -184,14 +185,14 @@ func (b *builder) scratchBuffer(region string, s *lower.Scratch) *Buffer {
 func (b *builder) checkYields(r *ir.Region) error {
 	for _, v := range r.Yields {
 		if !v.Type.State && !b.written[b.values[v]] {
-			return fmt.Errorf("region @%s (%s, %s): no kernel writes its result %s", r.Name, r.Kind, b.step.Kind, v.Ref())
+			return fmt.Errorf("region @%s (%s, %s): no kernel writes its result %s", r.Name, r.Kind, b.step.Phase, v.Ref())
 		}
 	}
 	return nil
 }
 
 // weightBytes is the size of what a weight argument points at.
-func weightBytes(params storage.Parameters, w *lower.WeightArg) (int64, error) {
+func weightBytes(params storage.Parameters, w *program.WeightArg) (int64, error) {
 	p, err := params.Get(w.Param)
 	if err != nil {
 		return 0, err

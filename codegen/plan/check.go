@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
 
@@ -24,8 +24,8 @@ func (p *Plan) Check(m *ir.Module) error {
 		return fmt.Errorf("the plan has %d steps, expected decode and prefill", len(p.Steps))
 	}
 	for i, s := range p.Steps {
-		if err := p.checkSizes(lower.Kind(i), s); err != nil {
-			return fmt.Errorf("plan of the %s step: %w", lower.Kind(i), err)
+		if err := p.checkSizes(program.Phase(i), s); err != nil {
+			return fmt.Errorf("plan of the %s step: %w", program.Phase(i), err)
 		}
 	}
 	if err := p.checkCaches(m); err != nil {
@@ -37,7 +37,7 @@ func (p *Plan) Check(m *ir.Module) error {
 			err = p.checkWhole(m, s)
 		}
 		if err != nil {
-			return fmt.Errorf("plan of the %s step: %w", s.Kind, err)
+			return fmt.Errorf("plan of the %s step: %w", s.Phase, err)
 		}
 	}
 	return nil

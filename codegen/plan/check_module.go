@@ -6,18 +6,18 @@ import (
 	"slices"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
 
 // checkSizes compares a step's sizes with the options.
-func (p *Plan) checkSizes(kind lower.Kind, s *Step) error {
+func (p *Plan) checkSizes(phase program.Phase, s *Step) error {
 	rows := p.Chunk
-	if kind == lower.Decode {
-		rows = lower.MaxDecodeRows
+	if phase == program.Decode {
+		rows = program.MaxDecodeRows
 	}
-	if s.Kind != kind || s.MaxRows != rows || s.Params == nil || s.Params.MaxRows != rows {
-		return fmt.Errorf("a %s step of %d rows, expected %s of %d", s.Kind, s.MaxRows, kind, rows)
+	if s.Phase != phase || s.MaxRows != rows || s.Params == nil || s.Params.MaxRows != rows {
+		return fmt.Errorf("a %s step of %d rows, expected %s of %d", s.Phase, s.MaxRows, phase, rows)
 	}
 	want := map[string]int64{}
 	for _, sym := range s.Params.Symbols {
@@ -74,10 +74,10 @@ func (p *Plan) checkCapacity(c *Cache) error {
 	keep, ring := c.State.Keep.Value()
 	want := int64(0)
 	if ring { // what the first row of a step looks back to, and the step's own rows; never more than a text has
-		want = min(keep+int64(max(p.Chunk, lower.MaxDecodeRows))-1, int64(p.Context))
+		want = min(keep+int64(max(p.Chunk, program.MaxDecodeRows))-1, int64(p.Context))
 	} else {
 		var err error
-		if want, err = c.State.Keep.Eval(env(p.Steps[lower.Prefill].Limits)); err != nil {
+		if want, err = c.State.Keep.Eval(env(p.Steps[program.Prefill].Limits)); err != nil {
 			return err
 		}
 		want = max(want, 1)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -219,7 +219,7 @@ func TestPlace(t *testing.T) {
 // TestClosing: a token that closes blocks takes the same dispatches; only the
 // values of symbols differ.
 func TestClosing(t *testing.T) {
-	s := built(t, small).Step(lower.Decode)
+	s := built(t, small).Step(program.Decode)
 	at := func(context int) map[string]int64 { return s.Symbols(context, 1) }
 	if at(256)["E4"] != 1 || at(256)["E128"] != 1 || at(257)["E4"] != 0 {
 		t.Fatalf("symbols %v, %v", at(256), at(257))
@@ -253,12 +253,12 @@ func TestSame(t *testing.T) {
 		if !slices.EqualFunc(x.Buffers, y.Buffers, func(p, q *Buffer) bool {
 			return p.Name == q.Name && p.Offset == q.Offset && p.Size == q.Size
 		}) {
-			t.Errorf("%s: buffers differ", x.Kind)
+			t.Errorf("%s: buffers differ", x.Phase)
 		}
 		if !slices.EqualFunc(x.Dispatches, y.Dispatches, func(p, q *Dispatch) bool {
 			return p.Kernel.Digest() == q.Kernel.Digest() && p.Region == q.Region && p.Barrier == q.Barrier
 		}) {
-			t.Errorf("%s: dispatches differ", x.Kind)
+			t.Errorf("%s: dispatches differ", x.Phase)
 		}
 	}
 }
@@ -267,7 +267,7 @@ func TestSame(t *testing.T) {
 // weights, the row it reads, the logits it writes. Sampling after it reads them
 // and writes a token.
 func TestCosts(t *testing.T) {
-	s := built(t, small).Step(lower.Decode)
+	s := built(t, small).Step(program.Decode)
 	costs, err := s.Costs(s.Symbols(100, 1))
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@
 // buffers end, and what each dispatch costs. A run only rewrites the block of
 // step parameters.
 //
-// It knows launches (package lower), no model and no device.
+// It knows launches (package program), no model and no device.
 package plan
 
 import (
@@ -11,7 +11,7 @@ import (
 	"iter"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -60,16 +60,16 @@ type Plan struct {
 
 // Cache is a state's memory, at Offset of the cache memory.
 type Cache struct {
-	lower.Cache
+	program.Cache
 	Offset int64
 	Bytes  int64
 }
 
 // Step is the plan of one kind of step.
 type Step struct {
-	Kind       lower.Kind
+	Phase      program.Phase
 	MaxRows    int
-	Params     *lower.Step
+	Params     *program.Step
 	Dispatches []*Dispatch
 	Buffers    []*Buffer
 	ArenaBytes int64
@@ -78,7 +78,7 @@ type Step struct {
 	Results []*Buffer // of the module's results, in order
 	// Tokens has an i32 for each wanted row, picked from the first result as the
 	// step's parameters say; -1 where no logit is a number. The last dispatch
-	// writes it. It is nil where that result is no logits (lower.Logits).
+	// writes it. It is nil where that result is no logits (program.Logits).
 	Tokens *Buffer
 }
 
@@ -124,7 +124,7 @@ type Arg struct {
 	Param  *kernel.Param
 	Buffer *Buffer
 	Cache  *Cache
-	Weight *lower.WeightArg
+	Weight *program.WeightArg
 	Scalar *int32
 	Needs  ir.Expr // bytes the dispatch needs of it, each counted once
 }
@@ -159,8 +159,8 @@ func Uncut(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 		return nil, err
 	}
 	names := newNamer()
-	for _, kind := range []lower.Kind{lower.Decode, lower.Prefill} {
-		step, err := p.buildStep(m, params, kind, names)
+	for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+		step, err := p.buildStep(m, params, phase, names)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func Uncut(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 }
 
 // Step returns the plan of a kind of step.
-func (p *Plan) Step(k lower.Kind) *Step { return p.Steps[k] }
+func (p *Plan) Step(phase program.Phase) *Step { return p.Steps[phase] }
 
 // layoutCaches gives every state its place. Rows of a log that is kept whole
 // stand at their index; of others a ring holds what a reader may look back to
@@ -200,10 +200,10 @@ func (p *Plan) layoutCaches(m *ir.Module) error {
 		if err != nil {
 			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
 		}
-		c := &Cache{Cache: lower.Cache{State: s, Row: row, Slots: p.Slots, Capacity: int(max(keep, 1))}, Offset: p.CacheBytes}
+		c := &Cache{Cache: program.Cache{State: s, Row: row, Slots: p.Slots, Capacity: int(max(keep, 1))}, Offset: p.CacheBytes}
 		if _, constant := s.Keep.Value(); constant {
 			c.Ring = true
-			c.Capacity = min(c.Capacity+max(p.Chunk, lower.MaxDecodeRows)-1, p.Context)
+			c.Capacity = min(c.Capacity+max(p.Chunk, program.MaxDecodeRows)-1, p.Context)
 		}
 		c.Bytes = align(int64(c.Capacity) * int64(row.Bytes) * int64(p.Slots))
 		p.Caches = append(p.Caches, c)
@@ -243,7 +243,7 @@ func (p *Plan) limits(m *ir.Module, rows int) map[string]int64 {
 // middle row's, by which costs are estimated.
 func (s *Step) Symbols(context, rows int) map[string]int64 {
 	out := map[string]int64{"position": int64(context - 1)}
-	if s.Kind == lower.Prefill {
+	if s.Phase == program.Prefill {
 		out["position"] = int64(context - 1 - rows/2)
 	}
 	for _, sym := range s.Params.Symbols {
@@ -252,13 +252,13 @@ func (s *Step) Symbols(context, rows int) map[string]int64 {
 			out[sym.Name] = int64(rows)
 		case ir.Wanted:
 			out[sym.Name] = 1
-			if s.Kind == lower.Decode {
+			if s.Phase == program.Decode {
 				out[sym.Name] = int64(rows)
 			}
 		case ir.Reach:
 			out[sym.Name] = int64(context)
 		case ir.Closing:
-			if s.Kind == lower.Prefill {
+			if s.Phase == program.Prefill {
 				out[sym.Name] = int64(context)/sym.Arg - (int64(context)-int64(rows))/sym.Arg
 			} else if int64(context)%sym.Arg == 0 {
 				out[sym.Name] = int64(rows)

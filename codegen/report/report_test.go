@@ -143,13 +143,13 @@ func TestPlan(t *testing.T) {
 	for i, s := range b.Plan.Steps {
 		d := doc.Steps[i]
 		if len(d.Dispatches) != len(s.Dispatches) || d.Barriers != s.Barriers() || d.CommandBuffers != s.CommandBuffers() || d.Arena != s.ArenaBytes {
-			t.Errorf("%s: %d dispatches, %d barriers, %d command buffers, arena %d; the plan has %d, %d, %d, %d", s.Kind,
+			t.Errorf("%s: %d dispatches, %d barriers, %d command buffers, arena %d; the plan has %d, %d, %d, %d", s.Phase,
 				len(d.Dispatches), d.Barriers, d.CommandBuffers, d.Arena, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes)
 		}
 		for n, x := range s.Dispatches {
 			y := d.Dispatches[n]
 			if doc.Kernels[y.Kernel].Name != x.Kernel.Name || doc.Regions[y.Region].Name != x.Region || doc.Exprs[y.Grid[1]] != x.Grid[1].String() || len(y.Args) != len(x.Args) {
-				t.Errorf("%s dispatch %d: %+v, the plan has %s for %s", s.Kind, n, y, x.Kernel.Name, x.Region)
+				t.Errorf("%s dispatch %d: %+v, the plan has %s for %s", s.Phase, n, y, x.Kernel.Name, x.Region)
 			}
 		}
 		for _, sc := range d.Scenarios {
@@ -160,7 +160,7 @@ func TestPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !slices.Equal(sc.Costs[n], costRow(c)) {
-					t.Errorf("%s at %d, dispatch %d: cost %v, the plan says %v", s.Kind, sc.Context, n, sc.Costs[n], costRow(c))
+					t.Errorf("%s at %d, dispatch %d: cost %v, the plan says %v", s.Phase, sc.Context, n, sc.Costs[n], costRow(c))
 				}
 			}
 		}

@@ -8,8 +8,8 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/kernel"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 )
 
@@ -114,8 +114,8 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 	for i, k := range b.Plan.Kernels {
 		p.kernels[k] = i
 	}
-	if b.Plan.Step(lower.Decode).Tokens != nil {
-		doc.Regions = append(doc.Regions, regionDoc{Name: lower.SampleRegion, Kind: lower.SampleRegion, Group: lower.SampleRegion})
+	if b.Plan.Step(program.Decode).Tokens != nil {
+		doc.Regions = append(doc.Regions, regionDoc{Name: program.SampleRegion, Kind: program.SampleRegion, Group: program.SampleRegion})
 	}
 	for i, r := range doc.Regions {
 		p.regions[r.Name] = i
@@ -134,7 +134,7 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 func (p *planner) expr(e ir.Expr) int { return p.exprs.add(e.String()) }
 
 func (p *planner) step(s *plan.Step) (stepDoc, error) {
-	d := stepDoc{Kind: s.Kind.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	d := stepDoc{Kind: s.Phase.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
 	buffers := map[*plan.Buffer]int{}
 	for i, b := range s.Buffers {
 		buffers[b] = i
@@ -147,7 +147,7 @@ func (p *planner) step(s *plan.Step) (stepDoc, error) {
 	for _, z := range sizes(p.bundle.Plan, s) {
 		scenario, err := describeScenario(s, z.context, z.rows)
 		if err != nil {
-			return d, fmt.Errorf("%s step of %d rows at %d: %w", s.Kind, z.rows, z.context, err)
+			return d, fmt.Errorf("%s step of %d rows at %d: %w", s.Phase, z.rows, z.context, err)
 		}
 		d.Scenarios = append(d.Scenarios, scenario)
 	}
@@ -175,7 +175,7 @@ func (p *planner) dispatch(x *plan.Dispatch, buffers map[*plan.Buffer]int) dispa
 }
 
 // plane names what of a parameter an argument points at.
-func plane(w *lower.WeightArg) string {
+func plane(w *program.WeightArg) string {
 	if w.Table {
 		return fmt.Sprintf("%s, table of pieces", w.Role)
 	}
@@ -190,7 +190,7 @@ type size struct{ context, rows int }
 // last one of the longest context.
 func sizes(p *plan.Plan, s *plan.Step) []size {
 	var out []size
-	if s.Kind == lower.Prefill {
+	if s.Phase == program.Prefill {
 		rows := min(p.Chunk, p.Context)
 		out = append(out, size{rows, rows})
 		if p.Context > rows {

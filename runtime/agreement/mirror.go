@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/ops"
@@ -111,7 +111,7 @@ func (m *Mirror) append(n *ir.Node, args []tensor.Value[float32]) {
 }
 
 // step runs rows.
-func (m *Mirror) step(kind lower.Kind, rows []ir.Row, wanted []int) ([]float32, error) {
+func (m *Mirror) step(phase program.Phase, rows []ir.Row, wanted []int) ([]float32, error) {
 	m.steps++
 	if m.steps == m.Fail {
 		return nil, errors.New("the device is on fire")
@@ -120,7 +120,7 @@ func (m *Mirror) step(kind lower.Kind, rows []ir.Row, wanted []int) ([]float32, 
 	if _, err := m.machine.Step(rows, wanted); err != nil {
 		return nil, err
 	}
-	for _, x := range m.b.Plan.Step(kind).Dispatches {
+	for _, x := range m.b.Plan.Step(phase).Dispatches {
 		for b := range x.Values() {
 			if m.Observe != nil {
 				m.Observe(b.Name, m.written[b.Name])
@@ -137,26 +137,26 @@ func (m *Mirror) step(kind lower.Kind, rows []ir.Row, wanted []int) ([]float32, 
 
 // Prefill is a session.Device's.
 func (m *Mirror) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
-	return m.step(lower.Prefill, rows, wanted)
+	return m.step(program.Prefill, rows, wanted)
 }
 
 // Decode is a session.Device's.
 func (m *Mirror) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
-	return m.step(lower.Decode, rows, wanted)
+	return m.step(program.Decode, rows, wanted)
 }
 
 // SamplePrefill is a session.Sampler's.
 func (m *Mirror) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return m.sample(lower.Prefill, rows, wanted, choices, tokens)
+	return m.sample(program.Prefill, rows, wanted, choices, tokens)
 }
 
 // SampleDecode is a session.Sampler's.
 func (m *Mirror) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return m.sample(lower.Decode, rows, wanted, choices, tokens)
+	return m.sample(program.Decode, rows, wanted, choices, tokens)
 }
 
-func (m *Mirror) sample(kind lower.Kind, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	if _, err := m.step(kind, rows, wanted); err != nil {
+func (m *Mirror) sample(phase program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	if _, err := m.step(phase, rows, wanted); err != nil {
 		return err
 	}
 	for i, c := range choices {

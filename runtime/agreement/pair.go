@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/models"
 	"smelt/models/checkpoint"
@@ -73,11 +73,11 @@ func New(t testing.TB, dir string, f passes.Formats, o bundle.Options, open Open
 // Step runs rows on both and compares the wanted rows' logits.
 func (p *Pair) Step(decode bool, rows []ir.Row, wanted []int) []float32 {
 	p.t.Helper()
-	kind := lower.Prefill
+	phase := program.Prefill
 	if decode {
-		kind = lower.Decode
+		phase = program.Decode
 	}
-	r, err := p.both.Step(kind, rows, wanted, nil)
+	r, err := p.both.Step(phase, rows, wanted, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"slices"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/ir"
 	"smelt/ir/encoding"
@@ -23,7 +23,7 @@ type Memory struct {
 	Table  func(data []byte) (uint64, error)
 	Caches uint64
 
-	tables map[lower.WeightArg]uint64
+	tables map[program.WeightArg]uint64
 }
 
 // Block is the argument block of a dispatch whose step's arena begins at arena:
@@ -72,7 +72,7 @@ func overlaps(x *plan.Dispatch) error {
 
 // weight is the address of a plane, aligned down to what it is read as; of one
 // in pieces the lowest piece's, or that of the table of their distances.
-func (m *Memory) weight(w lower.WeightArg) (uint64, error) {
+func (m *Memory) weight(w program.WeightArg) (uint64, error) {
 	p, err := m.Params.Get(w.Param)
 	if err != nil {
 		return 0, err
@@ -108,7 +108,7 @@ func (m *Memory) weight(w lower.WeightArg) (uint64, error) {
 		return 0, err
 	}
 	if m.tables == nil {
-		m.tables = map[lower.WeightArg]uint64{}
+		m.tables = map[program.WeightArg]uint64{}
 	}
 	m.tables[w] = at
 	return at, nil

@@ -26,7 +26,7 @@ func NewSlots(p *plan.Plan, vocab int) *Slots {
 // would read elsewhere in memory. Take makes a checked step's rows count.
 func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 	if len(rows) < 1 || len(rows) > step.MaxRows {
-		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", step.Kind, len(rows), step.MaxRows)
+		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", step.Phase, len(rows), step.MaxRows)
 	}
 	if len(wanted) > s.plan.Wanted {
 		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), s.plan.Wanted)

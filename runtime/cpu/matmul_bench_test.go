@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"testing"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir/encoding"
 	"smelt/runtime/cpu/jit"
@@ -42,7 +42,7 @@ func BenchmarkMatmul(b *testing.B) {
 }
 
 func newMatmul(b *testing.B, l *jit.LLVM, e encoding.Encoding, rows, n, k int) *matmul {
-	m, c, fma := newProduct(b, l, e, lower.Prefill, rows, 1, n, k, roofline.FMA)
+	m, c, fma := newProduct(b, l, e, program.Prefill, rows, 1, n, k, roofline.FMA)
 	numbers := m.alloc(b, 8)
 	binary.LittleEndian.PutUint32(numbers, math.Float32bits(0.999))
 	binary.LittleEndian.PutUint32(numbers[4:], math.Float32bits(0.001))

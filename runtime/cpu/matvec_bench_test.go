@@ -13,6 +13,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
@@ -79,21 +80,21 @@ type product struct {
 }
 
 func newMatvec(b *testing.B, l *jit.LLVM, e encoding.Encoding, groups, n, k int) *product {
-	m, c, reader := newProduct(b, l, e, lower.Decode, 1, groups, n, k, roofline.Read)
+	m, c, reader := newProduct(b, l, e, program.Decode, 1, groups, n, k, roofline.Read)
 	m.bindReads(b, reader, c)
 	return m
 }
 
 // newProduct makes the kernel of a product of some rows, with one that probes
 // the machine beside it.
-func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, kind lower.Kind, rows, groups, n, k int, probe func(target.Target) (*roofline.Probe, error)) (*product, *code, *roofline.Probe) {
+func newProduct(b *testing.B, l *jit.LLVM, e encoding.Encoding, phase program.Phase, rows, groups, n, k int, probe func(target.Target) (*roofline.Probe, error)) (*product, *code, *roofline.Probe) {
 	b.Helper()
 	host, err := target.Named("cpu")
 	if err != nil {
 		b.Fatal(err)
 	}
 	module, params := productModule(b, e, groups, n, k)
-	in := &lower.Input{Module: module, Region: module.Regions[0], Kind: kind, Step: lower.NewStep(module, max(rows, 16)), Params: params, Target: host}
+	in := &lower.Input{Module: module, Region: module.Regions[0], Phase: phase, Step: program.NewStep(module, max(rows, 16)), Params: params, Target: host}
 	launches, err := lower.Lower(in)
 	if err != nil || len(launches) != 1 {
 		b.Fatalf("%d launches, %v", len(launches), err)
@@ -168,7 +169,7 @@ return %%y
 }
 
 // bind makes the copies and a job for each.
-func (m *product) bind(b *testing.B, in *lower.Input, l lower.Launch, c *code, rows int) {
+func (m *product) bind(b *testing.B, in *lower.Input, l program.Launch, c *code, rows int) {
 	b.Helper()
 	piece := in.Params["w"].Pieces[0]
 	for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {

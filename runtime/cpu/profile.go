@@ -3,7 +3,7 @@ package cpu
 import (
 	"time"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/runtime/binding"
 	"smelt/runtime/profile"
 )
@@ -23,8 +23,8 @@ func (d *Device) Profile(m profile.Mode) error {
 
 // Timings are the times of the last step of a kind, one for each of its plan's
 // dispatches; zeros if it was not profiled.
-func (d *Device) Timings(k lower.Kind) []time.Duration {
-	s := d.steps[k]
+func (d *Device) Timings(phase program.Phase) []time.Duration {
+	s := d.steps[phase]
 	out := make([]time.Duration, len(s.jobs))
 	for i := range out {
 		out[i] = s.jobs[i].elapsed()

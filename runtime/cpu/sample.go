@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 )
@@ -18,12 +18,12 @@ type lastStep struct {
 // SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1
 // where no logit is a number. No logits are copied.
 func (d *Device) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return d.sample(d.steps[lower.Prefill], rows, wanted, choices, tokens)
+	return d.sample(d.steps[program.Prefill], rows, wanted, choices, tokens)
 }
 
 // SampleDecode is the same with the decode kernels.
 func (d *Device) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return d.sample(d.steps[lower.Decode], rows, wanted, choices, tokens)
+	return d.sample(d.steps[program.Decode], rows, wanted, choices, tokens)
 }
 
 func (d *Device) sample(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {

@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/llvm"
 	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/runtime/sampling"
@@ -24,7 +25,7 @@ func BenchmarkSample(b *testing.B) {
 	}
 	logits := &ir.Value{ID: 1, Type: ir.Tensor(ir.F32, ir.Sym("W"), ir.Const(vocab))}
 	module := &ir.Module{Symbols: []ir.Symbol{{Name: "W", Def: ir.Wanted}}, Results: []*ir.Value{logits}}
-	step := lower.NewStep(module, 1)
+	step := program.NewStep(module, 1)
 	launch, _, err := lower.LowerSample(&lower.Input{Module: module, Step: step, Target: host})
 	if err != nil {
 		b.Fatal(err)

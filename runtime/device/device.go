@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir"
 	"smelt/runtime/binding"
@@ -79,7 +79,7 @@ type Profiled interface {
 	Profile(profile.Mode) error
 	// Timings are the times of the last step of a kind, one for each of its plan's
 	// dispatches; zeros if it was not profiled.
-	Timings(lower.Kind) []time.Duration
+	Timings(program.Phase) []time.Duration
 }
 
 // Clocked is a Device that knows how long it took for its last step, from the

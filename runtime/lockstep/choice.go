@@ -100,7 +100,7 @@ func (s scoring) close(row int, want, got []int32, limit float64) bool {
 
 // compareToken judges a token that the device picked from its logits.
 func (p *Pair) compareToken(i int, got int32, c sampling.Choice, logits []float32) {
-	k := p.steps[p.kind].tokens
+	k := p.steps[p.phase].tokens
 	if k == nil {
 		return
 	}

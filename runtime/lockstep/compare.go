@@ -151,7 +151,7 @@ func Worse(a, b float64) float64 {
 
 // place names a step.
 func (p *Pair) place() string {
-	return fmt.Sprintf("%s step from token %d of slot %d on", p.kind, p.rows[0].Position, p.rows[0].Slot)
+	return fmt.Sprintf("%s step from token %d of slot %d on", p.phase, p.rows[0].Position, p.rows[0].Slot)
 }
 
 // formatSteps are the largest distances of neighbours, as a share of the largest

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir/ops"
 	"smelt/models"
 	"smelt/passes"
@@ -73,7 +73,7 @@ func run(t *testing.T, p *lockstep.Pair, steps int) (worst float64, err error) {
 	t.Helper()
 	script := lockstep.Script(p.Plan(), p.Vocab())
 	for _, act := range script[:min(steps, len(script))] {
-		r, err := p.Step(act.Kind, act.Rows, act.Wanted, act.Choices)
+		r, err := p.Step(act.Phase, act.Rows, act.Wanted, act.Choices)
 		if err != nil {
 			return worst, err
 		}
@@ -213,10 +213,10 @@ func TestScript(t *testing.T) {
 	plan := *p.Plan()
 	for _, c := range []struct{ context, chunk, slots, wanted int }{{64, 40, 5, 4}, {1, 1, 1, 1}, {3, 1, 1, 1}, {4, 2, 2, 1}, {256, 256, 5, 16}, {1000, 7, 3, 2}} {
 		plan.Context, plan.Chunk, plan.Slots, plan.Wanted = c.context, c.chunk, c.slots, c.wanted
-		next, kinds := map[int32]int32{}, map[lower.Kind]int{}
+		next, kinds := map[int32]int32{}, map[program.Phase]int{}
 		for _, act := range lockstep.Script(&plan, 100) {
-			kinds[act.Kind]++
-			if len(act.Rows) > c.chunk && act.Kind == lower.Prefill || len(act.Wanted) > c.wanted || len(act.Choices) != len(act.Wanted) {
+			kinds[act.Phase]++
+			if len(act.Rows) > c.chunk && act.Phase == program.Prefill || len(act.Wanted) > c.wanted || len(act.Choices) != len(act.Wanted) {
 				t.Errorf("%+v: a step of %d rows, %d wanted, %d choices", c, len(act.Rows), len(act.Wanted), len(act.Choices))
 			}
 			for _, r := range act.Rows {
@@ -226,7 +226,7 @@ func TestScript(t *testing.T) {
 				next[r.Slot]++
 			}
 		}
-		if kinds[lower.Decode] == 0 && c.context > 1 {
+		if kinds[program.Decode] == 0 && c.context > 1 {
 			t.Errorf("%+v: steps %v", c, kinds)
 		}
 	}

@@ -5,7 +5,7 @@
 //	p := lockstep.New(lockstep.Choices)
 //	device := open(p.See) // which shows p what kernels write
 //	err := p.Attach(device, weights)
-//	logits, err := p.Step(lower.Prefill, rows, wanted, nil)
+//	logits, err := p.Step(program.Prefill, rows, wanted, nil)
 //	for _, k := range p.Kernels() { ... }
 package lockstep
 
@@ -16,8 +16,8 @@ import (
 	"slices"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/ops"
@@ -61,7 +61,7 @@ type Pair struct {
 	faults   int                         // kernels found wrong
 
 	// Of the step that is compared:
-	kind   lower.Kind
+	phase  program.Phase
 	rows   []ir.Row
 	seen   map[string][]byte          // what kernels wrote, by value
 	lost   map[string]map[int]float32 // what of it was not finite
@@ -116,8 +116,8 @@ func (p *Pair) Attach(dev Device, weights eval.Weights) error {
 	}
 	p.dev, p.machine = dev, machine
 	machine.Exchange = p.exchange
-	for _, kind := range []lower.Kind{lower.Decode, lower.Prefill} {
-		p.steps[kind] = p.writersOf(b.Plan.Step(kind))
+	for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+		p.steps[phase] = p.writersOf(b.Plan.Step(phase))
 	}
 	caches := map[string]*plan.Cache{}
 	for _, c := range b.Plan.Caches {
@@ -165,14 +165,14 @@ func (r Results) Difference() float64 {
 // Step runs rows on both sides and compares what kernels wrote. With choices, one
 // for each wanted row, the device picks tokens too, and they are compared with
 // what package sampling picks from its logits.
-func (p *Pair) Step(kind lower.Kind, rows []ir.Row, wanted []int, choices []sampling.Choice) (Results, error) {
+func (p *Pair) Step(phase program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice) (Results, error) {
 	var r Results
-	p.kind, p.rows, p.err = kind, rows, nil
+	p.phase, p.rows, p.err = phase, rows, nil
 	p.seen, p.lost, p.scores = map[string][]byte{}, map[string]map[int]float32{}, map[*ir.Value]scoring{}
-	if err := p.steps[kind].mark(rows, wanted, choices); err != nil {
+	if err := p.steps[phase].mark(rows, wanted, choices); err != nil {
 		return r, err
 	}
-	logits, tokens, err := Act{kind, rows, wanted, choices}.Run(p.dev)
+	logits, tokens, err := Act{phase, rows, wanted, choices}.Run(p.dev)
 	if err != nil {
 		return r, err
 	}
@@ -204,10 +204,10 @@ func (p *Pair) exchange(n *ir.Node, args []tensor.Value[float32], v tensor.Value
 	out := v
 	if data, ok := p.seen[n.Result.Ref()]; ok {
 		if len(data) != 4*tensor.Len(v.Shape) {
-			p.err = fmt.Errorf("the device shows %d bytes of %s in a %s step, which has %d", len(data), n.Result.Ref(), p.kind, 4*tensor.Len(v.Shape))
+			p.err = fmt.Errorf("the device shows %d bytes of %s in a %s step, which has %d", len(data), n.Result.Ref(), p.phase, 4*tensor.Len(v.Shape))
 			return v
 		}
-		out = p.compare(p.steps[p.kind].values[n.Result.Ref()], n, v, words(data))
+		out = p.compare(p.steps[p.phase].values[n.Result.Ref()], n, v, words(data))
 	}
 	for _, c := range p.appended[n.Result] {
 		got, err := p.cacheRows(c, n.Result, len(v.F))
@@ -215,7 +215,7 @@ func (p *Pair) exchange(n *ir.Node, args []tensor.Value[float32], v tensor.Value
 			p.err = err
 			return v
 		}
-		out = p.compareReals(p.steps[p.kind].caches[c], n, v, got, lostOf(got))
+		out = p.compareReals(p.steps[p.phase].caches[c], n, v, got, lostOf(got))
 	}
 	return out
 }

@@ -3,8 +3,8 @@ package lockstep
 import (
 	"math/rand/v2"
 
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -41,7 +41,7 @@ func Spread(n, most int) []int {
 
 // Act is a step to run on both sides.
 type Act struct {
-	Kind    lower.Kind
+	Phase   program.Phase
 	Rows    []ir.Row
 	Wanted  []int
 	Choices []sampling.Choice
@@ -53,14 +53,14 @@ func (a Act) Run(dev session.Device) (logits []float32, tokens []int32, err erro
 	s, ok := dev.(session.Sampler)
 	if !ok || a.Choices == nil {
 		run := dev.Decode
-		if a.Kind == lower.Prefill {
+		if a.Phase == program.Prefill {
 			run = dev.Prefill
 		}
 		logits, err = run(a.Rows, a.Wanted)
 		return logits, nil, err
 	}
 	run := s.SampleDecode
-	if a.Kind == lower.Prefill {
+	if a.Phase == program.Prefill {
 		run = s.SamplePrefill
 	}
 	tokens = make([]int32, len(a.Wanted))
@@ -129,7 +129,7 @@ func (s *script) prefill(parts []piece) {
 	}
 	for len(rows) > 0 {
 		n := min(len(rows), s.plan.Chunk)
-		s.add(lower.Prefill, rows[:n:n])
+		s.add(program.Prefill, rows[:n:n])
 		rows = rows[n:]
 	}
 }
@@ -138,17 +138,17 @@ func (s *script) prefill(parts []piece) {
 func (s *script) decode(slots []int) {
 	var rows []ir.Row
 	for _, slot := range slots {
-		if slot < s.plan.Slots && s.length[slot] > 0 && s.length[slot] < s.plan.Context && len(rows) < lower.MaxDecodeRows {
+		if slot < s.plan.Slots && s.length[slot] > 0 && s.length[slot] < s.plan.Context && len(rows) < program.MaxDecodeRows {
 			rows = append(rows, s.row(slot))
 		}
 	}
 	if len(rows) > 0 {
-		s.add(lower.Decode, rows)
+		s.add(program.Decode, rows)
 	}
 }
 
-func (s *script) add(kind lower.Kind, rows []ir.Row) {
-	a := Act{Kind: kind, Rows: rows, Wanted: Spread(len(rows), s.plan.Wanted)}
+func (s *script) add(phase program.Phase, rows []ir.Row) {
+	a := Act{Phase: phase, Rows: rows, Wanted: Spread(len(rows), s.plan.Wanted)}
 	for _, w := range a.Wanted {
 		way := s.ways[s.picked%len(s.ways)]
 		s.picked++

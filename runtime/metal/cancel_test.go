@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/sampling"
@@ -29,8 +29,8 @@ func hooked(t *testing.T, hook *func(*fake.Dispatch)) (*gpu, *Device) {
 // TestCancel: a text that is ended in the middle of a step, as by Ctrl-C, ends
 // with that step. Nothing runs on the GPU afterwards, and nothing stays there.
 func TestCancel(t *testing.T) {
-	for _, kind := range []lower.Kind{lower.Prefill, lower.Decode} {
-		if testing.Short() && kind == lower.Prefill {
+	for _, phase := range []program.Phase{program.Prefill, program.Decode} {
+		if testing.Short() && phase == program.Prefill {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -56,27 +56,27 @@ func TestCancel(t *testing.T) {
 			}
 			last = x.CommandBuffer
 		}
-		if kind == lower.Prefill {
+		if phase == program.Prefill {
 			hook = midst
 		}
 		err = q.Extend(ctx, []int32{1, 2, 3, 4, 5, 6, 7}, nil)
-		if kind == lower.Prefill && (!errors.Is(err, context.Canceled) || q.Len() != 4) || kind == lower.Decode && err != nil {
-			t.Fatalf("%s: %v, %d tokens", kind, err, q.Len())
+		if phase == program.Prefill && (!errors.Is(err, context.Canceled) || q.Len() != 4) || phase == program.Decode && err != nil {
+			t.Fatalf("%s: %v, %d tokens", phase, err, q.Len())
 		}
-		if kind == lower.Decode {
+		if phase == program.Decode {
 			hook = midst
 			if _, reason, err := q.Generate(ctx, session.GenerateOptions{Sampling: sampling.Params{TopP: 1}}); reason != session.StopCancelled || err != nil || q.Len() != 9 {
 				t.Errorf("generating ended with %q, %v after %d tokens", reason, err, q.Len())
 			}
 		}
 		if !ended || last != first+1 {
-			t.Errorf("%s: steps %d to %d ran; expected two", kind, first, last)
+			t.Errorf("%s: steps %d to %d ran; expected two", phase, first, last)
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
 		if live := g.fake.Live(); len(live) != 0 {
-			t.Errorf("%s: after Close there are still %v", kind, live)
+			t.Errorf("%s: after Close there are still %v", phase, live)
 		}
 	}
 }

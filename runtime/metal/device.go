@@ -17,8 +17,8 @@ import (
 	"sync"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/target"
 	"smelt/ir"
 	"smelt/models/checkpoint"
@@ -232,12 +232,12 @@ func (d *Device) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) 
 
 // Prefill runs rows of prompts through the prefill kernels.
 func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
-	return d.run(d.steps[lower.Prefill], rows, wanted)
+	return d.run(d.steps[program.Prefill], rows, wanted)
 }
 
 // Decode runs one row of each slot through the decode kernels.
 func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
-	return d.run(d.steps[lower.Decode], rows, wanted)
+	return d.run(d.steps[program.Decode], rows, wanted)
 }
 
 func (d *Device) run(s *step, rows []ir.Row, wanted []int) ([]float32, error) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/metal/fake"
 )
@@ -65,7 +65,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.ReportMetric(float64(calls), "calls/op")
 	b.ReportMetric(float64(dispatches), "dispatches/op")
-	b.ReportMetric(float64(d.b.Plan.Step(lower.Decode).CommandBuffers()), "commandbuffers/op")
+	b.ReportMetric(float64(d.b.Plan.Step(program.Decode).CommandBuffers()), "commandbuffers/op")
 }
 
 // TestNoAllocation: steps allocate nothing, prefill or decode, and neither does

@@ -22,9 +22,9 @@ func (q *queue) fault(r running) error {
 // span names the dispatches from one to before another.
 func (s *step) span(from, to int) string {
 	if to == from+1 {
-		return fmt.Sprintf("%s step, kernel %s", s.plan.Kind, s.jobs[from].kernel)
+		return fmt.Sprintf("%s step, kernel %s", s.plan.Phase, s.jobs[from].kernel)
 	}
-	return fmt.Sprintf("%s step, kernels %s to %s", s.plan.Kind, s.jobs[from].kernel, s.jobs[to-1].kernel)
+	return fmt.Sprintf("%s step, kernels %s to %s", s.plan.Phase, s.jobs[from].kernel, s.jobs[to-1].kernel)
 }
 
 // help is what to do about a command buffer's failure.

@@ -3,7 +3,7 @@ package metal
 import (
 	"time"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/runtime/profile"
 )
 
@@ -27,8 +27,8 @@ func (d *Device) Profile(m profile.Mode) error {
 
 // Timings are the GPU times of the last step of a kind, one for each of its plan's
 // dispatches; zeros if it was not profiled.
-func (d *Device) Timings(k lower.Kind) []time.Duration {
-	return append([]time.Duration(nil), d.steps[k].times...)
+func (d *Device) Timings(phase program.Phase) []time.Duration {
+	return append([]time.Duration(nil), d.steps[phase].times...)
 }
 
 // StepTime is how long the GPU took for the last step, from its first dispatch to

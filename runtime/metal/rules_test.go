@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/models"
 	"smelt/models/checkpoint"
@@ -262,8 +262,8 @@ func TestProfile(t *testing.T) {
 		if err := steps(d, 1); err != nil {
 			t.Fatal(err)
 		}
-		times := d.Timings(lower.Decode)
-		if len(times) != len(d.b.Plan.Step(lower.Decode).Dispatches) || slices.Max(times) == 0 {
+		times := d.Timings(program.Decode)
+		if len(times) != len(d.b.Plan.Step(program.Decode).Dispatches) || slices.Max(times) == 0 {
 			t.Errorf("mode %v: times %v", m, times)
 		}
 	}

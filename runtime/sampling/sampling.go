@@ -7,7 +7,6 @@
 package sampling
 
 import (
-	"errors"
 	"fmt"
 	"math"
 )
@@ -46,24 +45,6 @@ func (p Params) Validate() error {
 	return nil
 }
 
-// ErrNoLogits is returned when a row has no logit that is a number.
-var ErrNoLogits = errors.New("sampling: no logit is a number: the model's output is broken, or the row is empty")
-
-// Scratch is memory Pick reuses; it grows to the vocabulary once. The zero
-// value is ready. One Scratch serves one call at a time.
-type Scratch struct {
-	weights []uint32
-	heap    []int32
-}
-
-func (s *Scratch) resize(n int) {
-	if cap(s.weights) < n {
-		s.weights = make([]uint32, n)
-		s.heap = make([]int32, n)
-	}
-	s.weights, s.heap = s.weights[:n], s.heap[:n]
-}
-
 // Sample picks a token id from logits, one per id, for the token at position of
 // a stream. It is Choice and Pick, and fails as Validate and Pick do.
 func Sample(logits []float32, p Params, stream, position uint64, scratch *Scratch) (int32, error) {
@@ -71,71 +52,4 @@ func Sample(logits []float32, p Params, stream, position uint64, scratch *Scratc
 		return 0, err
 	}
 	return p.Choice(stream, position).Pick(logits, scratch)
-}
-
-// Pick picks a token id from logits, one per id. Tokens rank by logit, then by
-// lower id; +0 equals -0, and NaN is never picked. If the largest logit is
-// infinite, all tokens that have it are equally probable and no others are. A
-// token is drawn at the fraction Random of the kept tokens' weights, walking ids
-// upwards.
-//
-// It fails with ErrNoLogits. With a Scratch that has seen this vocabulary it
-// allocates nothing; a nil one is allowed.
-func (c Choice) Pick(logits []float32, scratch *Scratch) (int32, error) {
-	best := argmax(logits)
-	if best < 0 {
-		return 0, ErrNoLogits
-	}
-	if c.Inv == 0 {
-		return best, nil
-	}
-	if scratch == nil {
-		scratch = &Scratch{}
-	}
-	scratch.resize(len(logits))
-	r, weights := ranking{logits, scratch.heap}, scratch.weights
-	// Every filter keeps a prefix of the ranking, so its last member says it all.
-	last := r.lastOfTopK(int(c.TopK))
-	total := uint64(0)
-	for id, x := range logits {
-		weights[id] = 0
-		if keeps(logits, int32(id), last) {
-			weights[id] = Weight(x, logits[best], c.Inv)
-			total += uint64(weights[id])
-		}
-	}
-	if c.TopP > 0 {
-		last = r.lastOfTopP(portion(total, c.TopP), last, weights)
-	}
-	return c.draw(logits, weights, last), nil
-}
-
-// argmax returns the id of the largest logit, the lowest among equals, or -1 if
-// none is a number.
-func argmax(logits []float32) int32 {
-	best := int32(-1)
-	for id, x := range logits {
-		if x == x && (best < 0 || x > logits[best]) {
-			best = int32(id)
-		}
-	}
-	return best
-}
-
-// draw picks the first id, walking upwards, at which the kept tokens' summed
-// weights exceed the fraction Random of their total.
-func (c Choice) draw(logits []float32, weights []uint32, last int32) int32 {
-	total := uint64(0)
-	for id, w := range weights {
-		if w < c.MinP || !keeps(logits, int32(id), last) {
-			weights[id] = 0
-		}
-		total += uint64(weights[id])
-	}
-	target, sum, id := portion(total, c.Random), uint64(0), int32(0)
-	for ; ; id++ {
-		if sum += uint64(weights[id]); sum > target {
-			return id
-		}
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 	"testing"
+
+	"smelt/internal/pick"
 )
 
 var (
@@ -88,7 +90,7 @@ func naivePick(logits []float32, c Choice) int32 {
 	}
 	best, total := list[0].logit, new(big.Int)
 	for i := range list {
-		list[i].weight = big.NewInt(int64(Weight(list[i].logit, best, c.Inv)))
+		list[i].weight = big.NewInt(int64(pick.Weight(list[i].logit, best, c.Inv)))
 		total.Add(total, list[i].weight)
 	}
 	share := func(total *big.Int, of uint32) *big.Int {

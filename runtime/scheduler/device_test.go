@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -44,7 +44,7 @@ func (f *fake) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 	for _, r := range rows {
 		line += fmt.Sprint(" ", r.Slot)
 	}
-	if len(rows) > lower.MaxDecodeRows {
+	if len(rows) > program.MaxDecodeRows {
 		return nil, fmt.Errorf("%d rows", len(rows))
 	}
 	return f.step("D", line, rows, wanted)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"smelt/codegen/program"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -17,7 +18,8 @@ import (
 // Options says how steps are shared. The number of slots, and so of sequences
 // at once, is the session's.
 type Options struct {
-	// Rows of a decode step at most; 0 means 16, which a bundle's steps take.
+	// Rows of a decode step at most; 0 means as many as a
+	// bundle's steps take, program.MaxDecodeRows.
 	Rows int
 	// Chunk is the number of a prompt's tokens per step; 0 means the session's,
 	// which is also the largest.
@@ -29,15 +31,12 @@ type Options struct {
 	Queue int
 }
 
-// defaultRows is codegen/lower.MaxDecodeRows.
-const defaultRows = 16
-
 // maxRows bounds the counts of steps by their rows.
 const maxRows = 1 << 16
 
 func (o *Options) complete(sess session.Options) error {
 	if o.Rows == 0 {
-		o.Rows = defaultRows
+		o.Rows = program.MaxDecodeRows
 	}
 	if o.Chunk == 0 {
 		o.Chunk = sess.Chunk

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"smelt/codegen/lower"
 	"smelt/ir"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -39,12 +38,6 @@ func (f *fake) steps(n int) {
 
 // open lets all steps pass from now on.
 func (f *fake) open() { close(f.gate) }
-
-func TestDefaultRows(t *testing.T) {
-	if defaultRows != lower.MaxDecodeRows {
-		t.Errorf("%d, a bundle's steps take %d", defaultRows, lower.MaxDecodeRows)
-	}
-}
 
 // TestInterleaving: chunks alternate with decode steps, and prompts take turns.
 func TestInterleaving(t *testing.T) {

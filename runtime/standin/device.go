@@ -15,9 +15,9 @@ import (
 	"slices"
 
 	"smelt/codegen/bundle"
-	"smelt/codegen/lower"
 	"smelt/codegen/msl/standin"
 	"smelt/codegen/plan"
+	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
@@ -56,7 +56,7 @@ type Device struct {
 	dir    string
 	caches standin.Addr
 	files  []standin.Addr
-	tables map[lower.WeightArg]standin.Addr
+	tables map[program.WeightArg]standin.Addr
 	steps  [2]*stepRunner
 	next   map[int32]int32
 	vocab  int
@@ -73,7 +73,7 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{b: b, ck: ck, opts: o, tables: map[lower.WeightArg]standin.Addr{}, next: map[int32]int32{}}
+	d := &Device{b: b, ck: ck, opts: o, tables: map[program.WeightArg]standin.Addr{}, next: map[int32]int32{}}
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -180,12 +180,12 @@ func (d *Device) Reset(slot int32) { delete(d.next, slot) }
 
 // Prefill runs rows of prompts through the prefill kernels.
 func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
-	return d.run(d.steps[lower.Prefill], rows, wanted)
+	return d.run(d.steps[program.Prefill], rows, wanted)
 }
 
 // Decode runs one row of each slot through the decode kernels.
 func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
-	return d.run(d.steps[lower.Decode], rows, wanted)
+	return d.run(d.steps[program.Decode], rows, wanted)
 }
 
 func (d *Device) run(s *stepRunner, rows []ir.Row, wanted []int) ([]float32, error) {
@@ -218,7 +218,7 @@ func (d *Device) take(s *stepRunner, rows []ir.Row, wanted []int, choices []samp
 func (d *Device) check(s *stepRunner, rows []ir.Row, wanted []int) error {
 	p := d.b.Plan
 	if len(rows) < 1 || len(rows) > s.plan.MaxRows {
-		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", s.plan.Kind, len(rows), s.plan.MaxRows)
+		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", s.plan.Phase, len(rows), s.plan.MaxRows)
 	}
 	if len(wanted) > p.Wanted {
 		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), p.Wanted)
@@ -301,7 +301,7 @@ func (r *stepRunner) bind(x *plan.Dispatch) ([]byte, error) {
 }
 
 // weight is the address of a plane, aligned down to what it is read as, or of its table.
-func (d *Device) weight(w lower.WeightArg) (standin.Addr, error) {
+func (d *Device) weight(w program.WeightArg) (standin.Addr, error) {
 	p, err := d.b.Params.Get(w.Param)
 	if err != nil {
 		return 0, err

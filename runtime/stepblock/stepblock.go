@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/num"
 	"smelt/runtime/sampling"
@@ -17,7 +17,7 @@ import (
 
 // Filler writes blocks of one layout. It allocates nothing after New.
 type Filler struct {
-	step    *lower.Step
+	step    *program.Step
 	offsets map[string]int
 	freqs   [][]float64
 	closing map[int][]int32 // rows that close a block, by ratio
@@ -27,18 +27,18 @@ type Filler struct {
 }
 
 // New prepares a filler.
-func New(s *lower.Step) *Filler {
+func New(s *program.Step) *Filler {
 	f := &Filler{step: s, offsets: map[string]int{}, closing: map[int][]int32{}, symbols: map[string]int64{}}
 	for _, field := range s.Layout.Fields {
 		f.offsets[field.Name] = s.Layout.Offset(field.Name)
 	}
 	for i, r := range s.Ropes {
 		f.freqs = append(f.freqs, r.Attr.Frequencies())
-		f.ropes = append(f.ropes, lower.RopeTable(i))
+		f.ropes = append(f.ropes, program.RopeTable(i))
 	}
 	for _, r := range s.Closing {
 		f.closing[r] = make([]int32, 0, s.MaxRows)
-		f.ends = append(f.ends, lower.ClosingField(r))
+		f.ends = append(f.ends, program.ClosingField(r))
 	}
 	return f
 }
@@ -93,7 +93,7 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 	if choices != nil && len(choices) != wanted {
 		return fmt.Errorf("choices for %d tokens, of %d wanted rows", len(choices), wanted)
 	}
-	if f.step.Layout.Field(lower.SampleInv) == nil {
+	if f.step.Layout.Field(program.SampleInv) == nil {
 		if choices != nil {
 			return errors.New("the bundle's module returns no logits to pick tokens from")
 		}
@@ -101,15 +101,15 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 	}
 	if choices == nil {
 		for i := range wanted {
-			f.putFloat(block, lower.SampleInv, i, -1)
+			f.putFloat(block, program.SampleInv, i, -1)
 		}
 	}
 	for i, c := range choices {
-		f.putFloat(block, lower.SampleInv, i, c.Inv)
-		f.putInt(block, lower.SampleTopK, i, c.TopK)
-		f.putInt(block, lower.SampleTopP, i, int32(c.TopP))
-		f.putInt(block, lower.SampleMinP, i, int32(c.MinP))
-		f.putInt(block, lower.SampleRandom, i, int32(c.Random))
+		f.putFloat(block, program.SampleInv, i, c.Inv)
+		f.putInt(block, program.SampleTopK, i, c.TopK)
+		f.putInt(block, program.SampleTopP, i, int32(c.TopP))
+		f.putInt(block, program.SampleMinP, i, int32(c.MinP))
+		f.putInt(block, program.SampleRandom, i, int32(c.Random))
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"math"
 	"testing"
 
-	"smelt/codegen/lower"
+	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/text"
 	"smelt/runtime/sampling"
@@ -37,7 +37,7 @@ func TestFill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := lower.NewStep(m, 6)
+	s := program.NewStep(m, 6)
 	f := New(s)
 	block := make([]byte, f.Bytes())
 	rows := []ir.Row{{Token: 5, Position: 1_000_003, Slot: 2}, {Token: 6, Position: 1_000_004, Slot: 2}, {Token: 7, Position: 7, Slot: 0}}
@@ -75,7 +75,7 @@ func TestFill(t *testing.T) {
 				sin, cos := math.Sincos(p * freq)
 				got := [2]float64{}
 				for i := range got {
-					got[i] = float64(math.Float32frombits(word(lower.RopeTable(table), 4*row+2*pair+i)))
+					got[i] = float64(math.Float32frombits(word(program.RopeTable(table), 4*row+2*pair+i)))
 				}
 				if math.Abs(got[0]-cos) > 1e-7 || math.Abs(got[1]-sin) > 1e-7 {
 					t.Errorf("table %d, row %d, pair %d: %v, expected %v %v", table, row, pair, got, cos, sin)
@@ -92,7 +92,7 @@ func TestFillChoices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := lower.NewStep(m, 3)
+	s := program.NewStep(m, 3)
 	f := New(s)
 	block := make([]byte, f.Bytes())
 	rows, wanted := []ir.Row{{}, {Position: 1}}, []int{1, 0}
@@ -104,7 +104,7 @@ func TestFillChoices(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, want := range map[string][2]uint32{
-		lower.SampleInv: {math.Float32bits(2), 0}, lower.SampleTopK: {3, 0}, lower.SampleTopP: {1 << 31, 0}, lower.SampleMinP: {5, 0}, lower.SampleRandom: {0xfffffff0, 0},
+		program.SampleInv: {math.Float32bits(2), 0}, program.SampleTopK: {3, 0}, program.SampleTopP: {1 << 31, 0}, program.SampleMinP: {5, 0}, program.SampleRandom: {0xfffffff0, 0},
 	} {
 		if got := [2]uint32{word(field, 0), word(field, 1)}; got != want {
 			t.Errorf("%s is %v, expected %v", field, got, want)
@@ -114,7 +114,7 @@ func TestFillChoices(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range wanted {
-		if inv := math.Float32frombits(word(lower.SampleInv, i)); !(inv < 0) {
+		if inv := math.Float32frombits(word(program.SampleInv, i)); !(inv < 0) {
 			t.Errorf("row %d is sampled with %v, though nobody asked", i, inv)
 		}
 	}
@@ -122,7 +122,7 @@ func TestFillChoices(t *testing.T) {
 		t.Error("one choice for two rows was accepted")
 	}
 	m.Results = m.Results[1:]
-	f = New(lower.NewStep(m, 3))
+	f = New(program.NewStep(m, 3))
 	if err := f.Fill(make([]byte, f.Bytes()), rows, wanted, choices); err == nil {
 		t.Error("choices were accepted where there are no logits")
 	}
@@ -133,7 +133,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := New(lower.NewStep(m, 2))
+	f := New(program.NewStep(m, 2))
 	block := make([]byte, f.Bytes())
 	row := ir.Row{}
 	for name, err := range map[string]error{
@@ -154,7 +154,7 @@ func TestFillAllocates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := New(lower.NewStep(m, 2))
+	f := New(program.NewStep(m, 2))
 	block, rows, wanted := make([]byte, f.Bytes()), []ir.Row{{Position: 3}}, []int{0}
 	if err := f.Fill(block, rows, wanted, nil); err != nil {
 		t.Fatal(err)

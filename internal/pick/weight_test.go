@@ -1,10 +1,16 @@
-package sampling
+package pick
 
 import (
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+)
+
+var (
+	inf    = float32(math.Inf(1))
+	negInf = float32(math.Inf(-1))
+	nan    = float32(math.NaN())
 )
 
 // TestWeighBound checks the documented error: against the exponential of the
@@ -16,7 +22,7 @@ func TestWeighBound(t *testing.T) {
 		largest := float32(rng.NormFloat64() * 10)
 		logit := largest - float32(math.Exp(8*rng.Float64()-5))
 		temperature := math.Exp(3 * rng.NormFloat64())
-		inv := inverse(temperature)
+		inv := Inverse(temperature)
 		w := float64(Weight(logit, largest, inv)) / One
 		ofQuotient = max(ofQuotient, math.Abs(w-math.Exp(float64((logit-largest)*inv))))
 		ofExact = max(ofExact, math.Abs(w-math.Exp((float64(logit)-float64(largest))/temperature)))
@@ -37,7 +43,7 @@ func TestDistributionIsSoftmax(t *testing.T) {
 			row[i] = float32(rng.NormFloat64() * 5)
 		}
 		temperature := 0.1 + 2*rng.Float64()
-		largest, inv := slices.Max(row), inverse(temperature)
+		largest, inv := slices.Max(row), Inverse(temperature)
 		total, exact := 0.0, 0.0
 		for _, x := range row {
 			total += float64(Weight(x, largest, inv)) / One
@@ -96,29 +102,5 @@ func TestKey(t *testing.T) {
 	}
 	if Key(nan) != 0 || Key(-nan) != 0 || Key(float32(math.Copysign(0, -1))) != Key(0) {
 		t.Error("NaN is not 0, or the zeros differ")
-	}
-}
-
-func TestChoice(t *testing.T) {
-	p := Params{Temperature: 0.5, TopK: 40, TopP: 0.75, MinP: 0.25, Seed: 5}
-	if got, want := p.Choice(7, 9), (Choice{Inv: 2, TopK: 40, TopP: 3 << 30, MinP: 1 << 22, Random: random(5, 7, 9)}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if got := (Params{TopK: 3, TopP: 0.1, MinP: 1, Seed: 4}).Choice(1, 2); got != (Choice{}) {
-		t.Errorf("greedy is %+v", got)
-	}
-	for _, c := range []struct {
-		temperature float64
-		want        float32
-	}{{math.SmallestNonzeroFloat64, math.MaxFloat32}, {math.MaxFloat64, 0x1p-126}} {
-		if got := (Params{Temperature: c.temperature, TopP: 1}).Choice(0, 0); got.Inv != c.want || got.TopP != 0 {
-			t.Errorf("temperature %g: %+v", c.temperature, got)
-		}
-	}
-	// A share that rounds up to all is off; the least is kept apart from off.
-	for p, want := range map[float64]uint32{1: 0, math.Nextafter(1, 0): 0, 1 - 0x1p-32: math.MaxUint32, 1e-300: 1} {
-		if got := (Params{Temperature: 1, TopP: p}).Choice(0, 0).TopP; got != want {
-			t.Errorf("top-p %g: %d, expected %d", p, got, want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package sampling
+package pick
 
 // ranking is the total order of one row's tokens: higher logit first, then
 // lower id, NaN last. heap is working memory, one entry per token.
