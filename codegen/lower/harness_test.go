@@ -96,6 +96,33 @@ func (m *memory) run(t *testing.T, launches []program.Launch) {
 // libLLVM is loaded once.
 var libLLVM = sync.OnceValues(func() (*jit.LLVM, error) { return jit.Open("") })
 
+// codes holds machine code by the kernel's text: rows run alone, and the steps of
+// a sequence, have kernels that others had before them.
+var codes struct {
+	sync.Mutex
+	of map[string]*native.Code
+}
+
+func codeOf(l *jit.LLVM, k *kernel.Kernel, text string) (*native.Code, error) {
+	codes.Lock()
+	code := codes.of[text]
+	codes.Unlock()
+	if code != nil {
+		return code, nil
+	}
+	code, err := native.Compile(l, k)
+	if err != nil {
+		return nil, err
+	}
+	codes.Lock()
+	defer codes.Unlock()
+	if codes.of == nil {
+		codes.of = map[string]*native.Code{}
+	}
+	codes.of[text] = code
+	return code, nil
+}
+
 // runNative executes a kernel as machine code where libLLVM is there; of large
 // tests one in a few, since compiling takes longer than the interpreter, which
 // goes first and finds races and places outside buffers.
@@ -109,13 +136,18 @@ func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch)
 		t.Fatal(err)
 	}
 	l, err := libLLVM()
-	if sample := sha256.Sum256([]byte(kernel.Print(k))); err != nil || testing.Short() || m.interpreted || !m.native && sample[0]%16 > 0 {
+	text := kernel.Print(k)
+	if sample := sha256.Sum256([]byte(text)); err != nil || testing.Short() || m.interpreted || !m.native && sample[0]%16 > 0 {
 		return
 	}
 	for name, b := range before {
 		copy(launch.Buffers[name], b)
 	}
-	if err := native.Run(l, k, launch); err != nil {
+	code, err := codeOf(l, k, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := code.Run(launch); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package cpu
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -37,7 +38,11 @@ func runFor(t testing.TB, l *jit.LLVM, k *kernel.Kernel, register int, launch in
 		out[name] = bytes.Clone(b)
 	}
 	launch.Buffers = out
-	if err := native.RunFor(l, k, register, launch); err != nil {
+	code, err := native.CompileFor(l, k, register)
+	if err == nil {
+		err = errors.Join(code.Run(launch), code.Close())
+	}
+	if err != nil {
 		t.Fatalf("%v\n%s", err, kernel.Print(k))
 	}
 	return out

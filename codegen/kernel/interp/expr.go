@@ -7,31 +7,81 @@ import (
 	"smelt/ir/encoding"
 )
 
-// eval computes an expression for the threads of mask. The result may be
-// changed until the statement ends.
+// eval computes an expression for the threads of mask. The result is only read,
+// and only until the statement ends.
 func (m *machine) eval(e *kernel.Expr, mask []bool) []value {
-	var args [4][]value
-	for i, a := range e.Args {
-		args[i] = m.eval(a, mask)
-	}
-	out := m.operand()
 	switch e.Op {
 	case kernel.OpLocal:
 		local := m.locals[e.Name]
 		if local == nil {
 			failf("%s has no value yet", e.Name)
 		}
-		copy(out, local)
+		return local
+	case kernel.OpConst, kernel.OpScalar, kernel.OpStep, kernel.OpThread, kernel.OpLane, kernel.OpSimd:
+		return m.same(e)
+	}
+	var args [4][]value
+	for i, a := range e.Args {
+		args[i] = m.eval(a, mask)
+	}
+	out := m.operand()
+	switch e.Op {
 	case kernel.OpSimdSum, kernel.OpSimdMax, kernel.OpSimdMin, kernel.OpSimdPrefix, kernel.OpSimdShuffle, kernel.OpSimdShuffleXor:
 		m.eachSimd(mask, func(_, first int) { m.acrossLanes(e, first, args[0], args[1], out) })
-	default:
+	case kernel.OpGroup:
+		for t := range out {
+			out[t].i[0] = int64(m.group[e.Int])
+		}
+	case kernel.OpLoad:
+		m.load(e, mask, args[0], out)
+	case kernel.OpSelect, kernel.OpVec, kernel.OpExtract, kernel.OpHalves, kernel.OpE2M1, kernel.OpConvert, kernel.OpBitcast:
 		for t, on := range mask {
 			if on {
-				out[t] = m.one(e, t, &args)
+				rearrange(e, t, &args, &out[t])
 			}
 		}
+	default:
+		arithmetic(e, mask, &args, out)
 	}
 	return out
+}
+
+// same is an expression that every threadgroup has the same values of.
+func (m *machine) same(e *kernel.Expr) []value {
+	if v, ok := m.fixed[e]; ok {
+		return v
+	}
+	out := make([]value, m.threads)
+	for t := range out {
+		v := &out[t]
+		switch e.Op {
+		case kernel.OpConst:
+			v.f[0], v.i[0] = float32(e.Float), wrap(e.Type.Scalar, e.Int)
+		case kernel.OpScalar:
+			bits := m.launch.Scalars[e.Name]
+			v.f[0], v.i[0] = math.Float32frombits(uint32(bits)), wrap(e.Type.Scalar, int64(bits))
+		case kernel.OpStep:
+			decode(v, m.launch.Step[m.kernel.Step.Offset(e.Name):], e.Type)
+		case kernel.OpThread:
+			v.i[0] = int64(t)
+		case kernel.OpLane:
+			v.i[0] = int64(t % m.width)
+		case kernel.OpSimd:
+			v.i[0] = int64(t / m.width)
+		}
+	}
+	m.fixed[e] = out
+	return out
+}
+
+// load reads an element of a place for each thread.
+func (m *machine) load(e *kernel.Expr, mask []bool, index, out []value) {
+	p := m.place(e.Space, e.Name)
+	for t, on := range mask {
+		if on {
+			decode(&out[t], p.at(index[t].i[0], t, false), p.elem)
+		}
+	}
 }
 
 // combines says how a reduction over lanes takes in one more lane.
@@ -81,31 +131,15 @@ func (m *machine) acrossLanes(e *kernel.Expr, first int, x, from, out []value) {
 
 func isFloat(s kernel.Scalar) bool { return s == kernel.F32 || s == kernel.F16 }
 
-// one computes what concerns a single thread.
-func (m *machine) one(e *kernel.Expr, t int, args *[4][]value) (v value) {
+// rearrange computes what moves or reinterprets the values of thread t.
+func rearrange(e *kernel.Expr, t int, args *[4][]value, v *value) {
 	switch e.Op {
-	case kernel.OpConst:
-		v.f[0], v.i[0] = float32(e.Float), wrap(e.Type.Scalar, e.Int)
-	case kernel.OpScalar:
-		bits := m.launch.Scalars[e.Name]
-		v.f[0], v.i[0] = math.Float32frombits(uint32(bits)), wrap(e.Type.Scalar, int64(bits))
-	case kernel.OpStep:
-		return decode(m.launch.Step[m.kernel.Step.Offset(e.Name):], e.Type)
-	case kernel.OpGroup:
-		v.i[0] = int64(m.group[e.Int])
-	case kernel.OpThread:
-		v.i[0] = int64(t)
-	case kernel.OpLane:
-		v.i[0] = int64(t % m.width)
-	case kernel.OpSimd:
-		v.i[0] = int64(t / m.width)
-	case kernel.OpLoad:
-		return decode(m.place(e.Space, e.Name, args[0][t].i[0], t, false))
 	case kernel.OpSelect:
 		if args[0][t].i[0] != 0 {
-			return args[1][t]
+			*v = args[1][t]
+		} else {
+			*v = args[2][t]
 		}
-		return args[2][t]
 	case kernel.OpVec:
 		for l := range e.Args {
 			v.f[l], v.i[l] = args[l][t].f[0], args[l][t].i[0]
@@ -118,33 +152,39 @@ func (m *machine) one(e *kernel.Expr, t int, args *[4][]value) (v value) {
 	case kernel.OpE2M1:
 		v.f[0] = encoding.E2M1ToF32(uint8(args[0][t].i[0] & 15))
 	case kernel.OpConvert, kernel.OpBitcast:
+		cast := convert
+		if e.Op == kernel.OpBitcast {
+			cast = bitcast
+		}
 		for l := range e.Type.Lanes {
-			cast := convert
-			if e.Op == kernel.OpBitcast {
-				cast = bitcast
-			}
 			v.f[l], v.i[l] = cast(e.Args[0].Type.Scalar, e.Type.Scalar, args[0][t].f[l], args[0][t].i[l])
 		}
-	default:
-		v = arithmetic(e, t, args)
 	}
-	return v
 }
 
-func arithmetic(e *kernel.Expr, t int, args *[4][]value) (v value) {
-	var x [3]value
-	for i := range e.Args {
-		x[i] = args[i][t]
+// arithmetic computes an operation lane by lane; comparisons of floats give integers.
+func arithmetic(e *kernel.Expr, mask []bool, args *[4][]value, out []value) {
+	from, x := e.Args[0].Type, args[0]
+	y, z := x, x // where there are fewer operands, nothing reads them
+	if len(e.Args) > 1 {
+		y = args[1]
 	}
-	from := e.Args[0].Type
-	for l := range from.Lanes {
-		if isFloat(from.Scalar) {
-			v.f[l], v.i[l] = float(e.Op, x[0].f[l], x[1].f[l], x[2].f[l])
-		} else {
-			v.i[l] = wrap(e.Type.Scalar, integer(e.Op, from.Scalar, x[0].i[l], x[1].i[l]))
+	if len(e.Args) > 2 {
+		z = args[2]
+	}
+	real := isFloat(from.Scalar)
+	for t, on := range mask {
+		if !on {
+			continue
+		}
+		for l := range from.Lanes {
+			if real {
+				out[t].f[l], out[t].i[l] = float(e.Op, x[t].f[l], y[t].f[l], z[t].f[l])
+			} else {
+				out[t].i[l] = wrap(e.Type.Scalar, integer(e.Op, from.Scalar, x[t].i[l], y[t].i[l]))
+			}
 		}
 	}
-	return v
 }
 
 func convert(from, to kernel.Scalar, f float32, i int64) (float32, int64) {

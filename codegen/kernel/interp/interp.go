@@ -33,10 +33,11 @@ func Run(k *kernel.Kernel, l Launch) error {
 			return fmt.Errorf("kernel %s: nothing is bound to %s", k.Name, p.Name)
 		}
 	}
+	m := newMachine(k, l)
 	for z := range l.Grid[2] {
 		for y := range l.Grid[1] {
 			for x := range l.Grid[0] {
-				if err := runGroup(k, l, [3]int{x, y, z}); err != nil {
+				if err := m.runGroup([3]int{x, y, z}); err != nil {
 					return fmt.Errorf("kernel %s, threadgroup %d,%d,%d: %w", k.Name, x, y, z, err)
 				}
 			}
@@ -50,7 +51,8 @@ type fault struct{ error }
 
 func failf(format string, args ...any) { panic(fault{fmt.Errorf(format, args...)}) }
 
-func runGroup(k *kernel.Kernel, l Launch, group [3]int) (err error) {
+// runGroup runs a threadgroup in memory that holds nothing of the ones before.
+func (m *machine) runGroup(group [3]int) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -60,22 +62,21 @@ func runGroup(k *kernel.Kernel, l Launch, group [3]int) (err error) {
 			panic(r)
 		}
 	}()
-	m := &machine{
-		kernel: k, launch: l, group: group, threads: k.Schedule.Threads, width: k.Schedule.SimdWidth,
-		shared: map[string]*sharedArray{}, locals: map[string][]value{}, fragments: map[string][]fragment{},
-	}
-	for _, s := range k.Shared {
+	m.group = group
+	for _, s := range m.kernel.Shared {
 		m.shared[s.Name] = newShared(s)
 	}
-	all := make([]bool, m.threads)
-	for t := range all {
-		all[t] = true
+	for name, local := range m.locals {
+		delete(m.locals, name)
+		m.free = append(m.free, local)
 	}
-	m.run(k.Body, all)
+	clear(m.fragments)
+	m.run(m.kernel.Body, m.all)
 	return nil
 }
 
 // value is what one thread has: of a float type in f, else in i; Bool is 0 or 1.
+// What lies in the other, and in lanes beyond the type's, nobody reads.
 type value struct {
 	f [4]float32
 	i [4]int64
@@ -87,30 +88,53 @@ type fragment struct {
 	at []float32
 }
 
-// machine is one threadgroup at work.
+// machine runs threadgroups, one after another.
 type machine struct {
 	kernel         *kernel.Kernel
 	launch         Launch
-	group          [3]int
 	threads, width int
-	shared         map[string]*sharedArray
-	locals         map[string][]value    // by thread
-	fragments      map[string][]fragment // by SIMD group
+	all            []bool                   // the mask of all threads
+	fixed          map[*kernel.Expr][]value // of expressions that are the same in every threadgroup
+	places         map[placeName]*place     // buffers and fields of the step block
+
+	// Of the threadgroup at work.
+	group     [3]int
+	shared    map[string]*sharedArray
+	locals    map[string][]value    // by thread
+	fragments map[string][]fragment // by SIMD group
 
 	free [][]value // spare operands
 	used [][]value // operands of the running statement
 }
 
+func newMachine(k *kernel.Kernel, l Launch) *machine {
+	m := &machine{
+		kernel: k, launch: l, threads: k.Schedule.Threads, width: k.Schedule.SimdWidth,
+		fixed: map[*kernel.Expr][]value{}, places: map[placeName]*place{},
+		shared: map[string]*sharedArray{}, locals: map[string][]value{}, fragments: map[string][]fragment{},
+	}
+	m.all = make([]bool, m.threads)
+	for t := range m.all {
+		m.all[t] = true
+	}
+	return m
+}
+
 // operand is room for one value of each thread, until the statement ends.
 func (m *machine) operand() []value {
-	var v []value
-	if n := len(m.free); n > 0 {
-		v, m.free = m.free[n-1], m.free[:n-1]
-	} else {
-		v = make([]value, m.threads)
-	}
+	v := m.spare()
 	m.used = append(m.used, v)
 	return v
+}
+
+// spare is room for one value of each thread, in which there may be anything.
+func (m *machine) spare() []value {
+	if n := len(m.free); n > 0 {
+		v := m.free[n-1]
+		m.free = m.free[:n-1]
+		return v
+	}
+	return make([]value, m.threads)
 }
 
 // release gives back the operands since mark.

@@ -53,31 +53,59 @@ func (a *sharedArray) access(i int64, thread int, write bool) []byte {
 	return a.bytes[int(i)*size : (int(i)+1)*size]
 }
 
-// place is the memory of one element, of type e, for an access by a thread.
-func (m *machine) place(space kernel.Space, name string, i int64, thread int, write bool) (b []byte, e kernel.Type) {
-	switch space {
-	case kernel.Threadgroup:
+// placeName is what a load or store names.
+type placeName struct {
+	space kernel.Space
+	name  string
+}
+
+// place is what a name stands for.
+type place struct {
+	name   string
+	elem   kernel.Type
+	shared *sharedArray // threadgroup memory, or
+	bytes  []byte
+	access kernel.Access
+}
+
+// place finds a name's memory. Threadgroup memory is another in each threadgroup.
+func (m *machine) place(space kernel.Space, name string) *place {
+	if space == kernel.Threadgroup {
 		a := m.shared[name]
-		return a.access(i, thread, write), kernel.Of(a.elem)
-	case kernel.StepBlock:
+		return &place{name: name, elem: kernel.Of(a.elem), shared: a}
+	}
+	if p, ok := m.places[placeName{space, name}]; ok {
+		return p
+	}
+	p := &place{name: name, access: kernel.ReadWrite}
+	if space == kernel.StepBlock {
 		f := m.kernel.Step.Field(name)
-		b, e = m.launch.Step[m.kernel.Step.Offset(name):][:4*f.Len], kernel.Of(f.Elem)
-	default:
-		p := m.kernel.Param(name)
-		if write && p.Access == kernel.Read || !write && p.Access == kernel.Write {
-			failf("thread %d: %s is declared for %s", thread, name, p.Access)
-		}
-		b, e = m.launch.Buffers[name], p.Elem
+		p.elem, p.bytes = kernel.Of(f.Elem), m.launch.Step[m.kernel.Step.Offset(name):][:4*f.Len]
+	} else {
+		param := m.kernel.Param(name)
+		p.elem, p.bytes, p.access = param.Elem, m.launch.Buffers[name], param.Access
 	}
-	size := int64(e.Bytes())
-	if i < 0 || (i+1)*size > int64(len(b)) {
-		failf("thread %d: element %d of %s, which has %d bytes, %d an element", thread, i, name, len(b), size)
+	m.places[placeName{space, name}] = p
+	return p
+}
+
+// at is the memory of element i, for an access by a thread.
+func (p *place) at(i int64, thread int, write bool) []byte {
+	if p.shared != nil {
+		return p.shared.access(i, thread, write)
 	}
-	return b[i*size : (i+1)*size], e
+	if write && p.access == kernel.Read || !write && p.access == kernel.Write {
+		failf("thread %d: %s is declared for %s", thread, p.name, p.access)
+	}
+	size := int64(p.elem.Bytes())
+	if i < 0 || (i+1)*size > int64(len(p.bytes)) {
+		failf("thread %d: element %d of %s, which has %d bytes, %d an element", thread, i, p.name, len(p.bytes), size)
+	}
+	return p.bytes[i*size : (i+1)*size]
 }
 
 // decode and encode move one value between memory and a thread.
-func decode(b []byte, e kernel.Type) (v value) {
+func decode(v *value, b []byte, e kernel.Type) {
 	size := e.Scalar.Bytes()
 	for l := range e.Lanes {
 		p := b[l*size:]
@@ -96,7 +124,6 @@ func decode(b []byte, e kernel.Type) (v value) {
 			v.i[l] = wrap(e.Scalar, int64(binary.LittleEndian.Uint32(p)))
 		}
 	}
-	return v
 }
 
 func encode(b []byte, e kernel.Type, v *value) {

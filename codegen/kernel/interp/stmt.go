@@ -52,7 +52,8 @@ func (m *machine) statement(s kernel.Stmt, mask []bool) {
 func (m *machine) assign(name string, v []value, mask []bool) {
 	local := m.locals[name]
 	if local == nil {
-		local = make([]value, m.threads)
+		local = m.spare()
+		clear(local)
 		m.locals[name] = local
 	}
 	for t, on := range mask {
@@ -64,10 +65,10 @@ func (m *machine) assign(name string, v []value, mask []bool) {
 
 func (m *machine) store(s *kernel.Store, mask []bool) {
 	index, v := m.eval(s.Index, mask), m.eval(s.Value, mask)
+	p := m.place(s.Space, s.Name)
 	for t, on := range mask {
 		if on {
-			b, e := m.place(s.Space, s.Name, index[t].i[0], t, true)
-			encode(b, e, &v[t])
+			encode(p.at(index[t].i[0], t, true), p.elem, &v[t])
 		}
 	}
 }
@@ -89,19 +90,22 @@ func (m *machine) branch(s *kernel.If, mask []bool) {
 
 // loop takes the bounds once, before the first pass.
 func (m *machine) loop(s *kernel.For, mask []bool) {
-	lo, hi, step := m.eval(s.Lo, mask), m.eval(s.Hi, mask), m.eval(s.Step, mask)
+	at, hi, step := m.operand(), m.operand(), m.operand() // the body may set what they were computed from
+	copy(at, m.eval(s.Lo, mask))
+	copy(hi, m.eval(s.Hi, mask))
+	copy(step, m.eval(s.Step, mask))
+	in := make([]bool, m.threads)
 	for {
-		in := make([]bool, m.threads)
 		for t, on := range mask {
-			in[t] = on && lo[t].i[0] < hi[t].i[0]
+			in[t] = on && at[t].i[0] < hi[t].i[0]
 		}
 		if !slices.Contains(in, true) {
 			return
 		}
-		m.assign(s.Name, lo, in)
+		m.assign(s.Name, at, in)
 		m.run(s.Body, in)
-		for t := range lo {
-			lo[t].i[0] += step[t].i[0]
+		for t := range at {
+			at[t].i[0] += step[t].i[0]
 		}
 	}
 }
@@ -132,6 +136,7 @@ func (m *machine) eachSimd(mask []bool, f func(g, first int)) {
 // moveFragment loads or stores. For the search for races, the first lane does it.
 func (m *machine) moveFragment(name string, s kernel.FragmentStore, transpose, write bool, mask []bool) {
 	index, stride := m.eval(s.Index, mask), m.eval(s.Stride, mask)
+	p := m.place(s.Space, s.Place)
 	m.eachSimd(mask, func(g, first int) {
 		at, step := index[first].i[0], stride[first].i[0]
 		for lane := range m.width {
@@ -145,12 +150,12 @@ func (m *machine) moveFragment(name string, s kernel.FragmentStore, transpose, w
 			if transpose {
 				row, column = column, row
 			}
-			b, e := m.place(s.Space, s.Place, at+int64(row)*step+int64(column), first, write)
-			v := value{f: [4]float32{f.at[i]}}
+			b, v := p.at(at+int64(row)*step+int64(column), first, write), value{f: [4]float32{f.at[i]}}
 			if write {
-				encode(b, e, &v)
+				encode(b, p.elem, &v)
 			} else {
-				f.at[i] = decode(b, e).f[0]
+				decode(&v, b, p.elem)
+				f.at[i] = v.f[0]
 			}
 		}
 	})

@@ -27,35 +27,46 @@ var quick = jit.Options{Passes: "function(sroa,early-cse,simplifycfg)", Codegen:
 // poison is what threadgroup memory begins with: bytes of a NaN.
 const poison = 0xff
 
-// Run executes a kernel on the launch's buffers, as interp.Run does.
-func Run(l *jit.LLVM, k *kernel.Kernel, launch interp.Launch) error {
-	return RunFor(l, k, l.Host().Lanes(), launch)
+// Code is a kernel as machine code.
+type Code struct {
+	kernel  *kernel.Kernel
+	program *jit.Program
+	entry   uintptr
 }
 
-// RunFor is Run with code for vector registers of so many floats, whatever the
+// Compile makes code of a kernel for this machine's vector registers.
+func Compile(l *jit.LLVM, k *kernel.Kernel) (*Code, error) {
+	return CompileFor(l, k, l.Host().Lanes())
+}
+
+// CompileFor is Compile for vector registers of so many floats, whatever the
 // machine has: LLVM makes do with those there are.
-func RunFor(l *jit.LLVM, k *kernel.Kernel, register int, launch interp.Launch) (err error) {
+func CompileFor(l *jit.LLVM, k *kernel.Kernel, register int) (*Code, error) {
 	text, err := llvm.Module(k, register)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	object, err := l.Compile(k.Name, text, quick)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	program, err := l.Link([][]byte{object})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, program.Close()) }()
-	fn, err := program.Symbol(k.Name)
+	entry, err := program.Symbol(k.Name)
 	if err != nil {
-		return err
+		return nil, errors.Join(err, program.Close())
 	}
-	return call(fn, k, launch)
+	return &Code{k, program, entry}, nil
 }
 
-func call(fn uintptr, k *kernel.Kernel, launch interp.Launch) (err error) {
+// Close frees the code's memory.
+func (c *Code) Close() error { return c.program.Close() }
+
+// Run executes the kernel on the launch's buffers, as interp.Run does.
+func (c *Code) Run(launch interp.Launch) (err error) {
+	k := c.kernel
 	var m memory
 	defer func() { err = errors.Join(err, m.free()) }()
 	offsets, size := k.Args()
@@ -78,7 +89,7 @@ func call(fn uintptr, k *kernel.Kernel, launch interp.Launch) (err error) {
 		return m.err
 	}
 	g := launch.Grid
-	purego.SyscallN(fn, uintptr(address(block)), uintptr(address(table)), uintptr(address(shared)), 0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
+	purego.SyscallN(c.entry, uintptr(address(block)), uintptr(address(table)), uintptr(address(shared)), 0, uintptr(g[0]*g[1]*g[2]), uintptr(g[0]), uintptr(g[1]))
 	for name, b := range buffers {
 		copy(launch.Buffers[name], b)
 	}
