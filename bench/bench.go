@@ -12,29 +12,9 @@ import (
 	"slices"
 	"time"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/program"
-	"smelt/codegen/roofline"
 	"smelt/ir"
-	"smelt/runtime/binding"
-	"smelt/runtime/profile"
-	"smelt/runtime/session"
+	"smelt/runtime/device"
 )
-
-// Device is what can be measured.
-type Device interface {
-	session.Device
-	// Bundle is what the device runs, planned for it.
-	Bundle() *bundle.Bundle
-	// Caches is the memory of its slots.
-	Caches() *binding.Caches
-	// Roofline measures what the machine can do.
-	Roofline() (roofline.Rates, error)
-	// Profile chooses how the steps to come are timed.
-	Profile(profile.Mode) error
-	// Timings are the last step's, one for each dispatch of its plan.
-	Timings(program.Phase) []time.Duration
-}
 
 // Machine says what was measured on.
 type Machine struct {
@@ -84,7 +64,7 @@ func spread(times []time.Duration) Spread {
 
 // bench is a device with a text in slot 0 and random tokens to go on with.
 type bench struct {
-	dev    Device
+	dev    device.Profiled
 	ctx    context.Context
 	tokens []int32
 	used   int // of tokens, over and over

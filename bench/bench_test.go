@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt/codegen/bundle"
+	"smelt/codegen/plan"
 	"smelt/codegen/program"
 	"smelt/codegen/roofline"
 	"smelt/ir"
@@ -47,10 +48,16 @@ func newFake(t *testing.T, o bundle.Options) *fake {
 	return f
 }
 
+func (f *fake) Name() string            { return "fake" }
+func (f *fake) Close() error            { return nil }
 func (f *fake) Vocab() int              { return 4 }
 func (f *fake) Bundle() *bundle.Bundle  { return f.b }
 func (f *fake) Caches() *binding.Caches { return f.caches }
 func (f *fake) Reset(slot int32)        { f.slots.Reset(slot) }
+
+func (f *fake) CacheRow(*plan.Cache, int32, int) ([]byte, error) {
+	return nil, errors.New("a fake has no rows")
+}
 
 func (f *fake) Roofline() (roofline.Rates, error) {
 	f.log = append(f.log, "roofline")

@@ -12,6 +12,7 @@ import (
 	"smelt/codegen/roofline"
 	"smelt/ir"
 	"smelt/runtime/binding"
+	"smelt/runtime/device"
 	"smelt/runtime/profile"
 )
 
@@ -90,7 +91,7 @@ type Kernel struct {
 const rotates = 1 << 30
 
 // Kernels takes steps apart. The device's slots are used, and empty afterwards.
-func Kernels(ctx context.Context, dev Device, o KernelOptions) (*KernelReport, error) {
+func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*KernelReport, error) {
 	if len(o.Tokens) == 0 {
 		return nil, errNoTokens
 	}

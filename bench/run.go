@@ -8,8 +8,8 @@ import (
 	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/runtime/binding"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
 
 // RunOptions says how long texts are measured.
@@ -58,7 +58,7 @@ type Decode struct {
 // Run measures prefill and decode at growing lengths: it extends a text to each
 // frontier, remembers the place, generates a fixed number of tokens whatever
 // they are, goes back and goes on. Only steps are timed.
-func Run(ctx context.Context, dev Device, o RunOptions) (*RunReport, error) {
+func Run(ctx context.Context, dev device.Profiled, o RunOptions) (*RunReport, error) {
 	if len(o.Tokens) == 0 {
 		return nil, errNoTokens
 	}
@@ -88,7 +88,7 @@ func Run(ctx context.Context, dev Device, o RunOptions) (*RunReport, error) {
 }
 
 // fits refuses what the device's plan has no room for.
-func (o *RunOptions) fits(dev Device) error {
+func (o *RunOptions) fits(dev device.Profiled) error {
 	p := dev.Bundle().Plan
 	if len(o.Frontiers) == 0 || len(o.Rows) == 0 || o.Generate < 1 {
 		return fmt.Errorf("nothing to measure: %d frontiers, %d numbers of rows, %d tokens to generate", len(o.Frontiers), len(o.Rows), o.Generate)
@@ -209,7 +209,7 @@ func (b *bench) choose(rows []ir.Row, wanted []int) error {
 
 // decode runs a step that picks tokens, on the device where that can.
 func (b *bench) decode(rows []ir.Row, wanted []int, picked []int32) error {
-	if s, ok := b.dev.(session.Sampler); ok {
+	if s, ok := b.dev.(device.Sampler); ok {
 		return s.SampleDecode(rows, wanted, make([]sampling.Choice, len(rows)), picked)
 	}
 	logits, err := b.dev.Decode(rows, wanted)

@@ -16,25 +16,20 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/ir/eval"
 	"smelt/passes"
+	"smelt/runtime/device"
 	"smelt/runtime/lockstep"
 )
-
-// Device is what can be checked.
-type Device interface {
-	lockstep.Device
-	Close() error
-}
 
 // Subject is a device of this machine.
 type Subject struct {
 	Name string
 	// Open opens the device. Observe, if not nil, is to see the named values of
 	// each step after the dispatch that writes them.
-	Open func(observe func(name string, data []byte)) (Device, error)
+	Open func(observe func(name string, data []byte)) (device.Planned, error)
 	// Absent is what Open's error is if the machine has no such device.
 	Absent error
 	// Notes, if not nil, says what there is to say of an open device.
-	Notes func(Device) []string
+	Notes func(device.Planned) []string
 	// Progress, if not nil, is told how many steps are done, of how many.
 	Progress func(done, total int)
 }
@@ -150,7 +145,7 @@ type check struct {
 }
 
 // open opens the device and closes it after use.
-func (c *check) open(observe func(name string, data []byte), use func(Device) error) error {
+func (c *check) open(observe func(name string, data []byte), use func(device.Planned) error) error {
 	dev, err := c.subject.Open(observe)
 	if err != nil {
 		return openingError{err}
@@ -172,7 +167,7 @@ func (e openingError) Unwrap() error { return e.err }
 // whole runs the script as texts run in use, and times it.
 func (c *check) whole(ctx context.Context) error {
 	start := time.Now()
-	err := c.open(nil, func(dev Device) error {
+	err := c.open(nil, func(dev device.Planned) error {
 		c.Opening = time.Since(start).Seconds()
 		if c.subject.Notes != nil {
 			c.Notes = c.subject.Notes(dev)
@@ -214,7 +209,7 @@ func (c *check) tell(ctx context.Context) error {
 // single runs the script kernel by kernel, beside the evaluator.
 func (c *check) single(ctx context.Context) error {
 	pair := lockstep.New(lockstep.Values)
-	err := c.open(pair.See, func(dev Device) error {
+	err := c.open(pair.See, func(dev device.Planned) error {
 		if err := pair.Attach(dev, c.weights); err != nil {
 			return err
 		}

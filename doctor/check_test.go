@@ -15,6 +15,7 @@ import (
 	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
+	"smelt/runtime/device"
 )
 
 // compiled is a fixture with layers of all kinds, for short texts.
@@ -39,17 +40,17 @@ func compile(t *testing.T) compiled {
 	return compiled{b, m}
 }
 
-// device is a mirror that may not close.
-type device struct {
+// reflection is a mirror that may not close.
+type reflection struct {
 	*agreement.Mirror
 	closing error
 }
 
-func (d device) Close() error { return d.closing }
+func (d reflection) Close() error { return d.closing }
 
 // check checks mirrors of the fixture, each prepared by a function that is told
 // whether the device is observed.
-func (c compiled) check(t *testing.T, prepare func(d *device, observed bool)) doctor.Result {
+func (c compiled) check(t *testing.T, prepare func(d *reflection, observed bool)) doctor.Result {
 	t.Helper()
 	r, err := doctor.Check(t.Context(), c.subject(t, prepare), c.model.Weights)
 	if err != nil {
@@ -58,17 +59,17 @@ func (c compiled) check(t *testing.T, prepare func(d *device, observed bool)) do
 	return r
 }
 
-func (c compiled) subject(t *testing.T, prepare func(d *device, observed bool)) doctor.Subject {
+func (c compiled) subject(t *testing.T, prepare func(d *reflection, observed bool)) doctor.Subject {
 	return doctor.Subject{
 		Name:  "mirror",
-		Notes: func(doctor.Device) []string { return []string{"made of glass"} },
-		Open: func(observe func(string, []byte)) (doctor.Device, error) {
+		Notes: func(device.Planned) []string { return []string{"made of glass"} },
+		Open: func(observe func(string, []byte)) (device.Planned, error) {
 			m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
 			if err != nil {
 				return nil, err
 			}
 			m.Observe = observe
-			d := &device{Mirror: m}
+			d := &reflection{Mirror: m}
 			prepare(d, observe != nil)
 			return d, nil
 		},
@@ -77,7 +78,7 @@ func (c compiled) subject(t *testing.T, prepare func(d *device, observed bool)) 
 
 func TestHealthy(t *testing.T) {
 	c := compile(t)
-	s := c.subject(t, func(*device, bool) {})
+	s := c.subject(t, func(*reflection, bool) {})
 	var steps []int
 	total := 0
 	s.Progress = func(done, of int) { steps, total = append(steps, done), of }
@@ -124,7 +125,7 @@ func TestWrong(t *testing.T) {
 		{"only in whole steps", "%logits", true, bits(-50), []string{"whole steps give other logits than their kernels one by one"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			r := c.check(t, func(d *device, observed bool) {
+			r := c.check(t, func(d *reflection, observed bool) {
 				d.Fault = func(step int, name string, data []byte) {
 					if step == 1 && name == x.value && !(x.whole && observed) {
 						x.change(data)
@@ -145,7 +146,7 @@ func TestWrong(t *testing.T) {
 
 // TestOrder: what was found first comes first, whatever the kernels' names.
 func TestOrder(t *testing.T) {
-	r := compile(t).check(t, func(d *device, _ bool) {
+	r := compile(t).check(t, func(d *reflection, _ bool) {
 		d.Fault = func(step int, name string, data []byte) {
 			if step == 1 && (name == "%layer1.after_ffn" || name == "%layer0.after_attn" || name == "%logits") {
 				binary.LittleEndian.PutUint32(data, math.Float32bits(99))
@@ -162,10 +163,10 @@ func TestFailures(t *testing.T) {
 	c := compile(t)
 	absent := errors.New("not on this machine")
 	opens := func(errs ...error) doctor.Subject {
-		s := c.subject(t, func(*device, bool) {})
+		s := c.subject(t, func(*reflection, bool) {})
 		open, i := s.Open, 0
 		s.Absent = absent
-		s.Open = func(observe func(string, []byte)) (doctor.Device, error) {
+		s.Open = func(observe func(string, []byte)) (device.Planned, error) {
 			if i++; errs[i-1] != nil {
 				return nil, errs[i-1]
 			}
@@ -183,13 +184,13 @@ func TestFailures(t *testing.T) {
 		{"not here", opens(errors.Join(absent, errors.New("it was sold"))), false, "not on this machine\nit was sold", nil},
 		{"does not open", opens(errors.New("line 3: no such type")), true, "", []string{"the device does not open: line 3: no such type"}},
 		{"opens once", opens(nil, errors.New("memory ran out")), true, "", []string{"the device does not open: memory ran out"}},
-		{"fails whole", c.subject(t, func(d *device, observed bool) {
+		{"fails whole", c.subject(t, func(d *reflection, observed bool) {
 			if !observed {
 				d.Fail = 2
 			}
 		}), true, "", []string{"in whole steps: the device is on fire"}},
-		{"fails", c.subject(t, func(d *device, _ bool) { d.Fail = 2 }), true, "", []string{"in whole steps: the device is on fire", "kernel by kernel: the device is on fire"}},
-		{"does not close", c.subject(t, func(d *device, observed bool) {
+		{"fails", c.subject(t, func(d *reflection, _ bool) { d.Fail = 2 }), true, "", []string{"in whole steps: the device is on fire", "kernel by kernel: the device is on fire"}},
+		{"does not close", c.subject(t, func(d *reflection, observed bool) {
 			if observed {
 				d.closing = errors.New("it is stuck")
 			}
@@ -207,7 +208,7 @@ func TestFailures(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	c := compile(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	s := c.subject(t, func(*device, bool) {})
+	s := c.subject(t, func(*reflection, bool) {})
 	s.Progress = func(done, _ int) {
 		if done == 3 {
 			cancel()

@@ -7,19 +7,9 @@ import (
 
 	"smelt/codegen/program"
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/profile"
 )
-
-// timed is a device that times kernels.
-type timed interface {
-	Profile(profile.Mode) error
-	Timings(program.Phase) []time.Duration
-}
-
-// clocked is a device that knows how long it took for its last step.
-type clocked interface {
-	StepTime() (time.Duration, error)
-}
 
 // repeats is how often steps are run to be timed, as often as a whole and kernel
 // by kernel.
@@ -27,8 +17,8 @@ const repeats = 3
 
 // measure times a prefill and a decode step, and their kernels, on a device that
 // has a clock.
-func (c *check) measure(ctx context.Context, dev Device) error {
-	t, ok := dev.(timed)
+func (c *check) measure(ctx context.Context, dev device.Planned) error {
+	t, ok := dev.(device.Profiled)
 	if !ok {
 		return nil
 	}
@@ -48,7 +38,7 @@ func (c *check) measure(ctx context.Context, dev Device) error {
 			return err
 		}
 		if single {
-			gather(times, dev, t)
+			gather(times, t)
 		}
 	}
 	for _, k := range dev.Bundle().Plan.Kernels {
@@ -63,10 +53,10 @@ func (c *check) measure(ctx context.Context, dev Device) error {
 }
 
 // gather adds the times of the last steps' dispatches.
-func gather(times map[string][]time.Duration, dev Device, t timed) {
+func gather(times map[string][]time.Duration, dev device.Profiled) {
 	for _, phase := range []program.Phase{program.Prefill, program.Decode} {
 		dispatches := dev.Bundle().Plan.Step(phase).Dispatches
-		for i, d := range t.Timings(phase) {
+		for i, d := range dev.Timings(phase) {
 			if d > 0 { // a kernel without threadgroups takes no time
 				name := dispatches[i].Kernel.Name
 				times[name] = append(times[name], d)
@@ -80,7 +70,7 @@ const timedRows = 128
 
 // twoSteps runs a prefill step and a decode step after it, and keeps the best
 // times of whole ones.
-func (c *check) twoSteps(dev Device, single bool) error {
+func (c *check) twoSteps(dev device.Planned, single bool) error {
 	p := dev.Bundle().Plan
 	rows := make([]ir.Row, max(1, min(timedRows, p.Chunk, p.Context-1)))
 	for i := range rows {
@@ -94,7 +84,7 @@ func (c *check) twoSteps(dev Device, single bool) error {
 	return c.oneStep(dev, dev.Decode, next, single, &c.Decode)
 }
 
-func (c *check) oneStep(dev Device, step func([]ir.Row, []int) ([]float32, error), rows []ir.Row, single bool, s *Speed) error {
+func (c *check) oneStep(dev device.Planned, step func([]ir.Row, []int) ([]float32, error), rows []ir.Row, single bool, s *Speed) error {
 	start := time.Now()
 	if _, err := step(rows, []int{len(rows) - 1}); err != nil {
 		return err
@@ -104,7 +94,7 @@ func (c *check) oneStep(dev Device, step func([]ir.Row, []int) ([]float32, error
 		return nil
 	}
 	s.Rows, s.Seconds = len(rows), took
-	if g, ok := dev.(clocked); ok {
+	if g, ok := dev.(device.Clocked); ok {
 		gpu, err := g.StepTime()
 		if err != nil {
 			return err

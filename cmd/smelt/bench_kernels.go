@@ -12,6 +12,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/codegen/plan"
 	"smelt/codegen/program"
+	"smelt/runtime/device"
 )
 
 // benchKernelsOptions are the flags of `smelt bench kernels`.
@@ -89,7 +90,7 @@ func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) e
 
 // shapes are the steps to measure. A bundle with a shorter context than the
 // default is measured at its own.
-func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev bench.Device) []bench.Shape {
+func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev device.Profiled) []bench.Shape {
 	p := dev.Bundle().Plan
 	context := o.context
 	if !cmd.Flags().Changed("context") {

@@ -224,13 +224,13 @@ func (e *examined) subject(k devices.Kind) doctor.Subject {
 	return doctor.Subject{
 		Name:   k.Name,
 		Absent: devices.ErrNotHere,
-		Open: func(observe func(name string, data []byte)) (doctor.Device, error) {
+		Open: func(observe func(name string, data []byte)) (device.Planned, error) {
 			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, Steady: true, Observe: observe}}
 			d, err := openDevice(e.io, o, e.model, e.bundle)
 			if err != nil {
 				return nil, err
 			}
-			return d.(doctor.Device), nil // what runs kernels is one
+			return d.(device.Planned), nil // what runs kernels is one
 		},
 		Notes: deviceNotes,
 		Progress: func(done, total int) {
@@ -243,7 +243,7 @@ func (e *examined) subject(k devices.Kind) doctor.Subject {
 }
 
 // deviceNotes says what there is to say of an open device.
-func deviceNotes(d doctor.Device) []string {
+func deviceNotes(d device.Planned) []string {
 	x, ok := d.(device.Described)
 	if !ok {
 		return nil

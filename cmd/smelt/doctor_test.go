@@ -17,6 +17,7 @@ import (
 	"smelt/models"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 	"smelt/runtime/metal"
 )
 
@@ -121,7 +122,7 @@ func examine(t *testing.T, out, errs *bytes.Buffer, o doctorOptions) *examined {
 // the kernel and what it wrote, and the status is not 0.
 func TestDoctorFindings(t *testing.T) {
 	c := openForTest(t, "--context", "12", "--chunk", "8", "--slots", "2", "--wanted", "3", "--cache", "f32")
-	result, err := doctor.Check(t.Context(), doctor.Subject{Name: "cpu", Open: func(observe func(string, []byte)) (doctor.Device, error) {
+	result, err := doctor.Check(t.Context(), doctor.Subject{Name: "cpu", Open: func(observe func(string, []byte)) (device.Planned, error) {
 		m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"smelt/models"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 	"smelt/runtime/reference"
 	"smelt/runtime/session"
 )
@@ -24,15 +25,15 @@ func BenchmarkDevices(b *testing.B) {
 	}
 	defer m.Close()
 	const context, chunk, slots = 1024, 128, 16
-	devices := map[string]func(b *testing.B) session.Device{
-		"reference": func(b *testing.B) session.Device {
+	devices := map[string]func(b *testing.B) device.Device{
+		"reference": func(b *testing.B) device.Device {
 			d, err := reference.New(m.Graph, m.Weights)
 			if err != nil {
 				b.Fatal(err)
 			}
 			return d
 		},
-		"cpu": func(b *testing.B) session.Device {
+		"cpu": func(b *testing.B) device.Device {
 			l, err := jit.Open("")
 			if err != nil {
 				b.Skip(err)

@@ -15,16 +15,11 @@ import (
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 	"smelt/runtime/standin"
 )
-
-// runner is a device that is closed at the end.
-type runner interface {
-	session.Device
-	Close() error
-}
 
 // runners are what runs the storyteller's kernels, how many of the recorded
 // stories there is time for, and how many tokens of them.
@@ -32,16 +27,16 @@ var runners = []struct {
 	name    string
 	stories int
 	tokens  int
-	open    func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error)
+	open    func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (device.Device, error)
 }{
-	{"cpu", 5, 64, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error) {
+	{"cpu", 5, 64, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (device.Device, error) {
 		l, err := jit.Open("")
 		if err != nil {
 			t.Skip(err)
 		}
 		return cpu.Open(b, ck, cpu.Options{LLVM: l, Cache: jit.UserCache()})
 	}},
-	{"standin", 1, 12, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (runner, error) {
+	{"standin", 1, 12, func(t *testing.T, b *bundle.Bundle, ck *checkpoint.Checkpoint) (device.Device, error) {
 		if _, err := msl.Find(); err != nil {
 			t.Skip(err)
 		}
@@ -70,12 +65,12 @@ func TestKernels(t *testing.T) {
 	s.readJSON(t, "golden", &g)
 	for _, r := range runners {
 		t.Run(r.name, func(t *testing.T) {
-			device, err := r.open(t, b, m.Checkpoint)
+			dev, err := r.open(t, b, m.Checkpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer device.Close()
-			host, err := session.New(device, session.Options{Slots: 1, Chunk: 64, Context: 512})
+			defer dev.Close()
+			host, err := session.New(dev, session.Options{Slots: 1, Chunk: 64, Context: 512})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,12 +143,12 @@ func recall(t *testing.T, l *jit.LLVM, s story, m *models.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := cpu.Open(b, m.Checkpoint, cpu.Options{LLVM: l, Cache: jit.UserCache()})
+	dev, err := cpu.Open(b, m.Checkpoint, cpu.Options{LLVM: l, Cache: jit.UserCache()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer device.Close()
-	host, err := session.New(device, session.Options{Slots: 1, Chunk: 256, Context: 4096})
+	defer dev.Close()
+	host, err := session.New(dev, session.Options{Slots: 1, Chunk: 256, Context: 4096})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"smelt/models/tokenizer"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -61,12 +62,12 @@ func tell(ctx context.Context, out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	device, done, err := open(model)
+	dev, err := open(model)
 	if err != nil {
 		return err
 	}
-	defer done()
-	sess, err := session.New(device, session.Options{Context: contextTokens})
+	defer dev.Close()
+	sess, err := session.New(dev, session.Options{Context: contextTokens})
 	if err != nil {
 		return err
 	}
@@ -86,23 +87,18 @@ const contextTokens = 2048
 
 // open compiles the model's kernels for the processor, or without libLLVM takes
 // the evaluator in plain Go, which is slower and runs everywhere.
-func open(model *models.Model) (device session.Device, done func() error, err error) {
+func open(model *models.Model) (device.Device, error) {
 	llvm, err := jit.Open("")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "in plain Go, for", err)
-		device, err := reference.New(model.Graph, model.Weights)
-		return device, func() error { return nil }, err
+		return reference.New(model.Graph, model.Weights)
 	}
 	source := bundle.Source{Name: model.Graph.Name, Graph: model.Graph, Checkpoint: model.Checkpoint, Binding: model.Binding}
 	compiled, _, err := bundle.Compile(source, bundle.Options{Context: contextTokens})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	processor, err := cpu.Open(compiled, model.Checkpoint, cpu.Options{LLVM: llvm, Cache: jit.UserCache()})
-	if err != nil {
-		return nil, nil, err
-	}
-	return processor, processor.Close, nil
+	return cpu.Open(compiled, model.Checkpoint, cpu.Options{LLVM: llvm, Cache: jit.UserCache()})
 }
 
 // excerpt keeps the first and the last lines of a long text.

@@ -135,22 +135,22 @@ func (m *Mirror) step(phase program.Phase, rows []ir.Row, wanted []int) ([]float
 	return slices.Clone(m.logits), nil
 }
 
-// Prefill is a session.Device's.
+// Prefill is a device.Device's.
 func (m *Mirror) Prefill(rows []ir.Row, wanted []int) ([]float32, error) {
 	return m.step(program.Prefill, rows, wanted)
 }
 
-// Decode is a session.Device's.
+// Decode is a device.Device's.
 func (m *Mirror) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 	return m.step(program.Decode, rows, wanted)
 }
 
-// SamplePrefill is a session.Sampler's.
+// SamplePrefill is a device.Sampler's.
 func (m *Mirror) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
 	return m.sample(program.Prefill, rows, wanted, choices, tokens)
 }
 
-// SampleDecode is a session.Sampler's.
+// SampleDecode is a device.Sampler's.
 func (m *Mirror) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
 	return m.sample(program.Decode, rows, wanted, choices, tokens)
 }
@@ -173,7 +173,7 @@ func (m *Mirror) sample(phase program.Phase, rows []ir.Row, wanted []int, choice
 	return nil
 }
 
-// LastLogits is a session.Sampler's.
+// LastLogits is a device.Sampler's.
 func (m *Mirror) LastLogits(i int) ([]float32, error) {
 	return slices.Clone(m.logits[i*m.vocab : (i+1)*m.vocab]), nil
 }
@@ -186,6 +186,9 @@ func (m *Mirror) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) 
 	}
 	return row, nil
 }
+
+// Name is what a report calls it.
+func (m *Mirror) Name() string { return "mirror" }
 
 // Vocab is the number of logits per row.
 func (m *Mirror) Vocab() int { return m.vocab }

@@ -13,29 +13,24 @@ import (
 	"smelt/models"
 	"smelt/models/checkpoint"
 	"smelt/passes"
+	"smelt/runtime/device"
 	"smelt/runtime/lockstep"
 )
 
 // Limit is what logits may differ by where both sides made the same choices.
 const Limit = lockstep.Logits
 
-// Device is a device that lets its insides be seen.
-type Device interface {
-	lockstep.Device
-	Close() error
-}
-
 // Open opens a device that poisons its arena before each step and shows observe
 // the arena's named values after the dispatch that writes them. It skips the
 // test where the machine lacks what the device needs.
-type Open func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(name string, data []byte)) Device
+type Open func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(name string, data []byte)) device.Planned
 
 // Pair is a model on a device and in the evaluator. The evaluator is given the
 // device's choices (experts, entries, rounded codes), and how many differed is
 // counted.
 type Pair struct {
 	Model  *models.Model
-	Device Device
+	Device device.Planned
 
 	t     testing.TB
 	b     *bundle.Bundle

@@ -6,6 +6,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/lockstep"
 	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
@@ -16,13 +17,13 @@ import (
 // from its logits, and texts that are the evaluator's.
 func Sampled(t *testing.T, dir string, open Open) {
 	p := New(t, dir, Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 4, Slots: 8}, open)
-	d, ok := p.Device.(session.Sampler)
+	d, ok := p.Device.(device.Sampler)
 	if !ok {
 		t.Fatal("the device does not sample")
 	}
 	ways := lockstep.Ways()
 	p.sampledRows(d)
-	on := func(d session.Device) (texts [][]int32) {
+	on := func(d device.Device) (texts [][]int32) {
 		s, err := session.New(d, session.Options{Slots: 2, Chunk: 7, Context: 64})
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +37,7 @@ func Sampled(t *testing.T, dir string, open Open) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden := struct{ session.Device }{d} // only logits: tokens are picked on the host
+	hidden := struct{ device.Device }{d} // only logits: tokens are picked on the host
 	picked, onHost, evaluator := on(d), on(hidden), on(machine)
 	for i, way := range ways {
 		if !slices.Equal(picked[i], onHost[i]) || !slices.Equal(picked[i], evaluator[i]) {
@@ -76,7 +77,7 @@ func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Par
 }
 
 // sampledRows runs steps of both kinds whose wanted rows have a choice each.
-func (p *Pair) sampledRows(d session.Sampler) {
+func (p *Pair) sampledRows(d device.Sampler) {
 	var choices []sampling.Choice
 	for i, way := range lockstep.Ways() {
 		choices = append(choices, way.Choice(uint64(i), 7))

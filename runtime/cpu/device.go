@@ -43,7 +43,7 @@ type Options struct {
 	Observe func(name string, data []byte)
 }
 
-// Device is a session.Device.
+// Device is a device.Device.
 type Device struct {
 	b      *bundle.Bundle
 	opts   Options

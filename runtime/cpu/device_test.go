@@ -10,11 +10,12 @@ import (
 	"smelt/passes"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 )
 
 // open opens the device for a proof. Kernels are kept between runs of the
 // tests, where the user's cache folder can be written.
-func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
+func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 	t.Helper()
 	d, err := Open(b, ck, Options{LLVM: openLLVM(t), Cache: jit.UserCache(), Poison: true, Observe: observe})
 	if err != nil {

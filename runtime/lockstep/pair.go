@@ -15,25 +15,15 @@ import (
 	"math"
 	"slices"
 
-	"smelt/codegen/bundle"
 	"smelt/codegen/plan"
 	"smelt/codegen/program"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/ops"
 	"smelt/ir/tensor"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
-
-// Device is a device whose insides can be seen.
-type Device interface {
-	session.Device
-	// Bundle is what it runs: the one it was opened with, planned for its target.
-	Bundle() *bundle.Bundle
-	// CacheRow is the row of a slot that index has in a cache.
-	CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error)
-}
 
 // Follow says what the evaluator takes over from the device.
 type Follow int
@@ -52,7 +42,7 @@ const (
 // Pair is a model on both sides.
 type Pair struct {
 	follow   Follow
-	dev      Device
+	dev      device.Planned
 	machine  *eval.Machine[float32]
 	kernels  map[string]*Kernel
 	steps    [2]*writers
@@ -108,7 +98,7 @@ func replaceLost(data []byte) (lost map[int]float32) {
 }
 
 // Attach takes the device, and prepares the evaluator for what it runs.
-func (p *Pair) Attach(dev Device, weights eval.Weights) error {
+func (p *Pair) Attach(dev device.Planned, weights eval.Weights) error {
 	b := dev.Bundle()
 	machine, err := eval.New[float32](b.Module, weights)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"smelt/codegen/plan"
 	"smelt/codegen/program"
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
 
 // Ways are ways to pick tokens, of which every filter is a part.
@@ -49,8 +49,8 @@ type Act struct {
 
 // Run runs the step. A device that can pick tokens does, if there are choices; the
 // logits are returned all the same.
-func (a Act) Run(dev session.Device) (logits []float32, tokens []int32, err error) {
-	s, ok := dev.(session.Sampler)
+func (a Act) Run(dev device.Device) (logits []float32, tokens []int32, err error) {
+	s, ok := dev.(device.Sampler)
 	if !ok || a.Choices == nil {
 		run := dev.Decode
 		if a.Phase == program.Prefill {

@@ -53,7 +53,7 @@ type Options struct {
 	Poison bool
 }
 
-// Device is a session.Device. Its methods are called from one goroutine at a
+// Device is a device.Device. Its methods are called from one goroutine at a
 // time, but for Close; all of Metal's queue is used from one thread.
 type Device struct {
 	mu       sync.Mutex // held while the GPU works or its results are read

@@ -11,6 +11,7 @@ import (
 	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
+	"smelt/runtime/device"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
 )
@@ -30,7 +31,7 @@ func examine(t *testing.T, machine func(observed bool) *gpu) doctor.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := doctor.Check(t.Context(), doctor.Subject{Name: "metal", Open: func(observe func(string, []byte)) (doctor.Device, error) {
+	r, err := doctor.Check(t.Context(), doctor.Subject{Name: "metal", Open: func(observe func(string, []byte)) (device.Planned, error) {
 		d, err := machine(observe != nil).open(b, m.Checkpoint, Options{Observe: observe})
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ import (
 	"smelt/codegen/plan"
 	"smelt/models/checkpoint"
 	"smelt/runtime/agreement"
+	"smelt/runtime/device"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
 )
@@ -354,7 +355,7 @@ func (g *gpu) read(a access) error {
 
 // open is for proofs: a device on a fake machine.
 func open(o fake.Options) agreement.Open {
-	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
+	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 		t.Helper()
 		if _, err := standin.Find(); err != nil {
 			t.Skip(err)

@@ -10,6 +10,7 @@ import (
 
 	"smelt/codegen/program"
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -31,7 +32,11 @@ type fake struct {
 
 func newFake() *fake { return &fake{seen: map[int32][]int32{}} }
 
+func (*fake) Name() string { return "fake" }
+
 func (*fake) Vocab() int { return fakeVocab }
+
+func (*fake) Close() error { return nil }
 
 func (f *fake) Reset(slot int32) { delete(f.seen, slot) }
 
@@ -87,7 +92,7 @@ func fakeLogits(tokens []int32) []float32 {
 
 var errBroken = errors.New("the device is broken")
 
-func newSession(t testing.TB, d session.Device, o session.Options) *session.Session {
+func newSession(t testing.TB, d device.Device, o session.Options) *session.Session {
 	t.Helper()
 	s, err := session.New(d, o)
 	if err != nil {
@@ -96,7 +101,7 @@ func newSession(t testing.TB, d session.Device, o session.Options) *session.Sess
 	return s
 }
 
-func start(t testing.TB, d session.Device, so session.Options, o Options) *Scheduler {
+func start(t testing.TB, d device.Device, so session.Options, o Options) *Scheduler {
 	t.Helper()
 	s, err := New(newSession(t, d, so), o)
 	if err != nil {
@@ -130,7 +135,7 @@ type outcome struct {
 }
 
 // solo is what session.Generate makes of a request that has a device to itself.
-func solo(t testing.TB, d session.Device, o session.Options, r Request) (out outcome) {
+func solo(t testing.TB, d device.Device, o session.Options, r Request) (out outcome) {
 	t.Helper()
 	q, err := newSession(t, d, o).Open()
 	if err != nil {

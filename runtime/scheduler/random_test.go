@@ -15,6 +15,7 @@ import (
 	"smelt/models"
 	"smelt/runtime/cpu"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/device"
 	"smelt/runtime/reference"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
@@ -22,7 +23,7 @@ import (
 
 type namedDevice struct {
 	name string
-	open func(t *testing.T) session.Device
+	open func(t *testing.T) device.Device
 }
 
 // devices are the fake and, on a fixture, the reference device and the
@@ -35,21 +36,21 @@ func devices(t *testing.T, size session.Options) []namedDevice {
 	}
 	t.Cleanup(func() { m.Close() })
 	return []namedDevice{
-		{"fake", func(*testing.T) session.Device {
+		{"fake", func(*testing.T) device.Device {
 			// In a bubble time passes when all wait: a step begins when every client
 			// has asked for what it can.
 			f := newFake()
 			f.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
 			return f
 		}},
-		{"reference", func(t *testing.T) session.Device {
+		{"reference", func(t *testing.T) device.Device {
 			d, err := reference.New(m.Graph, m.Weights)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return d
 		}},
-		{"cpu", func(t *testing.T) session.Device {
+		{"cpu", func(t *testing.T) device.Device {
 			llvm, err := jit.Open("")
 			if err != nil {
 				t.Skip(err)
@@ -92,7 +93,7 @@ func TestRandomRequests(t *testing.T) {
 	}
 }
 
-func randomRequests(t *testing.T, d session.Device, size session.Options) {
+func randomRequests(t *testing.T, d device.Device, size session.Options) {
 	t.Helper()
 	const seed, requests = 17, 200
 	t.Logf("seed %d", seed)

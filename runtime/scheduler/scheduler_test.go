@@ -412,8 +412,10 @@ func TestRefused(t *testing.T) {
 // constant is a device that allocates nothing.
 type constant struct{ logits []float32 }
 
-func (constant) Vocab() int  { return fakeVocab }
-func (constant) Reset(int32) {}
+func (constant) Name() string { return "constant" }
+func (constant) Vocab() int   { return fakeVocab }
+func (constant) Reset(int32)  {}
+func (constant) Close() error { return nil }
 
 func (d constant) Prefill(_ []ir.Row, wanted []int) ([]float32, error) {
 	return d.logits[:len(wanted)*fakeVocab], nil

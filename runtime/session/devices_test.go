@@ -13,6 +13,7 @@ import (
 	"smelt/ir"
 	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/device"
 	"smelt/runtime/reference"
 	"smelt/runtime/session"
 )
@@ -29,7 +30,11 @@ type fake struct {
 
 func newFake() *fake { return &fake{seen: map[int32][]int32{}} }
 
+func (*fake) Name() string { return "fake" }
+
 func (*fake) Vocab() int { return fakeVocab }
+
+func (*fake) Close() error { return nil }
 
 func (f *fake) Reset(slot int32) { delete(f.seen, slot) }
 
@@ -84,7 +89,7 @@ type subject struct {
 	name    string
 	dir     string // of a fixture
 	vocab   int
-	device  func(t testing.TB) session.Device
+	device  func(t testing.TB) device.Device
 	prompts [][]int32
 }
 
@@ -93,7 +98,7 @@ type subject struct {
 // -short there is one fixture.
 func subjects(t testing.TB) []subject {
 	t.Helper()
-	all := []subject{{name: "fake", vocab: fakeVocab, device: func(testing.TB) session.Device { return newFake() }}}
+	all := []subject{{name: "fake", vocab: fakeVocab, device: func(testing.TB) device.Device { return newFake() }}}
 	rng := rand.New(rand.NewPCG(1, 0))
 	for _, n := range []int{5, 37, 300} {
 		all[0].prompts = append(all[0].prompts, randomTokens(rng, n, fakeVocab))
@@ -144,7 +149,7 @@ func fixture(t testing.TB, dir string) subject {
 	for p := range 3 {
 		s.prompts = append(s.prompts, ints(t, f, fmt.Sprintf("p%d.input_ids", p)))
 	}
-	s.device = func(t testing.TB) session.Device {
+	s.device = func(t testing.TB) device.Device {
 		t.Helper()
 		d, err := reference.New(m.Graph, m.Weights)
 		if err != nil {
@@ -184,7 +189,7 @@ func eachSubject(t *testing.T, f func(t *testing.T, s subject)) {
 	}
 }
 
-func newSession(t testing.TB, d session.Device, o session.Options) *session.Session {
+func newSession(t testing.TB, d device.Device, o session.Options) *session.Session {
 	t.Helper()
 	s, err := session.New(d, o)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -232,7 +233,7 @@ func TestGenerateErrors(t *testing.T) {
 				}
 				return nil
 			}
-			var d session.Device = f
+			var d device.Device = f
 			if c.logits != 0 {
 				d = constant{f, c.logits}
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -78,7 +79,7 @@ func TestSampler(t *testing.T) {
 	for _, params := range []sampling.Params{sampling.Greedy(), drawn} {
 		p := newPicker()
 		var texts [2][]int32
-		for i, d := range []session.Device{newFake(), p} {
+		for i, d := range []device.Device{newFake(), p} {
 			q := openSequence(t, newSession(t, d, session.Options{Chunk: 2, Context: 100}))
 			extend(t, q, []int32{3, 1, 4})
 			ctx, cancel := context.WithCancel(t.Context())
@@ -146,7 +147,7 @@ func TestSamplerNoNumbers(t *testing.T) {
 // TestSample: several sequences in a step, each with its own choice, on devices
 // of both sorts.
 func TestSample(t *testing.T) {
-	for _, d := range []session.Device{newFake(), newPicker()} {
+	for _, d := range []device.Device{newFake(), newPicker()} {
 		sess := newSession(t, d, session.Options{Slots: 2, Chunk: 4, Context: 5})
 		a, b := openSequence(t, sess), openSequence(t, sess)
 		expect := func(what string, got int32, c sampling.Choice, tokens ...int32) {

@@ -11,39 +11,9 @@ import (
 	"slices"
 
 	"smelt/ir"
+	"smelt/runtime/device"
 	"smelt/runtime/sampling"
 )
-
-// Device runs steps. Calls come from one goroutine at a time.
-type Device interface {
-	// Vocab is the number of logits per row.
-	Vocab() int
-	// Prefill runs rows of prompts, those of a slot one after another, and
-	// returns Vocab logits for each wanted row, in the order of wanted; the slice
-	// is the caller's. On an error no slot changes.
-	Prefill(rows []ir.Row, wanted []int) ([]float32, error)
-	// Decode is Prefill for steps that give each slot one row. The kind of a step
-	// picks the kernels, the number of rows never does.
-	Decode(rows []ir.Row, wanted []int) ([]float32, error)
-	// Reset forgets a slot, which then begins again at position 0.
-	Reset(slot int32)
-}
-
-// Sampler is a Device that picks tokens itself, so that nothing but their ids
-// leaves a step. The choices are those of package sampling, one for each wanted
-// row, and the tokens exactly what sampling.Choice.Pick makes of the row's
-// logits; -1 where no logit is a number. They are written to tokens, which has as
-// many elements as wanted. A step allocates nothing. On an error no slot changes.
-type Sampler interface {
-	Device
-	// SamplePrefill is Prefill with tokens in the place of logits.
-	SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error
-	// SampleDecode is Decode with tokens in the place of logits.
-	SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error
-	// LastLogits are those of the i-th wanted row of the last step, of whatever
-	// kind; the slice is the caller's.
-	LastLogits(i int) ([]float32, error)
-}
 
 // Options sizes a session.
 type Options struct {
@@ -58,8 +28,8 @@ const defaultChunk = 128
 
 // Session owns a device's slots. It is not safe for concurrent use.
 type Session struct {
-	dev     Device
-	sampler Sampler // dev, if it is one; else nil
+	dev     device.Device
+	sampler device.Sampler // dev, if it is one; else nil
 	opts    Options
 	free    []int32 // slots, the next one last
 	scratch sampling.Scratch
@@ -73,7 +43,7 @@ type Session struct {
 const maxSlots = 1 << 16
 
 // New prepares a session.
-func New(dev Device, opts Options) (*Session, error) {
+func New(dev device.Device, opts Options) (*Session, error) {
 	if opts.Slots == 0 {
 		opts.Slots = 1
 	}
@@ -90,7 +60,7 @@ func New(dev Device, opts Options) (*Session, error) {
 		return nil, fmt.Errorf("session: slots %d must be at most %d, more than any device has", opts.Slots, maxSlots)
 	}
 	s := &Session{dev: dev, opts: opts}
-	s.sampler, _ = dev.(Sampler)
+	s.sampler, _ = dev.(device.Sampler)
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
 	}

@@ -47,7 +47,7 @@ type Options struct {
 	SameOrder bool
 }
 
-// Device is a session.Device.
+// Device is a device.Device.
 type Device struct {
 	b      *bundle.Bundle
 	ck     *checkpoint.Checkpoint

@@ -10,11 +10,12 @@ import (
 	"smelt/models"
 	"smelt/models/checkpoint"
 	"smelt/runtime/agreement"
+	"smelt/runtime/device"
 )
 
 // open opens the stand-in for a proof.
 func open(o Options) agreement.Open {
-	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) agreement.Device {
+	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 		t.Helper()
 		if _, err := standin.Find(); err != nil {
 			t.Skip(err)
