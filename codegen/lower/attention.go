@@ -68,16 +68,6 @@ func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
 	return a, nil
 }
 
-// symbol is the name of the module's symbol of that definition.
-func (in *Input) symbol(def ir.SymbolDef) (string, error) {
-	for _, s := range in.Module.Symbols {
-		if s.Def == def {
-			return s.Name, nil
-		}
-	}
-	return "", fmt.Errorf("the module declares no symbol %s", def)
-}
-
 func (a *attention) allVisible() bool { return a.Entries != "" && a.Selected == nil }
 
 // Bounds of schedules.
@@ -120,15 +110,6 @@ func (a *attention) cutHeads() {
 		a.heads = 1
 	}
 	a.groups = divisor(a.Heads/a.heads, a.in.Target.Groups(maxGroups))
-}
-
-// divisor is the largest divisor of n that is at most limit.
-func divisor(n, limit int) int {
-	for d := min(n, limit); ; d-- {
-		if n%d == 0 {
-			return d
-		}
-	}
 }
 
 func (a *attention) settings() []kernel.Setting {
@@ -262,11 +243,3 @@ func (a *attention) merge() (program.Launch, error) {
 	a.write(u, result, k.row, head, s)
 	return u.launch("merge", ir.Const(int64(a.Heads/groups)), ir.Sym(a.rows))
 }
-
-// vectors is a pointer to vectors of four f32.
-func (u *unit) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
-	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
-}
-
-// splat is a vector of four equal elements.
-func splat(x *kernel.Expr) *kernel.Expr { return kernel.Vector(x, x, x, x) }

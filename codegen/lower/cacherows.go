@@ -130,18 +130,6 @@ func (c *cacheRows) load(row cacheRow, i *kernel.Expr) *kernel.Expr {
 	return v.Expr
 }
 
-// lanesOf takes a vector of four apart.
-func lanesOf(v *kernel.Expr) (x [4]*kernel.Expr) {
-	for i := range x {
-		if v.Op == kernel.OpVec {
-			x[i] = v.Args[i]
-		} else {
-			x[i] = v.Lane(i)
-		}
-	}
-	return x
-}
-
 // loadFrom is load of a segment.
 func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr) *kernel.Expr {
 	u, place := c.u, i.Sub(i32(s.FirstElement))

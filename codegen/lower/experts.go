@@ -6,7 +6,6 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/program"
 	"smelt/ir"
-	"smelt/ir/encoding"
 	"smelt/passes/fusion"
 )
 
@@ -15,55 +14,6 @@ func lowerExperts(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 		return expertsPrefill(in, e)
 	}
 	return expertsDecode(in, e)
-}
-
-// expertMatrix binds the experts' matrices. A launch touches those of the
-// rows' choices: at most one for each choice.
-func (u *unit) expertMatrix(name, param string, ids *ir.Value) *matrix {
-	before := len(u.args)
-	m := u.matrix(name, param)
-	if m == nil {
-		return nil
-	}
-	rows, _ := rowsSymbol(ids)
-	choices := u.in.expertsTouched(rows, dim(ids, 1), m.p.Lead)
-	for i := before; i < len(u.args); i++ {
-		w := u.args[i].Weight
-		if w == nil || w.Table {
-			continue
-		}
-		plane := u.in.planeBytes(m.p.Name, w.Role) / int64(m.p.Lead)
-		touched := choices.Mul(ir.Const(plane))
-		u.args[i].Touched = &touched
-	}
-	return m
-}
-
-// expertsTouched bounds how many experts a step's rows choose: each row its
-// own in decode; in prefill all.
-func (in *Input) expertsTouched(rows string, k, experts int) ir.Expr {
-	if in.Phase == program.Prefill {
-		return ir.Const(int64(experts))
-	}
-	return ir.Sym(rows).Mul(ir.Const(int64(min(k, experts))))
-}
-
-// planeBytes is the size of a parameter's plane.
-func (in *Input) planeBytes(param string, r encoding.Role) int64 {
-	p, err := in.Params.Get(param)
-	if err != nil {
-		return 0
-	}
-	planes, err := p.Encoding.Planes(p.Rows, p.Cols)
-	if err != nil {
-		return 0
-	}
-	for _, pl := range planes {
-		if pl.Role == r {
-			return int64(pl.Bytes())
-		}
-	}
-	return 0
 }
 
 // expertsDecode makes tiles of the chosen experts' hidden vectors. Where a
@@ -167,13 +117,4 @@ func (d *expertsHiddenDecode) body(row, choice *kernel.Expr) {
 		return
 	}
 	d.If(first.Lt(i32(e.F)), func() { few(first) }, nil)
-}
-
-// nth is the i-th of a few values.
-func nth(i *kernel.Expr, of []*kernel.Expr) *kernel.Expr {
-	v := of[len(of)-1]
-	for n := len(of) - 2; n >= 0; n-- {
-		v = i.Eq(i32(n)).Select(of[n], v)
-	}
-	return v
 }

@@ -1,25 +1,11 @@
 package lower
 
-import (
-	"smelt/codegen/kernel"
-)
+import "smelt/codegen/kernel"
 
 // A SIMD group alone, which is a program for vector registers, goes through the
 // blocks of its tile in turn. A block's sums fill the registers for one depth and
 // lie in threadgroup memory in between, so a depth is many multiply-adds for each
 // sum that is moved.
-
-// registersOfSums is how many vector registers a block's sums may take: beside
-// them go a row of weights and an input.
-func (in *Input) registersOfSums() int {
-	if in.Target.Vector == avx2 {
-		return 8 // of 16
-	}
-	return 16 // of 32
-}
-
-// avx2 is the lanes of the processors that have half as many registers as others.
-const avx2 = 8
 
 // tilingAlone: few rows make a block, since few may be left of an expert's list,
 // and a row of weights serves them all from registers. A block's weights of one
@@ -100,11 +86,6 @@ func (g *gemm) prefetchWords(o *opened, row rowOf, k *kernel.Expr) {
 	for w := 0; w < words; w += cacheLine {
 		o.words.Prefetch(at.Add(kernel.C(o.index, float64(w))))
 	}
-}
-
-// roundUp is the least multiple of `to` that is at least n.
-func roundUp(n *kernel.Expr, to int) *kernel.Expr {
-	return n.Add(i32(to - 1)).Div(i32(to)).Mul(i32(to))
 }
 
 // clearUsed sets the sums of the rows that there are to 0.

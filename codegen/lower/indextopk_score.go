@@ -19,10 +19,9 @@ type tilePlan struct {
 	groups    int  // SIMD groups
 }
 
-const (
-	fragment    = 8 // rows and columns of a fragment
-	scoreGroups = 8 // SIMD groups that score together, if the target has as many, unless there are more blocks of heads
-)
+// scoreGroups is how many SIMD groups score together, if the target has as many,
+// unless there are more blocks of heads.
+const scoreGroups = 8
 
 // planTile takes the largest tile that leaves room for the scores.
 func (t *indexTopK) planTile() (tilePlan, error) {

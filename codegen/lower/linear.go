@@ -18,40 +18,6 @@ func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	return linearDecode(in, l)
 }
 
-// part is a run of threadgroups along the grid's first axis that do one job.
-type part struct {
-	groups int
-	body   func(group *kernel.Expr) // group counts from 0 within the part
-}
-
-// deal emits the parts as branches on the threadgroup's number.
-func (u *unit) deal(parts []part) {
-	u.dealFrom(kernel.Group(0), 0, parts)
-}
-
-func (u *unit) dealFrom(group *kernel.Expr, first int, parts []part) {
-	p := parts[0]
-	body := func() { p.body(group.Sub(i32(first))) }
-	if len(parts) == 1 {
-		body()
-		return
-	}
-	u.If(group.Lt(i32(first+p.groups)), body, func() { u.dealFrom(group, first+p.groups, parts[1:]) })
-}
-
-func groupsOf(parts []part) int {
-	n := 0
-	for _, p := range parts {
-		n += p.groups
-	}
-	return n
-}
-
-// linearDecodeThreads are eight SIMD groups, where the target has as many: enough
-// to hide the latency of the weights' loads, few enough that small products make
-// many threadgroups.
-const linearDecodeThreads = 256
-
 // linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
 func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	s, outputs := in.matvecSchedule()
@@ -75,21 +41,6 @@ func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	u.oneOrMore(left, inputs, func(n int) { d.inputs(row0, left, n); u.deal(parts) })
 	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), inputs))
 	return []program.Launch{launch}, err
-}
-
-// oneOrMore runs body for up to most rows: one row is the common case; its sums
-// are the same either way. A SIMD group alone also has two by themselves: what
-// other threads would do beside them it does after them.
-func (u *unit) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
-	if most == 1 {
-		body(1)
-		return
-	}
-	more := func() { body(most) }
-	if most > 2 && u.stages() {
-		more = func() { u.If(left.Eq(i32(2)), func() { body(2) }, func() { body(most) }) }
-	}
-	u.If(left.Eq(i32(1)), func() { body(1) }, more)
 }
 
 // linearUnit is a decode kernel of a linear region in the making.
@@ -141,41 +92,6 @@ func (d *linearUnit) inputs(row0, left *kernel.Expr, n int) {
 			d.factor = append(d.factor, d.rms(d.x.as(4), d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
 		}
 	}
-}
-
-// rms is 1/sqrt(mean(x^2)+eps) of k elements, from vector `first` on, added up
-// by the whole threadgroup; every thread gets it.
-func (u *unit) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
-	sum := u.Var("squares", f32(0))
-	u.For("i", kernel.Thread(), i32(k/4), i32(u.Schedule().Threads), func(i *kernel.Expr) {
-		v := u.Let("v", x.At(first.Add(i)))
-		acc := sum.Expr
-		for lane := range 4 {
-			acc = v.Lane(lane).Fma(v.Lane(lane), acc)
-		}
-		sum.Set(acc)
-	})
-	total := u.threadgroupSum(sum.Expr)
-	return u.Let("inv_rms", total.Mul(f32(1/float64(k))).Add(f32(eps)).Rsqrt())
-}
-
-// threadgroupSum adds a value up over all threads, SIMD groups in ascending order.
-func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {
-	s := u.Schedule()
-	n := s.Threads / s.SimdWidth
-	part := u.Let("part", v.SimdSum())
-	if n == 1 {
-		return part
-	}
-	parts := u.SharedArray("partial", kernel.F32, n)
-	u.Barrier()
-	u.If(kernel.Lane().Eq(i32(0)), func() { parts.Set(kernel.Simd(), part) }, nil)
-	u.Barrier()
-	total := parts.At(i32(0))
-	for i := 1; i < n; i++ {
-		total = total.Add(parts.At(i32(i)))
-	}
-	return u.Let("total", total)
 }
 
 // reader reads row i of the branch, of group g.
@@ -290,42 +206,4 @@ func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kern
 			}
 		}
 	}, nil)
-}
-
-// guard runs f where live (unless nil) and, if it may fail, inside hold.
-func (u *unit) guard(live, inside *kernel.Expr, mayFail bool, f func()) {
-	cond := live
-	if mayFail {
-		cond = inside
-		if live != nil {
-			cond = live.And(inside)
-		}
-	}
-	if cond == nil {
-		f()
-		return
-	}
-	u.If(cond, f, nil)
-}
-
-// rowsFrom names matvecRows rows from `at` on, the last repeated at the edge.
-func (u *unit) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
-	rows := make([]rowOf, matvecRows)
-	for j := range rows {
-		r := at.Add(i32(j))
-		if n%matvecRows != 0 {
-			r = r.Min(i32(n - 1))
-		}
-		rows[j] = o.row(r)
-	}
-	return rows
-}
-
-// swiglu is silu(min(gate, limit)) * clamp(up, -limit, limit); limit 0: no clamps.
-func swiglu(gate, up *kernel.Expr, limit float64) *kernel.Expr {
-	if limit > 0 {
-		gate = gate.Min(f32(limit))
-		up = up.Min(f32(limit)).Max(f32(-limit))
-	}
-	return gate.Div(f32(1).Add(gate.Neg().Exp())).Mul(up)
 }

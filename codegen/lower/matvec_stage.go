@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"smelt/codegen/kernel"
-	"smelt/codegen/program"
-	"smelt/ir"
 )
 
 // Where SIMD groups are programs for vector registers, neighbouring lanes read
@@ -17,10 +15,6 @@ import (
 
 // stages reports whether inputs of decode products are copied so.
 func (u *unit) stages() bool { return u.in.Target.Vector > 0 }
-
-// reader reads n elements (1, 2 or 4) of a row of input from column k on, a
-// multiple of n.
-type reader func(k *kernel.Expr, n int) []*kernel.Expr
 
 // stagingArrays are threadgroup memory for rows of input and, for matrices with
 // biases, the sum of each unit's elements.
@@ -48,10 +42,6 @@ func (a *stagingArrays) units() int { return a.m.cols / a.m.unpack.Elements }
 func (a *stagingArrays) length() int {
 	return (a.units() + a.lanes - 1) / a.lanes * a.lanes * a.m.unpack.Elements
 }
-
-// bytesOfStaged bounds what a row of input takes, whatever the encoding: its
-// elements, and a sum for each four of them.
-func bytesOfStaged(cols int) int { return 5 * cols }
 
 // fill copies row r of the arrays. All threads call it; a barrier is to follow.
 //
@@ -163,9 +153,6 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 	})
 }
 
-// cacheLine is what a hint fetches, in words: 64 bytes, or twice that.
-const cacheLine = 16
-
 // prefetchRows asks for what the lanes take n units of from unit on, of the rows
 // after these. Several rows are read side by side, each a few kilobytes long: too
 // short for a machine to see in time where they go on.
@@ -226,70 +213,4 @@ func (u *unit) stage(n, most int, row func(i int) reader, matrices ...*matrix) i
 func (a *stagingArrays) serves(m *matrix) bool {
 	return a.m.unpack.Elements == m.unpack.Elements && slices.Equal(a.pairs, m.pairs()) && slices.Equal(a.m.unpack.Exponents, m.unpack.Exponents) &&
 		(m.biases.Factor == nil || a.m.biases.Factor != nil)
-}
-
-// inputsAtOnce is how many of a step's rows a threadgroup of a decode kernel
-// works on, each of which takes so many bytes of threadgroup memory if inputs are
-// staged: up to matvecInputs, and three quarters of the memory.
-func (in *Input) inputsAtOnce(bytes int) int {
-	n := matvecInputs
-	for in.Target.Vector > 0 && n > 1 && n*bytes > in.Target.SharedMemory/4*3 {
-		n /= 2
-	}
-	return n
-}
-
-// matvecSchedule is the size of decode kernels' threadgroups, and how many
-// outputs they make one batch after the other.
-func (in *Input) matvecSchedule() (s kernel.Schedule, outputs int) {
-	if in.Target.Vector > 0 {
-		// Staging an input costs about as much as three outputs.
-		return kernel.Schedule{Threads: in.Target.Vector, SimdWidth: in.Target.Vector}, 64
-	}
-	threads := in.Target.Threads(linearDecodeThreads)
-	return kernel.Schedule{Threads: threads, SimdWidth: in.Target.SimdWidth}, threads / in.Target.SimdWidth * matvecRows
-}
-
-// rowsOf is an activation that is read in vectors of 1, 2 or 4 elements.
-type rowsOf struct {
-	u     *unit
-	name  string
-	v     *ir.Value
-	bound map[int]kernel.Buffer // by elements
-}
-
-// rowsOf binds an activation in vectors of n elements, to begin with.
-func (u *unit) rowsOf(name string, v *ir.Value, n int) *rowsOf {
-	r := &rowsOf{u: u, name: name, v: v, bound: map[int]kernel.Buffer{}}
-	r.as(n)
-	return r
-}
-
-// as is the activation as vectors of n elements.
-func (r *rowsOf) as(n int) kernel.Buffer {
-	b, ok := r.bound[n]
-	if ok {
-		return b
-	}
-	b = r.u.bind(r.u.Pointer(r.name, kernel.Vec(kernel.F32, n), kernel.Read), program.Arg{Value: r.v})
-	if len(r.bound) > 0 {
-		r.u.touched(ir.Const(0)) // counted with the first
-	}
-	r.bound[n] = b
-	return b
-}
-
-// reader reads the row that begins at a vector of four.
-func (r *rowsOf) reader(firstQuad *kernel.Expr) reader {
-	return func(k *kernel.Expr, n int) []*kernel.Expr {
-		v := r.u.Let("x4", r.as(n).At(firstQuad.Mul(i32(4/n)).Add(k.Div(i32(n)))))
-		if n == 1 {
-			return []*kernel.Expr{v}
-		}
-		x := make([]*kernel.Expr, n)
-		for i := range x {
-			x[i] = v.Lane(i)
-		}
-		return x
-	}
 }

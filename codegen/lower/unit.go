@@ -85,12 +85,6 @@ func (u *unit) scratch(name string, s *program.Scratch, elem kernel.Scalar, a ke
 // touched states how many bytes of the last bound argument the launch needs.
 func (u *unit) touched(bytes ir.Expr) { u.args[len(u.args)-1].Touched = &bytes }
 
-// dim is a value's dimension as a number; the leading one is the step's.
-func dim(v *ir.Value, axis int) int {
-	n, _ := v.Type.Shape[axis].Value()
-	return int(n)
-}
-
 // state is a cache's memory seen as 32-bit words.
 func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), program.Arg{State: state})
@@ -122,14 +116,7 @@ func (u *unit) rotation(a ops.RopeAttr, ratio int) string {
 func i32(n int) *kernel.Expr     { return kernel.I(n) }
 func f32(v float64) *kernel.Expr { return kernel.F(v) }
 
-// ceilDiv is ceil(n/k) of a size.
-func ceilDiv(n ir.Expr, k int) ir.Expr { return n.Add(ir.Const(int64(k - 1))).FloorDiv(int64(k)) }
-
-// rowsSymbol is the symbol a value's leading dimension is.
-func rowsSymbol(v *ir.Value) (name string, err error) {
-	name, ok := v.Type.Shape[0].Symbol()
-	if !ok {
-		return "", fmt.Errorf("value %s: %s: the leading size must be a symbol", v.Ref(), v.Type)
-	}
-	return name, nil
+// vectors is a pointer to vectors of four f32.
+func (u *unit) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
 }

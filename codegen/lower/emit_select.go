@@ -150,3 +150,12 @@ func (s *selection) compact() {
 }
 
 func oneIf(cond *kernel.Expr) *kernel.Expr { return cond.Select(i32(1), i32(0)) }
+
+// nth is the i-th of a few values.
+func nth(i *kernel.Expr, of []*kernel.Expr) *kernel.Expr {
+	v := of[len(of)-1]
+	for n := len(of) - 2; n >= 0; n-- {
+		v = i.Eq(i32(n)).Select(of[n], v)
+	}
+	return v
+}
