@@ -240,13 +240,13 @@ func TestRefuses(t *testing.T) {
 	for want, err := range map[string]error{
 		"ascend from 1 on, found 5 after 8": run(RunOptions{Frontiers: []int{8, 5}, Generate: 1, Rows: []int{1}, Tokens: tokens}),
 		"exceed the context of 64":          run(RunOptions{Frontiers: []int{60}, Generate: 5, Rows: []int{1}, Tokens: tokens}),
-		"compile it with --slots 3":         run(RunOptions{Frontiers: []int{8}, Generate: 1, Rows: []int{3}, Tokens: tokens}),
+		"compile it with Slots 3":           run(RunOptions{Frontiers: []int{8}, Generate: 1, Rows: []int{3}, Tokens: tokens}),
 		"nothing to measure":                run(RunOptions{Frontiers: []int{8}, Rows: []int{1}, Tokens: tokens}),
 		"no tokens to make a text of":       run(RunOptions{Frontiers: []int{8}, Generate: 1, Rows: []int{1}}),
 		"expected 1 to 16 rows":             kernels(Shape{program.Prefill, 17, 60}),
 		"contexts of 64; compile it with":   kernels(Shape{program.Decode, 1, 65}),
 		"the context is too short":          kernels(Shape{program.Decode, 1, 1}),
-		"--slots 4 --wanted 16":             kernels(Shape{program.Decode, 4, 60}),
+		"Slots 4 Wanted 16":                 kernels(Shape{program.Decode, 4, 60}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("found %v, want an error with %q", err, want)

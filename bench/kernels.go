@@ -10,6 +10,7 @@ import (
 	"smelt/codegen/plan"
 	"smelt/codegen/program"
 	"smelt/codegen/roofline"
+	"smelt/internal/option"
 	"smelt/ir"
 	"smelt/runtime/binding"
 	"smelt/runtime/device"
@@ -126,11 +127,11 @@ func (s Shape) fits(p *plan.Options) error {
 	}
 	switch {
 	case s.Rows < 1 || s.Rows > most:
-		return fmt.Errorf("%s: expected 1 to %d rows (for prefill: compile with a larger --chunk)", s, most)
+		return option.Errorf("%s: expected 1 to %d rows (for prefill: compile with a larger %s)", s, most, option.Name("Chunk"))
 	case slots > p.Slots || s.Phase == program.Decode && slots > p.Wanted:
-		return fmt.Errorf("%s: the bundle has %d slots and gives logits of %d rows; compile it with --slots %d --wanted %d", s, p.Slots, p.Wanted, slots, max(slots, p.Wanted))
+		return option.Errorf("%s: the bundle has %d slots and gives logits of %d rows; compile it with %s %d %s %d", s, p.Slots, p.Wanted, option.Name("Slots"), slots, option.Name("Wanted"), max(slots, p.Wanted))
 	case s.Context > p.Context:
-		return fmt.Errorf("%s: the bundle takes contexts of %d; compile it with --context %d", s, p.Context, s.Context)
+		return option.Errorf("%s: the bundle takes contexts of %d; compile it with %s %d", s, p.Context, option.Name("Context"), s.Context)
 	case s.Phase == program.Decode && s.Context < 2 || s.Context < s.Rows && s.Phase == program.Prefill:
 		return fmt.Errorf("%s: the context is too short for that", s)
 	}

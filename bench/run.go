@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"smelt/codegen/program"
+	"smelt/internal/option"
 	"smelt/ir"
 	"smelt/runtime/binding"
 	"smelt/runtime/device"
@@ -101,7 +102,7 @@ func (o *RunOptions) fits(dev device.Profiled) error {
 		before = at
 	}
 	if before+o.Generate > p.Context {
-		return fmt.Errorf("a frontier of %d tokens and %d more exceed the context of %d: compile the bundle with --context %d, or end at a lower frontier", before, o.Generate, p.Context, before+o.Generate)
+		return option.Errorf("a frontier of %d tokens and %d more exceed the context of %d: compile the bundle with %s %d, or end at a lower frontier", before, o.Generate, p.Context, option.Name("Context"), before+o.Generate)
 	}
 	for _, rows := range o.Rows {
 		if err := (Shape{program.Decode, rows, p.Context}).fits(&p.Options); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"smelt/codegen/bundle"
+	"smelt/internal/option"
 	"smelt/runtime/metal"
 	"smelt/runtime/metal/objc"
 )
@@ -31,7 +32,7 @@ func (p *page) gpu(s *metal.Survey, err error) {
 		p.printf("  width must do, and all is planned again if a pipeline allows fewer threads than planned.\n")
 		return
 	case err != nil:
-		p.printf("  cannot run the bundle: %v\n", err)
+		p.printf("  cannot run the bundle: %s\n", option.Text(err, flagOf))
 		return
 	}
 	m := s.Machine

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smelt/internal/option"
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/cpu/fault"
 )
@@ -54,7 +55,7 @@ func execute(ctx context.Context, args []string, io stdio) int {
 	root.SetErr(io.err)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errReported) {
-		fmt.Fprintf(io.err, "smelt: %v\n", err)
+		fmt.Fprintf(io.err, "smelt: %s\n", option.Text(err, flagOf))
 	}
 	switch {
 	case errors.Is(err, errInterrupted):

@@ -50,7 +50,10 @@ func hashFiles(ctx context.Context, io stdio, ck *checkpoint.Checkpoint, hub boo
 // hashBundle compares the weights with what compile --hash recorded.
 func hashBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) error {
 	recorded, err := c.RecordedHashes()
-	if err != nil {
+	switch {
+	case errors.Is(err, bundle.ErrNoHashes):
+		return fmt.Errorf("%w; make one while they are those you trust: smelt compile %s -o %s --hash, with the flags the bundle was made with", err, c.Checkpoint, c.Dir)
+	case err != nil:
 		return err
 	}
 	found, err := hashFiles(ctx, io, c.model.Checkpoint, false)

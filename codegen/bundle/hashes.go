@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"smelt/internal/message"
+	"smelt/internal/option"
 	"smelt/internal/regular"
 	"smelt/models/checkpoint"
 )
@@ -147,25 +148,29 @@ func hashFile(ctx context.Context, path string, size int64, o HashOptions) (File
 	return out, nil
 }
 
-// RecordedHashes are those that smelt compile --hash recorded beside the bundle. The
-// error says how to make a record where there is none.
+// ErrNoHashes is in RecordedHashes' error of a bundle that was written without
+// hashes.
+var ErrNoHashes = errors.New("has no record of the weights")
+
+// RecordedHashes are those that were written with the bundle. The error is
+// ErrNoHashes where there are none.
 func (b *Bundle) RecordedHashes() (*Hashes, error) {
 	var doc hashesDoc
 	path := filepath.Join(b.Dir, hashesName)
 	err := b.readRecord(hashesName, &doc)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && doc.Format == hashesMark && doc.Bundle != b.seal:
-		return nil, fmt.Errorf("%s has no record of the weights; make one while they are those you trust: smelt compile %s -o %s --hash, with the flags the bundle was made with", b.Dir, b.Checkpoint, b.Dir)
+		return nil, fmt.Errorf("%s %w", b.Dir, ErrNoHashes)
 	case err != nil:
 		return nil, err
 	case doc.Format != hashesMark:
-		return nil, fmt.Errorf("%s: the format is %q, this smelt reads %q; compile the bundle again with --hash", path, message.Clip(doc.Format), hashesMark)
+		return nil, option.Errorf("%s: the format is %q, this smelt reads %q; compile the bundle again with %s", path, message.Clip(doc.Format), hashesMark, option.Name("Hashes"))
 	case len(doc.Files) != len(b.Files):
-		return nil, fmt.Errorf("%s: %d files, the bundle has %d; compile the bundle again with --hash", path, len(doc.Files), len(b.Files))
+		return nil, option.Errorf("%s: %d files, the bundle has %d; compile the bundle again with %s", path, len(doc.Files), len(b.Files), option.Name("Hashes"))
 	}
 	for i, f := range doc.Files {
 		if f.Name != b.Files[i].Name || f.Bytes != b.Files[i].Bytes || !hubBlob.MatchString(f.SHA256) || f.Source != SourceRead && f.Source != SourceHub {
-			return nil, fmt.Errorf("%s: files[%d] is not of %s; compile the bundle again with --hash", path, i, b.Files[i].Name)
+			return nil, option.Errorf("%s: files[%d] is not of %s; compile the bundle again with %s", path, i, b.Files[i].Name, option.Name("Hashes"))
 		}
 	}
 	return &Hashes{doc.Files}, nil

@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 		{"more slots", func(p *Plan, _ *Step) { p.Slots = 3 }, "3 slots, context 512"},
 		{"a longer context", func(p *Plan, _ *Step) { p.Context = 1024 }, ""},
 		{"a longer chunk", func(p *Plan, _ *Step) { p.Chunk = 64 }, ""},
-		{"no context", func(p *Plan, _ *Step) { p.Context = 0 }, "--context is 0"},
+		{"no context", func(p *Plan, _ *Step) { p.Context = 0 }, "Context is 0"},
 		{"a symbol of no limit", func(_ *Plan, s *Step) { clear(s.Limits) }, "limits are"},
 		{"a symbol of another limit", func(_ *Plan, s *Step) { s.Limits["T"] = 1 }, "limits are"},
 		{"a region is left out", func(_ *Plan, s *Step) { s.Dispatches[3].Region = s.Dispatches[4].Region }, "no dispatch is of region"},

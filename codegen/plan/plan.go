@@ -14,6 +14,7 @@ import (
 	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
+	"smelt/internal/option"
 	"smelt/ir"
 	"smelt/ir/encoding"
 )
@@ -39,11 +40,11 @@ const (
 // Check refuses sizes that make no plan, and a target that is not the table's.
 func (o Options) Check() error {
 	for _, f := range []struct {
-		name        string
+		name        option.Name
 		value, most int
-	}{{"context", o.Context, MaxContext}, {"chunk", o.Chunk, MaxChunk}, {"slots", o.Slots, MaxSlots}, {"wanted", o.Wanted, MaxWanted}} {
+	}{{"Context", o.Context, MaxContext}, {"Chunk", o.Chunk, MaxChunk}, {"Slots", o.Slots, MaxSlots}, {"Wanted", o.Wanted, MaxWanted}} {
 		if f.value < 1 || f.value > f.most {
-			return fmt.Errorf("--%s is %d; expected 1 to %d", f.name, f.value, f.most)
+			return option.Errorf("%s is %d; expected 1 to %d", f.name, f.value, f.most)
 		}
 	}
 	return o.Target.Check()

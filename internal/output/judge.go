@@ -7,7 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"smelt/internal/option"
 )
+
+// force is Rules.Force in errors.
+const force = option.Name("Force")
 
 // judge finds out where the file goes, and that it may.
 func (f *File) judge() (place, error) {
@@ -20,7 +25,7 @@ func (f *File) judge() (place, error) {
 	}
 	if at.direct() {
 		if at.info.Mode()&fs.ModeDevice != 0 && at.info.Mode()&fs.ModeCharDevice == 0 && !f.rules.Force {
-			return place{}, f.refuse("%s is a block device: writing to it destroys what is on the disk; --force does it", f.path)
+			return place{}, f.refuse("%s is a block device: writing to it destroys what is on the disk; %s does it", f.path, force)
 		}
 		return at, nil
 	}
@@ -62,11 +67,11 @@ func (f *File) own(at place) error {
 	own, err := f.rules.Format.wrote(at.path)
 	switch {
 	case err != nil:
-		return f.refuse("%s exists and cannot be read (%w); give another name, or --force to replace it", f.path, plain(err))
+		return f.refuse("%s exists and cannot be read (%w); give another name, or %s to replace it", f.path, plain(err), force)
 	case !own:
-		return f.refuse("%s exists and is not %s that smelt wrote; give another name, or --force to replace it", f.path, f.rules.Format.name)
+		return f.refuse("%s exists and is not %s that smelt wrote; give another name, or %s to replace it", f.path, f.rules.Format.name, force)
 	case !writable(at):
-		return f.refuse("%s is write-protected; give another name, or --force to replace it", f.path)
+		return f.refuse("%s is write-protected; give another name, or %s to replace it", f.path, force)
 	}
 	return nil
 }

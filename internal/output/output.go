@@ -21,6 +21,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"smelt/internal/option"
 )
 
 // Rules are what decides whether a file may be written.
@@ -120,7 +122,7 @@ func Replace(path string, write func(io.Writer) error) error {
 
 // refuse makes an error that begins with the flag.
 func (f *File) refuse(format string, args ...any) error {
-	return fmt.Errorf(f.rules.Flag+": "+format, args...)
+	return option.Errorf(f.rules.Flag+": "+format, args...)
 }
 
 // bufferBytes are gathered before the system is asked to write them.

@@ -110,7 +110,7 @@ func TestMarks(t *testing.T) {
 			err := write(t, path, r)
 			want := new
 			if c.kept && !force {
-				wantError(t, err, "--out: "+path, "exists and is not a report that smelt wrote", "--force")
+				wantError(t, err, "--out: "+path, "exists and is not a report that smelt wrote", "or Force to replace it")
 				want = c.before
 			} else if err != nil {
 				t.Errorf("%q: %v", c.before, err)

@@ -48,7 +48,7 @@ func TestModes(t *testing.T) {
 		return text(new)(w)
 	}))
 	must(t, os.Chmod(path, 0o444))
-	wantError(t, write(t, path, rules()), "write-protected", "--force")
+	wantError(t, write(t, path, rules()), "write-protected", "Force")
 	r := rules()
 	r.Force = true
 	must(t, write(t, path, r))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/plan"
+	"smelt/internal/option"
 	"smelt/ir"
 )
 
@@ -49,7 +50,7 @@ func (c *Caches) of(k *plan.Cache, slot int32) []byte {
 func (c *Caches) check(slots ...int32) error {
 	for _, s := range slots {
 		if s < 0 || int(s) >= c.plan.Slots {
-			return fmt.Errorf("slot %d; expected 0 to %d (smelt compile --slots)", s, c.plan.Slots-1)
+			return option.Errorf("slot %d; expected 0 to %d (compile with more %s)", s, c.plan.Slots-1, option.Name("Slots"))
 		}
 	}
 	return nil

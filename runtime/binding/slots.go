@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt/codegen/plan"
+	"smelt/internal/option"
 	"smelt/ir"
 )
 
@@ -26,21 +27,21 @@ func NewSlots(p *plan.Plan, vocab int) *Slots {
 // would read elsewhere in memory. Take makes a checked step's rows count.
 func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 	if len(rows) < 1 || len(rows) > step.MaxRows {
-		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", step.Phase, len(rows), step.MaxRows)
+		return option.Errorf("a %s step of %d rows; the bundle takes 1 to %d (compile with a larger %s)", step.Phase, len(rows), step.MaxRows, option.Name("Chunk"))
 	}
 	if len(wanted) > s.plan.Wanted {
-		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), s.plan.Wanted)
+		return option.Errorf("%d rows wanted; the bundle takes %d (compile with more %s)", len(wanted), s.plan.Wanted, option.Name("Wanted"))
 	}
 	copy(s.then, s.next)
 	for i, r := range rows {
 		if r.Slot < 0 || int(r.Slot) >= s.plan.Slots {
-			return fmt.Errorf("row %d: slot %d; expected 0 to %d (smelt compile --slots)", i, r.Slot, s.plan.Slots-1)
+			return option.Errorf("row %d: slot %d; expected 0 to %d (compile with more %s)", i, r.Slot, s.plan.Slots-1, option.Name("Slots"))
 		}
 		if r.Position != s.then[r.Slot] {
 			return fmt.Errorf("row %d: slot %d at position %d; expected that it goes on at %d", i, r.Slot, r.Position, s.then[r.Slot])
 		}
 		if int(r.Position) >= s.plan.Context {
-			return fmt.Errorf("row %d: slot %d at position %d; the bundle takes contexts of %d (smelt compile --context)", i, r.Slot, r.Position, s.plan.Context)
+			return option.Errorf("row %d: slot %d at position %d; the bundle takes contexts of %d (compile with a larger %s)", i, r.Slot, r.Position, s.plan.Context, option.Name("Context"))
 		}
 		if err := CheckToken(i, r, s.vocab); err != nil {
 			return err

@@ -2,8 +2,9 @@ package cpu
 
 import (
 	"errors"
-	"fmt"
 	"unsafe"
+
+	"smelt/internal/option"
 )
 
 // memory is what a device holds outside Go's heap: native code keeps addresses
@@ -16,7 +17,7 @@ type memory struct {
 func (m *memory) alloc(what string, n int64) ([]byte, error) {
 	b, err := reserve(int(n))
 	if err != nil {
-		return nil, fmt.Errorf("%d bytes for %s: %w; compile with a smaller --context, --chunk or --slots", n, what, err)
+		return nil, option.Errorf("%d bytes for %s: %w; compile with a smaller %s, %s or %s", n, what, err, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
 	m.regions = append(m.regions, b)
 	m.bytes += n

@@ -1,10 +1,11 @@
 package metal
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 
 	"smelt/codegen/bundle"
+	"smelt/internal/option"
 	"smelt/runtime/binding"
 )
 
@@ -50,16 +51,19 @@ func (d *Device) admit() error {
 	need := memory.Weights + memory.Caches + memory.Arena + own
 	if need > m.WorkingSet {
 		fits := d.b.LargestContext(m.WorkingSet - own + memory.Steps)
-		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %s",
+		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %w",
 			need, memory.Weights, memory.Caches, memory.Arena, own, m.WorkingSet, m.Name, m.remedy(need, fits))
 	}
 	for _, part := range []struct {
 		what  string
 		bytes int64
-		flag  string
-	}{{"caches", memory.Caches, "--context or --slots"}, {"activations", memory.Arena, "--chunk"}} {
+		less  error
+	}{
+		{"caches", memory.Caches, option.Errorf("take a smaller %s or %s", option.Name("Context"), option.Name("Slots"))},
+		{"activations", memory.Arena, option.Errorf("take a smaller %s", option.Name("Chunk"))},
+	} {
 		if part.bytes > m.MaxBuffer {
-			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: take a smaller %s", part.what, part.bytes, m.Name, m.MaxBuffer, part.flag)
+			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: %w", part.what, part.bytes, m.Name, m.MaxBuffer, part.less)
 		}
 	}
 	return nil
@@ -69,19 +73,20 @@ func (d *Device) admit() error {
 // machine whose wired memory runs out stops as a whole.
 const spared = 8 << 30
 
-// remedy is what makes room for need bytes; fits is the largest context that has
+// remedy says what makes room for need bytes; fits is the largest context that has
 // room now, 0 if none has.
-func (m *Machine) remedy(need int64, fits int) string {
+func (m *Machine) remedy(need int64, fits int) error {
 	const mib = 1 << 20
-	var help []string
-	if need <= m.Memory-spared {
-		help = append(help, fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib))
+	more := fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib)
+	less := option.Errorf("take %s %d, about the largest that fits", option.Name("Context"), fits)
+	enough := need <= m.Memory-spared
+	switch {
+	case enough && fits > 0:
+		return fmt.Errorf("%s; or %w", more, less)
+	case enough:
+		return errors.New(more)
+	case fits > 0:
+		return less
 	}
-	if fits > 0 {
-		help = append(help, fmt.Sprintf("take --context %d, about the largest that fits", fits))
-	}
-	if len(help) == 0 {
-		return fmt.Sprintf("this Mac has %d bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", m.Memory)
-	}
-	return strings.Join(help, "; or ")
+	return fmt.Errorf("this Mac has %d bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", m.Memory)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"smelt/internal/option"
 	"smelt/runtime/metal/objc"
 )
 
@@ -16,7 +17,7 @@ func (q *queue) fault(r running) error {
 	if r.first < r.last {
 		what = "in a " + q.step.span(r.first, r.last)
 	}
-	return fmt.Errorf("the GPU failed %s: %w; %s", what, err, help(err))
+	return fmt.Errorf("the GPU failed %s: %w; %w", what, err, help(err))
 }
 
 // span names the dispatches from one to before another.
@@ -27,8 +28,8 @@ func (s *step) span(from, to int) string {
 	return fmt.Sprintf("%s step, kernels %s to %s", s.plan.Phase, s.jobs[from].kernel, s.jobs[to-1].kernel)
 }
 
-// help is what to do about a command buffer's failure.
-func help(err error) string {
+// help says what to do about a command buffer's failure.
+func help(err error) error {
 	var e *objc.Error
 	if errors.As(err, &e) && e.Domain == objc.CommandBufferErrors {
 		for _, r := range reasons {
@@ -36,28 +37,31 @@ func help(err error) string {
 				return r.help
 			}
 		}
-		if advice[e.Code] != "" {
+		if advice[e.Code] != nil {
 			return advice[e.Code]
 		}
 	}
-	return "`smelt doctor` runs kernel by kernel and tells which"
+	return errors.New("`smelt doctor` runs kernel by kernel and tells which")
 }
 
 // advice on why command buffers fail, by Metal's code.
-var advice = map[int]string{
+var advice = map[int]error{
 	objc.FailedTimeout:       tooLong,
-	objc.FailedAccessRevoked: "the system shut this process out of the GPU after an earlier fault: start again",
-	objc.FailedNotPermitted:  "the process may not use the GPU now, as in the background of a locked session",
-	objc.FailedOutOfMemory:   "memory ran out: end other programs, or take a smaller --context, --chunk or --slots",
-	objc.FailedDeviceRemoved: "the GPU is gone: start again",
+	objc.FailedAccessRevoked: errors.New("the system shut this process out of the GPU after an earlier fault: start again"),
+	objc.FailedNotPermitted:  errors.New("the process may not use the GPU now, as in the background of a locked session"),
+	objc.FailedOutOfMemory:   option.Errorf("memory ran out: end other programs, or take a smaller %s, %s or %s", option.Name("Context"), option.Name("Chunk"), option.Name("Slots")),
+	objc.FailedDeviceRemoved: errors.New("the GPU is gone: start again"),
 }
 
-const tooLong = "the system ended it for taking too long: take a smaller --chunk, and end other programs that use the GPU"
+var tooLong = option.Errorf("the system ended it for taking too long: take a smaller %s, and end other programs that use the GPU", option.Name("Chunk"))
 
 // reasons are those that descriptions name and no code of Apple's headers tells
 // apart. They are known from reports of other programs: the first is for command
 // buffers that the screen waits for, long before the timeout.
-var reasons = []struct{ text, help string }{
+var reasons = []struct {
+	text string
+	help error
+}{
 	{"ImpactingInteractivity", tooLong},
-	{"InnocentVictim", "another program's work made the GPU fail: start again"},
+	{"InnocentVictim", errors.New("another program's work made the GPU fail: start again")},
 }

@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		timeouts int
 		want     []string
 	}{
-		"timeout":     {code: objc.FailedTimeout, want: []string{"decode step, kernels ", "smaller --chunk"}},
+		"timeout":     {code: objc.FailedTimeout, want: []string{"decode step, kernels ", "smaller Chunk"}},
 		"page fault":  {code: objc.FailedPageFault, want: []string{"decode step, kernels ", "smelt doctor"}},
 		"memory":      {code: objc.FailedOutOfMemory, want: []string{"decode step, kernels ", "memory ran out"}},
 		"lost device": {code: objc.FailedDeviceRemoved, want: []string{"decode step, kernels ", "start again"}},
@@ -105,13 +105,13 @@ func TestHelp(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&objc.Error{Domain: objc.CommandBufferErrors, Code: 1, Text: "Impacting Interactivity (0000000e:kIOGPUCommandBufferCallbackErrorImpactingInteractivity)"}, "--chunk"},
+		{&objc.Error{Domain: objc.CommandBufferErrors, Code: 1, Text: "Impacting Interactivity (0000000e:kIOGPUCommandBufferCallbackErrorImpactingInteractivity)"}, "smaller Chunk"},
 		{&objc.Error{Domain: objc.CommandBufferErrors, Code: 1, Text: "Innocent Victim (00000005:kIOGPUCommandBufferCallbackErrorInnocentVictim)"}, "another program"},
 		{&objc.Error{Domain: objc.CommandBufferErrors, Code: objc.FailedOutOfMemory, Text: "Insufficient Memory"}, "memory ran out"},
 		{&objc.Error{Domain: "elsewhere", Code: objc.FailedOutOfMemory}, "smelt doctor"},
 		{errors.New("no NSError"), "smelt doctor"},
 	} {
-		if got := help(fmt.Errorf("in a step: %w", c.err)); !strings.Contains(got, c.want) {
+		if got := help(fmt.Errorf("in a step: %w", c.err)); !strings.Contains(got.Error(), c.want) {
 			t.Errorf("%v: %q; expected %q in it", c.err, got, c.want)
 		}
 	}
@@ -130,7 +130,7 @@ func TestOpenFails(t *testing.T) {
 		"too large": {o: fake.Options{WorkingSet: 3 << 20}, want: []string{"sudo sysctl iogpu.wired_limit_mb=4", "recommends at most 3145728", "weights 2717659"}},
 		"too large for the Mac": {o: fake.Options{WorkingSet: 1 << 20, Memory: 8 << 30},
 			want: []string{"this Mac has 8589934592 bytes of memory"}},
-		"no memory":     {o: fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, want: []string{"memory is full", "--context"}},
+		"no memory":     {o: fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, want: []string{"memory is full", "smaller Context, Chunk or Slots"}},
 		"small buffers": {o: fake.Options{MaxBuffer: 64 << 10}, want: []string{"at most 65536"}},
 		"does not compile": {o: fake.Options{Compile: func(s string) error {
 			if strings.Contains(s, "void head_decode(") {
@@ -187,11 +187,11 @@ func TestRemedy(t *testing.T) {
 		want string
 	}{
 		{110<<30 + 1, 0, "allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=112641"},
-		{110 << 30, 4096, "allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=112640; or take --context 4096, about the largest that fits"},
-		{125 << 30, 4096, "take --context 4096, about the largest that fits"},
+		{110 << 30, 4096, "allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=112640; or take Context 4096, about the largest that fits"},
+		{125 << 30, 4096, "take Context 4096, about the largest that fits"},
 		{125 << 30, 0, "this Mac has 137438953472 bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac"},
 	} {
-		if got := m.remedy(c.need, c.fits); got != c.want {
+		if got := m.remedy(c.need, c.fits).Error(); got != c.want {
 			t.Errorf("%d bytes, context %d: %q, expected %q", c.need, c.fits, got, c.want)
 		}
 	}

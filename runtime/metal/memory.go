@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"unsafe"
 
+	"smelt/internal/option"
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/metal/objc"
@@ -64,8 +65,8 @@ func (m *memory) alloc(what string, n int64) (buffer, error) {
 	n = max(n, 16)
 	id := m.d.api.NewBuffer(m.d.gpu, n, what)
 	if id == 0 {
-		return buffer{}, fmt.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller --context, --chunk or --slots",
-			n, what, m.d.api.Allocated(m.d.gpu), m.d.machine.WorkingSet)
+		return buffer{}, option.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller %s, %s or %s",
+			n, what, m.d.api.Allocated(m.d.gpu), m.d.machine.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
 	m.all = append(m.all, id)
 	m.made += n

@@ -29,7 +29,7 @@ func (p Params) Choice(stream, position uint64) Choice {
 		MinP:   uint32(math.Ceil(p.MinP * pick.One)),
 		Random: random(p.Seed, stream, position),
 	}
-	if share := math.Ceil(p.TopP * (1 << 32)); share < 1<<32 {
+	if share := math.Ceil(p.TopP * (1 << 32)); share < 1<<32 { // 0 is off, as 1 is
 		c.TopP = uint32(share)
 	}
 	return c

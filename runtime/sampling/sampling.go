@@ -7,19 +7,20 @@
 package sampling
 
 import (
-	"fmt"
 	"math"
+
+	"smelt/internal/option"
 )
 
 // Params says how to pick. The filters apply in this order: Temperature,
-// TopK, TopP, MinP.
+// TopK, TopP, MinP. The zero value takes the largest logit.
 type Params struct {
 	// Temperature divides the logits; 0 takes the largest one and ignores the rest.
 	Temperature float64
 	// TopK keeps the K best tokens; 0 keeps all.
 	TopK int
 	// TopP keeps the best tokens until their probabilities reach it: the one that
-	// gets there is the last. 1 keeps all.
+	// gets there is the last. 0 and 1 keep all.
 	TopP float64
 	// MinP keeps tokens at least MinP times as probable as the best. 0 keeps all.
 	MinP float64
@@ -27,20 +28,20 @@ type Params struct {
 	Seed uint64
 }
 
-// Greedy takes the largest logit.
-func Greedy() Params { return Params{TopP: 1} }
+// Greedy takes the largest logit: the zero Params.
+func Greedy() Params { return Params{} }
 
-// Validate names the first flag whose value makes no sense.
+// Validate names the first field whose value makes no sense.
 func (p Params) Validate() error {
 	switch {
 	case !(p.Temperature >= 0) || math.IsInf(p.Temperature, 1):
-		return fmt.Errorf("--temp: found %v, expected 0 (greedy) or a positive number", p.Temperature)
+		return option.Errorf("%s: found %v, expected 0 (greedy) or a positive number", option.Name("Temperature"), p.Temperature)
 	case p.TopK < 0:
-		return fmt.Errorf("--top-k: found %d, expected 0 (off) or more", p.TopK)
-	case !(p.TopP > 0 && p.TopP <= 1):
-		return fmt.Errorf("--top-p: found %v, expected a number above 0 and at most 1 (off)", p.TopP)
+		return option.Errorf("%s: found %d, expected 0 (off) or more", option.Name("TopK"), p.TopK)
+	case !(p.TopP >= 0 && p.TopP <= 1):
+		return option.Errorf("%s: found %v, expected a number above 0 and at most 1 (off)", option.Name("TopP"), p.TopP)
 	case !(p.MinP >= 0 && p.MinP <= 1):
-		return fmt.Errorf("--min-p: found %v, expected a number from 0 (off) to 1", p.MinP)
+		return option.Errorf("%s: found %v, expected a number from 0 (off) to 1", option.Name("MinP"), p.MinP)
 	}
 	return nil
 }

@@ -355,6 +355,20 @@ func TestSampleIsPinned(t *testing.T) {
 	}
 }
 
+// TestZeroParams: the zero value takes the largest logit, and a TopP of 0 keeps
+// what 1 keeps.
+func TestZeroParams(t *testing.T) {
+	if id, err := Sample([]float32{1, 3, 2}, Params{}, 0, 0, nil); err != nil || id != 1 {
+		t.Errorf("got %d, %v", id, err)
+	}
+	for position := range uint64(20) {
+		with, without := Params{Temperature: 1.5, TopP: 1, Seed: 4}, Params{Temperature: 1.5, Seed: 4}
+		if a, b := with.Choice(1, position), without.Choice(1, position); a != b {
+			t.Errorf("position %d: %+v and %+v", position, a, b)
+		}
+	}
+}
+
 func TestSampleErrors(t *testing.T) {
 	for _, row := range [][]float32{nil, {}, {nan}, {nan, nan, nan}} {
 		for _, temperature := range []float64{0, 1} {
@@ -363,16 +377,16 @@ func TestSampleErrors(t *testing.T) {
 			}
 		}
 	}
-	for flag, list := range map[string][]Params{
-		"--temp":  {{Temperature: -1, TopP: 1}, {Temperature: math.NaN(), TopP: 1}, {Temperature: math.Inf(1), TopP: 1}},
-		"--top-k": {{TopK: -1, TopP: 1}},
-		"--top-p": {{}, {TopP: 1.5}, {TopP: -0.1}, {TopP: math.NaN()}},
-		"--min-p": {{TopP: 1, MinP: -0.1}, {TopP: 1, MinP: 1.1}, {TopP: 1, MinP: math.NaN()}},
+	for field, list := range map[string][]Params{
+		"Temperature": {{Temperature: -1, TopP: 1}, {Temperature: math.NaN(), TopP: 1}, {Temperature: math.Inf(1), TopP: 1}},
+		"TopK":        {{TopK: -1, TopP: 1}},
+		"TopP":        {{TopP: 1.5}, {TopP: -0.1}, {TopP: math.NaN()}},
+		"MinP":        {{TopP: 1, MinP: -0.1}, {TopP: 1, MinP: 1.1}, {TopP: 1, MinP: math.NaN()}},
 	} {
 		for _, p := range list {
 			_, err := Sample([]float32{1}, p, 0, 0, nil)
-			if err == nil || !strings.HasPrefix(err.Error(), flag+": found ") {
-				t.Errorf("%+v: got %v, want %s named", p, err, flag)
+			if err == nil || !strings.HasPrefix(err.Error(), field+": found ") {
+				t.Errorf("%+v: got %v, want %s named", p, err, field)
 			}
 		}
 	}

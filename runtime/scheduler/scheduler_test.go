@@ -383,11 +383,11 @@ func TestRefused(t *testing.T) {
 	hot := greedy(1, 1)
 	hot.Sampling.Temperature = -1
 	for want, r := range map[string]Request{
-		"the prompt is empty":    greedy(0, 1),
-		"exceed the context":     greedy(41, 1),
-		"expected 0 (no limit)":  greedy(1, -1),
-		"--temp: found -1":       hot,
-		"--top-p: found 0, expe": {Prompt: []int32{1}},
+		"the prompt is empty":   greedy(0, 1),
+		"exceed the context":    greedy(41, 1),
+		"expected 0 (no limit)": greedy(1, -1),
+		"Temperature: found -1": hot,
+		"TopP: found 2":         {Prompt: []int32{1}, Sampling: sampling.Params{TopP: 2}},
 	} {
 		if _, err := s.Submit(t.Context(), r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

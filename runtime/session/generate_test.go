@@ -220,7 +220,7 @@ func TestGenerateErrors(t *testing.T) {
 		length int
 	}{
 		{name: "nothing to go on from", o: session.GenerateOptions{Sampling: sampling.Greedy()}, want: "nothing to go on from", length: 0},
-		{name: "sampling flags", prompt: []int32{1}, o: session.GenerateOptions{Sampling: bad}, want: "--top-p", length: 1},
+		{name: "sampling flags", prompt: []int32{1}, o: session.GenerateOptions{Sampling: bad}, want: "TopP", length: 1},
 		{name: "emit", prompt: []int32{1, 2}, o: session.GenerateOptions{Sampling: sampling.Greedy(), Emit: func(int32) error { return broken }}, want: "broken", length: 2},
 		{name: "device", prompt: []int32{1, 2}, o: session.GenerateOptions{Sampling: sampling.Greedy()}, device: broken, want: "broken", n: 4, length: 5},
 		{name: "logits that are no numbers", prompt: []int32{1, 2}, o: session.GenerateOptions{Sampling: sampling.Greedy()}, logits: float32(math.NaN()), want: "position 2: sampling: no logit is a number", length: 2},

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 
+	"smelt/internal/option"
 	"smelt/ir"
 	"smelt/runtime/device"
 	"smelt/runtime/sampling"
@@ -111,7 +112,12 @@ func (q *Sequence) Logits() []float32 { return q.logits }
 type ContextError struct{ Have, More, Limit int }
 
 func (e *ContextError) Error() string {
-	return fmt.Sprintf("%d tokens and %d more exceed the context of %d; shorten the prompt or raise --context", e.Have, e.More, e.Limit)
+	return e.Spell(func(n option.Name) string { return string(n) })
+}
+
+// Spell is Error with another name for the option Context.
+func (e *ContextError) Spell(name func(option.Name) string) string {
+	return fmt.Sprintf("%d tokens and %d more exceed the context of %d; shorten the prompt or raise %s", e.Have, e.More, e.Limit, name("Context"))
 }
 
 // Extend appends tokens, chunk by chunk. progress, if not nil, is told how

@@ -206,7 +206,7 @@ func TestContextLimit(t *testing.T) {
 		extend(t, q, prompt)
 		want := slices.Clone(q.Logits())
 		err = q.Extend(t.Context(), []int32{1}, nil)
-		if !errors.As(err, &limit) || err.Error() != "37 tokens and 1 more exceed the context of 37; shorten the prompt or raise --context" {
+		if !errors.As(err, &limit) || err.Error() != "37 tokens and 1 more exceed the context of 37; shorten the prompt or raise Context" {
 			t.Errorf("one more: %v", err)
 		}
 		if err := sess.Decode([]session.Next{{Sequence: q, Token: 1}}); !errors.As(err, &limit) {

@@ -20,6 +20,7 @@ import (
 	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
+	"smelt/internal/option"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
@@ -218,10 +219,10 @@ func (d *Device) take(s *stepRunner, rows []ir.Row, wanted []int, choices []samp
 func (d *Device) check(s *stepRunner, rows []ir.Row, wanted []int) error {
 	p := d.b.Plan
 	if len(rows) < 1 || len(rows) > s.plan.MaxRows {
-		return fmt.Errorf("a %s step of %d rows; the bundle takes 1 to %d (smelt compile --chunk)", s.plan.Phase, len(rows), s.plan.MaxRows)
+		return option.Errorf("a %s step of %d rows; the bundle takes 1 to %d (compile with a larger %s)", s.plan.Phase, len(rows), s.plan.MaxRows, option.Name("Chunk"))
 	}
 	if len(wanted) > p.Wanted {
-		return fmt.Errorf("%d rows wanted; the bundle takes %d (smelt compile --wanted)", len(wanted), p.Wanted)
+		return option.Errorf("%d rows wanted; the bundle takes %d (compile with more %s)", len(wanted), p.Wanted, option.Name("Wanted"))
 	}
 	next := map[int32]int32{}
 	for i, r := range rows {

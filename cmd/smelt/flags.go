@@ -1,0 +1,25 @@
+package main
+
+import "smelt/internal/option"
+
+// flagNames are the flags that set the options of the libraries.
+var flagNames = map[option.Name]string{
+	"Chunk":       "--chunk",
+	"Context":     "--context",
+	"Force":       "--force",
+	"Hashes":      "--hash",
+	"MinP":        "--min-p",
+	"Slots":       "--slots",
+	"Temperature": "--temp",
+	"TopK":        "--top-k",
+	"TopP":        "--top-p",
+	"Wanted":      "--wanted",
+}
+
+// flagOf names an option of a library as users give it.
+func flagOf(n option.Name) string {
+	if flag, ok := flagNames[n]; ok {
+		return flag
+	}
+	return string(n)
+}
