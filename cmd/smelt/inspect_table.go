@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/exp/constraints"
+
 	"smelt/internal/message"
 )
 
@@ -65,7 +67,7 @@ func (t *table) line(cells []string, widths []int) string {
 }
 
 // grouped writes a count with thousands apart: 1,048,576.
-func grouped[N int | int64](n N) string { return message.Grouped(int64(n)) }
+func grouped[N constraints.Signed](n N) string { return message.Grouped(n) }
 
 // inUnits writes a number in the largest unit, in steps of 1000, that leaves a
 // whole part, with two decimals below 10 and one from there.

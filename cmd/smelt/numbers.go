@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -10,13 +9,19 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/exp/constraints"
 
 	"smelt/internal/message"
 )
 
+// numeric is what a flag may hold.
+type numeric interface {
+	constraints.Integer | constraints.Float
+}
+
 // limits is the range of a flag's numbers. Flags are checked as they are parsed,
 // so before any file is opened.
-type limits[T cmp.Ordered] struct {
+type limits[T numeric] struct {
 	least, most T
 	above       bool // least itself is outside
 	// words, if not empty, say what the range is.
@@ -24,7 +29,7 @@ type limits[T cmp.Ordered] struct {
 }
 
 // from is the range from one number to another.
-func from[T cmp.Ordered](least, most T) limits[T] { return limits[T]{least: least, most: most} }
+func from[T numeric](least, most T) limits[T] { return limits[T]{least: least, most: most} }
 
 func (s limits[T]) holds(v T) bool {
 	// Written so that NaN is outside.
@@ -52,7 +57,7 @@ type bounded interface {
 }
 
 // number is a flag of one number.
-type number[T cmp.Ordered] struct {
+type number[T numeric] struct {
 	at     *T
 	limits limits[T]
 	kind   string // of pflag, for --help

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/exp/constraints"
 )
 
 // Quote quotes s and shows at most its first 200 bytes, fewer where quoting makes
@@ -63,7 +65,7 @@ func onOneLine(s string) string {
 }
 
 // Count is "1 tensor" or "3 tensors".
-func Count[N int | int64](n N, noun string) string {
+func Count[N constraints.Signed](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

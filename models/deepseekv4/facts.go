@@ -79,20 +79,20 @@ func (s sizes) lines() []arch.Line {
 	line := func(label, format string, args ...any) {
 		lines = append(lines, arch.Line{Label: label, Text: fmt.Sprintf(format, args...)})
 	}
-	context := message.Grouped(int64(s.Context)) + " tokens"
+	context := message.Grouped(s.Context) + " tokens"
 	if s.Yarn != nil {
-		context += fmt.Sprintf(", YaRN factor %g over %s", s.Yarn.Factor, message.Grouped(int64(s.Yarn.Original)))
+		context += fmt.Sprintf(", YaRN factor %g over %s", s.Yarn.Factor, message.Grouped(s.Yarn.Original))
 	}
 	line("context", "%s", context)
-	line("vocabulary", "%s", message.Grouped(int64(s.Vocab)))
-	line("hidden", "%s in %s", message.Grouped(int64(s.Hidden)), message.Plural(s.Streams, "hyper-connection stream"))
+	line("vocabulary", "%s", message.Grouped(s.Vocab))
+	line("hidden", "%s in %s", message.Grouped(s.Hidden), message.Plural(s.Streams, "hyper-connection stream"))
 	line("layers", "%s", s.layersInWords())
 	line("window", "%s", message.Plural(s.Window, "token"))
 	line("attention", "%s x %d, RoPE on %d of them; one key/value head", message.Plural(s.Heads, "head"), s.HeadDim, s.RopeDim)
 	if s.IndexHeads > 0 {
-		line("indexer", "%s x %d, picks %s entries", message.Plural(s.IndexHeads, "head"), s.IndexDim, message.Grouped(int64(s.IndexTopK)))
+		line("indexer", "%s x %d, picks %s entries", message.Plural(s.IndexHeads, "head"), s.IndexDim, message.Grouped(s.IndexTopK))
 	}
-	line("experts", "%s routed, %d used per token, %d shared; width %s", message.Grouped(int64(s.Experts)), s.ExpertsPerToken, s.SharedExperts, message.Grouped(int64(s.ExpertDim)))
+	line("experts", "%s routed, %d used per token, %d shared; width %s", message.Grouped(s.Experts), s.ExpertsPerToken, s.SharedExperts, message.Grouped(s.ExpertDim))
 	line("routing", "%s", s.routing())
 	return lines
 }
