@@ -1,0 +1,91 @@
+package docs_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// walls say which packages may not import which, by their paths in the module with
+// internal/ left out. A row holds for the folders below its own too, on both sides.
+var walls = []struct{ from, to, why string }{
+	{"ir", "passes codegen models runtime bench doctor cmd", "the IR knows nothing that is built on it"},
+	{"passes", "codegen models runtime bench doctor cmd", "passes go from module to module"},
+	{"models", "codegen passes runtime bench doctor cmd", "a model is a graph and names, whoever compiles it"},
+	{"codegen", "runtime bench doctor cmd", "what is compiled does not depend on who runs it"},
+	{"codegen/kernel", "codegen/lower codegen/plan codegen/program codegen/storage models passes", "kernel IR knows no families of kernels"},
+	{"codegen/program", "codegen/lower codegen/plan codegen/bundle models passes", "the words of compiler and runtime lie below both"},
+	{"pick", "ir codegen runtime", "the definition of picking a token lies below kernels and sampler"},
+	{"runtime", "codegen/lower bench doctor cmd", "devices run plans; families of kernels are the compiler's"},
+	{"bench", "codegen/lower doctor cmd", "measurements take any device"},
+	{"doctor", "codegen/lower bench cmd", "an examination takes any device"},
+	{"cmd", "codegen/lower models/deepseekv4", "the command opens any model that package models knows"},
+	{"examples", "codegen/lower models/deepseekv4 cmd bench", "examples do what users of the library can do"},
+}
+
+// TestWalls reads the imports of every file that is no test.
+func TestWalls(t *testing.T) {
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := string(regexp.MustCompile(`(?m)^module (\S+)`).FindSubmatch(mod)[1])
+	plain := func(p string) string { return strings.TrimPrefix(p, "internal/") }
+	used := make([]int, len(walls))
+	err = filepath.WalkDir("..", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && p != "..") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || path.Ext(p) != ".go" || strings.HasSuffix(p, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel := strings.TrimPrefix(filepath.ToSlash(p), "../")
+		for i, wall := range walls {
+			if !below(plain(path.Dir(rel)), wall.from) {
+				continue
+			}
+			used[i]++
+			for _, spec := range file.Imports {
+				to, ok := strings.CutPrefix(must(strconv.Unquote(spec.Path.Value)), module+"/")
+				for _, forbidden := range strings.Fields(wall.to) {
+					if ok && below(plain(to), forbidden) {
+						t.Errorf("%s imports %s: %s", rel, to, wall.why)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range used {
+		if n == 0 {
+			t.Errorf("no file lies in %s: the row stands for nothing", walls[i].from)
+		}
+	}
+}
+
+// below tells whether a folder is another or lies in it.
+func below(dir, of string) bool { return dir == of || strings.HasPrefix(dir, of+"/") }
+
+func must(s string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
