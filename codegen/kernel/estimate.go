@@ -323,12 +323,6 @@ func (s *estimator) expr(e *Expr, times float64) guess {
 // folded computes on what is known; ok is false for operations that loop
 // bounds and conditions do not use.
 func folded(e *Expr, a [4]guess) (v float64, ok bool) {
-	truth := func(b bool) (float64, bool) {
-		if b {
-			return 1, true
-		}
-		return 0, true
-	}
 	x, y := a[0].value, a[1].value
 	switch e.Op {
 	case OpAdd:
@@ -351,30 +345,6 @@ func folded(e *Expr, a [4]guess) (v float64, ok bool) {
 		return min(x, y), true
 	case OpMax:
 		return max(x, y), true
-	case OpLt:
-		return truth(x < y)
-	case OpLe:
-		return truth(x <= y)
-	case OpGt:
-		return truth(x > y)
-	case OpGe:
-		return truth(x >= y)
-	case OpEq:
-		return truth(x == y)
-	case OpNe:
-		return truth(x != y)
-	case OpAnd:
-		if e.Type.Scalar == Bool {
-			return x * y, true
-		}
-	case OpOr:
-		if e.Type.Scalar == Bool {
-			return max(x, y), true
-		}
-	case OpNot:
-		if e.Type.Scalar == Bool {
-			return 1 - x, true
-		}
 	case OpSelect:
 		if x != 0 {
 			return y, true
@@ -382,6 +352,47 @@ func folded(e *Expr, a [4]guess) (v float64, ok bool) {
 		return a[2].value, true
 	case OpConvert:
 		return x, true
+	case OpAnd, OpOr, OpNot:
+		if e.Type.Scalar == Bool {
+			return connected(e.Op, x, y), true
+		}
+		return 0, false
 	}
-	return 0, false
+	return compared(e.Op, x, y)
+}
+
+// connected is an operation on truths, 1 and 0.
+func connected(op Op, x, y float64) float64 {
+	switch op {
+	case OpAnd:
+		return x * y
+	case OpOr:
+		return max(x, y)
+	}
+	return 1 - x
+}
+
+// compared is 1 or 0 for a comparison; ok is false for other operations.
+func compared(op Op, x, y float64) (v float64, ok bool) {
+	holds := false
+	switch op {
+	case OpLt:
+		holds = x < y
+	case OpLe:
+		holds = x <= y
+	case OpGt:
+		holds = x > y
+	case OpGe:
+		holds = x >= y
+	case OpEq:
+		holds = x == y
+	case OpNe:
+		holds = x != y
+	default:
+		return 0, false
+	}
+	if holds {
+		return 1, true
+	}
+	return 0, true
 }
