@@ -8,6 +8,7 @@ import (
 
 	"smelt/models/arch"
 	"smelt/models/checkpoint"
+	"smelt/models/checkpoint/container"
 	"smelt/models/deepseekv4"
 )
 
@@ -23,6 +24,8 @@ func Architectures() []arch.Architecture {
 type Options struct {
 	// Architectures are asked before smelt's own.
 	Architectures []arch.Architecture
+	// Containers are formats of weight files beside checkpoint.Containers.
+	Containers []container.Format
 }
 
 // Open opens the checkpoint at path, a folder or a file of weights with
@@ -30,7 +33,7 @@ type Options struct {
 // read. The error is that of checkpoint.Open, an *UnknownError, or that of the
 // architecture, and lists everything that is wrong.
 func Open(path string, o Options) (*Model, error) {
-	ck, err := checkpoint.Open(path)
+	ck, err := checkpoint.Open(path, o.Containers...)
 	if err != nil {
 		return nil, err
 	}

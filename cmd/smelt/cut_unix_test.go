@@ -258,7 +258,8 @@ func TestBadTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteAt([]byte{0, 0x94, 0x35, 0x77}, table.Offset+3*table.DType.Size()); err != nil { // 2e9
+	size, _ := table.DType.Size()
+	if _, err := file.WriteAt([]byte{0, 0x94, 0x35, 0x77}, table.Offset+3*int64(size)); err != nil { // 2e9
 		t.Fatal(err)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")

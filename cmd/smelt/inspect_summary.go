@@ -122,7 +122,7 @@ func storageOf(m *models.Model) storageReport {
 		if t.Offset%16 != 0 {
 			s.Unaligned16++
 		}
-		if t.Offset%max(1, t.DType.Size()) != 0 {
+		if size, _ := t.DType.Size(); t.Offset%int64(max(1, size)) != 0 {
 			s.UnalignedElement++
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"smelt/internal/option"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 	"smelt/runtime/cpu/fault"
 )
 
@@ -60,7 +60,7 @@ func execute(ctx context.Context, args []string, io stdio) int {
 	switch {
 	case errors.Is(err, errInterrupted):
 		return statusInterrupted
-	case errors.As(err, new(*safetensors.ChangedError)):
+	case errors.As(err, new(*container.ChangedError)):
 		return statusChanged
 	case err != nil:
 		return 1

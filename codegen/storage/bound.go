@@ -4,7 +4,6 @@ import (
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/safetensors"
 )
 
 // Bound describes the parameters of a graph as a binding has them. Extents
@@ -14,7 +13,7 @@ func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) P
 	for _, p := range graph.Params {
 		_, _, leads[p.Name] = Shape(p.Type)
 	}
-	files := map[*safetensors.File]int{}
+	files := map[checkpoint.File]int{}
 	for i, f := range ck.Files {
 		files[f] = i
 	}

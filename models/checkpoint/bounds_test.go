@@ -39,7 +39,7 @@ func TestManyFiles(t *testing.T) {
 		"every tensor twice":   {`{"weight_map":{"a":"x.safetensors","b":"x.safetensors","a":"x.safetensors"}}`, `weight_map has the key "a" twice`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 1)}}, map[string]string{"config.json": "{}", indexName: c.index}}.write(t)
+			dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 1)}}, map[string]string{"config.json": "{}", "model.safetensors.index.json": c.index}}.write(t)
 			_, err := Open(dir)
 			if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 20_000 || strings.ContainsAny(err.Error(), "\x1b\x01") {
 				t.Fatalf("got %.2000v, want %q", err, c.want)
@@ -65,7 +65,7 @@ func TestUnreadKeys(t *testing.T) {
 		`{"metadata":{"TOTAL_SIZE":7,"total_size":4,"Total_Size":[]},` + rest + `}`,
 		`{"METADATA":[],"metadata":null,` + rest + `}`,
 	} {
-		dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 4)}}, map[string]string{"config.json": "{}", indexName: text}}.write(t)
+		dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 4)}}, map[string]string{"config.json": "{}", "model.safetensors.index.json": text}}.write(t)
 		c, err := Open(dir)
 		if err != nil {
 			t.Errorf("%.80s: %.500v", text, err)
@@ -85,7 +85,7 @@ func TestUnreadKeys(t *testing.T) {
 		`{"weight_map":{"w":"model.safetensors","v":"model.safetensors","\u0077":"model.safetensors"}}`,
 		`{"metadata":null,"meta\u0064ata":null,` + rest + `}`,
 	} {
-		if _, err := parseIndex([]byte(text)); err == nil || !strings.Contains(err.Error(), "twice") {
+		if _, err := parseIndex([]byte(text), ".safetensors"); err == nil || !strings.Contains(err.Error(), "twice") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestUnreadKeys(t *testing.T) {
 // TestTruncatedIndex: an index that ends anywhere says so, with its name.
 func TestTruncatedIndex(t *testing.T) {
 	dir := folder{twoShards(), map[string]string{"config.json": "{}"}}.write(t)
-	path := filepath.Join(dir, indexName)
+	path := filepath.Join(dir, "model.safetensors.index.json")
 	for n := range len(goodIndex) {
 		if err := os.WriteFile(path, []byte(goodIndex[:n]), 0o666); err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"smelt/internal/message"
-	"smelt/models/checkpoint/safetensors"
 )
 
 // collect joins the tensors of all files; a name may occur once.
@@ -38,7 +37,7 @@ func (c *Checkpoint) collect(findings *Findings) {
 
 // checkIndex compares what the index says with what the files hold. Both
 // lists are sorted by name and walked side by side.
-func (c *Checkpoint) checkIndex(x *index, findings *Findings) {
+func (c *Checkpoint) checkIndex(name string, x *index, findings *Findings) {
 	opened := map[string]bool{}
 	for _, f := range c.Files {
 		opened[base(f)] = true
@@ -69,7 +68,7 @@ func (c *Checkpoint) checkIndex(x *index, findings *Findings) {
 	findings.AddEach("tensor", "in the index but not in the shard it names", advice, absent)
 	findings.AddEach("tensor", "in another shard than the index says", advice, elsewhere)
 	findings.AddEach("tensor", "in a shard but not in the index", advice, unlisted)
-	c.noteTotal(x.totalSize)
+	c.noteTotal(name, x.totalSize)
 }
 
 // compareHeads says which list has the lower name in front, the index (-1) or
@@ -95,7 +94,7 @@ func sameName(sorted []Tensor) int {
 
 // noteTotal compares metadata.total_size, which nothing depends on and which
 // some converters get wrong.
-func (c *Checkpoint) noteTotal(written string) {
+func (c *Checkpoint) noteTotal(index, written string) {
 	if written == "" {
 		return
 	}
@@ -104,8 +103,8 @@ func (c *Checkpoint) noteTotal(written string) {
 		total += c.tensors[i].Bytes
 	}
 	if written != fmt.Sprint(total) {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s gives total_size %s, the tensors have %d bytes", indexName, message.Clip(written), total))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s gives total_size %s, the tensors have %d bytes", index, message.Clip(written), total))
 	}
 }
 
-func base(f *safetensors.File) string { return filepath.Base(f.Path()) }
+func base(f File) string { return filepath.Base(f.Path()) }

@@ -29,7 +29,7 @@ func inMemory(t *testing.T, path string, names ...string) *safetensors.File {
 
 func TestFromFiles(t *testing.T) {
 	second, first := inMemory(t, "m/2.safetensors", "a", "d"), inMemory(t, "m/1.safetensors", "c", "b")
-	c, err := FromFiles("m", []byte("{}"), []*safetensors.File{second, first})
+	c, err := FromFiles("m", []byte("{}"), []File{second, first})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestFromFiles(t *testing.T) {
 }
 
 func TestFromFilesRefusesTwins(t *testing.T) {
-	files := []*safetensors.File{inMemory(t, "m/1.safetensors", "a"), inMemory(t, "m/2.safetensors", "a")}
+	files := []File{inMemory(t, "m/1.safetensors", "a"), inMemory(t, "m/2.safetensors", "a")}
 	c, err := FromFiles("m", nil, files)
 	var findings *Findings
 	if c != nil || !errors.As(err, &findings) || !strings.Contains(err.Error(), `"a" in 1.safetensors and 2.safetensors`) {

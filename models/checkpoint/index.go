@@ -29,9 +29,9 @@ type indexEntry struct{ tensor, shard string }
 // than weight_map and metadata.total_size are of no interest here, and may hold
 // anything; what is read and appears twice is refused, for one of the two would
 // be lost.
-func parseIndex(raw []byte) (*index, error) {
+func parseIndex(raw []byte, extension string) (*index, error) {
 	shards := map[string]string{}
-	p := indexParser{Reader: strictjson.NewLaxReader(raw, shards), shards: shards, seen: map[string]bool{}}
+	p := indexParser{extension: extension, Reader: strictjson.NewLaxReader(raw, shards), shards: shards, seen: map[string]bool{}}
 	p.index.entries = make([]indexEntry, 0, bytes.Count(raw, []byte(extension)))
 	if err := p.file(); err != nil {
 		return nil, describeJSON(err)
@@ -40,7 +40,7 @@ func parseIndex(raw []byte) (*index, error) {
 		return nil, errors.New(`weight_map is missing: this is not a safetensors index`)
 	}
 	if len(p.bad) > 0 {
-		return nil, fmt.Errorf("weight_map may only name .safetensors files beside the index, not %s", strings.Join(p.bad, ", "))
+		return nil, fmt.Errorf("weight_map may only name %s files beside the index, not %s", extension, strings.Join(p.bad, ", "))
 	}
 	p.index.shards = slices.Sorted(maps.Keys(p.shards))
 	if n := len(p.index.shards); n > maxShards {
@@ -57,11 +57,12 @@ func parseIndex(raw []byte) (*index, error) {
 
 type indexParser struct {
 	strictjson.Reader
-	index  index
-	shards map[string]string // name to itself, known to the reader: entries share them
-	bad    []string          // file names refused, quoted, at most a few
-	hasMap bool
-	seen   map[string]bool // of the keys that are read, but for tensors
+	extension string // of the files it may name
+	index     index
+	shards    map[string]string // name to itself, known to the reader: entries share them
+	bad       []string          // file names refused, quoted, at most a few
+	hasMap    bool
+	seen      map[string]bool // of the keys that are read, but for tensors
 }
 
 // once refuses a key that was read before.
@@ -133,7 +134,7 @@ func (p *indexParser) mapping(tensor string) error {
 	}
 	if _, known := p.shards[shard]; !known {
 		p.shards[shard] = shard
-		if !plainFileName(shard) && len(p.bad) < 5 {
+		if !plainFileName(shard, p.extension) && len(p.bad) < 5 {
 			p.bad = append(p.bad, fmt.Sprintf("%q (tensor %q)", message.Clip(shard), message.Clip(tensor)))
 		}
 	}
@@ -149,9 +150,9 @@ func (p *indexParser) object(what string, member func(key string) error) error {
 	return p.Object(member)
 }
 
-// plainFileName reports whether name is that of a .safetensors file in the
+// plainFileName reports whether name is that of a file of weights in the
 // same folder: an index from elsewhere must not lead out of it.
-func plainFileName(name string) bool {
+func plainFileName(name, extension string) bool {
 	return strings.HasSuffix(name, extension) && len(name) <= 255 &&
 		!strings.HasPrefix(name, ".") && !strings.ContainsAny(name, "/\\:\x00")
 }

@@ -44,12 +44,13 @@ func (b *Binding) checkIndices(dir string, indexed map[string]ir.Indexed) error 
 // badIndices counts the integers of a view that are outside, and spells out the
 // first of them.
 func badIndices(p *Param, v View, use ir.Indexed) (n int, text string, err error) {
-	row := v.Weight.DType.Size() * int64(p.Cols)
+	size, _ := v.Weight.DType.Size() // bound as integers, which have one
+	row := int64(size) * int64(p.Cols)
 	data := v.Weight.Data()[int64(v.StoredFirst)*row:][:int64(v.Rows)*row]
 	by := cmp.Or(use.By, "row")
 	var bad error
 	err = v.guarded(func() {
-		bad = encoding.IntsOutside(encoding.DType(v.Weight.DType), data, use.Limit, func(i int, stored string) {
+		bad = encoding.IntsOutside(v.Weight.DType, data, use.Limit, func(i int, stored string) {
 			if n++; n <= maxBadIndices {
 				text += fmt.Sprintf("%s %d has %s at [%d], ", by, v.First+i/p.Cols, stored, i%p.Cols)
 			}

@@ -3,7 +3,7 @@ package checkpoint
 import (
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 )
 
 // LooksLike reports whether a folder is likely a checkpoint's: it has a config.json,
@@ -16,10 +16,9 @@ func LooksLike(dir string) bool {
 	if err != nil {
 		return true // it may be one
 	}
+	var names []string
 	for _, e := range entries {
-		if name := e.Name(); name == indexName || strings.HasSuffix(name, extension) && !strings.HasPrefix(name, ".") {
-			return true
-		}
+		names = append(names, e.Name())
 	}
-	return false
+	return slices.ContainsFunc(containers(Containers()).in(names), func(w weights) bool { return w.hasIndex || len(w.present) > 0 })
 }

@@ -1,6 +1,6 @@
 // Package checkpoint opens a checkpoint where it lies: a folder with
-// config.json and its weights as one or more safetensors files, or a single
-// such file. Opening maps the files and checks that they are whole and that
+// config.json and its weights as one or more files of a format in Containers, or
+// a single such file. Opening maps the files and checks that they are whole and that
 // files and index agree about every tensor; no weight is read.
 package checkpoint
 
@@ -15,42 +15,41 @@ import (
 	"sync"
 
 	"smelt/internal/regular"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 )
-
-// A Tensor is a tensor of one of the checkpoint's files.
-type Tensor = safetensors.Tensor
 
 // A Checkpoint is an open checkpoint.
 type Checkpoint struct {
-	Dir   string              // the folder
-	Files []*safetensors.File // the weights, sorted by path
-	Notes []string            // what is odd but harmless, for the user to see
+	Dir   string   // the folder
+	Files []File   // the weights, sorted by path
+	Notes []string // what is odd but harmless, for the user to see
 
 	tensors []Tensor // sorted by name
 	config  []byte
 	ready   func() error // what Ready looks at; nil before Bind
 }
 
-// Open opens the checkpoint at path, a folder or a .safetensors file with
+// Open opens the checkpoint at path, a folder or a file of weights with
 // config.json beside it. In a folder, model.safetensors.index.json says which
 // files belong to it; without an index it is model.safetensors or a complete
-// set model-00001-of-0000N.safetensors.
+// set model-00001-of-0000N.safetensors. Other formats' files are called alike, with
+// another extension. more are formats to know beside those of Containers.
 //
 // Everything that is wrong is reported in one *Findings: files that are
 // missing or damaged, and tensors that the index places elsewhere than they
 // are, that only one of the two knows, or that two files hold.
-func Open(path string) (*Checkpoint, error) {
+func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	findings := &Findings{Path: path}
-	set := locate(path, findings)
+	cs := containers(slices.Concat(more, Containers()))
+	set := cs.locate(path, findings)
 	c := &Checkpoint{Dir: set.dir, Notes: set.notes}
 	if set.dir != "" {
 		c.readConfig(findings)
 	}
-	c.openFiles(set, findings)
+	c.openFiles(cs, set, findings)
 	c.collect(findings)
-	if set.index != nil {
-		c.checkIndex(set.index, findings)
+	if set.list != nil {
+		c.checkIndex(set.index(), set.list, findings)
 	}
 	if err := findings.Err(); err != nil {
 		c.Close() // the mappings are of no use to anyone; findings are the error
@@ -63,10 +62,10 @@ func Open(path string) (*Checkpoint, error) {
 // wherever they come from. dir stands for the folder in messages. Once it
 // succeeds the files are the checkpoint's, which closes them. A tensor that two
 // files hold is an error, a *Findings.
-func FromFiles(dir string, config []byte, files []*safetensors.File) (*Checkpoint, error) {
+func FromFiles(dir string, config []byte, files []File) (*Checkpoint, error) {
 	findings := &Findings{Path: dir}
 	c := &Checkpoint{Dir: dir, Files: slices.Clone(files), config: config}
-	slices.SortFunc(c.Files, func(a, b *safetensors.File) int { return strings.Compare(a.Path(), b.Path()) })
+	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Path(), b.Path()) })
 	c.collect(findings)
 	if err := findings.Err(); err != nil {
 		return nil, err
@@ -102,7 +101,7 @@ func (c *Checkpoint) Ready() error {
 	return c.ready()
 }
 
-// Intact is a *safetensors.ChangedError if a file of weights was cut short or
+// Intact is a *container.ChangedError if a file of weights was cut short or
 // written to since it was opened. Devices ask after each step, before they give out
 // what it computed: one system call for each file, of about a microsecond.
 func (c *Checkpoint) Intact() error {
@@ -141,15 +140,15 @@ const maxParallel = 4
 
 // openFiles opens the files of the set, a few at a time; findings come in the
 // order of the names.
-func (c *Checkpoint) openFiles(set fileSet, findings *Findings) {
-	files := make([]*safetensors.File, len(set.names))
+func (c *Checkpoint) openFiles(cs containers, set fileSet, findings *Findings) {
+	files := make([]File, len(set.names))
 	errs := make([]error, len(set.names))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, min(maxParallel, runtime.GOMAXPROCS(0)))
 	for i, name := range set.names {
 		slots <- struct{}{}
 		wg.Go(func() {
-			files[i], errs[i] = safetensors.Open(filepath.Join(set.dir, name))
+			files[i], errs[i] = cs.open(filepath.Join(set.dir, name))
 			<-slots
 		})
 	}

@@ -7,7 +7,7 @@ import (
 
 	"smelt/ir/encoding"
 	"smelt/ir/tensor"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 )
 
 // A View is a run of a parameter's rows as one checkpoint tensor holds them.
@@ -95,7 +95,7 @@ func (p *Param) Encoding() string {
 // files. No data is read before a row is asked for. Rows of integers are to be
 // asked for by Ints, those of real numbers by Row32 and Row64; the source is
 // valid until the checkpoint is closed. A row whose bytes are gone from the file is
-// a *safetensors.ChangedError, of Row32 and Row64 in a *tensor.Unreadable.
+// a *container.ChangedError, of Row32 and Row64 in a *tensor.Unreadable.
 func (p *Param) Source() tensor.Stored {
 	s := &source{rows: p.Rows, cols: p.Cols, name: p.Name, integer: p.Integer, checkpoint: p.checkpoint}
 	for _, v := range p.Views {
@@ -159,10 +159,11 @@ func (s *source) Ints(dst []int32, r int) error {
 	}
 	i, row := s.locate(r)
 	t := s.views[i].Weight
-	size := int(t.DType.Size()) * s.cols
+	size, _ := t.DType.Size() // bound as integers, which have one
+	size *= s.cols
 	var bad error
 	err := s.views[i].guarded(func() {
-		bad = encoding.DecodeInts(dst, encoding.DType(t.DType), s.planes[i].Weight[row*size:(row+1)*size])
+		bad = encoding.DecodeInts(dst, t.DType, s.planes[i].Weight[row*size:(row+1)*size])
 	})
 	switch {
 	case err != nil:
@@ -176,11 +177,11 @@ func (s *source) Ints(dst []int32, r int) error {
 // guarded runs read, which reads bytes of the view's tensors: it fails where they
 // are gone.
 func (v View) guarded(read func()) error {
-	files := [...]*safetensors.File{v.Weight.File, nil, nil}
+	files := [...]File{v.Weight.File, nil, nil}
 	for i, t := range []*Tensor{v.Scales, v.Biases} {
 		if t != nil {
 			files[1+i] = t.File
 		}
 	}
-	return safetensors.Guard(read, files[:]...)
+	return container.Guard(read, files[:]...)
 }

@@ -57,7 +57,7 @@ func (b *binder) recogniseStored(v View, m matrix) (enc encoding.Encoding, why s
 		if !besideWeight(t, v.Weight) {
 			return nil, fmt.Sprintf("expected %s with the leading dimensions of the weight, or all of them as one, found %s", plane.role, describe(t))
 		}
-		*plane.to = &encoding.Stored{DType: encoding.DType(t.DType), Rows: int(rowsOf(t)), Cols: int(t.Shape[len(t.Shape)-1])}
+		*plane.to = &encoding.Stored{DType: t.DType, Rows: int(rowsOf(t)), Cols: int(t.Shape[len(t.Shape)-1])}
 	}
 	enc, err := encoding.Recognise(s, m.rows, m.cols)
 	if err != nil {
@@ -90,7 +90,7 @@ func badDims(w *Tensor, m matrix) string {
 func badTable(v View, m matrix) string {
 	w := v.Weight
 	switch {
-	case !encoding.IsInteger(encoding.DType(w.DType)):
+	case !encoding.IsInteger(w.DType):
 		return fmt.Sprintf("expected integers (I8 to I64, U8 to U64), found %s", w.DType)
 	case w.Shape[len(w.Shape)-1] != int64(m.cols):
 		return fmt.Sprintf("expected the shape %v, found %v", m.dims, w.Shape)

@@ -43,7 +43,7 @@ func (s *stored) reshape(t testing.TB, name string, dt safetensors.DType, shape 
 	t.Helper()
 	s.change(t, name, func(x *storedTensor) {
 		x.DType, x.Shape = dt, shape
-		x.Data = make([]byte, product(shape)*dt.Size())
+		x.Data = make([]byte, product(shape)*int64(elementBytes(dt)))
 	})
 }
 
@@ -57,7 +57,7 @@ func product(shape []int64) int64 {
 
 // extra adds a tensor of zeros.
 func (s *stored) extra(name string, dt safetensors.DType, shape ...int64) {
-	s.add(storedTensor{Out: safetensors.Out{Name: name, DType: dt, Shape: shape, Data: make([]byte, product(shape)*dt.Size())}})
+	s.add(storedTensor{Out: safetensors.Out{Name: name, DType: dt, Shape: shape, Data: make([]byte, product(shape)*int64(elementBytes(dt)))}})
 }
 
 // The checkpoints that the tests break.
@@ -405,7 +405,7 @@ func mutate(r *rand.Rand, x storedTensor, s *stored) (*storedTensor, string) {
 	for y.DType == x.DType {
 		y.DType = all[r.IntN(len(all))]
 	}
-	y.Data = make([]byte, product(y.Shape)*y.DType.Size())
+	y.Data = make([]byte, product(y.Shape)*int64(elementBytes(y.DType)))
 	return &y, "retyped to " + string(y.DType)
 }
 

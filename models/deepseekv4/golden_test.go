@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt/ir/encoding"
 	"smelt/ir/eval"
 	"smelt/ir/tensor"
 	"smelt/models/arch"
@@ -126,6 +127,12 @@ func open(t testing.TB, dir string) *opened {
 	}
 	t.Cleanup(func() { m.Close() })
 	return m
+}
+
+// elementBytes is the size of a stored element.
+func elementBytes(d encoding.DType) int {
+	size, _ := d.Size() // all that fixtures hold are known
+	return size
 }
 
 func rowsOf(tokens []int32, from int, slot int32) []eval.Row {

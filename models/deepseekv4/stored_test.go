@@ -193,7 +193,7 @@ func (s *stored) encode(t testing.TB, choose func(official string) encoding.Enco
 			continue
 		}
 		cols := int(x.Shape[len(x.Shape)-1])
-		values := decodeAll(encoding.Plain{DType: encoding.DType(x.DType)}, encoding.Planes{Weight: x.Data}, cols, len(x.Data)/cols/int(x.DType.Size()))
+		values := decodeAll(encoding.Plain{DType: x.DType}, encoding.Planes{Weight: x.Data}, cols, len(x.Data)/cols/elementBytes(x.DType))
 		rows := len(values) / cols
 		decoded := values
 		if e := choose(x.of[0]); e != nil {

@@ -147,7 +147,7 @@ func (c *Checkpoint) Tokens(n int, seed uint64) []int32 {
 const shardBytes = 5_000_000_000
 
 // reserve spreads tensors over files, in order.
-func reserve(name string, all []stored) ([]*safetensors.File, error) {
+func reserve(name string, all []stored) ([]checkpoint.File, error) {
 	var shards [][]safetensors.Tensor
 	room := int64(0)
 	for _, t := range all {
@@ -158,7 +158,7 @@ func reserve(name string, all []stored) ([]*safetensors.File, error) {
 		shards[last] = append(shards[last], t.Tensor)
 		room -= t.bytes()
 	}
-	var files []*safetensors.File
+	var files []checkpoint.File
 	for i, tensors := range shards {
 		path := filepath.Join(name, fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards)))
 		f, err := safetensors.InMemory(path, tensors)
@@ -170,7 +170,7 @@ func reserve(name string, all []stored) ([]*safetensors.File, error) {
 	return files, nil
 }
 
-func closeAll(files []*safetensors.File) error {
+func closeAll(files []checkpoint.File) error {
 	var errs []error
 	for _, f := range files {
 		errs = append(errs, f.Close())

@@ -18,7 +18,8 @@ type stored struct {
 }
 
 func (s stored) bytes() int64 {
-	n := s.DType.Size()
+	size, _ := s.DType.Size() // Planes and tables of ids have no others
+	n := int64(size)
 	for _, d := range s.Shape {
 		n *= d
 	}

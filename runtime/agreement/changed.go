@@ -8,13 +8,13 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/ir"
 	"smelt/models"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 )
 
 // Changed proves that a device gives out nothing of a step during which the last file
 // of weights was cut short, first by a byte, which no kernel notices, then to each of
 // the sizes given, in parts of 1/16 of the file: 0 is nothing left. The error is a
-// *safetensors.ChangedError with the file's path and both sizes.
+// *container.ChangedError with the file's path and both sizes.
 func Changed(t *testing.T, open Open, sixteenths ...int64) {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +53,7 @@ func Changed(t *testing.T, open Open, sixteenths ...int64) {
 			t.Fatal(err)
 		}
 		err := step(1)
-		var changed *safetensors.ChangedError
+		var changed *container.ChangedError
 		if !errors.As(err, &changed) || changed.Path != path || changed.Was != size {
 			t.Fatalf("a file cut from %d to %d bytes: error %v", size, now, err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"smelt/ir"
 	"smelt/models"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 	"smelt/runtime/agreement"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
@@ -228,7 +228,7 @@ func TestChanged(t *testing.T) {
 		}
 		tokens := []int32{-7}
 		err = d.SampleDecode([]ir.Row{{Token: 5, Position: int32(length)}}, []int{0}, greedy, tokens)
-		var changed *safetensors.ChangedError
+		var changed *container.ChangedError
 		if !errors.As(err, &changed) || changed.Path != file.Path() || changed.Now != now(file.Size()) || tokens[0] != -7 || d.slots.Length(0) != length {
 			t.Errorf("%s: token %d, slot at %d of %d, error %v", name, tokens[0], d.slots.Length(0), length, err)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"smelt/internal/option"
 	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/safetensors"
+	"smelt/models/checkpoint/container"
 	"smelt/runtime/metal/objc"
 )
 
@@ -27,7 +27,7 @@ type view struct {
 // memory holds all buffers of a device.
 type memory struct {
 	d      *Device
-	files  []*safetensors.File
+	files  []checkpoint.File
 	views  [][]view // of each file, by start
 	caches buffer
 	arena  buffer // of both kinds of steps, one at a time
@@ -177,7 +177,7 @@ func (m *memory) pageIn(progress func(done, total int64), stop func() error) err
 			}
 			part := b[at:min(at+piece, len(b))]
 			f.ReadAhead(int64(at), 2*piece) // this one and, meanwhile, the next
-			err := safetensors.Guard(func() {
+			err := container.Guard(func() {
 				for i := 0; i < len(part); i += m.d.opts.PageSize {
 					sum ^= part[i]
 				}

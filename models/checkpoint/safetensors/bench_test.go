@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"smelt/models/checkpoint/container"
 )
 
 // bigHeader is a header of n tensors with names as long as DeepSeek-V4's.
@@ -53,7 +55,7 @@ func BenchmarkGuard(b *testing.B) {
 	sum := byte(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := Guard(func() { sum ^= f.data[0] }, f); err != nil {
+		if err := container.Guard(func() { sum ^= f.Bytes()[0] }, f); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,37 +6,37 @@ import (
 	"math/bits"
 
 	"smelt/internal/message"
+	"smelt/ir/encoding"
 )
 
 // A DType is the element type of a tensor, spelled as in the header ("BF16").
-type DType string
+type DType = encoding.DType
 
 // Element types this package reads and writes.
 const (
-	Bool   DType = "BOOL"
-	U8     DType = "U8"
-	I8     DType = "I8"
-	F8E4M3 DType = "F8_E4M3"
-	F8E5M2 DType = "F8_E5M2"
-	F8E8M0 DType = "F8_E8M0"
-	U16    DType = "U16"
-	I16    DType = "I16"
-	F16    DType = "F16"
-	BF16   DType = "BF16"
-	U32    DType = "U32"
-	I32    DType = "I32"
-	F32    DType = "F32"
-	U64    DType = "U64"
-	I64    DType = "I64"
-	F64    DType = "F64"
+	Bool   = encoding.BOOL
+	U8     = encoding.U8
+	I8     = encoding.I8
+	F8E4M3 = encoding.E4M3
+	F8E5M2 = encoding.E5M2
+	F8E8M0 = encoding.E8M0
+	U16    = encoding.U16
+	I16    = encoding.I16
+	F16    = encoding.F16
+	BF16   = encoding.BF16
+	U32    = encoding.U32
+	I32    = encoding.I32
+	F32    = encoding.F32
+	U64    = encoding.U64
+	I64    = encoding.I64
+	F64    = encoding.F64
 )
 
-// dtypeSizes lists every supported element type with its size in bytes.
-var dtypeSizes = map[DType]int64{
-	Bool: 1, U8: 1, I8: 1, F8E4M3: 1, F8E5M2: 1, F8E8M0: 1,
-	U16: 2, I16: 2, F16: 2, BF16: 2,
-	U32: 4, I32: 4, F32: 4,
-	U64: 8, I64: 8, F64: 8,
+// dtypes are those of the format that this package supports, by name.
+var dtypes = map[DType]bool{
+	Bool: true, U8: true, I8: true, F8E4M3: true, F8E5M2: true, F8E8M0: true,
+	U16: true, I16: true, F16: true, BF16: true, U32: true, I32: true, F32: true,
+	U64: true, I64: true, F64: true,
 }
 
 // unsupportedDTypes are names the format defines and this package refuses:
@@ -47,14 +47,20 @@ var unsupportedDTypes = map[DType]bool{
 	"F8_E4M3FNUZ": true, "F8_E5M2FNUZ": true, "C64": true,
 }
 
-// Size is the size of one element in bytes, 0 for a type this package does
+// sizeOf is the size of one element in bytes, 0 for a type this package does
 // not support.
-func (d DType) Size() int64 { return dtypeSizes[d] }
+func sizeOf(d DType) int64 {
+	if !dtypes[d] {
+		return 0
+	}
+	size, _ := d.Size()
+	return int64(size)
+}
 
-// check says what is wrong with d, "" if nothing is.
-func (d DType) check() string {
+// checkDType says what is wrong with d, "" if nothing is.
+func checkDType(d DType) string {
 	switch {
-	case d.Size() > 0:
+	case sizeOf(d) > 0:
 		return ""
 	case unsupportedDTypes[d]:
 		return fmt.Sprintf("dtype %s is part of the format but not supported here", d)

@@ -19,61 +19,55 @@ import (
 	"os"
 
 	"smelt/internal/message"
-	"smelt/internal/regular"
+	"smelt/models/checkpoint/container"
 )
 
-// A File is one open file. Its methods may be called from several goroutines;
-// Close may not run beside them.
+// A File is one open file; it is a container.File.
 type File struct {
-	path        string
-	data        []byte // the whole file, mapped; read-only unless made by InMemory; nil once closed
-	size        int64
+	*container.Mapping
 	headerBytes int64
 	header      *Header
-	hash        string   // of the header's bytes
-	handle      *os.File // of data, kept to tell whether the file changes; nil if made by InMemory
-	opened      stamp    // what it told when the file was opened
+	hash        string // of the header's bytes
+}
+
+// Container is the format as a row of the checkpoint's table. It has no magic:
+// eight bytes of length come first.
+func Container() container.Format {
+	return container.Format{
+		Name: "safetensors", Extension: ".safetensors",
+		Open: func(path string) (container.File, error) {
+			f, err := Open(path)
+			if err != nil {
+				return nil, err // and not a File that is a nil pointer
+			}
+			return f, nil
+		},
+	}
 }
 
 // Open maps the file at path and checks its header. Errors about the content
-// are *FormatError, others are those of regular.Open and name the path.
-// While it is open the file should not be shortened or written to: Intact tells,
-// and Go code reads bytes in Guard.
+// are *FormatError, others are those of container.Map.
 func Open(path string) (*File, error) {
-	osFile, info, err := regular.Open(path)
+	var f *File
+	m, err := container.Map(path, func(file *os.File, size int64) error {
+		header, err := readHeader(file, size, path)
+		if err != nil {
+			return err
+		}
+		f, err = newFile(path, header, size)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	f, err := open(osFile, info, path)
-	if err != nil {
-		osFile.Close() // only read; err says what is wrong
-		return nil, err
-	}
+	f.Mapping = m
 	return f, nil
 }
 
-// open makes a file of its handle, which is the file's if that succeeds.
-func open(osFile *os.File, info os.FileInfo, path string) (*File, error) {
-	size := info.Size()
-	header, err := readHeader(osFile, size, path)
-	if err != nil {
-		return nil, err
-	}
-	f, err := newFile(path, header, size)
-	if err != nil {
-		return nil, err
-	}
-	if f.data, err = mapFile(osFile, size); err != nil {
-		return nil, fmt.Errorf("mapping %s (%d bytes): %w", path, size, err)
-	}
-	f.handle, f.opened = osFile, stampFrom(info)
-	return f, nil
-}
-
-// newFile checks the header; the file's bytes are the caller's to add.
+// newFile checks the header; the mapping is the caller's to add.
 func newFile(path string, header []byte, size int64) (*File, error) {
 	sum := sha256.Sum256(header)
-	f := &File{path: path, size: size, headerBytes: int64(len(header)), hash: hex.EncodeToString(sum[:])}
+	f := &File{headerBytes: int64(len(header)), hash: hex.EncodeToString(sum[:])}
 	var err error
 	if f.header, err = ParseHeader(header, size, path); err != nil {
 		return nil, err
@@ -111,33 +105,6 @@ func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	return header, nil
 }
 
-// Path is the path given to Open or InMemory.
-func (f *File) Path() string { return f.path }
-
-// Size is the size of the file in bytes.
-func (f *File) Size() int64 { return f.size }
-
-// Bytes is the whole file, for devices that read weights where they lie. It is
-// not to be modified, and valid until Close. Go code reads it in Guard.
-func (f *File) Bytes() []byte { return f.data }
-
-// ReadAt reads the file itself and not its mapping, for those who read more of it
-// than should stay in memory; see io.ReaderAt.
-func (f *File) ReadAt(into []byte, offset int64) (int, error) {
-	if f.handle == nil {
-		return bytes.NewReader(f.data).ReadAt(into, offset)
-	}
-	return f.handle.ReadAt(into, offset)
-}
-
-// ReadAhead asks the system to read n bytes from an offset on, a multiple of the
-// page size, before they are used. It does not wait, and the system may not do it.
-func (f *File) ReadAhead(offset, n int64) {
-	if offset >= 0 && offset < f.size {
-		readAhead(f.data[offset:min(offset+n, f.size)])
-	}
-}
-
 // HeaderBytes is the length of the JSON header with its padding, without the
 // eight bytes before it.
 func (f *File) HeaderBytes() int64 { return f.headerBytes }
@@ -155,21 +122,3 @@ func (f *File) Metadata() map[string]string { return f.header.Metadata }
 // HeaderHash is the SHA-256 of the header's bytes in hex. With Size it tells whether the
 // file still has the layout it had, not whether the weights are the same.
 func (f *File) HeaderHash() string { return f.hash }
-
-// Close unmaps the file. Data handed out before is no longer valid. A second
-// Close does nothing.
-func (f *File) Close() error {
-	if f.data == nil {
-		return nil
-	}
-	data := f.data
-	f.data = nil
-	if f.handle != nil {
-		f.handle.Close() // only read
-		f.handle = nil
-	}
-	if err := unmap(data); err != nil {
-		return fmt.Errorf("unmapping %s: %w", f.path, err)
-	}
-	return nil
-}

@@ -38,8 +38,8 @@ func FuzzParseHeader(f *testing.F) {
 func checkInvariants(t *testing.T, h *Header, dataStart, fileSize int64) {
 	t.Helper()
 	for i, x := range h.Tensors {
-		n, ok := byteCount(x.Shape, x.DType.Size())
-		if !ok || n != x.Bytes || len(x.Shape) > MaxDims || x.DType.check() != "" {
+		n, ok := byteCount(x.Shape, sizeOf(x.DType))
+		if !ok || n != x.Bytes || len(x.Shape) > MaxDims || checkDType(x.DType) != "" {
 			t.Fatalf("%v holds %d bytes", x, x.Bytes)
 		}
 		if !utf8.ValidString(x.Name) || len(x.Name) > MaxNameBytes || x.Name == metadataKey {

@@ -101,7 +101,7 @@ func (p *headerParser) file(header []byte) error {
 // them instead of allocating each anew.
 var words = func() map[string]string {
 	m := map[string]string{"dtype": "dtype", "shape": "shape", "data_offsets": "data_offsets"}
-	for d := range dtypeSizes {
+	for d := range dtypes {
 		m[string(d)] = string(d)
 	}
 	return m

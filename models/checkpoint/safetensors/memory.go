@@ -1,6 +1,6 @@
 package safetensors
 
-import "fmt"
+import "smelt/models/checkpoint/container"
 
 // InMemory makes a file that is on no disk, with the given tensors laid out
 // as Write lays them out. Of each tensor only name, type and shape count. The
@@ -24,9 +24,9 @@ func InMemory(path string, tensors []Tensor) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.data, err = mapAnonymous(size); err != nil {
-		return nil, fmt.Errorf("reserving %d bytes for %s: %w", size, path, err)
+	if f.Mapping, err = container.Anonymous(path, size); err != nil {
+		return nil, err
 	}
-	copy(f.data, l.header)
+	copy(f.Bytes(), l.header)
 	return f, nil
 }

@@ -18,7 +18,7 @@ func TestInMemory(t *testing.T) {
 	}
 	var outs []Out
 	for _, x := range tensors {
-		n, _ := byteCount(x.Shape, x.DType.Size())
+		n, _ := byteCount(x.Shape, sizeOf(x.DType))
 		outs = append(outs, Out{Name: x.Name, DType: x.DType, Shape: x.Shape, Data: make([]byte, n)})
 	}
 	path := filepath.Join(t.TempDir(), "x.safetensors")

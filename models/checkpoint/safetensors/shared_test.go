@@ -32,7 +32,7 @@ func TestSharedFiles(t *testing.T) {
 			if int64(len(x.Data())) != x.Bytes {
 				t.Errorf("%s: %v has %d bytes of data, want %d", path, x, len(x.Data()), x.Bytes)
 			}
-			if x.Offset%x.DType.Size() != 0 {
+			if x.Offset%sizeOf(x.DType) != 0 {
 				unaligned++
 			}
 		}

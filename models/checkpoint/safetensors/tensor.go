@@ -7,32 +7,11 @@ import (
 
 	"smelt/internal/message"
 	"smelt/internal/strictjson"
+	"smelt/models/checkpoint/container"
 )
 
 // A Tensor is one entry of a file.
-type Tensor struct {
-	Name   string
-	DType  DType
-	Shape  []int64 // outermost first; empty for a scalar; not to be modified
-	Offset int64   // first byte in the file; any value, often unaligned
-	Bytes  int64   // size of the data
-	File   *File   // the file that holds it; nil straight out of ParseHeader
-}
-
-// Data is the tensor's bytes inside the mapped file, little-endian, row-major,
-// len = t.Bytes. Those of an opened file are read-only (a write is a fault); they start at any address
-// and are valid until the file is closed. Calling it on a tensor of a closed
-// file, or of none, is a programming error and panics.
-func (t *Tensor) Data() []byte {
-	if t.File == nil || t.File.data == nil {
-		panic(fmt.Sprintf("safetensors: data of tensor %q asked for without an open file", t.Name))
-	}
-	end := t.Offset + t.Bytes
-	return t.File.data[t.Offset:end:end]
-}
-
-// String gives name, type and shape, as messages show a tensor.
-func (t Tensor) String() string { return fmt.Sprintf("%s %s%v", t.Name, t.DType, t.Shape) }
+type Tensor = container.Tensor
 
 // tensorParser collects the fields of one tensor. Offsets stay relative to
 // the data section until checkRanges.
@@ -76,7 +55,7 @@ func (t *tensorParser) readDType() error {
 		return err
 	}
 	t.tensor.DType = DType(name)
-	if complaint := t.tensor.DType.check(); complaint != "" {
+	if complaint := checkDType(t.tensor.DType); complaint != "" {
 		t.problem("%s", complaint)
 	}
 	return nil
@@ -165,7 +144,7 @@ func (t *tensorParser) finish() {
 
 func (t *tensorParser) checkSize() {
 	v := &t.tensor
-	want, ok := byteCount(v.Shape, v.DType.Size())
+	want, ok := byteCount(v.Shape, sizeOf(v.DType))
 	switch {
 	case !ok:
 		t.problem("shape %v of %s has more than 2^63-1 bytes", v.Shape, v.DType)

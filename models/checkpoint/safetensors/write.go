@@ -74,7 +74,7 @@ type layout struct {
 func layOut(path string, tensors []Out, metadata map[string]string) (*layout, error) {
 	l := &layout{tensors: slices.Clone(tensors)}
 	slices.SortStableFunc(l.tensors, func(a, b Out) int {
-		return cmp.Or(cmp.Compare(b.DType.Size(), a.DType.Size()), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(sizeOf(b.DType), sizeOf(a.DType)), cmp.Compare(a.Name, b.Name))
 	})
 	var err error
 	if l.sizes, err = checkOuts(path, l.tensors); err != nil {
@@ -102,8 +102,8 @@ func checkOuts(path string, tensors []Out) ([]int64, error) {
 	seen := map[string]bool{}
 	for i, t := range tensors {
 		name := message.Quote(t.Name)
-		size, fits := byteCount(t.Shape, t.DType.Size())
-		complaint := t.DType.check()
+		size, fits := byteCount(t.Shape, sizeOf(t.DType))
+		complaint := checkDType(t.DType)
 		switch {
 		case t.Name == metadataKey || !utf8.ValidString(t.Name) || len(t.Name) > MaxNameBytes:
 			problems.addf("tensor %s: a name is UTF-8, at most %d bytes and not %s", name, MaxNameBytes, metadataKey)

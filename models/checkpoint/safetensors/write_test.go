@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-func allDTypes() []DType { return slices.Sorted(maps.Keys(dtypeSizes)) }
+func allDTypes() []DType { return slices.Sorted(maps.Keys(dtypes)) }
 
 func TestWriteReadsBack(t *testing.T) {
 	const seed = 3
@@ -23,7 +23,7 @@ func TestWriteReadsBack(t *testing.T) {
 	want := map[string][]byte{}
 	for _, d := range allDTypes() {
 		for _, shape := range [][]int64{{}, {0}, {5}, {3, 1, 7}, {1, 1, 1, 1, 1, 1, 1, 2}} {
-			n, _ := byteCount(shape, d.Size())
+			n, _ := byteCount(shape, sizeOf(d))
 			data := make([]byte, n)
 			for i := range data {
 				data[i] = byte(rng.Uint32())
@@ -58,7 +58,7 @@ func TestWriteReadsBack(t *testing.T) {
 		if x.DType != out.DType || !slices.Equal(x.Shape, out.Shape) || !bytes.Equal(x.Data(), want[x.Name]) {
 			t.Errorf("seed %d: %v differs from what was written", seed, x)
 		}
-		if x.Offset%x.DType.Size() != 0 {
+		if x.Offset%sizeOf(x.DType) != 0 {
 			t.Errorf("%v starts at %d", x, x.Offset)
 		}
 	}

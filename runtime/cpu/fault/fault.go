@@ -1,6 +1,6 @@
 // Package fault ends the process in words where machine code reads bytes of a
 // mapped file that are gone: the file was cut short, or its disk failed. The system
-// sends SIGBUS then. In Go code that is a panic, which package safetensors makes an
+// sends SIGBUS then. In Go code that is a panic, which container.Guard makes an
 // error of; machine code has nothing that could recover, and Go's runtime would end
 // the process with the stacks of all goroutines and not a word of the file.
 //

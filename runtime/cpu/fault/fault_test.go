@@ -20,6 +20,7 @@ import (
 	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 
+	"smelt/models/checkpoint/container"
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/cpu/jit"
 )
@@ -65,7 +66,7 @@ func TestMain(m *testing.M) {
 // stage is what a scene has: two mapped files of three pages, the first watched.
 type stage struct {
 	dir        string
-	files      [2]*safetensors.File
+	files      [2]container.File
 	watch      *Watch
 	program    *jit.Program
 	load, copy uintptr
@@ -181,7 +182,7 @@ var scenes = map[string]play{
 	"Go in Guard": {0, "", "PATH: the file was cut short while it was in use: ", func(s *stage) error {
 		err := s.cut(0)
 		into := make([]byte, 100)
-		return errors.Join(err, safetensors.Guard(func() { copy(into, s.files[0].Bytes()[2*os.Getpagesize():]) }, s.files[:]...))
+		return errors.Join(err, container.Guard(func() { copy(into, s.files[0].Bytes()[2*os.Getpagesize():]) }, s.files[:]...))
 	}},
 	"Go without Guard": {2, "unexpected fault address", "", func(s *stage) error {
 		err := s.cut(0)

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package safetensors
+package container
 
 import (
 	"errors"

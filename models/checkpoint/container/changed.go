@@ -1,6 +1,7 @@
-package safetensors
+package container
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -47,29 +48,29 @@ func stampFrom(info os.FileInfo) stamp {
 // opened. It asks the handle that is kept, not the path: what another file of the
 // same name has does not matter, for the mapping is of the one that was opened. It
 // allocates nothing. A file in memory is always intact.
-func (f *File) Intact() error {
-	if f.handle == nil {
+func (m *Mapping) Intact() error {
+	if m.handle == nil {
 		return nil
 	}
-	now, err := stampOf(f.handle)
+	now, err := stampOf(m.handle)
 	if err != nil {
-		return fmt.Errorf("looking at %s: %w", f.path, err)
+		return fmt.Errorf("looking at %s: %w", m.path, err)
 	}
-	if now == f.opened {
+	if now == m.opened {
 		return nil
 	}
-	return &ChangedError{Path: f.path, Was: f.size, Now: now.size, Fault: -1}
+	return &ChangedError{Path: m.path, Was: m.size, Now: now.size, Fault: -1}
 }
 
 // StillAt fails if another file than the one that is open lies at a path by now:
 // for whoever opens the path once more, such as another process.
-func (f *File) StillAt(path string) error {
-	if f.handle == nil {
+func (m *Mapping) StillAt(path string) error {
+	if m.handle == nil {
 		return nil
 	}
-	mine, err := f.handle.Stat()
+	mine, err := m.handle.Stat()
 	if err != nil {
-		return fmt.Errorf("looking at %s: %w", f.path, err)
+		return fmt.Errorf("looking at %s: %w", m.path, err)
 	}
 	now, err := os.Stat(path)
 	if err != nil {
@@ -85,7 +86,7 @@ func (f *File) StillAt(path string) error {
 // Guard and starts none. A fault on such a byte, of a file that was cut short or a
 // disk that fails, is a *ChangedError. Faults elsewhere and other panics pass on.
 // Files that are nil are none.
-func Guard(read func(), files ...*File) (err error) {
+func Guard(read func(), files ...File) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
@@ -99,7 +100,7 @@ func Guard(read func(), files ...*File) (err error) {
 }
 
 // faultOf is the error for a recovered fault on a byte of one of the files.
-func faultOf(recovered any, files []*File) error {
+func faultOf(recovered any, files []File) error {
 	fault, ok := recovered.(interface {
 		runtime.Error
 		Addr() uintptr
@@ -108,18 +109,18 @@ func faultOf(recovered any, files []*File) error {
 		return nil
 	}
 	for _, f := range files {
-		if f == nil || f.handle == nil {
+		if f == nil {
 			continue
 		}
-		at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(f.data)))
-		if at >= uintptr(len(f.data)) {
+		data := f.Bytes()
+		at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(data)))
+		if at >= uintptr(len(data)) {
 			continue
 		}
-		now, err := stampOf(f.handle)
-		if err != nil {
-			now = f.opened
-		}
-		return &ChangedError{Path: f.path, Was: f.size, Now: now.size, Fault: int64(at)}
+		changed := &ChangedError{Path: f.Path(), Was: f.Size(), Now: f.Size()}
+		errors.As(f.Intact(), &changed) // if it has not changed, the disk failed
+		changed.Fault = int64(at)
+		return changed
 	}
 	return nil
 }
