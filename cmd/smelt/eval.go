@@ -19,6 +19,7 @@ import (
 	"smelt/ir/tensor"
 	"smelt/models"
 	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/sampling"
 )
 
 // evalOptions are the flags of `smelt eval`.
@@ -275,7 +276,7 @@ func (e *evaluation[F]) steps(ctx context.Context, w io.Writer) error {
 		logits := out[0].F
 		for i := range part {
 			if next := from + i + 1; next < len(e.tokens) {
-				e.loss += negativeLogProbability(logits[i*e.vocab:(i+1)*e.vocab], e.tokens[next])
+				e.loss -= sampling.LogProb(logits[i*e.vocab:(i+1)*e.vocab], e.tokens[next])
 			}
 		}
 		if w != nil {
@@ -286,19 +287,6 @@ func (e *evaluation[F]) steps(ctx context.Context, w io.Writer) error {
 		e.bar.Set(from + len(part))
 	}
 	return nil
-}
-
-// negativeLogProbability is -log softmax(logits)[token], in float64.
-func negativeLogProbability[F tensor.Float](logits []F, token int32) float64 {
-	top := math.Inf(-1)
-	for _, x := range logits {
-		top = max(top, float64(x))
-	}
-	sum := 0.0
-	for _, x := range logits {
-		sum += num.Exp(float64(x) - top)
-	}
-	return num.Log(sum) + (top - float64(logits[token]))
 }
 
 func (e *evaluation[F]) report(io stdio, o evalOptions, seconds float64) error {

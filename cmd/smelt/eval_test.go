@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"smelt/models/checkpoint/safetensors"
+	"smelt/runtime/sampling"
 )
 
 func evalJSON(t *testing.T, args ...string) (r evalReport) {
@@ -240,7 +241,7 @@ func TestNegativeLogProbability(t *testing.T) {
 		{"impossible", []float64{0, -inf}, 1, inf},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := negativeLogProbability(c.logits, c.token); !(math.Abs(got-c.want) <= 4e-16*c.want || got == c.want) {
+			if got := -sampling.LogProb(c.logits, c.token); !(math.Abs(got-c.want) <= 4e-16*c.want || got == c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})

@@ -8,6 +8,7 @@ var flagNames = map[option.Name]string{
 	"Context":     "--context",
 	"Force":       "--force",
 	"Hashes":      "--hash",
+	"MaxTokens":   "--max-tokens",
 	"MinP":        "--min-p",
 	"Slots":       "--slots",
 	"Temperature": "--temp",

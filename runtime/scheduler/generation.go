@@ -4,7 +4,9 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
+	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
 
@@ -14,9 +16,20 @@ type Generation struct {
 	mu     sync.Mutex
 	more   sync.Cond
 	tokens []int32
+	scores []Score // of tokens; empty unless asked for
+	prompt []Score // of the prompt's, from the second on
 	ended  bool
 	reason session.StopReason
 	err    error
+
+	length, read      int // tokens of the prompt: all, and those read
+	began, text, over time.Time
+}
+
+// Score tells how probable a token was.
+type Score struct {
+	LogProb float64             // natural logarithm, before temperature and filters
+	Top     []sampling.Probable // the most probable tokens in its place, best first
 }
 
 // firstRoom is how many tokens are made room for at once. Longer texts grow.
@@ -27,7 +40,7 @@ func newGeneration(r Request, limit int) *Generation {
 	if r.MaxTokens > 0 {
 		most = min(most, r.MaxTokens)
 	}
-	g := &Generation{tokens: make([]int32, 0, min(most, firstRoom))}
+	g := &Generation{tokens: make([]int32, 0, min(most, firstRoom)), length: len(r.Prompt)}
 	g.more.L = &g.mu
 	return g
 }
@@ -37,7 +50,7 @@ func newGeneration(r Request, limit int) *Generation {
 func (g *Generation) Tokens() iter.Seq[int32] {
 	return func(yield func(int32) bool) {
 		for i := 0; ; i++ {
-			token, ok := g.at(i)
+			token, _, ok := g.at(i)
 			if !ok || !yield(token) {
 				return
 			}
@@ -45,17 +58,33 @@ func (g *Generation) Tokens() iter.Seq[int32] {
 	}
 }
 
+// Scored is Tokens with the score of each, which is zero unless the request asked
+// for scores.
+func (g *Generation) Scored() iter.Seq2[int32, Score] {
+	return func(yield func(int32, Score) bool) {
+		for i := 0; ; i++ {
+			token, score, ok := g.at(i)
+			if !ok || !yield(token, score) {
+				return
+			}
+		}
+	}
+}
+
 // at waits for the token at index i; it reports false if the text ends before.
-func (g *Generation) at(i int) (int32, bool) {
+func (g *Generation) at(i int) (token int32, s Score, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i >= len(g.tokens) && !g.ended {
 		g.more.Wait()
 	}
 	if i >= len(g.tokens) {
-		return 0, false
+		return 0, Score{}, false
 	}
-	return g.tokens[i], true
+	if i < len(g.scores) {
+		s = g.scores[i]
+	}
+	return g.tokens[i], s, true
 }
 
 // Wait returns the tokens when the text has ended, and why it did: a reason, or
@@ -70,11 +99,68 @@ func (g *Generation) Wait() ([]int32, session.StopReason, error) {
 	return slices.Clone(g.tokens), g.reason, g.err
 }
 
-// add appends a token and returns how many there are.
-func (g *Generation) add(token int32) int {
+// Prompt is what became of the prompt, once the text has ended: how many of its
+// tokens were read, and the scores of those from the second on if the request asked
+// for them.
+func (g *Generation) Prompt() (read int, scores []Score) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !g.ended {
+		g.more.Wait()
+	}
+	return g.read, g.prompt
+}
+
+// Times are how long the prompt took, from the first of its steps, and the text
+// after it, so far. Waiting for a slot does not count.
+func (g *Generation) Times() (prompt, text time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.over
+	if !g.ended {
+		now = time.Now()
+	}
+	switch {
+	case g.began.IsZero():
+		return 0, 0
+	case g.text.IsZero():
+		return now.Sub(g.began), 0
+	}
+	return g.text.Sub(g.began), now.Sub(g.text)
+}
+
+// begin notes when the first step begins.
+func (g *Generation) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.began.IsZero() {
+		g.began = time.Now()
+	}
+}
+
+// readPrompt notes how many of the prompt's tokens are read.
+func (g *Generation) readPrompt(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.read = n
+	if n == g.length {
+		g.text = time.Now()
+	}
+}
+
+func (g *Generation) addPrompt(s Score) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.prompt = append(g.prompt, s)
+}
+
+// add appends a token, with its score if there is one, and returns how many there
+// are.
+func (g *Generation) add(token int32, s ...Score) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tokens = append(g.tokens, token)
+	g.scores = append(g.scores, s...)
 	g.more.Broadcast()
 	return len(g.tokens)
 }
@@ -82,6 +168,6 @@ func (g *Generation) add(token int32) int {
 func (g *Generation) end(reason session.StopReason, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ended, g.reason, g.err = true, reason, err
+	g.ended, g.reason, g.err, g.over = true, reason, err, time.Now()
 	g.more.Broadcast()
 }

@@ -137,6 +137,7 @@ func randomRequest(rng *rand.Rand, i int) Request {
 	if i%2 == 1 {
 		r.Sampling = sampling.Params{Temperature: 1, TopK: 20, TopP: 0.95, Seed: rng.Uint64()}
 	}
+	r.Scores, r.PromptScores, r.Top = i%3 == 0, i%4 == 1, i%3
 	if i%3 == 2 {
 		r.Stop = []int32{3, 5, 8, 13, 21, 34, 55}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"smelt/codegen/program"
+	"smelt/internal/option"
 	"smelt/runtime/sampling"
 	"smelt/runtime/session"
 )
@@ -74,6 +75,15 @@ type Request struct {
 	// it. Requests that want several texts of one prompt and seed give each its
 	// own Stream.
 	Stream uint64
+
+	// Scores has the log-probabilities of the tokens generated, PromptScores those
+	// of the prompt's, which then takes smaller steps. Top more tokens come with
+	// each, the most probable. The text is the same with and without.
+	Scores, PromptScores bool
+	Top                  int
+	// Progress, if not nil, is told after each of the prompt's steps how many of its
+	// tokens are done. The steps wait for it.
+	Progress func(done int)
 }
 
 func (r *Request) validate(limit int) error {
@@ -82,8 +92,10 @@ func (r *Request) validate(limit int) error {
 		return errors.New("scheduler: the prompt is empty; it needs at least one token")
 	case len(r.Prompt) > limit:
 		return &session.ContextError{More: len(r.Prompt), Limit: limit}
+	case r.Top < 0:
+		return fmt.Errorf("scheduler: found %d probable tokens beside each, expected 0 (none) or more", r.Top)
 	case r.MaxTokens < 0:
-		return fmt.Errorf("scheduler: found a maximum of %d tokens, expected 0 (no limit) or more", r.MaxTokens)
+		return option.Errorf("%s: found %d, expected 0 (no limit) or more", option.Name("MaxTokens"), r.MaxTokens)
 	}
 	return r.Sampling.Validate()
 }

@@ -385,7 +385,7 @@ func TestRefused(t *testing.T) {
 	for want, r := range map[string]Request{
 		"the prompt is empty":   greedy(0, 1),
 		"exceed the context":    greedy(41, 1),
-		"expected 0 (no limit)": greedy(1, -1),
+		"MaxTokens: found -1":   greedy(1, -1),
 		"Temperature: found -1": hot,
 		"TopP: found 2":         {Prompt: []int32{1}, Sampling: sampling.Params{TopP: 2}},
 	} {

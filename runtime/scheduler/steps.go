@@ -122,21 +122,25 @@ func (s *Scheduler) prefill() {
 	r := s.prompts[0]
 	s.prompts = slices.Delete(s.prompts, 0, 1)
 	n := min(s.opts.Chunk, len(r.rest))
-	var err error
-	token := int32(0)
-	if n < len(r.rest) {
-		err = r.seq.ExtendStep(r.rest[:n], false)
-	} else {
-		token, err = r.seq.ExtendSample(r.rest, r.choice(r.seq.Len()+n))
+	if r.PromptScores {
+		n = min(n, s.size.Wanted)
 	}
+	r.gen.begin()
+	token, err := r.read(n)
 	if err != nil {
 		s.release(r, "", fmt.Errorf("prompt, tokens %d to %d of %d: %w", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt), err))
 	} else {
 		s.count(0)
-		if r.rest = r.rest[n:]; len(r.rest) > 0 {
+		r.rest = r.rest[n:]
+		done := len(r.Prompt) - len(r.rest)
+		r.gen.readPrompt(done)
+		if r.Progress != nil {
+			r.Progress(done)
+		}
+		if len(r.rest) > 0 {
 			s.prompts = append(s.prompts, r)
 		} else {
-			s.goOn(r, token)
+			s.goOn(r, token, r.seq.Logits())
 		}
 	}
 	// Steps until the slowest text has its turns, n of them sharing the rows.
@@ -144,6 +148,38 @@ func (s *Scheduler) prefill() {
 		width := min(n, s.opts.Rows)
 		s.owed = (s.opts.Turns*n + width - 1) / width
 	}
+}
+
+// read gives the sequence the next n tokens of its prompt, and picks the token
+// after the last of all.
+func (r *request) read(n int) (token int32, err error) {
+	last, choice := n == len(r.rest), r.choice(r.seq.Len()+n)
+	switch {
+	case r.PromptScores:
+		var logits []float32
+		if logits, err = r.seq.ExtendAll(r.rest[:n]); err != nil {
+			return 0, err
+		}
+		vocab := len(logits) / n
+		for i := range min(n, len(r.rest)-1) { // nothing of the prompt follows the last
+			r.gen.addPrompt(r.score(logits[i*vocab:(i+1)*vocab], r.rest[i+1]))
+		}
+	case last && !r.Scores:
+		return r.seq.ExtendSample(r.rest, choice)
+	default:
+		if err = r.seq.ExtendStep(r.rest[:n], last); err != nil {
+			return 0, err
+		}
+	}
+	if last {
+		token = r.seq.Pick(choice)
+	}
+	return token, nil
+}
+
+// score is a token's, in the logits before it.
+func (r *request) score(logits []float32, token int32) Score {
+	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
 }
 
 // decode gives the texts whose turn it is a token each, in one step. Session and
@@ -163,10 +199,15 @@ func (s *Scheduler) decode() {
 		s.count(n)
 	}
 	for i, r := range s.batch {
+		var logits []float32
+		err := err
+		if err == nil && r.Scores {
+			logits, err = s.sess.SampledLogits(s.next, i)
+		}
 		if err != nil {
 			s.release(r, "", fmt.Errorf("position %d, in a step of %d rows: %w", r.seq.Len(), n, err))
 		} else {
-			s.goOn(r, s.picked[i])
+			s.goOn(r, s.picked[i], logits)
 		}
 	}
 	// What has ended must not stay in memory until the lists fill up again.
@@ -180,9 +221,10 @@ func (r *request) choice(position int) sampling.Choice {
 	return r.Sampling.Choice(r.Stream, uint64(position))
 }
 
-// goOn takes the token picked after the newest one and puts the request at the
-// end of texts, or ends it. The rules are those of session.Sequence.Generate.
-func (s *Scheduler) goOn(r *request, token int32) {
+// goOn takes the token picked after the newest one from logits, which are needed
+// for Scores only, and puts the request at the end of texts, or ends it. The rules
+// are those of session.Sequence.Generate.
+func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 	length := r.seq.Len()
 	switch {
 	case length >= s.size.Context:
@@ -191,12 +233,20 @@ func (s *Scheduler) goOn(r *request, token int32) {
 		s.release(r, "", fmt.Errorf("position %d: %w", length, sampling.ErrNoLogits))
 	case slices.Contains(r.Stop, token):
 		s.release(r, session.StopToken, nil)
-	case r.gen.add(token) == r.MaxTokens: // the last token's logits are not needed
+	case r.add(token, logits) == r.MaxTokens: // the last token's logits are not needed
 		s.release(r, session.StopLength, nil)
 	default:
 		r.token = token
 		s.texts = append(s.texts, r)
 	}
+}
+
+// add hands out a token, and returns how many there are now.
+func (r *request) add(token int32, logits []float32) int {
+	if !r.Scores {
+		return r.gen.add(token)
+	}
+	return r.gen.add(token, r.score(logits, token))
 }
 
 // count notes a step of decoded rows, or of a chunk if there are none.

@@ -62,6 +62,19 @@ func (q *Sequence) ExtendSample(tokens []int32, c sampling.Choice) (int32, error
 	return picked[0], nil
 }
 
+// Pick picks the token after the newest one from the sequence's Logits, which
+// must be there; -1 if none is a number.
+func (q *Sequence) Pick(c sampling.Choice) int32 { return q.s.pick(q.logits, c) }
+
+// SampledLogits are those that the last Sample picked from for the i-th of its
+// sequences; they are valid until that sequence gets its next token.
+func (s *Session) SampledLogits(next []Next, i int) ([]float32, error) {
+	if s.sampler == nil {
+		return next[i].Sequence.logits, nil
+	}
+	return s.sampler.LastLogits(i)
+}
+
 // pick is a token, or -1 if no logit is a number.
 func (s *Session) pick(logits []float32, c sampling.Choice) int32 {
 	token, err := c.Pick(logits, &s.scratch)

@@ -185,3 +185,45 @@ func TestSample(t *testing.T) {
 		}
 	}
 }
+
+// TestSampledLogits: what a device picked from can be asked for after the step.
+func TestSampledLogits(t *testing.T) {
+	for name, d := range map[string]device.Device{"fake": newFake(), "picker": newPicker()} {
+		s := newSession(t, d, session.Options{Slots: 2, Context: 20})
+		a, b := openSequence(t, s), openSequence(t, s)
+		extend(t, a, []int32{1, 2})
+		extend(t, b, []int32{3})
+		next, picked := []session.Next{{a, 4}, {b, 5}}, make([]int32, 2)
+		if err := s.Sample(next, make([]sampling.Choice, 2), picked); err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range [][]int32{{1, 2, 4}, {3, 5}} {
+			if got, err := s.SampledLogits(next, i); err != nil || !slices.Equal(got, fakeLogits(text)) {
+				t.Errorf("%s, sequence %d: %v", name, i, err)
+			}
+		}
+	}
+}
+
+// TestExtendAll: a step gives every token's logits, and the sequence goes on.
+func TestExtendAll(t *testing.T) {
+	s := newSession(t, newFake(), session.Options{Chunk: 4, Wanted: 3, Context: 20})
+	q := openSequence(t, s)
+	extend(t, q, []int32{1})
+	got, err := q.ExtendAll([]int32{2, 3})
+	if want := append(fakeLogits([]int32{1, 2}), fakeLogits([]int32{1, 2, 3})...); err != nil || !slices.Equal(got, want) || q.Len() != 3 {
+		t.Errorf("length %d, %v", q.Len(), err)
+	}
+	if got := q.Pick(sampling.Choice{}); got != int32(slices.Index(q.Logits(), slices.Max(q.Logits()))) || !slices.Equal(q.Logits(), fakeLogits([]int32{1, 2, 3})) {
+		t.Errorf("picked %d", got)
+	}
+	for _, n := range []int{0, 4} {
+		if _, err := q.ExtendAll(make([]int32, n)); err == nil || q.Len() != 3 {
+			t.Errorf("%d tokens: %v", n, err)
+		}
+	}
+	q.Close()
+	if _, err := q.ExtendAll([]int32{1}); err == nil {
+		t.Error("a closed sequence is extended")
+	}
+}

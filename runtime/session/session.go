@@ -21,6 +21,7 @@ type Options struct {
 	Slots   int // sequences at once; 0 means 1
 	Chunk   int // rows of a prompt per step; 0 means 128
 	Context int // largest number of tokens of a sequence; 1 or more
+	Wanted  int // rows of a step whose logits the device gives at most; 0 means Chunk
 }
 
 // defaultChunk keeps a step of the reference device short enough for Ctrl-C
@@ -51,8 +52,11 @@ func New(dev device.Device, opts Options) (*Session, error) {
 	if opts.Chunk == 0 {
 		opts.Chunk = defaultChunk
 	}
-	if opts.Slots < 1 || opts.Chunk < 1 || opts.Context < 1 {
-		return nil, fmt.Errorf("session: slots %d, chunk %d and context %d must be 1 or more", opts.Slots, opts.Chunk, opts.Context)
+	if opts.Wanted == 0 {
+		opts.Wanted = opts.Chunk
+	}
+	if opts.Slots < 1 || opts.Chunk < 1 || opts.Context < 1 || opts.Wanted < 1 {
+		return nil, fmt.Errorf("session: slots %d, chunk %d, context %d and wanted %d must be 1 or more", opts.Slots, opts.Chunk, opts.Context, opts.Wanted)
 	}
 	if opts.Context > math.MaxInt32 {
 		return nil, fmt.Errorf("session: context %d must be at most %d: positions are 32-bit numbers", opts.Context, math.MaxInt32)

@@ -30,6 +30,30 @@ func (q *Sequence) ExtendStep(tokens []int32, last bool) error {
 	return nil
 }
 
+// ExtendAll is ExtendStep that returns the logits of every token, one row after
+// another, for at most the options' Wanted tokens.
+func (q *Sequence) ExtendAll(tokens []int32) ([]float32, error) {
+	if q.s != nil && len(tokens) > q.s.opts.Wanted {
+		return nil, fmt.Errorf("session: logits of %d tokens, expected 1 to %d", len(tokens), q.s.opts.Wanted)
+	}
+	if err := q.extendRows(tokens, true); err != nil {
+		return nil, err
+	}
+	s := q.s
+	s.wanted = s.wanted[:0]
+	for i := range tokens {
+		s.wanted = append(s.wanted, i)
+	}
+	logits, err := s.dev.Prefill(s.rows, s.wanted)
+	if err != nil {
+		return nil, err
+	}
+	s.steps++
+	q.length += len(tokens)
+	q.logits = logits[len(logits)-s.dev.Vocab():]
+	return logits, nil
+}
+
 // extendRows makes the rows of a step with a part of a prompt, the last of them
 // wanted or none.
 func (q *Sequence) extendRows(tokens []int32, last bool) error {
