@@ -328,7 +328,11 @@ func TestManyFaults(t *testing.T) {
 // TestRandomFaults changes one header entry at a time. Open must fail with an
 // error that names it, unless the change is one that layouts allow.
 func TestRandomFaults(t *testing.T) {
-	const seed, rounds = 20260701, 250
+	const seed = 20260701
+	rounds := 250
+	if testing.Short() {
+		rounds = 50
+	}
 	for name, base := range map[string]func(*testing.T, *stored){"official": officialBase, "MLX": mlxBase} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))

@@ -35,6 +35,9 @@ func fullSize(t testing.TB, args ...string) string {
 // docs/model.md#published-sizes: per
 // layer 3 x (experts, or 1 if stacked) and one or o_groups pieces of wo_a.
 func TestFullSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: headers of three full-size checkpoints")
+	}
 	tests := []struct {
 		name                   string
 		args                   []string

@@ -4,12 +4,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"smelt/internal/sample"
 	"smelt/ir/encoding"
 	"smelt/ir/eval"
 	"smelt/ir/tensor"
@@ -46,6 +49,30 @@ func fixtures(t testing.TB) []string {
 		}
 	}
 	return dirs
+}
+
+// oneOfEach draws a checkpoint of each configuration: what follows from the graph,
+// whatever the weights are stored as.
+func oneOfEach(t *testing.T) (dirs []string) {
+	t.Helper()
+	of := map[string][]string{}
+	for _, dir := range fixtures(t) {
+		configuration, _, _ := strings.Cut(filepath.Base(dir), "-")
+		of[configuration] = append(of[configuration], dir)
+	}
+	for _, configuration := range slices.Sorted(maps.Keys(of)) {
+		dirs = append(dirs, sample.Of(t, of[configuration], 1)...)
+	}
+	return dirs
+}
+
+// prompts is how many of a golden file's three prompts are tried: the third has
+// 300 tokens.
+func prompts() int {
+	if testing.Short() {
+		return 2
+	}
+	return 3
 }
 
 // golden is a file of reference outputs.
@@ -194,7 +221,7 @@ func TestGolden(t *testing.T) {
 	for _, dir := range fixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			m, g := open(t, dir), openGolden(t, filepath.Join(dir, "golden.safetensors"))
-			for p := range 3 {
+			for p := range prompts() {
 				q := fmt.Sprintf("p%d.", p)
 				tokens := g.ints(t, q+"input_ids")
 				l32, s32 := run[float32](t, m, tokens)

@@ -3,6 +3,7 @@ package deepseekv4
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"smelt/ir/eval"
@@ -36,6 +37,9 @@ func TestGraphText(t *testing.T) {
 	}
 	for _, path := range configs {
 		t.Run(filepath.Base(path), func(t *testing.T) {
+			if name := filepath.Base(path); testing.Short() && (strings.HasPrefix(name, "flash") || strings.HasPrefix(name, "pro")) {
+				t.Skip("-short: 43 layers or more")
+			}
 			src := graphText(t, path)
 			if graphText(t, path) != src {
 				t.Error("two builds give different bytes")
