@@ -29,9 +29,9 @@ type Opening struct {
 	Compiled int     `json:"compiled"`         // of them; the code of the others was kept
 	Seconds  float64 `json:"seconds"`          // until all were there
 	Compiler float64 `json:"compiler_seconds"` // of the compiler, all threads together
-	// Planned is what the plan says running takes, Process what the process took
-	// at most (0 if the system does not tell), Idle what it had taken before the
-	// model was opened. All are bytes.
+	// Planned is the plan's figure for running, Process the most that the process took
+	// (0 if the system does not tell), Idle what it took before the model was opened. All
+	// are bytes.
 	Planned int64 `json:"planned_bytes"`
 	Process int64 `json:"process_bytes"`
 	Idle    int64 `json:"idle_bytes"`

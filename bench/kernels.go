@@ -44,7 +44,7 @@ func (s Shape) String() string {
 	return fmt.Sprintf("decode of %d rows at %d tokens", s.Rows, s.Context)
 }
 
-// KernelReport is what Kernels found.
+// KernelReport holds the measurements of Kernels.
 type KernelReport struct {
 	Machine Machine `json:"machine"`
 	Model   Model   `json:"model"`
@@ -71,8 +71,8 @@ type Step struct {
 	Kernels []Kernel `json:"kernels"` // by time, the longest first
 }
 
-// Kernel is all of a step's dispatches of one kernel. Bytes are what they need,
-// each counted once; operations are what they execute.
+// Kernel sums up a step's dispatches of one kernel. Bytes count what they need, each
+// byte once; operations count what they execute.
 type Kernel struct {
 	Name       string  `json:"name"`
 	Dispatches int     `json:"dispatches"`
@@ -243,7 +243,7 @@ func (m *measurement) weights() (n int64) {
 	return n
 }
 
-// timed is what repeated steps took.
+// timed holds the times of repeated steps.
 type timed struct {
 	steps      []time.Duration
 	dispatches [][]time.Duration // of each step

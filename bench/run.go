@@ -23,7 +23,7 @@ type RunOptions struct {
 	Progress func(what string)
 }
 
-// RunReport is what Run found.
+// RunReport holds the measurements of Run.
 type RunReport struct {
 	Machine   Machine    `json:"machine"`
 	Model     Model      `json:"model"`
@@ -44,7 +44,7 @@ type Frontier struct {
 	Decode          []Decode `json:"decode"`
 }
 
-// Decode is what generating took, with so many texts side by side.
+// Decode holds the times of generating so many texts side by side.
 type Decode struct {
 	Rows   int     `json:"rows"`
 	Tokens int     `json:"tokens"` // of each text

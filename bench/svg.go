@@ -50,7 +50,7 @@ const (
 	mostKernels = 16 // of a step; the others are one bar
 )
 
-// kernelChart is what kernels.svg.tmpl draws.
+// kernelChart has the data of kernels.svg.tmpl.
 type kernelChart struct {
 	Width, Height int
 	Title, Note   string

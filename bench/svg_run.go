@@ -18,7 +18,7 @@ const (
 	panelGap    = 480
 )
 
-// runChart is what run.svg.tmpl draws: prefill on the left, decode on the right.
+// runChart has the data of run.svg.tmpl: prefill on the left, decode on the right.
 type runChart struct {
 	Width, Height int
 	Title, Note   string

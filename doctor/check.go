@@ -26,15 +26,15 @@ type Subject struct {
 	// Open opens the device. Observe, if not nil, is to see the named values of
 	// each step after the dispatch that writes them.
 	Open func(observe func(name string, data []byte)) (device.Planned, error)
-	// Absent is what Open's error is if the machine has no such device.
+	// Absent is the error of Open if the machine has no such device.
 	Absent error
-	// Notes, if not nil, says what there is to say of an open device.
+	// Notes, if not nil, returns remarks on an open device.
 	Notes func(device.Planned) []string
 	// Progress, if not nil, is told how many steps are done, of how many.
 	Progress func(done, total int)
 }
 
-// Kernel is what was found of a kernel. Field names are stable.
+// Kernel holds the findings on a kernel. Field names are stable.
 type Kernel struct {
 	Name string `json:"name"`
 	Ran  bool   `json:"ran"`
@@ -58,7 +58,7 @@ type Kernel struct {
 	order int // of those that are wrong
 }
 
-// Result is what was found of a device. Field names are stable; lists are never
+// Result holds the findings on a device. Field names are stable; lists are never
 // null.
 type Result struct {
 	Device string `json:"device"`

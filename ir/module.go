@@ -119,7 +119,7 @@ type Node struct {
 	Result *Value
 }
 
-// Referent is what kind of module symbol an operation names.
+// Referent says which kind of module symbol an operation names.
 type Referent uint8
 
 const (
@@ -189,7 +189,7 @@ type Op struct {
 // Arity bounds the number of operands.
 type Arity struct{ Min, Max int }
 
-// Signature is what a type rule sees.
+// Signature holds what a type rule may look at.
 type Signature struct {
 	Attr any
 	Args []Type

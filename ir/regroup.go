@@ -44,7 +44,7 @@ func Regroup(m *Module, groups []Group) (*Module, error) {
 	return b.finish(m)
 }
 
-// unit is what stays together: a region to be, or a single node.
+// unit stays together: a region to be, or a single node.
 type unit struct {
 	group *Group  // its kind and name; nil for a single node
 	nodes []*Node // in the module's order

@@ -20,7 +20,7 @@ const (
 	Results
 )
 
-// Fault is what Verify finds wrong, and where: Index counts in the list of Part.
+// Fault says what Verify finds wrong, and where: Index counts in the list of Part.
 type Fault struct {
 	Module string
 	Part   Part

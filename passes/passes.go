@@ -21,7 +21,7 @@ type Pass struct {
 	Run  func(*Context, *ir.Module) (*ir.Module, error)
 }
 
-// Context is what a pass knows besides the module, and where it reports.
+// Context tells a pass what it needs besides the module, and takes its report.
 type Context struct {
 	Options Options
 	rules   map[string]int
@@ -40,7 +40,7 @@ type Rule struct {
 	Count int
 }
 
-// Report is what a pass did.
+// Report says what a pass did.
 type Report struct {
 	Before, After int    // operations
 	Regions       int    // after
@@ -71,7 +71,7 @@ type Stage struct {
 // Text prints the stage's module.
 func (s *Stage) Text() string { return text.String(s.Module) }
 
-// Result is what a pipeline made.
+// Result holds what a pipeline made.
 type Result struct {
 	Module *ir.Module
 	Stages []Stage

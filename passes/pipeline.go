@@ -7,7 +7,7 @@ import (
 	"smelt/passes/fusion"
 )
 
-// Options are what a pipeline can be told.
+// Options configure a pipeline.
 type Options struct {
 	// Formats are the caches'; the zero value leaves them as computed.
 	Formats Formats

@@ -82,7 +82,7 @@ func (b *Bundle) extentInWords(e storage.Extent) string {
 	return fmt.Sprintf("%d bytes from %d of %s", e.Bytes, e.Offset, message.Clip(b.Files[e.File].Name))
 }
 
-// again is what to do about a bundle that does not go with its checkpoint.
+// again says what to do about a bundle that does not fit its checkpoint.
 func (b *Bundle) again() string {
 	return fmt.Sprintf("; compile again: smelt compile %s -o %s", b.Checkpoint, b.Dir)
 }

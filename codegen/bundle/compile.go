@@ -13,7 +13,7 @@ import (
 	"smelt/passes"
 )
 
-// Source is what is compiled: a graph whose parameters are bound to a checkpoint.
+// Source is a graph whose parameters are bound to a checkpoint.
 type Source struct {
 	Name       string // of the model
 	Graph      *ir.Module
@@ -21,7 +21,7 @@ type Source struct {
 	Binding    *checkpoint.Binding
 }
 
-// Options are what smelt compile can be told. Zero values mean the defaults.
+// Options configure a compile. Zero values mean the defaults.
 type Options struct {
 	Context int // tokens of the longest sequence
 	Chunk   int // rows of a prefill step

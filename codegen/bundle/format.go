@@ -1,4 +1,4 @@
-// Package bundle is what smelt compile makes: a folder with
+// Package bundle writes and opens bundles. smelt compile makes one, a folder with
 //
 //	bundle.json   the plan, the parameters' places in the checkpoint, sizes; it names
 //	smelt-DIGEST/ the folder of
@@ -79,7 +79,7 @@ type optionsDoc struct {
 	Keys    string `json:"cache_keys"`
 }
 
-// memoryDoc is what running takes, in bytes.
+// memoryDoc counts the bytes that running takes.
 type memoryDoc struct {
 	Weights int64  `json:"weights"`
 	Caches  int64  `json:"caches"`

@@ -9,7 +9,7 @@ import (
 	"smelt/ir"
 )
 
-// Memory is what running a bundle takes, in bytes.
+// Memory counts the bytes that running a bundle takes.
 type Memory struct {
 	Weights int64 // mapped files
 	Caches  int64

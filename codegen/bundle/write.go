@@ -112,8 +112,8 @@ func makeFolder(dir string) (made bool, err error) {
 	return true, os.MkdirAll(dir, 0o777)
 }
 
-// folderName and tempName are what smelt compile calls its folders and its files
-// until they are complete.
+// folderName and tempName match the names of smelt compile's folders, and of its files
+// before they are complete.
 var (
 	folderName = regexp.MustCompile(`^` + folderPrefix + `[0-9a-f]{32}$`)
 	tempName   = regexp.MustCompile(`^\.smelt-[0-9a-f]{16}\.tmp$`)

@@ -20,7 +20,7 @@ func New(name string, step *StepLayout, s Schedule, doc ...string) *Builder {
 	return b
 }
 
-// Kernel returns what was built, verified.
+// Kernel verifies and returns the kernel.
 func (b *Builder) Kernel() (*Kernel, error) {
 	if err := Verify(b.k); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ type Buffer struct {
 	p *Param
 }
 
-// Pointer declares a pointer parameter to elements of type t.
+// Pointer declares a parameter that points to elements of type t.
 func (b *Builder) Pointer(name string, t Type, a Access) Buffer {
 	p := &Param{Name: b.unique(name), Pointer: true, Elem: t, Access: a}
 	b.k.Params = append(b.k.Params, p)
@@ -75,7 +75,7 @@ func (b *Builder) Scalar(name string, s Scalar) (param string, value *Expr) {
 	return p.Name, &Expr{Op: OpScalar, Type: p.Elem, Name: p.Name}
 }
 
-// StepValue is a number of the step block.
+// StepValue reads a number of the step block.
 func (b *Builder) StepValue(field string) *Expr {
 	f := b.k.Step.Field(field)
 	if f == nil {
@@ -84,7 +84,7 @@ func (b *Builder) StepValue(field string) *Expr {
 	return &Expr{Op: OpStep, Type: Of(f.Elem), Name: field}
 }
 
-// StepAt is element i of an array of the step block.
+// StepAt reads element i of an array of the step block.
 func (b *Builder) StepAt(field string, i *Expr) *Expr {
 	f := b.k.Step.Field(field)
 	if f == nil {
@@ -128,7 +128,7 @@ func (b *Builder) Comment(format string, args ...any) { b.add(&Comment{fmt.Sprin
 // Let names a value; use it wherever an expression occurs more than once.
 func (b *Builder) Let(name string, v *Expr) *Expr { return b.LetAbout(name, v, nil) }
 
-// LetAbout names a value that depends on data, and says what estimates take it for.
+// LetAbout names a value that depends on data; estimates use `about` in its place.
 func (b *Builder) LetAbout(name string, v, about *Expr) *Expr {
 	l := &Let{b.unique(name), v, about}
 	b.add(l)

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// This file has what Verify refuses because the text form does not carry it: what is
-// printed and read back would be another kernel, or none.
+// Verify refuses what the text form cannot carry, with the functions of this file: the
+// text would parse to another kernel, or to none.
 
 // texts checks the remarks of a kernel's head. Printers put them behind a mark that
 // ends with the line.
@@ -126,8 +126,8 @@ func (t Type) valid() bool {
 	return int(t.Scalar) < len(scalars) && (t.Lanes == 1 || t.Lanes == 2 || t.Lanes == 4)
 }
 
-// wordOf is an entry of a table of words, or its number where there is none: what
-// Verify is going to refuse is printed in its errors.
+// wordOf finds a word in a table. Outside the table it gives the number: errors of
+// Verify print what it refuses.
 func wordOf(words []string, i int) string {
 	if i < len(words) {
 		return words[i]

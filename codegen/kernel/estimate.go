@@ -5,15 +5,15 @@ import (
 	"math"
 )
 
-// Env is what an estimate is made for.
+// Env gives the sizes that an estimate is made for.
 type Env struct {
 	Step    map[string]int64 // the step block's numbers
 	Scalars map[string]int64 // scalar parameters
 	Grid    [3]int64         // threadgroups
 }
 
-// Cost is what a launch asks for in all: every load and store counted as
-// often as a thread, or for a uniform address a SIMD group, makes it.
+// Cost counts all loads, stores and operations of a launch: an access counts once for
+// each thread that makes it, with a uniform address once for each SIMD group.
 type Cost struct {
 	Read, Write map[string]int64 // bytes by device buffer
 	Flops       int64
@@ -32,8 +32,8 @@ func (c Cost) Bytes() int64 {
 	return n
 }
 
-// followed is how many threadgroups an estimate follows along the grid's first
-// axis, at most. Grids whose end has no work, in steps that are shorter than the
+// followed bounds how many threadgroups an estimate follows along the grid's first
+// axis. Grids whose end has no work, in steps that are shorter than the
 // longest, are rarely larger.
 const followed = 65
 
@@ -41,7 +41,7 @@ const followed = 65
 // axis, in the middle of the others: loops run as often as their bounds say for
 // an average thread, a condition on lane, thread or SIMD group holds for the
 // share of threads it names, and one that depends on data holds always. A value
-// that depends on data is what its Let says it is about.
+// that depends on data counts as the About of its Let.
 func Estimate(k *Kernel, e Env) (Cost, error) {
 	groups := e.Grid[0] * e.Grid[1] * e.Grid[2]
 	if groups < 0 {
@@ -63,7 +63,7 @@ func Estimate(k *Kernel, e Env) (Cost, error) {
 	return total, nil
 }
 
-// spread is the threadgroups to follow where they do not all do as much.
+// spread picks the threadgroups to follow where their work differs.
 func spread(n int64) []int64 {
 	out := make([]int64, min(n, followed))
 	for i := range out {
@@ -84,7 +84,7 @@ func follow(k *Kernel, e Env, groups []int64) *estimator {
 	return s
 }
 
-// work is what has been counted so far.
+// work sums up the counts so far.
 func (s *estimator) work() float64 {
 	sum := s.flops
 	for _, n := range s.read {
@@ -96,7 +96,7 @@ func (s *estimator) work() float64 {
 	return sum
 }
 
-// even reports whether all threadgroups that were followed do as much.
+// even reports whether all threadgroups that were followed do the same work.
 func (s *estimator) even() bool {
 	each := s.sums[0]
 	for i, sum := range s.sums {
@@ -107,8 +107,8 @@ func (s *estimator) even() bool {
 	return true
 }
 
-// guess is what is known of an expression: its value for the average thread,
-// and whether the lanes of a SIMD group differ in it.
+// guess describes an expression: its value for the average thread, and whether the
+// lanes of a SIMD group differ in it.
 type guess struct {
 	value  float64
 	known  bool
@@ -184,7 +184,7 @@ func (s *estimator) stmt(st Stmt, times float64) {
 	}
 }
 
-// fragmentBytes are a thread's of a fragment in memory.
+// fragmentBytes is a thread's share of the bytes of a fragment in memory.
 func (s *estimator) fragmentBytes(name string) float64 {
 	f := s.fragments[name]
 	return float64(f.Rows*f.Columns*Of(f.Elem).Bytes()) / float64(s.k.Schedule.SimdWidth)
@@ -254,7 +254,7 @@ func (s *estimator) unknown(c *Expr) float64 {
 	return 0
 }
 
-// countOf is how many values a thread's number takes, 0 for other expressions.
+// countOf counts the values that a thread's number takes; 0 for other expressions.
 func (s *estimator) countOf(e *Expr) float64 {
 	switch e.Op {
 	case OpLane:

@@ -272,15 +272,15 @@ func (e *Expr) As(s Scalar) *Expr {
 	return &Expr{Op: OpBitcast, Type: Type{s, e.Type.Lanes}, Args: []*Expr{e}}
 }
 
-// Halves are the two IEEE halves that a u32 holds, the low one first, as f32x2.
+// Halves converts the two IEEE halves in a u32, the low one first, to f32x2.
 func (e *Expr) Halves() *Expr { return &Expr{Op: OpHalves, Type: Vec(F32, 2), Args: []*Expr{e}} }
 
-// E2M1 is the number that the low 4 bits of a u32 are in e2m1 (OCP Microscaling
-// Formats 5.3.3), as f32.
+// E2M1 converts the low 4 bits of a u32 from e2m1 (OCP Microscaling Formats 5.3.3) to
+// f32.
 func (e *Expr) E2M1() *Expr { return &Expr{Op: OpE2M1, Type: Of(F32), Args: []*Expr{e}} }
 
-// FromHalf is the value of an OpE2M1 in operations that all targets have: sign and
-// magnitude placed in an IEEE half, whose exponent is then too small by 14.
+// FromHalf expresses an OpE2M1 in operations of all targets: sign and magnitude go into
+// an IEEE half, whose exponent is then too small by 14.
 func (e *Expr) FromHalf() *Expr {
 	code := e.Args[0]
 	sign, magnitude := code.And(U(8)).Shl(U(12)), code.And(U(7)).Shl(U(9))

@@ -1,6 +1,6 @@
 // Package kernel is smelt's kernel IR: one GPU kernel as a typed, structured
-// SIMT program. A printer (package msl; llvm later) turns it into a target's
-// text and decides nothing; what a target lacks is legalised here.
+// SIMT program. Printers (packages msl and llvm) turn it into a target's text and
+// decide nothing; what a target lacks is legalised here.
 //
 // A launch runs a grid of threadgroups. A threadgroup is Schedule.Threads
 // threads in SIMD groups of Schedule.SimdWidth lanes; its threads share the
@@ -22,12 +22,12 @@ type Kernel struct {
 	Body     []Stmt
 }
 
-// Schedule is what may differ between targets for the same computation.
+// Schedule holds the numbers that may differ between targets for one computation.
 type Schedule struct {
 	Threads   int // per threadgroup, a multiple of SimdWidth
 	SimdWidth int // lanes of a SIMD group
-	// Settings lists what else was chosen (tile sizes, rows a pass ...) and
-	// why, for `smelt inspect --explain`; printers ignore it.
+	// Settings lists all other choices (tile sizes, rows a pass ...) with reasons,
+	// for `smelt inspect --explain`; printers ignore it.
 	Settings []Setting
 }
 
@@ -68,8 +68,8 @@ type Shared struct {
 // Bytes is the size of the array.
 func (s *Shared) Bytes() int { return s.Len * s.Elem.Bytes() }
 
-// StepLayout is the block of step parameters: what a run rewrites before a
-// step. Fields lie in order, each 4 bytes an element, without padding.
+// StepLayout describes the block of step parameters, which a run rewrites before each
+// step. Fields lie in order, 4 bytes for each element, without padding.
 type StepLayout struct{ Fields []StepField }
 
 // StepField is one number (Len 0) or an array of Len numbers, I32 or F32.
@@ -89,7 +89,7 @@ func (l *StepLayout) Field(name string) *StepField {
 	return nil
 }
 
-// Offset is the byte offset of a field, -1 if there is none.
+// Offset is the byte offset of a field, -1 for an unknown one.
 func (l *StepLayout) Offset(name string) int {
 	at := 0
 	for _, f := range l.Fields {
@@ -138,7 +138,7 @@ func (s Scalar) String() string {
 	return fmt.Sprintf("scalar(%d)", s)
 }
 
-// Bytes is the size of an element in memory; 0 of a type there is not.
+// Bytes is the size of an element in memory; 0 for an unknown type.
 func (s Scalar) Bytes() int {
 	if int(s) < len(scalars) {
 		return scalars[s].bytes

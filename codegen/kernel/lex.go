@@ -15,7 +15,7 @@ const (
 	maxMessage = 400 // bytes of an error; a word of the text may have millions
 )
 
-// Error is what is wrong with a kernel's text and where.
+// Error says what is wrong with a kernel's text, and where.
 type Error struct {
 	Line, Column int
 	Message      string

@@ -13,7 +13,7 @@ const (
 	FieldName                    // of a StepField
 )
 
-// kindOf is what a place's name stands for.
+// kindOf says what a place's name stands for.
 func kindOf(s Space) NameKind {
 	return [...]NameKind{Device: PointerName, Threadgroup: SharedName, StepBlock: FieldName}[s]
 }

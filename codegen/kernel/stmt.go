@@ -6,8 +6,8 @@ type Stmt interface{ stmt() }
 // Comment is a remark for readers of the printed kernel.
 type Comment struct{ Text string }
 
-// Let names a value that does not change. About, if not nil, is what an estimate
-// takes it for where it depends on data: the mean, say. Code does not depend on it.
+// Let names a value that does not change. An estimate takes About, if not nil, for a
+// value that depends on data: the mean, say. Code does not depend on it.
 type Let struct {
 	Name  string
 	Value *Expr

@@ -9,12 +9,12 @@ import (
 	"smelt/ir/encoding"
 )
 
-// e2m1Codes is how many numbers e2m1 has.
+// e2m1Codes counts the codes of e2m1.
 const e2m1Codes = 16
 
-// e2m1 is the number that the low 4 bits of each lane are in e2m1. AVX-512 takes
-// elements of a register by the low bits of another's: with all numbers in one,
-// that is all there is to do, for as many codes at a time.
+// e2m1 converts the low 4 bits of each lane. AVX-512 picks elements of one register by
+// the low bits of another: with all 16 numbers in one register, a single instruction
+// converts 16 codes.
 func (f *function) e2m1(e *kernel.Expr) operand {
 	lanes := f.eval(e.Args[0])
 	if f.machine != e2m1Codes || lanes.agreed() {

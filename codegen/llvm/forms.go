@@ -5,8 +5,8 @@ import "smelt/codegen/kernel"
 // A kernel vector that lanes do not agree on has two forms: lane by lane, its
 // elements side by side as in memory (operand.vector), or element by element, a
 // value for every lane each (operand.elements). The first is loaded and stored as
-// it is, the second is what taking elements and making vectors of them wants;
-// going from one to the other is a transposition.
+// it is; taking elements and making vectors of them needs the second. Going from one
+// to the other is a transposition.
 //
 // What is computed from one another has one form, chosen before the kernel is
 // printed: the one that takes fewer transpositions, those in loops counted often.
@@ -114,7 +114,7 @@ func (s *forms) name(name string, e *kernel.Expr, turns int) {
 	}
 }
 
-// node is what stands for a vector: the local it names, or itself.
+// node stands for a vector: the local it names, or itself.
 func node(e *kernel.Expr) any {
 	if e.Op == kernel.OpLocal {
 		return e.Name

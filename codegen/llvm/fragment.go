@@ -12,7 +12,7 @@ import (
 )
 
 // A fragment's rows are vectors, each of as many registers as the schedule gave
-// it. Of a product D += A B, rows of D stay in registers, those of B are read one
+// it. In a product D += A B, rows of D stay in registers, rows of B are read one
 // after the other, and elements of A are broadcast, best from memory.
 
 // fragment is a matrix: rows in variables, or as an operand of products still in

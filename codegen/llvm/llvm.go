@@ -51,7 +51,7 @@ func Module(k *kernel.Kernel, register int) (text string, err error) {
 	return text, nil
 }
 
-// sharedAlign is what threadgroup arrays begin at: a cache line.
+// sharedAlign aligns threadgroup arrays: to a cache line.
 const sharedAlign = 64
 
 // SharedBytes is the memory a call of the kernel needs for threadgroup arrays.

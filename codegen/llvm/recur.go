@@ -162,7 +162,7 @@ func (r *recurring) bound(body []kernel.Stmt) {
 	}
 }
 
-// nameOf is what a recurring loop calls number n of a kind.
+// nameOf is the name of number n of a kind within a recurring loop.
 func nameOf(kind kernel.NameKind, n int) string {
 	return fmt.Sprint([...]string{
 		kernel.LocalName: "local", kernel.FragmentName: "fragment", kernel.ScalarName: "scalar",

@@ -66,8 +66,8 @@ func stepFields(k *kernel.Kernel) []kernel.StepField {
 	return fields
 }
 
-// StepTable is what a call of a kernel takes as its step: the addresses of the
-// fields it reads in a step block that lies at an address, 8 bytes each.
+// StepTable is the step argument of a kernel's call: for each field it reads, 8 bytes
+// with the field's address in a step block at the given address.
 func StepTable(k *kernel.Kernel, block uint64) []byte {
 	var table []byte
 	for _, f := range stepFields(k) {

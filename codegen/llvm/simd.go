@@ -155,7 +155,7 @@ func (f *function) prefix(e *kernel.Expr, args []operand) operand {
 	return vectorOperand(e.Type, v)
 }
 
-// shuffleLanes is the value of the lane that each lane names.
+// shuffleLanes gives each lane the value of the lane that it names.
 func (f *function) shuffleLanes(e *kernel.Expr, args []operand) operand {
 	x, from := args[0], args[1]
 	switch {
@@ -200,17 +200,17 @@ func (f *function) pick(v value.Value, lanes int, of func(lane int) int) value.V
 	return f.shuffle(v, from)
 }
 
-// any is whether a lane's condition holds, from a vector of conditions.
+// any reports whether one of a vector of conditions holds.
 func (f *function) anyLane(cond value.Value) value.Value {
 	return f.truth(kernel.Of(kernel.U32), f.maskBits(cond))
 }
 
-// maskBits are the conditions as the bits of a number, lane 0 the lowest.
+// maskBits packs the conditions into a number, lane 0 into the lowest bit.
 func (f *function) maskBits(cond value.Value) value.Value {
 	return f.block.NewBitCast(cond, types.NewInt(uint64(f.width)))
 }
 
-// firstLane is the number (i32) of the first lane whose condition holds; there is one.
+// firstLane is the number (i32) of the first lane whose condition holds; one must.
 func (f *function) firstLane(cond value.Value) value.Value {
 	t := types.NewInt(uint64(f.width))
 	count := f.intrinsic("llvm.cttz."+mangled(t), t, t, types.I1)

@@ -12,8 +12,8 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// mask is the lanes at work: a vector of conditions, of which lanes is known
-// where the conditions are constants. At least one lane is at work.
+// mask says which lanes are at work: a vector of conditions; lanes is set where they
+// are constants. At least one lane is at work.
 type mask struct {
 	value value.Value
 	lanes []bool
@@ -132,8 +132,8 @@ func (f *function) under(m *mask, body func()) {
 	f.mask = outer
 }
 
-// and is the lanes at work for which a condition holds, or does not; nil for
-// none.
+// and restricts the lanes at work to those for which a condition holds, or does not;
+// nil if no lane is left.
 func (f *function) and(cond operand, holds bool) *mask {
 	if cond.lanes != nil && (f.mask == nil || f.mask.lanes != nil) {
 		lanes := make([]bool, f.width)
@@ -226,7 +226,7 @@ func (f *function) loop(s *kernel.For) {
 func spread(offsets []int64) int64 { return slices.Max(offsets) - slices.Min(offsets) }
 
 // count runs the body while the counter, of which lo's offsets are the lanes',
-// is below hi. slack, if not nil, is what the counter must stay below hi by.
+// is below hi. slack, if not nil, is how far below hi the counter must stay.
 // It returns where the counter ends.
 func (f *function) count(s *kernel.For, lo *index, hi, step operand, slack *int64) value.Value {
 	t := kernel.Of(kernel.I32)

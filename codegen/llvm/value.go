@@ -19,7 +19,7 @@ import (
 //   - scalar: one value all lanes agree on;
 //   - vector: a value for each lane. A kernel vector of n elements is n*width
 //     wide, a lane's elements side by side, as they lie in memory;
-//   - elements: of a kernel vector each element, a value for each lane.
+//   - elements: a vector of lanes for each element of a kernel vector.
 type operand struct {
 	typ      kernel.Type
 	index    *index
@@ -57,7 +57,7 @@ func scalarOperand(t kernel.Type, v value.Value) operand {
 
 func vectorOperand(t kernel.Type, v value.Value) operand { return operand{typ: t, vector: v} }
 
-// elementsOperand has one value for each element; of a scalar type one.
+// elementsOperand holds one vector of lanes for each element; a scalar has one.
 func elementsOperand(t kernel.Type, vs []value.Value) operand {
 	if t.Lanes == 1 {
 		return vectorOperand(t, vs[0])
@@ -96,7 +96,7 @@ func floatConst(t types.Type, v float64) *constant.Float {
 	return constant.NewFloat(t.(*types.FloatType), float64(float32(v)))
 }
 
-// asScalar is the value lanes agree on; of others, lane 0's.
+// asScalar gives the value that lanes agree on, or lane 0's where they do not.
 func (f *function) asScalar(o operand) value.Value {
 	switch {
 	case o.scalar != nil:
@@ -136,8 +136,8 @@ func (f *function) asVector(o operand) value.Value {
 	return f.once(expression{op: "addv", x: base, n: fold(o.index.offsets)}, func() value.Value { return f.block.NewAdd(base, offsets) })
 }
 
-// asElements are a kernel vector's elements, a value of every lane each; a
-// scalar's is the one for all of them.
+// asElements gives each element of a kernel vector as a vector of lanes. A scalar has
+// one element.
 func (f *function) asElements(o operand, n int) []value.Value {
 	if o.typ.Lanes == 1 {
 		return slices.Repeat([]value.Value{f.asVector(o)}, n)
@@ -233,7 +233,7 @@ func (f *function) shuffle2(a, b value.Value, from []int) value.Value {
 	return f.block.NewShuffleVector(a, b, numbers(from))
 }
 
-// numbers are what a shuffle picks.
+// numbers makes the mask of a shuffle.
 func numbers(from []int) *vectorConstant {
 	b, separator := make([]byte, 0, 8*len(from)), "<i32 "
 	for _, n := range from {
@@ -261,7 +261,7 @@ func repeated(n, lanes int) []int {
 	return out
 }
 
-// expression is what is computed once in a block and those inside it.
+// expression is a value that is computed once in a block and those inside it.
 type expression struct {
 	op   string
 	x, y value.Value

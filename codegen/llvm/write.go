@@ -14,7 +14,7 @@ import (
 // else that printing a kernel takes.
 type writer struct{ b []byte }
 
-// instructionBytes is about the text of an instruction, to have the room at once.
+// instructionBytes is about the length of an instruction's text, to allocate it at once.
 const instructionBytes = 128
 
 // textOf is the module's text, after a comment.
@@ -141,8 +141,8 @@ func (w *writer) instruction(x ir.Instruction) bool {
 	return true
 }
 
-// conversion is what an instruction does that makes another type of its operand;
-// "" if it is none.
+// conversion returns the operation of an instruction that converts its operand; "" for
+// other instructions.
 func conversion(x ir.Instruction) (op string, from value.Value, to types.Type) {
 	switch x := x.(type) {
 	case *ir.InstBitCast:
@@ -161,8 +161,8 @@ func conversion(x ir.Instruction) (op string, from value.Value, to types.Type) {
 	return "", nil, nil
 }
 
-// twoOperands is what an instruction of two operands of its type does; "" if it has
-// others.
+// twoOperands returns the operation of an instruction with two operands of its own type;
+// "" for other instructions.
 func twoOperands(x ir.Instruction) (op string, a, b value.Value) {
 	switch x := x.(type) {
 	case *ir.InstFAdd:
@@ -256,7 +256,7 @@ func (w *writer) align(a ir.Align) {
 	}
 }
 
-// name is how a value is called.
+// name returns a value's name.
 func (w *writer) name(v value.Value) {
 	if n, ok := v.(interface {
 		IsUnnamed() bool

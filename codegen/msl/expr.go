@@ -50,7 +50,7 @@ var infix = map[kernel.Op]operator{
 }
 
 // functions lists the operations that are calls, for floats and for integers;
-// "" where there is none. See the package comment on precise.
+// "" for neither. See the package comment on precise.
 var functions = map[kernel.Op]struct{ float, integer string }{
 	kernel.OpMin:        {"fmin", "min"},
 	kernel.OpMax:        {"fmax", "max"},

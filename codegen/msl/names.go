@@ -8,7 +8,7 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// identifier is what C++ accepts as a name and does not keep for itself.
+// identifier matches names that C++ accepts and does not reserve.
 var identifier = regexp.MustCompile(`^[A-Za-z](_?[A-Za-z0-9])*_?$`)
 
 // Names the printer itself uses in a kernel.

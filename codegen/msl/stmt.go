@@ -138,7 +138,7 @@ func sets(body []kernel.Stmt, name string) bool {
 	return false
 }
 
-// branch prints a conditional; before is what stands on its first line before it.
+// branch prints a conditional, with the text `before` at the start of its first line.
 func (p *printer) branch(indent int, before string, s *kernel.If) {
 	p.line(indent, "%sif (%s) {", before, p.expr(s.Cond))
 	p.block(indent+1, s.Then)

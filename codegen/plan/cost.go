@@ -7,7 +7,7 @@ import (
 	"smelt/ir"
 )
 
-// Cost is what one dispatch moves and computes, for given sizes of a step.
+// Cost counts what one dispatch moves and computes, for given sizes of a step.
 // Bytes count what it needs, each byte once; Traffic what its loads and stores
 // ask for in all, which caches serve in part.
 type Cost struct {
@@ -119,8 +119,8 @@ func (c *Cost) count(a Arg, n int64) {
 	}
 }
 
-// Minimum is what a step cannot do without: each weight it uses once in its
-// encoding, each cache byte that is visible once, each new one written once.
+// Minimum counts the bytes that a step cannot do without: each weight that it uses once in
+// its encoding, each visible cache byte once, each new one written once.
 func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
 	most := map[any]int64{}
 	var keys []any

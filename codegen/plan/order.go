@@ -26,8 +26,8 @@ func (s *Step) order() {
 // uses remembers on which levels each object was last written and read.
 type uses struct{ written, read map[any]int }
 
-// object is what an argument's accesses are ordered by; nil for what no
-// dispatch writes.
+// object identifies the memory by which an argument's accesses are ordered; nil for
+// memory that no dispatch writes.
 func (a *Arg) object() any {
 	switch {
 	case a.Buffer != nil:

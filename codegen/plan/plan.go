@@ -119,8 +119,7 @@ func (x *Dispatch) Values() iter.Seq[*Buffer] {
 	}
 }
 
-// Arg is what one kernel parameter is bound to; one of Buffer, Cache, Weight
-// and Scalar is set.
+// Arg binds one kernel parameter; one of Buffer, Cache, Weight and Scalar is set.
 type Arg struct {
 	Param  *kernel.Param
 	Buffer *Buffer

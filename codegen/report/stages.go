@@ -157,7 +157,7 @@ func exactKey(n *ir.Node, of map[*ir.Value]int) string {
 	return key.String()
 }
 
-// similarKey is what an operation keeps when its operands change.
+// similarKey names the properties that an operation keeps when its operands change.
 func similarKey(n *ir.Node) string {
 	return fmt.Sprintf("%s @%s %s %s", n.Op.Name, n.Symbol, n.Result.Name, n.Result.Type)
 }

@@ -1,6 +1,6 @@
 // Package roofline has the kernels that find out what a machine can do at most:
-// read memory, copy it, multiply and add. They are what other kernels' speed is
-// a share of, and run as those do, on the same threads.
+// read memory, copy it, multiply and add. The speed of other kernels is
+// given as a share of theirs. They run like any kernel, on the same threads.
 package roofline
 
 import (
@@ -8,7 +8,7 @@ import (
 	"smelt/codegen/target"
 )
 
-// Rates are what a machine was found to do, per second.
+// Rates are a machine's measured rates, per second.
 type Rates struct {
 	Read  float64 `json:"read_bytes"` // bytes read
 	Copy  float64 `json:"copy_bytes"` // bytes read and bytes written, together

@@ -55,8 +55,8 @@ var All = []Target{GPU, CPU4, CPU8, CPU16}
 
 // processor is the target of vector registers of so many lanes of 32 bits. A
 // threadgroup is one SIMD group: a program for one core, whose barriers cost
-// nothing. Threadgroup memory is what the second level of its cache holds beside
-// what streams by.
+// nothing. Threadgroup memory must fit in the second level of its cache, beside the data
+// that streams through.
 func processor(lanes int, doc string) Target {
 	return Target{Name: nameOf(lanes), Doc: doc, SimdWidth: 32, MaxThreads: 32, LeastThreads: 32, SharedMemory: 256 << 10, Vector: lanes,
 		Language: LLVM, Extension: ".ll", Folder: "kernels/cpu"}

@@ -29,8 +29,8 @@ var (
 // MetadataKey is the key of a safetensors file's metadata that says what smelt wrote.
 const MetadataKey = "smelt"
 
-// Mark is what a file of the format begins with, behind the first 8 bytes of a
-// safetensors file.
+// Mark is the beginning of a file of the format; in a safetensors file it follows the
+// first 8 bytes.
 func (f Format) Mark() string { return f.mark }
 
 // wrote reports whether the file at path is empty or carries the format's mark.

@@ -25,7 +25,7 @@ import (
 	"smelt/internal/option"
 )
 
-// Rules are what decides whether a file may be written.
+// Rules decide whether a file may be written.
 type Rules struct {
 	Flag   string  // stands before errors: "--logits"
 	Format Format  // of what is written, and of what may be replaced
@@ -34,7 +34,7 @@ type Rules struct {
 	Kinds  []Kind  // folders in which nothing is written
 }
 
-// An Input is a file or folder that the command reads. Of a folder all files in it
+// An Input is a file or folder that the command reads. With a folder, all files in it
 // and below are inputs, and nothing is written into it.
 type Input struct {
 	What string // "the checkpoint", "the text of --text-file"

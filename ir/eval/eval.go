@@ -17,7 +17,7 @@ import (
 // Row is one row of a step.
 type Row = ir.Row
 
-// Weights gives a parameter's values by name; nil if there is none of that name.
+// Weights gives a parameter's values by name; nil for an unknown name.
 type Weights func(name string) tensor.Source
 
 // Machine evaluates one module in precision F. It is not safe for concurrent
@@ -75,7 +75,7 @@ func New[F tensor.Float](m *ir.Module, w Weights) (*Machine[F], error) {
 	return ma, nil
 }
 
-// inputOrder is what a step feeds a module's inputs, by name.
+// inputOrder names the inputs that a step feeds to a module.
 var inputOrder = [...]string{"token", "position", "slot", "wanted"}
 
 func checkInputs(m *ir.Module) error {

@@ -1,7 +1,7 @@
 package tensor
 
-// Files are what stored parameters are read from while they are used. They belong
-// to others, who may write to them meanwhile.
+// Files hold stored parameters, which are read from them while a model is used. They
+// belong to others, who may write to them meanwhile.
 type Files interface {
 	// Ready tells, before anything is computed, whether the values can be used.
 	Ready() error
@@ -16,9 +16,8 @@ type Stored interface {
 	Files() Files
 }
 
-// Unreadable is what Row32 and Row64 panic with where a row's bytes are gone: they
-// have no error to return, for hardly any row ever fails. The evaluator makes it
-// the error of its step.
+// Row32 and Row64 panic with Unreadable where a row's bytes are gone: they return no
+// error, for hardly any row ever fails. The evaluator makes it the error of its step.
 type Unreadable struct{ Err error }
 
 func (u *Unreadable) Error() string { return u.Err.Error() }

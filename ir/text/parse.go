@@ -22,7 +22,7 @@ const (
 	maxMessage = 2000 // bytes of an error, which may list all operations; a word of the text may have millions
 )
 
-// Error is what is wrong with a text and where.
+// Error says what is wrong with a text, and where.
 type Error struct {
 	File         string
 	Line, Column int

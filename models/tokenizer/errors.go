@@ -68,7 +68,7 @@ func place(where string, p jsontext.Pointer) string {
 	return message.Clip(where)
 }
 
-// expected is what a value of a Go type is read from.
+// expected names the JSON that a Go type is read from.
 func expected(t reflect.Type) string {
 	if t == nil {
 		return "something else"

@@ -15,7 +15,7 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// Launch is what a dispatch binds to a kernel.
+// Launch holds what a dispatch binds to a kernel.
 type Launch struct {
 	Buffers map[string][]byte // by pointer parameter; little-endian
 	Scalars map[string]int32  // by scalar parameter, bits
@@ -75,8 +75,8 @@ func (m *machine) runGroup(group [3]int) (err error) {
 	return nil
 }
 
-// value is what one thread has: of a float type in f, else in i; Bool is 0 or 1.
-// What lies in the other, and in lanes beyond the type's, nobody reads.
+// value is a thread's value: floats are in f, all else in i; Bool is 0 or 1. The other
+// array, and lanes beyond the type's, are never read.
 type value struct {
 	f [4]float32
 	i [4]int64
@@ -97,7 +97,7 @@ type machine struct {
 	fixed          map[*kernel.Expr][]value // of expressions that are the same in every threadgroup
 	places         map[placeName]*place     // buffers and fields of the step block
 
-	// Of the threadgroup at work.
+	// The threadgroup at work.
 	group     [3]int
 	shared    map[string]*sharedArray
 	locals    map[string][]value    // by thread

@@ -53,13 +53,13 @@ func (a *sharedArray) access(i int64, thread int, write bool) []byte {
 	return a.bytes[int(i)*size : (int(i)+1)*size]
 }
 
-// placeName is what a load or store names.
+// placeName identifies what a load or store names.
 type placeName struct {
 	space kernel.Space
 	name  string
 }
 
-// place is what a name stands for.
+// place is the memory that a name stands for.
 type place struct {
 	name   string
 	elem   kernel.Type

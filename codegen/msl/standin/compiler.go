@@ -87,7 +87,7 @@ var warnings = []string{
 	"-Wno-unknown-attributes", "-Wno-unknown-pragmas", "-Wno-ignored-pragmas", "-Wno-unused",
 }
 
-// language is what all translation units are compiled with.
+// language has the options of all translation units.
 var language = []string{"-x", "c++", "-std=c++17"}
 
 // Check compiles a kernel file, as MSL text, with real address spaces and
@@ -215,7 +215,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is what was kept, and how much was not.
+// String returns the text that was kept, and says how much was not.
 func (l *limited) String() string {
 	if l.dropped == 0 {
 		return l.Buffer.String()

@@ -25,7 +25,7 @@ const closeLimit = 5 * time.Second
 // none.
 type Addr uint64
 
-// Kernel is what the host knows of a kernel.
+// Kernel is a kernel as the host knows it.
 type Kernel struct {
 	Name       string
 	ArgsSize   int // bytes of struct Args, 0 if it takes none

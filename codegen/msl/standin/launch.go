@@ -20,8 +20,7 @@ type Launch struct {
 	// Step is where the step block lies, in a block that holds at least the
 	// kernel's struct Step. Ignored if it takes none.
 	Step Addr
-	// Poison is what every byte of threadgroup memory holds when a threadgroup
-	// starts.
+	// Poison fills threadgroup memory before a threadgroup starts.
 	Poison byte
 	// Seed chooses orders that Metal leaves open; see the package comment.
 	Seed uint64

@@ -10,8 +10,8 @@ import (
 // declaration is a threadgroup array or variable at the top of a kernel.
 var declaration = regexp.MustCompile(`(?m)^([ \t]+)(threadgroup[ \t]+\w+[ \t]+(\w+)[ \t]*(?:\[[^\]\n]*\][ \t]*)*;)`)
 
-// unshared is what looks like such a declaration, but is not one that can be
-// made static: left as it is, every thread would have its own.
+// unshared matches such declarations in forms that cannot be made static: left as they
+// are, every thread would have its own array.
 var unshared = regexp.MustCompile(`(?m)^[ \t]*threadgroup[ \t]+\w+[ \t]+\w+[ \t]*[\[,;=].*$`)
 
 // shareable makes threadgroup memory static, as the package comment says. Lines

@@ -25,7 +25,7 @@ const (
 	metadataKey = "__metadata__"
 )
 
-// A Header is what the JSON header of a file says.
+// A Header holds the contents of a file's JSON header.
 type Header struct {
 	Tensors  []Tensor // sorted by name
 	Metadata map[string]string
