@@ -1,6 +1,6 @@
 // Package passes turns a model's graph into the fused module that codegen
-// lowers: module to module, one pass a file, the pipeline one literal. It
-// knows no model.
+// lowers: module to module, one pass a file, the pipeline one table. It knows
+// no model. README.md shows a region, its view and how a pattern reads.
 package passes
 
 import (

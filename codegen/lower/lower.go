@@ -1,6 +1,7 @@
-// Package lower turns fused regions into launches of kernels. One file per
-// kernel family and step kind; families are the rows of a table. It knows
-// regions (package fusion) and stored weights (package storage), no model.
+// Package lower turns fused regions into launches of kernels. Each kind of
+// region has a family of kernels: a row of a table, and files of its own that
+// no other family uses. It knows regions (package fusion) and stored weights
+// (package storage), no model. README.md follows a region from module to Metal.
 package lower
 
 import (
