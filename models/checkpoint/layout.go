@@ -155,6 +155,47 @@ func recognise(tensors []Tensor, layouts []Layout, findings *Findings) *Layout {
 	return nil
 }
 
+// StoredRows finds, by the names of tensors alone, how many rows the checkpoint
+// stores of each parameter: for graphs whose sizes follow from headers. It is 0
+// for a parameter that is not stored as one matrix of its own; Bind says what is
+// wrong with that.
+func StoredRows(c *Checkpoint, layouts []Layout, params ...string) []int64 {
+	rows := make([]int64, len(params))
+	layout := recognise(c.tensors, layouts, &Findings{}) // which Bind reports
+	if layout == nil {
+		return rows
+	}
+	for i, param := range params {
+		if t := c.matrixOf(layout, param); t != nil {
+			rows[i] = t.Shape[0]
+		}
+	}
+	return rows
+}
+
+// matrixOf is the tensor that a layout stores a parameter in, nil if there is none
+// or it holds something else too.
+func (c *Checkpoint) matrixOf(layout *Layout, param string) *Tensor {
+	pattern, layer := generalise(param)
+	for _, rule := range layout.Rules {
+		if rule.Param != pattern {
+			continue
+		}
+		for _, place := range rule.Places {
+			if place.perIndex() || len(place.Fused) > 0 {
+				continue
+			}
+			stem := fill(place.Stem, layer)
+			for _, name := range []string{stem + ".weight", stem} {
+				if t, ok := c.Lookup(name); ok && len(t.Shape) == 2 {
+					return &t
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func hasPrefix(name string, prefixes []string) bool {
 	for _, p := range prefixes {
 		if strings.HasPrefix(name, p) {

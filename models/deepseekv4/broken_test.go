@@ -189,8 +189,9 @@ func TestBrokenCheckpoints(t *testing.T) {
 
 		{"config: hidden size", plainBase, config("hidden_size", 192), []string{"tensors stored in a way that does not fit", "config.json belongs to another checkpoint", "embed.weight BF16[256 128] " + file + ": expected", "K = 192 columns, found weight BF16 [256, 128]"}},
 		{"config: vocabulary", plainBase, config("vocab_size", 300), []string{"3 tensors stored", "embed.weight BF16[256 128]", "expected [300] before the last dimension", "head.weight", "tid2eid"}},
-		{"config: more experts", plainBase, config("n_routed_experts", 6), []string{"9 parameters of the model not found", "looked for layers.2.ffn.experts.5.w3.weight", "layers.0.ffn.gate.weight BF16[5 128]", "expected [6] before"}},
-		{"config: fewer experts", plainBase, config("n_routed_experts", 4), []string{"9 tensors used by no parameter", "layers.2.ffn.experts.4.w3.weight", "layers.0.ffn.gate.weight BF16[5 128]", "expected [4] before"}},
+		{"config: fewer experts", plainBase, config("n_routed_experts", 4), []string{"3 layers with fewer experts than a token uses, or more than config.json says", "layer 2: the router weights have 5 rows, expected num_experts_per_tok (2) to n_routed_experts (4)"}},
+		{"router: fewer experts", plainBase, reshape("layers.1.ffn.gate.weight", "BF16", 4, 128), []string{"3 tensors used by no parameter", "layers.1.ffn.experts.4.w3.weight", "layers.1.ffn.gate.bias F32[5] " + file, "K = 4 columns, found weight F32 [1, 5]"}},
+		{"router: fewer experts than a token uses", plainBase, reshape("layers.1.ffn.gate.weight", "BF16", 1, 128), []string{"1 layer with fewer experts than a token uses", "layer 1: the router weights have 1 row, expected num_experts_per_tok (2) to n_routed_experts (5)"}},
 		{"config: more layers", plainBase, func(t *testing.T, s *stored) {
 			s.config["num_hidden_layers"], s.config["compress_ratios"] = 4, []int{0, 4, 128, 0, 0}
 		}, []string{"parameters of the model not found", "layers.3.attn.wq_a.weight [128 128]: looked for layers.3.attn.wq_a.weight", "and 4 more"}},

@@ -39,6 +39,9 @@ type Config struct {
 	// used (always 1); all are ExpertDim wide. The first HashLayers layers route by a
 	// table over token ids.
 	Experts, ExpertsPerToken, SharedExperts, ExpertDim, HashLayers int
+	// LayerExperts, if not nil, has one entry per layer: how many of Experts are left
+	// in a checkpoint that was pruned. Its router weights tell, not config.json.
+	LayerExperts []int
 	// RoutedScale multiplies the routed experts' weights.
 	RoutedScale float64
 	// SwigluLimit clamps gate and up projections; 0 means no clamp.
@@ -74,6 +77,14 @@ type Yarn struct {
 	Factor             float64
 	Original           int
 	BetaFast, BetaSlow float64
+}
+
+// ExpertsOf is how many routed experts a layer has.
+func (c *Config) ExpertsOf(layer int) int {
+	if c.LayerExperts == nil {
+		return c.Experts
+	}
+	return c.LayerExperts[layer]
 }
 
 // HasRatio reports whether any layer, MTP's included, compresses by r.

@@ -2,6 +2,7 @@ package deepseekv4
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"smelt/internal/message"
@@ -38,6 +39,7 @@ type sizes struct {
 	IndexDim         int        `json:"index_dim"`
 	IndexTopK        int        `json:"index_topk"`
 	Experts          int        `json:"experts"`
+	LayerExperts     []int      `json:"layer_experts,omitempty"` // of a pruned checkpoint
 	ExpertsPerToken  int        `json:"experts_per_token"`
 	SharedExperts    int        `json:"shared_experts"`
 	ExpertDim        int        `json:"expert_dim"`
@@ -55,7 +57,7 @@ func (c *Config) sizes() sizes {
 		Layers: c.Layers, Hidden: c.Hidden, Streams: c.HC, Vocab: c.VocabSize, Context: c.MaxPositions, Window: c.Window,
 		Heads: c.Heads, HeadDim: c.HeadDim, RopeDim: c.RopeDim, IndexHeads: c.IndexHeads, IndexDim: c.IndexDim, IndexTopK: c.IndexTopK,
 		Experts: c.Experts, ExpertsPerToken: c.ExpertsPerToken, SharedExperts: c.SharedExperts, ExpertDim: c.ExpertDim,
-		HashLayers: c.HashLayers, MultiTokenBlocks: c.MTPLayers,
+		LayerExperts: c.LayerExperts, HashLayers: c.HashLayers, MultiTokenBlocks: c.MTPLayers,
 	}
 	for _, ratio := range c.Ratios {
 		switch ratio {
@@ -92,7 +94,11 @@ func (s sizes) lines() []arch.Line {
 	if s.IndexHeads > 0 {
 		line("indexer", "%s x %d, picks %s entries", message.Plural(s.IndexHeads, "head"), s.IndexDim, message.Grouped(s.IndexTopK))
 	}
-	line("experts", "%s routed, %d used per token, %d shared; width %s", message.Grouped(s.Experts), s.ExpertsPerToken, s.SharedExperts, message.Grouped(s.ExpertDim))
+	experts := message.Grouped(int64(s.Experts))
+	if s.LayerExperts != nil {
+		experts = message.Grouped(int64(slices.Min(s.LayerExperts))) + " to " + message.Grouped(int64(slices.Max(s.LayerExperts)))
+	}
+	line("experts", "%s routed, %d used per token, %d shared; width %s", experts, s.ExpertsPerToken, s.SharedExperts, message.Grouped(s.ExpertDim))
 	line("routing", "%s", s.routing())
 	return lines
 }

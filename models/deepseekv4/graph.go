@@ -145,7 +145,7 @@ func (g *graph) block(layer int, h *ir.Value) *ir.Value {
 	})
 	g.Name(h, trace+"after_attn")
 	h = g.halfBlock(h, name+"hc_ffn", name+"ffn_norm.weight", func(x *ir.Value) *ir.Value {
-		return g.experts(name+"ffn.", trace, layer < g.cfg.HashLayers, x)
+		return g.experts(name+"ffn.", trace, g.cfg.ExpertsOf(layer), layer < g.cfg.HashLayers, x)
 	})
 	g.Name(h, trace+"after_ffn")
 	return h
@@ -190,17 +190,17 @@ func (g *graph) head(h *ir.Value) *ir.Value {
 	return logits
 }
 
-// experts is the mixture: routed experts by score or by a table over token
+// experts is the mixture: n routed experts by score or by a table over token
 // ids, and the shared expert with the same clamp and weight 1.
-func (g *graph) experts(name, trace string, hashed bool, x *ir.Value) *ir.Value {
+func (g *graph) experts(name, trace string, n int, hashed bool, x *ir.Value) *ir.Value {
 	c := g.cfg
-	scores := g.Add(ops.Sqrt, nil, g.Add(ops.Softplus, nil, g.linear(x, name+"gate.weight", c.Experts, c.Hidden)))
+	scores := g.Add(ops.Sqrt, nil, g.Add(ops.Softplus, nil, g.linear(x, name+"gate.weight", n, c.Hidden)))
 	var ids *ir.Value
 	if hashed {
 		table := g.typedWeight(name+"gate.tid2eid", ir.I32, c.VocabSize, c.ExpertsPerToken)
 		ids = g.Add(ops.Sort, nil, g.Add(ops.TakeRows, nil, table, g.token))
 	} else {
-		biased := g.Add(ops.Add, nil, scores, g.weight(name+"gate.bias", c.Experts)) // the bias selects but does not weigh
+		biased := g.Add(ops.Add, nil, scores, g.weight(name+"gate.bias", n)) // the bias selects but does not weigh
 		ids = g.Add(ops.TopK, ops.TopKAttr{K: c.ExpertsPerToken}, biased)
 	}
 	g.Name(ids, trace+"experts")
@@ -210,10 +210,10 @@ func (g *graph) experts(name, trace string, hashed bool, x *ir.Value) *ir.Value 
 	g.Name(weights, trace+"expert_weights")
 
 	e := name + "experts."
-	gate := g.Add(ops.ExpertMatmul, nil, x, ids, g.weight(e+"w1", c.Experts, c.ExpertDim, c.Hidden))
-	up := g.Add(ops.ExpertMatmul, nil, x, ids, g.weight(e+"w3", c.Experts, c.ExpertDim, c.Hidden))
+	gate := g.Add(ops.ExpertMatmul, nil, x, ids, g.weight(e+"w1", n, c.ExpertDim, c.Hidden))
+	up := g.Add(ops.ExpertMatmul, nil, x, ids, g.weight(e+"w3", n, c.ExpertDim, c.Hidden))
 	mid := g.Add(ops.Mul, nil, g.swiglu(gate, up), g.reshape(weights, g.rows, c.ExpertsPerToken, 1))
-	down := g.Add(ops.ExpertMatmul, nil, mid, ids, g.weight(e+"w2", c.Experts, c.Hidden, c.ExpertDim))
+	down := g.Add(ops.ExpertMatmul, nil, mid, ids, g.weight(e+"w2", n, c.Hidden, c.ExpertDim))
 	routed := g.Add(ops.ReduceSum, ops.AxisAttr{Axis: 1}, down)
 
 	s := name + "shared_experts."

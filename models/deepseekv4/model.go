@@ -18,11 +18,14 @@ func Architecture() arch.Architecture {
 	return arch.Architecture{Name: name, ModelTypes: []string{modelType}, Classes: []string{class}, Describe: describe}
 }
 
-// describe reads config.json and builds the graph. The error is a *ConfigError,
-// or names the folder.
+// describe reads config.json, counts each layer's experts and builds the graph. The
+// error is a *ConfigError or a *checkpoint.Findings, or names the folder.
 func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	cfg, err := ParseConfig(ck.ConfigJSON(), filepath.Join(ck.Dir, "config.json"))
 	if err != nil {
+		return nil, err
+	}
+	if err := cfg.countExperts(ck); err != nil {
 		return nil, err
 	}
 	graph, err := Graph(cfg)

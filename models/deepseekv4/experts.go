@@ -1,0 +1,59 @@
+package deepseekv4
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"smelt/internal/message"
+	"smelt/models/checkpoint"
+)
+
+// countExperts sets LayerExperts where the rows of router weights are fewer than
+// the configuration's experts: a pruned checkpoint keeps a number of its own in each
+// layer. Where a router is not found the configuration's number stands, and Bind
+// reports it. Layers with fewer experts than a token uses, or more than the
+// configuration says, are refused in a *checkpoint.Findings.
+func (c *Config) countExperts(ck *checkpoint.Checkpoint) error {
+	routers := make([]string, c.Layers)
+	for l := range routers {
+		routers[l] = fmt.Sprintf("layers.%d.ffn.gate.weight", l)
+	}
+	counts, pruned := slices.Repeat([]int{c.Experts}, c.Layers), false
+	var bad []string
+	for l, rows := range checkpoint.StoredRows(ck, Layouts(), routers...) {
+		switch {
+		case rows == 0:
+		case rows < int64(c.ExpertsPerToken) || rows > int64(c.Experts):
+			bad = append(bad, fmt.Sprintf("layer %d: the router weights have %s, expected num_experts_per_tok (%d) to n_routed_experts (%d)", l, message.Count(rows, "row"), c.ExpertsPerToken, c.Experts))
+		default:
+			counts[l] = int(rows)
+			pruned = pruned || counts[l] != c.Experts
+		}
+	}
+	if pruned {
+		c.LayerExperts = counts
+		c.noteExperts()
+	}
+	findings := &checkpoint.Findings{Path: ck.Dir}
+	findings.AddEach("layer", "with fewer experts than a token uses, or more than config.json says", "config.json belongs to another checkpoint, or too many experts were pruned", bad)
+	return findings.Err()
+}
+
+// noteExperts says which layers were pruned, and to how many experts.
+func (c *Config) noteExperts() {
+	layers := map[int][]string{} // by how many experts they have
+	for l, n := range c.LayerExperts {
+		if n != c.Experts {
+			layers[n] = append(layers[n], text(l))
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(layers)) {
+		noun := "layers"
+		if len(layers[n]) == 1 {
+			noun = "layer"
+		}
+		c.Notes = append(c.Notes, fmt.Sprintf("%s %s: %d of %d experts, by the router weights", noun, strings.Join(layers[n], ", "), n, c.Experts))
+	}
+}
