@@ -6,10 +6,10 @@ import (
 	"reflect"
 )
 
-// This file has what Verify refuses because the text form does not carry it: what is
-// printed and read back would be another module, or none.
+// Verify refuses what the text form cannot carry, with the functions of this file: the
+// text would parse to another module, or to none.
 
-// maxBrackets is how deep a formula's brackets may be. The parser takes a few more,
+// maxBrackets bounds the depth of a formula's brackets. The parser accepts a few more,
 // which stand around formulas.
 const maxBrackets = 60
 
@@ -30,7 +30,7 @@ func carriedExpr(e Expr) error {
 	return err
 }
 
-// brackets is how many brackets are open at once in the text of e, at most.
+// brackets counts the brackets that are open at once in the text of e, at most.
 func (e Expr) brackets() int {
 	most := 0
 	for _, t := range e.terms {

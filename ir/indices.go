@@ -6,11 +6,11 @@ import "fmt"
 // another operand, where 0 is the first. Axis counts from the end if negative.
 type Index struct{ Operand, Into, Axis int }
 
-// Indexed is how a parameter of integers is used: its values are positions
-// among Limit things, 0 to Limit-1.
+// Indexed says how a parameter of integers is used: its values are positions from 0 to
+// Limit-1.
 type Indexed struct {
 	Limit int64
-	// By is the module's input that picks the parameter's rows (token), "" where
+	// By names the module's input that picks the parameter's rows (token); "" where
 	// something else does.
 	By string
 }

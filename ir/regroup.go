@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Group is a set of nodes that shall become a region of that kind and name.
+// Group is a set of nodes that will become a region of that kind and name.
 type Group struct {
 	Kind, Name string
 	Nodes      []*Node

@@ -56,7 +56,7 @@ func (b *Rebuild) Drop(n *Node) *Value {
 	return nil
 }
 
-// place lets callback put something in the place of a node.
+// place lets callback replace a node.
 func (b *Rebuild) place(n *Node, callback func(*Rebuild, *Node) *Value) {
 	first := b.nextID
 	v := callback(b, n)

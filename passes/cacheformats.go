@@ -33,10 +33,9 @@ func (c CacheChoice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.Stat
 //
 // It knows states by their use alone. Rows are rotated (appended from a rope)
 // and their products with something lead to a softmax with sink. Keys are
-// rotated, and all that is done with them is one product that goes through a
-// relu into topk; with Keys = fp4 both sides of that product are transformed by
-// hadamard, which keeps it, and rounded in blocks of 32
-// (docs/model.md#simulated-formats). The choices are listed in the order of the states.
+// rotated, and their only use is one product that goes through a relu into topk; with
+// Keys = fp4 both sides of that product are transformed by hadamard, which keeps it, and
+// rounded in blocks of 32 (docs/model.md#simulated-formats). The choices are listed in the order of the states.
 //
 // Errors: an unknown format, a width that the format cannot have, and a module
 // whose states have formats already.
@@ -168,8 +167,7 @@ func (p *cachePass) line(m *ir.Module, name string) (appends, reads []*ir.Node) 
 	return appends, reads
 }
 
-// rotated is the number of elements that a rope turned in all rows that are
-// appended, 0 if that is not so for each.
+// rotated counts the elements that a rope turned in every appended row; 0 if rows differ.
 func rotated(appends []*ir.Node) (dims int) {
 	for i, a := range appends {
 		def := a.Args[3].Def
@@ -185,9 +183,9 @@ func rotated(appends []*ir.Node) (dims int) {
 	return dims
 }
 
-// keyProducts returns, if all uses of what is read are products over the last
-// axis of both operands that go through a relu into topk, the products and which
-// operand is not the keys; else nil.
+// keyProducts returns the products that use what is read, each with the operand that is
+// not the keys. It returns nil unless all uses are products over the last axis of both
+// operands that go through a relu into topk.
 func (p *cachePass) keyProducts(reads []*ir.Node) map[*ir.Node]int {
 	products := map[*ir.Node]int{}
 	for _, r := range reads {

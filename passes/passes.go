@@ -34,7 +34,7 @@ func (c *Context) Fired(rule string) { c.rules[rule]++ }
 // Note adds a line to the report: what was chosen, and why.
 func (c *Context) Note(line string) { c.notes = append(c.notes, line) }
 
-// Rule is how often a rule of a pass fired.
+// Rule counts how often a rule of a pass fired.
 type Rule struct {
 	Name  string
 	Count int

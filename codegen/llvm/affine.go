@@ -11,8 +11,8 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// Arithmetic on indices: what is a scalar plus constants stays one, so that
-// loads find their addresses side by side.
+// Arithmetic on indices: a scalar plus constants keeps that form, so that loads find
+// addresses that lie side by side.
 
 // arithmetic computes a op b of two indices, or reports that the result is none.
 func (f *function) arithmetic(op kernel.Op, t kernel.Type, a, b *index) (operand, bool) {
@@ -71,7 +71,7 @@ func foldConstants(op kernel.Op, x, y int64) int64 {
 	return x >> y
 }
 
-// constant is the number that all lanes have at compile time.
+// constant returns the number that all lanes are known to have.
 func (x *index) constant() (int64, bool) {
 	if x.base == nil && len(x.offsets) == 1 {
 		return x.offsets[0], true
@@ -127,8 +127,8 @@ func aligned(offsets []int64, g, limit int64) (common int64, rests []int64, ok b
 	return common, rests, slices.Max(rests) < limit
 }
 
-// divideIndex is a/n: exact where the base is a multiple of n, and the same for
-// all lanes where their offsets do not reach the base's next multiple.
+// divideIndex computes a/n: exactly if the base is a multiple of n, and alike for all lanes
+// if their offsets stay below the base's next multiple.
 func (f *function) divideIndex(t kernel.Type, a *index, n int64) (operand, bool) {
 	if a.multiple%n == 0 { // also of base nil
 		base := a.base
@@ -145,7 +145,7 @@ func (f *function) divideIndex(t kernel.Type, a *index, n int64) (operand, bool)
 	return scalarOperand(t, f.divide(t, f.plus(t, a.base, common), n)), true
 }
 
-// divide is a scalar that is not negative by a constant.
+// divide divides a scalar that is not negative by a constant.
 func (f *function) divide(t kernel.Type, x value.Value, n int64) value.Value {
 	if n == 1 {
 		return x
@@ -153,8 +153,7 @@ func (f *function) divide(t kernel.Type, x value.Value, n int64) value.Value {
 	return f.once(expression{op: "div", x: x, k: n}, func() value.Value { return f.block.NewUDiv(x, intConst(scalarType(t.Scalar), n)) })
 }
 
-// remainderIndex is a%n; the offsets stay where they do not reach the base's
-// next multiple.
+// remainderIndex computes a%n; offsets below the base's next multiple stay.
 func (f *function) remainderIndex(t kernel.Type, a *index, n int64) (operand, bool) {
 	if a.multiple%n == 0 {
 		return indexOf(t, nil, 0, each(a.offsets, func(x int64) int64 { return x - floorDiv(x, n)*n })), true
@@ -169,9 +168,9 @@ func (f *function) remainderIndex(t kernel.Type, a *index, n int64) (operand, bo
 	return indexOf(t, base, g, rests), true
 }
 
-// compareBases decides a comparison for all lanes at once where one side is the
-// same for all, and the offsets of the other do not reach the next common
-// multiple of the bases: a tile that ends where the matrix does.
+// compareBases decides a comparison for all lanes at once if one side is the same for
+// all, and the offsets of the other stay below the next common multiple of the bases: a
+// tile that ends with the matrix.
 func (f *function) compareBases(op kernel.Op, a, b *index) (operand, bool) {
 	switch {
 	case op == kernel.OpGt:

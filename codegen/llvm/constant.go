@@ -7,14 +7,14 @@ import (
 	"github.com/llir/llvm/ir/types"
 )
 
-// vectorConstant is a constant vector as text. The library's prints element by
-// element at each use, which took a third of the printing.
+// vectorConstant is a constant vector as text. The library's own prints element by
+// element at each use, which took a third of all printing.
 type vectorConstant struct {
 	typ   *types.VectorType
 	ident string
 }
 
-// vectorOf is the vector of so many constants of a type.
+// vectorOf makes a vector of so many constants of a type.
 func vectorOf(elem types.Type, n int, of func(i int) constant.Constant) *vectorConstant {
 	var b strings.Builder
 	separator := "<"
@@ -27,7 +27,7 @@ func vectorOf(elem types.Type, n int, of func(i int) constant.Constant) *vectorC
 	return &vectorConstant{types.NewVector(uint64(n), elem), b.String()}
 }
 
-// fill is a constant of a type: of vectors one in every element.
+// fill makes a constant of a type; in a vector every element has it.
 func fill(t types.Type, c constant.Constant) constant.Constant {
 	v, ok := t.(*types.VectorType)
 	if !ok {

@@ -64,7 +64,7 @@ func (f *function) constantOf(e *kernel.Expr) operand {
 	return operand{typ: e.Type, scalar: intConst(t, e.Int)}
 }
 
-// compute is an operation that each lane does for itself.
+// compute writes an operation that each lane does for itself.
 func (f *function) compute(e *kernel.Expr, args []operand) operand {
 	if o, ok := f.computeIndex(e, args); ok {
 		return o
@@ -103,8 +103,8 @@ func (f *function) compute(e *kernel.Expr, args []operand) operand {
 	return vectorOperand(e.Type, v)
 }
 
-// computeIndex handles what keeps to the index form, and comparisons whose
-// outcome is known for every lane.
+// computeIndex handles operations that keep the index form, and comparisons with a known
+// result for every lane.
 func (f *function) computeIndex(e *kernel.Expr, args []operand) (operand, bool) {
 	for _, a := range args {
 		if a.index == nil {
@@ -152,7 +152,7 @@ func (f *function) knownLanes(lanes []bool) operand {
 	return operand{typ: kernel.Of(kernel.Bool), vector: v, lanes: lanes}
 }
 
-// choose is a where cond holds, else b.
+// choose selects a where cond holds, else b.
 func (f *function) choose(t kernel.Type, cond, a, b operand) operand {
 	if cond.agreed() && a.agreed() && b.agreed() {
 		return scalarOperand(t, f.block.NewSelect(f.asScalar(cond), f.asScalar(a), f.asScalar(b)))
@@ -183,7 +183,7 @@ func (f *function) forElements(cond value.Value, lanes int) value.Value {
 	return f.once(expression{op: "elements", x: cond, k: int64(lanes)}, func() value.Value { return f.shuffle(cond, repeated(f.width, lanes)) })
 }
 
-// extract is one element of every lane's vector.
+// extract takes one element of every lane's vector.
 func (f *function) extract(e *kernel.Expr, x operand) operand {
 	if x.agreed() {
 		return scalarOperand(e.Type, f.elementOfAll(x.scalar, int(e.Int)))
@@ -191,7 +191,7 @@ func (f *function) extract(e *kernel.Expr, x operand) operand {
 	return vectorOperand(e.Type, f.asElements(x, x.typ.Lanes)[e.Int])
 }
 
-// computeElements is compute element by element.
+// computeElements does what compute does, element by element.
 func (f *function) computeElements(e *kernel.Expr, args []operand) operand {
 	emit := emitters[e.Op]
 	if emit == nil {
@@ -221,8 +221,8 @@ func (f *function) inForm(e *kernel.Expr, o operand) operand {
 	return o
 }
 
-// vec makes vectors of scalars. Elements that lie side by side in memory are
-// loaded as what they are.
+// vec makes vectors of scalars. Elements that lie side by side in memory are loaded as a
+// vector.
 func (f *function) vec(e *kernel.Expr) operand {
 	args := make([]operand, len(e.Args))
 	same := true
@@ -360,14 +360,14 @@ var emitters = map[kernel.Op]emitter{
 	},
 }
 
-// plain is an instruction of two operands.
+// plain writes an instruction of two operands.
 func plain[I value.Value](g func(b *ir.Block, x, y value.Value) I) emitter {
 	return func(f *function, _ *kernel.Expr, _ types.Type, x []value.Value) value.Value {
 		return g(f.block, x[0], x[1])
 	}
 }
 
-// either is one instruction for floats and one for integers.
+// either writes one instruction for floats, another for integers.
 func either[F, I value.Value](reals func(b *ir.Block, x, y value.Value) F, ints func(b *ir.Block, x, y value.Value) I) emitter {
 	return func(f *function, e *kernel.Expr, _ types.Type, x []value.Value) value.Value {
 		if numberOf(e.Type) == real {
@@ -389,7 +389,7 @@ func compare(reals enum.FPred, ints, naturals enum.IPred) emitter {
 	}
 }
 
-// extreme is the smaller or larger; of a number and NaN the number.
+// extreme picks the smaller or larger; between a number and NaN, the number.
 func (f *function) extreme(e *kernel.Expr, t types.Type, x []value.Value, reals string, ints, naturals enum.IPred) value.Value {
 	switch numberOf(e.Type) {
 	case real:
@@ -415,7 +415,7 @@ func (f *function) call(name string, t types.Type, x ...value.Value) value.Value
 	return f.block.NewCall(f.intrinsic("llvm."+name+"."+mangled(t), t, params...), x...)
 }
 
-// convert is the number in another type. Floats to integers truncate.
+// convert changes a number's type. Floats to integers truncate.
 func (f *function) convert(from, to kernel.Type, t types.Type, x value.Value) value.Value {
 	a, b := numberOf(from), numberOf(to)
 	wide, narrow := to.Scalar.Bytes() > from.Scalar.Bytes() || from.Scalar == kernel.Bool, to.Scalar.Bytes() < from.Scalar.Bytes()
@@ -444,7 +444,7 @@ func (f *function) convert(from, to kernel.Type, t types.Type, x value.Value) va
 	return x
 }
 
-// truth is whether a number is not 0.
+// truth reports whether a number is not 0.
 func (f *function) truth(from kernel.Type, x value.Value) value.Value {
 	zero := constant.NewZeroInitializer(x.Type())
 	if numberOf(from) == real {

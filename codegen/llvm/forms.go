@@ -2,14 +2,14 @@ package llvm
 
 import "smelt/codegen/kernel"
 
-// A kernel vector that lanes do not agree on has two forms: lane by lane, its
-// elements side by side as in memory (operand.vector), or element by element, a
-// value for every lane each (operand.elements). The first is loaded and stored as
+// A kernel vector that lanes do not agree on has two forms: lane by lane, with its
+// elements side by side as in memory (operand.vector), or element by element, each a
+// vector of lanes (operand.elements). The first is loaded and stored as
 // it is; taking elements and making vectors of them needs the second. Going from one
 // to the other is a transposition.
 //
-// What is computed from one another has one form, chosen before the kernel is
-// printed: the one that takes fewer transpositions, those in loops counted often.
+// Values that are computed from each other share a form. It is chosen before the kernel
+// is printed, for the fewest transpositions; loops multiply their count.
 
 // forms sorts a kernel's vectors: nodes are expressions that are vectors
 // (*kernel.Expr) and names of locals (string). Those that must have one form are
@@ -21,8 +21,8 @@ type forms struct {
 	taken  map[any]bool // vectors whose elements the block has taken already
 }
 
-// loopTurns is how often a loop is taken to run, maxDepth of them inside each
-// other at most.
+// loopTurns is the assumed number of turns of a loop, for at most maxDepth loops inside
+// each other.
 const loopTurns, maxDepth = 16, 5
 
 // formsOf sorts the vectors of a body; agreed are the locals on which lanes agree.
@@ -99,7 +99,8 @@ func (s *forms) block(body []kernel.Stmt, turns, depth int) {
 	}
 }
 
-// inside is a block in another: what it takes apart is not at hand after it.
+// inside counts a block within another; vectors that it takes apart are not available
+// after it.
 func (s *forms) inside(body []kernel.Stmt, turns, depth int) {
 	outer := s.taken
 	s.taken = map[any]bool{}

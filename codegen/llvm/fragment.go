@@ -15,8 +15,8 @@ import (
 // it. In a product D += A B, rows of D stay in registers, rows of B are read one
 // after the other, and elements of A are broadcast, best from memory.
 
-// fragment is a matrix: rows in variables, or as an operand of products still in
-// memory, to be read when it is used.
+// fragment is a matrix: rows in variables, or, for an operand of products, memory that is
+// read when it is used.
 type fragment struct {
 	*kernel.Fragment
 	rows    []*ir.InstAlloca
@@ -66,7 +66,7 @@ func (f *function) declareFragment(s *kernel.Fragment) {
 	}
 }
 
-// side is on which side of a product a fragment stands.
+// side is a fragment's side of a product.
 type side int
 
 const (
@@ -74,9 +74,8 @@ const (
 	right
 )
 
-// operandsInPlace are the fragments that serve as operands on one side alone,
-// each time loaded in the same block with nothing between that writes memory.
-// They need no registers.
+// operandsInPlace finds the fragments that are operands on one side alone, and are loaded
+// in the same block each time, with no write to memory in between. They need no registers.
 func operandsInPlace(body []kernel.Stmt) map[string]side {
 	uses := map[string]side{}
 	scanFragments(body, func(name string, at side) {
@@ -191,7 +190,7 @@ func (f *function) transpose(rows []value.Value) []value.Value {
 	return rows
 }
 
-// multiply is D += A B, one column of A and row of B after the other.
+// multiply computes D += A B, one column of A and row of B after the other.
 func (f *function) multiply(d, a, b *fragment) {
 	t := d.rowType()
 	acc := make([]value.Value, d.Rows)

@@ -20,8 +20,8 @@ var (
 	secondRows = []int{4, 5, 6, 7, 12, 13, 14, 15}
 )
 
-// turning is the shuffles that transpose matrices of four by four, one in each
-// row of four that a register has.
+// turning has the shuffles that transpose matrices of four by four, one for each row of
+// four in a register.
 type turning struct {
 	firstPairs, secondPairs []int // the rows' first two elements, by turns, and their last
 	firstHalves, lastHalves []int
@@ -63,7 +63,7 @@ func (f *function) grouped(t kernel.Type) bool {
 	return t.Lanes == across && t.Scalar.Bytes() == 4 && f.register >= 4
 }
 
-// apart are the elements of all lanes' vectors, each with a value for every lane.
+// apart takes all lanes' vectors apart: into elements, each a vector of lanes.
 func (f *function) apart(v value.Value, t kernel.Type) []value.Value {
 	elements := make([]value.Value, t.Lanes)
 	nth := func(n int) expression { return expression{op: "extract", x: v, k: int64(n)} }
@@ -175,7 +175,7 @@ func (f *function) turn(rows [across]value.Value) [across]value.Value {
 	}
 }
 
-// registers are all lanes' vectors, in registers as in memory.
+// registers puts all lanes' vectors into registers in the order of memory.
 func (f *function) registers(elements []value.Value) []value.Value {
 	var all []value.Value
 	for first := 0; first < f.width; first += f.register {

@@ -5,7 +5,8 @@
 //
 // The text keeps to what LLVM 14 and its successors up to 19 all read: typed
 // pointers, no bfloat, intrinsics of both. It knows kernels (package kernel) and
-// no model, and decides nothing that a schedule could.
+// no model, and decides nothing that a schedule does. It does choose the form of the
+// text: equal loops become one function, neighbouring stores one store.
 package llvm
 
 import (
@@ -104,8 +105,7 @@ func newFunction(k *kernel.Kernel, register int) *function {
 	return functionOf(k, register, kernel.Uniform(k), operandsInPlace(k.Body))
 }
 
-// functionOf is newFunction where it is known which locals are uniform, and which
-// fragments in place.
+// functionOf is newFunction with the uniform locals and the fragments in place known.
 func functionOf(k *kernel.Kernel, register int, uniform map[string]bool, inPlace map[string]side) *function {
 	return &function{
 		k: k, width: k.Schedule.SimdWidth, machine: register, register: min(register, k.Schedule.SimdWidth),
@@ -195,13 +195,13 @@ func (f *function) declareInner() (*ir.Func, []bind) {
 	return fn, leading
 }
 
-// attributes are those of all functions. noimplicitfloat keeps the code generator
-// from merging stores of vectors (it may use vector registers for what is vectors
-// anyway): there, LLVM 19 with AVX-512 ends the process for some kernels whose
-// lanes store one lane's vector (TestOneLanesVector in runtime/cpu).
+// attributes are those of all functions. noimplicitfloat keeps the code generator from
+// merging stores of vectors (it still uses vector registers for vectors): there, LLVM 19
+// with AVX-512 ends the process for some kernels whose lanes store one lane's vector
+// (TestOneLanesVector in runtime/cpu).
 var attributes = []ir.FuncAttribute{enum.FuncAttrNoUnwind, enum.FuncAttrNoImplicitFloat}
 
-// defineOuter is the loop over threadgroups.
+// defineOuter writes the loop over threadgroups.
 func (f *function) defineOuter(inner *ir.Func, leading []bind) {
 	args, step, shared := ir.NewParam("args", types.I8Ptr), ir.NewParam("step", types.I8Ptr), ir.NewParam("shared", types.I8Ptr)
 	first, end := ir.NewParam("first", types.I32), ir.NewParam("end", types.I32)

@@ -26,7 +26,7 @@ func mangled(t types.Type) string {
 	return "f32"
 }
 
-// splat is a float in every element of t.
+// splat puts a float into every element of t.
 func (f *function) splat(t types.Type, v float64) value.Value {
 	return fill(t, floatConst(types.Float, v))
 }
@@ -52,7 +52,7 @@ func integers(t types.Type) types.Type {
 	return types.I32
 }
 
-// horner is a polynomial, the highest coefficient first.
+// horner evaluates a polynomial, the highest coefficient first.
 func (f *function) horner(t types.Type, x value.Value, coefficients ...float64) value.Value {
 	v := f.splat(t, coefficients[0])
 	for _, c := range coefficients[1:] {
@@ -61,7 +61,7 @@ func (f *function) horner(t types.Type, x value.Value, coefficients ...float64) 
 	return v
 }
 
-// exp is e^x within 1 unit in the last place or so: 2^n times e^r by its
+// exp computes e^x within about 1 unit in the last place: 2^n times e^r by its
 // Taylor series with |r| <= ln(2)/2, and n split in two so that results below
 // the smallest normal number come out right.
 func (f *function) exp(t types.Type, x value.Value) value.Value {
@@ -75,7 +75,7 @@ func (f *function) exp(t types.Type, x value.Value) value.Value {
 	r := f.call("fma", t, n, f.splat(t, -ln2), x)
 	r = f.call("fma", t, n, f.splat(t, ln2-math.Ln2), r)
 	p := f.horner(t, r, 1.0/5040, 1.0/720, 1.0/120, 1.0/24, 1.0/6, 0.5, 1, 1)
-	// The conversion of NaN is anything, and only meets the NaN that p is.
+	// NaN converts to an arbitrary number; p is NaN then, so the product is too.
 	whole := value.Value(b.NewFPToSI(b.NewSelect(b.NewFCmp(enum.FPredUNO, n, n), f.splat(t, 0), n), integers(t)))
 	half := b.NewAShr(whole, splatInt(t, 1))
 	p = b.NewFMul(p, f.twoTo(t, half))

@@ -12,8 +12,8 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// align is the alignment that any address of the type may be trusted to have:
-// weights lie at any multiple of their scalars.
+// align is the alignment of every address of the type: weights lie at any multiple of
+// their scalars.
 func alignOf(t kernel.Type) ir.Align { return ir.Align(t.Scalar.Bytes()) }
 
 // address points to element i (an LLVM integer) plus n of a place, of kernel
@@ -58,8 +58,8 @@ func contiguous(offsets []int64) bool {
 	return len(offsets) > 1
 }
 
-// load reads an element for every lane at work. Lanes that are not get
-// anything, and touch no memory that others do not.
+// load reads an element for every lane at work. Other lanes get any value, and touch no
+// memory of their own.
 func (f *function) load(e *kernel.Expr, p place, i operand) operand {
 	t := e.Type
 	if i.agreed() {
@@ -199,8 +199,8 @@ func (f *function) loadSideBySide(e *kernel.Expr) (operand, bool) {
 	return f.eval(whole), true
 }
 
-// together is expressions that are computed alike from neighbours in memory as
-// one of vectors; nil if they are not.
+// together joins expressions that are computed alike from neighbours in memory into one
+// expression of vectors; nil for others.
 func (f *function) together(es []*kernel.Expr) *kernel.Expr {
 	first := es[0]
 	t := kernel.Vec(first.Type.Scalar, len(es))
@@ -393,9 +393,9 @@ func (f *function) element(t kernel.Type, v value.Value, l int) value.Value {
 	return f.shuffle(v, counting(l*t.Lanes, t.Lanes))
 }
 
-// storeSideBySide writes what the next statements store, if they store neighbours:
-// four scalars of every lane, or two, that lie side by side, and so do lanes. It
-// says how many statements those are.
+// storeSideBySide joins the next stores if they store neighbours: four scalars of every
+// lane, or two, side by side, with lanes side by side. It returns how many statements it
+// wrote.
 func (f *function) storeSideBySide(body []kernel.Stmt) int {
 	if f.mask != nil {
 		return 0
@@ -415,8 +415,8 @@ func (f *function) storeSideBySide(body []kernel.Stmt) int {
 	return 0
 }
 
-// neighbouring are the next n statements if they store scalars of every lane that
-// lie side by side, and where they begin; nil if not.
+// neighbouring returns the next n statements and where they begin, if they store scalars of
+// every lane side by side; else nil.
 func (f *function) neighbouring(body []kernel.Stmt, n int) ([]*kernel.Store, *index) {
 	if len(body) < n {
 		return nil, nil

@@ -11,15 +11,15 @@ import (
 	"smelt/codegen/kernel"
 )
 
-// A kernel of several products has a loop for each, of one text but for the
-// buffers it reads and the numbers it begins with; and so have copies of its input.
-// A loop's code takes longer to make than to call: such loops are one function.
+// A kernel of several products has a loop for each. Their texts differ in the buffers that
+// they read and the numbers that they begin with; the same holds for copies of input. A
+// loop's code takes longer to make than to call, so such loops become one function.
 
-// leastRecurring is how many expressions a loop has that becomes a function.
+// leastRecurring is the least number of expressions of a loop that becomes a function.
 const leastRecurring = 16
 
-// recurring is a loop that stands in a kernel more than once, as a kernel of its own:
-// under other names, which say of what kind they are and which of those.
+// recurring is a loop that a kernel has more than once, as a kernel of its own. Its names
+// say their kind and number.
 type recurring struct {
 	k       *kernel.Kernel // its body is the loop
 	uniform map[string]bool
@@ -36,8 +36,7 @@ type occurrence struct {
 	names map[kernel.NameKind][]string // what its names stand for there
 }
 
-// recurringLoops finds the loops of f's kernel that stand in it more than once, but
-// those inside of others that do.
+// recurringLoops finds the outermost loops that f's kernel has more than once.
 func recurringLoops(f *function) map[*kernel.For]*occurrence {
 	s := &search{f, map[uint64]int{}, map[string]*recurring{}, map[*kernel.For]*occurrence{}}
 	s.count(f.k.Body)
@@ -91,8 +90,7 @@ func (s *search) match(loops []*kernel.For) (alone []*kernel.For) {
 	return alone
 }
 
-// longLoops are the loops of a body that are long enough to be functions, but those
-// inside of others.
+// longLoops lists the outermost loops of a body that are long enough to be functions.
 func longLoops(body []kernel.Stmt) (loops []*kernel.For) {
 	for _, s := range body {
 		switch s := s.(type) {
@@ -194,7 +192,7 @@ func (f *function) describe(r *recurring, kind kernel.NameKind, name, as string)
 	}
 }
 
-// key is the same for loops of which one function serves as each.
+// key is the same for loops that one function can serve.
 func (o *occurrence) key() string {
 	var b strings.Builder
 	b.WriteString(kernel.Print(o.k))

@@ -17,7 +17,7 @@ type handed struct {
 	form    string // of values; where forms differ so do functions
 	values  []value.Value
 	noAlias bool // pointers to what nothing else points to
-	// take makes it known to the function that g prints, from its parameters.
+	// take declares it, from parameters, in the function that g prints.
 	// back, if there is any, hands back what has become of it.
 	take func(g *function, params []value.Value) (back func())
 }
@@ -58,7 +58,7 @@ func (f *function) callRecurring(s *kernel.For) bool {
 	return true
 }
 
-// defineRecurring is the function of a loop that takes what all hands over.
+// defineRecurring writes a loop's function, with a parameter for each thing handed over.
 func (f *function) defineRecurring(r *recurring, all []handed) *ir.Func {
 	g := functionOf(r.k, f.machine, r.uniform, r.inPlace)
 	g.module, g.declared = f.module, f.declared
@@ -107,7 +107,7 @@ func (f *function) handGroup() handed {
 	}}
 }
 
-// hand hands over what a name stands for, if it is known in a form that can be.
+// hand hands over what a name stands for, if its form allows that.
 func (f *function) hand(o *occurrence, kind kernel.NameKind, name, as string) (handed, bool) {
 	switch kind {
 	case kernel.LocalName:
@@ -176,8 +176,8 @@ func handFragment(m *fragment, as string) handed {
 	return handCopy(form, m.rows, func(g *function, at []*ir.InstAlloca) { g.fragments[as] = &fragment{Fragment: m.Fragment, rows: at} })
 }
 
-// handCopy hands over variables that the function has copies of, which LLVM turns
-// into registers there.
+// handCopy hands over variables. The function has copies of them, which LLVM turns into
+// registers.
 func handCopy(form string, variables []*ir.InstAlloca, known func(g *function, at []*ir.InstAlloca)) handed {
 	h := handed{form: form, noAlias: true}
 	for _, at := range variables {

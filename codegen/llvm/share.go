@@ -14,8 +14,8 @@ import (
 //go:embed *.go
 var sources embed.FS
 
-// Canonical is a kernel without what its machine code does not depend on: what
-// explains it, and how long the step block's arrays are, so also where they lie.
+// Canonical strips a kernel of all that its machine code does not depend on: explanations,
+// and the lengths, and so the places, of the step block's arrays.
 // Its name stands for Module's text: a hash of the rest and of this package's own
 // source. Kernels with one name there are one function.
 func Canonical(k *kernel.Kernel, register int) *kernel.Kernel {

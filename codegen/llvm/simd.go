@@ -104,8 +104,8 @@ func (f *function) sumTogether(body []kernel.Stmt) int {
 	return len(lets)
 }
 
-// halves are the places, in two vectors of a size that hold runs of n, of the
-// lower and of the upper half of each run.
+// halves gives the places of the lower and of the upper half of each run, in two vectors of
+// a size that hold runs of n.
 func halves(size, n int) (low, high []int) {
 	for i := 0; i < 2*size; i += n {
 		low, high = append(low, counting(i, n/2)...), append(high, counting(i+n/2, n/2)...)
@@ -113,7 +113,7 @@ func halves(size, n int) (low, high []int) {
 	return low, high
 }
 
-// lanesOfEach is an operation over lanes on each element of a vector.
+// lanesOfEach applies an operation over lanes to each element of a vector.
 func (f *function) lanesOfEach(e *kernel.Expr, args []operand, op func(f *function, e *kernel.Expr, args []operand) operand) operand {
 	t := elementOf(e.Type)
 	one := &kernel.Expr{Op: e.Op, Type: t, Args: e.Args, Int: e.Int}
@@ -132,7 +132,7 @@ func (f *function) lanesOfEach(e *kernel.Expr, args []operand, op func(f *functi
 	return elementsOperand(e.Type, vs)
 }
 
-// prefix is the sum over the lanes before each, by shifted additions.
+// prefix sums up the lanes before each, by shifted additions.
 func (f *function) prefix(e *kernel.Expr, args []operand) operand {
 	if args[0].elements != nil {
 		return f.lanesOfEach(e, args, (*function).prefix)

@@ -190,7 +190,7 @@ func (f *function) side(m *mask, body []kernel.Stmt) {
 	}
 }
 
-// fork is a real branch.
+// fork writes a real branch.
 func (f *function) fork(cond value.Value, then, otherwise func(), both bool) {
 	yes, end := f.newBlock("then"), f.newBlock("end")
 	no := end
@@ -209,7 +209,7 @@ func (f *function) fork(cond value.Value, then, otherwise func(), both bool) {
 	f.block = end
 }
 
-// loop counts. Bounds and step are taken once.
+// loop writes a counting loop. Bounds and step are computed once.
 func (f *function) loop(s *kernel.For) {
 	lo, hi, step := f.eval(s.Lo), f.eval(s.Hi), f.eval(s.Step)
 	by, constant := step.index.constant()
@@ -225,8 +225,8 @@ func (f *function) loop(s *kernel.For) {
 
 func spread(offsets []int64) int64 { return slices.Max(offsets) - slices.Min(offsets) }
 
-// count runs the body while the counter, of which lo's offsets are the lanes',
-// is below hi. slack, if not nil, is how far below hi the counter must stay.
+// count runs the body while the counter is below hi; lanes count from lo with its
+// offsets. slack, if not nil, is how far below hi the counter must stay.
 // It returns where the counter ends.
 func (f *function) count(s *kernel.For, lo *index, hi, step operand, slack *int64) value.Value {
 	t := kernel.Of(kernel.I32)
@@ -270,9 +270,8 @@ func (f *function) headPlus(head *ir.Block, i value.Value, n int64) value.Value 
 	return head.NewAdd(i, i32Const(n))
 }
 
-// strided is a loop whose lanes count side by side in steps that none of them
-// overtakes: passes in which all lanes are at work, then at most one in which
-// only some are.
+// strided writes a loop whose lanes count side by side, in steps that keep them in order:
+// passes with all lanes at work, then at most one with some of them.
 func (f *function) strided(s *kernel.For, lo *index, hi operand, by int64) {
 	t := kernel.Of(kernel.I32)
 	last := slices.Max(lo.offsets)
@@ -289,8 +288,8 @@ func (f *function) strided(s *kernel.For, lo *index, hi operand, by int64) {
 	}, nil, false)
 }
 
-// countMasked is any loop: lanes leave it when their counter has reached their
-// end, and it ends when all have.
+// countMasked writes any loop: a lane leaves it when its counter reaches its end, and the
+// loop ends when all have left.
 func (f *function) countMasked(s *kernel.For, lo, hi, step operand) {
 	t := types.NewVector(uint64(f.width), types.I32)
 	counter := f.entry.NewAlloca(t)

@@ -281,18 +281,18 @@ func (f *function) once(e expression, make func() value.Value) value.Value {
 	return v
 }
 
-// know keeps an expression's value for once.
+// know stores an expression's value for once to find.
 func (f *function) know(e expression, v value.Value) { f.known[len(f.known)-1][e] = v }
 
-// scoped runs g; what is computed in it is forgotten after it, since its blocks
-// do not come before those that follow.
+// scoped runs g and then forgets the values computed in it, since its blocks do not
+// precede those that follow.
 func (f *function) scoped(g func()) {
 	f.known = append(f.known, map[expression]value.Value{})
 	g()
 	f.known = f.known[:len(f.known)-1]
 }
 
-// intrinsic declares a function of the module.
+// intrinsic declares an intrinsic function in the module.
 func (f *function) intrinsic(name string, result types.Type, params ...types.Type) value.Value {
 	if have := f.declared[name]; have != nil {
 		return have

@@ -9,9 +9,9 @@ import (
 	"github.com/llir/llvm/ir/value"
 )
 
-// writer prints modules as the library does, but for the kinds of instructions
-// that kernels are made of without its formatting, which took longer than all
-// else that printing a kernel takes.
+// writer prints modules as the library does. It writes the kinds of instructions that
+// kernels consist of without the library's formatting, which took more time than all else
+// in printing a kernel.
 type writer struct{ b []byte }
 
 // instructionBytes is about the length of an instruction's text, to allocate it at once.

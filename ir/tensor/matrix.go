@@ -29,7 +29,7 @@ func (m Matrix) Row32(dst []float32, r int) {
 // Row64 copies row r.
 func (m Matrix) Row64(dst []float64, r int) { copy(dst, m.row(r)) }
 
-// Ints gives row r as integers. It fails on a value that is none, or outside int32.
+// Ints gives row r as integers. It fails on a value that is no integer, or outside int32.
 func (m Matrix) Ints(dst []int32, r int) error {
 	for i, v := range m.row(r) {
 		dst[i] = int32(v)

@@ -3,7 +3,7 @@ package tensor
 // Files hold stored parameters, which are read from them while a model is used. They
 // belong to others, who may write to them meanwhile.
 type Files interface {
-	// Ready tells, before anything is computed, whether the values can be used.
+	// Ready reports, before anything is computed, whether the values can be used.
 	Ready() error
 	// Intact tells, after a step, whether the files are as they were opened: if
 	// not, nobody knows what the step has read.

@@ -119,7 +119,7 @@ func (p *printer) node(n *ir.Node) {
 	p.linef("%s : %s", attrText(n.Attr), n.Result.Type)
 }
 
-// attrText is an attribute behind an operation, empty if it says nothing.
+// attrText prints an attribute behind an operation; empty if no field is set.
 func attrText(attr any) string {
 	fields := ir.AttrFields(attr)
 	if len(fields) == 0 {

@@ -6,15 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is how one added token is recognised in text.
+// addedToken says how one added token is recognised in text.
 type addedToken struct {
 	id             int32
 	singleWord     bool // only where no word character touches it
 	lstrip, rstrip bool // takes the white space before or after it along
 }
 
-// addedMatcher finds added tokens in text: the leftmost first, of those the
-// longest. It is a trie over bytes.
+// addedMatcher finds added tokens in text: the leftmost first, and the longest of several
+// there. It is a trie over bytes.
 type addedMatcher struct {
 	first  [256]bool        // bytes that start a token
 	edges  map[uint32]int32 // node<<8 | byte -> node; the root is node 0

@@ -20,8 +20,8 @@ const (
 	noRank = uint32(math.MaxUint32) // maxMerges keeps real ranks below it
 )
 
-// symbol is how one character of a piece enters BPE: as a token, as the tokens
-// of its bytes, or as unknown.
+// symbol is one character of a piece as BPE sees it: a token, the tokens of its bytes, or
+// unknown.
 type symbol struct {
 	id    int32   // noID when the character is no token
 	bytes []int32 // byte_fallback: the tokens of its UTF-8 bytes

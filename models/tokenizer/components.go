@@ -207,7 +207,7 @@ func (t *Tokenizer) addByteLevel(raw jsontext.Value) error {
 	return nil
 }
 
-// decoding is how token texts become bytes.
+// decoding says how token texts become bytes.
 type decoding int
 
 const (

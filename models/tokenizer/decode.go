@@ -31,7 +31,7 @@ func (t *Tokenizer) decode(ids []int32, skipSpecial bool) (string, error) {
 
 // Stream decodes ids one at a time. Push gives the text that no later id can
 // change, so never a part of a character; the texts of all pushes and of Flush
-// together are what Decode gives for the same ids.
+// together equal what Decode gives for the same ids.
 type Stream struct {
 	t           *Tokenizer
 	skipSpecial bool

@@ -14,7 +14,7 @@ import (
 	"smelt/internal/strictjson"
 )
 
-// refusal is an error whose text says all that is to be said.
+// refusal is an error whose text needs no further context.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string { return r.text }
@@ -23,8 +23,8 @@ func refuse(format string, args ...any) error {
 	return &refusal{fmt.Sprintf(format, args...)}
 }
 
-// explain turns an error of the JSON package about the part of a file named where
-// ("" is the whole) into words of the file, short whatever the file holds.
+// explain rewords an error of the JSON package in terms of the file, for the part named
+// where ("" is the whole). The result is short whatever the file holds.
 func explain(where string, err error) error {
 	var refused *refusal
 	var syntax *jsontext.SyntacticError

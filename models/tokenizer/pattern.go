@@ -20,7 +20,7 @@ const (
 	splitTimeoutPerMB = 2 * time.Minute
 )
 
-// splitDeadline is when splitting a text of size bytes that starts now must end.
+// splitDeadline is the time by which splitting a text of size bytes, begun now, must end.
 func splitDeadline(size int) time.Time {
 	return time.Now().Add(splitTimeout + time.Duration(size>>20)*splitTimeoutPerMB)
 }
@@ -93,7 +93,7 @@ type patternScanner struct {
 	repeatable bool   // the item just read may take a quantifier
 }
 
-// translate checks a pattern and returns it in regexp2's words.
+// translate checks a pattern and returns it in regexp2's syntax.
 func translate(pattern string) (string, error) {
 	s := &patternScanner{pattern: pattern, rest: pattern}
 	for s.rest != "" {
