@@ -1,8 +1,6 @@
 package fusion
 
 import (
-	"math"
-
 	"smelt/ir"
 	"smelt/ir/ops"
 )
@@ -38,10 +36,7 @@ var KindAttention = &Pattern[Attention]{
 	begin: attentionAt, results: attentionResults, name: attentionName,
 }
 
-const (
-	scoreSpec = "thd,tkd->thk" // queries, keys
-	mixSpec   = "thk,tkd->thd" // probabilities, values
-)
+const mixSpec = "thk,tkd->thd" // probabilities, values
 
 func attentionResults(a *Attention) []*ir.Value { return []*ir.Value{a.Result} }
 
@@ -118,35 +113,3 @@ func (w *walk) keys(a *Attention, keys, index *ir.Value) {
 	w.input(position, "position")
 	w.indexRange(index, position, i.Sub(size).Add(ir.Const(1)), size, i.Add(ir.Const(1)))
 }
-
-// read requires a reading of a state by this list in the rows' own slots.
-func (w *walk) read(v, index *ir.Value) string {
-	n := w.def(v, ops.Read)
-	w.input(n.Args[1], "slot")
-	w.check(n.Args[2] == index, v, "expected the rows %s of a state", index.Ref())
-	w.check(n.Attr.(ops.ReadAttr).Missing == 0, v, "expected 0 where there is no row")
-	if w.failed() {
-		return ""
-	}
-	return w.stateOf(n.Args[0])
-}
-
-// visible requires the list of entries a row sees, (j+1)*ratio <= position+1,
-// and returns the ratio.
-func (w *walk) visible(v *ir.Value) int {
-	n := w.def(v, ops.IndexRange)
-	w.input(n.Args[0], "position")
-	if w.failed() {
-		return 0
-	}
-	limit, seen := n.Attr.(ops.IndexRangeAttr).Limit, ir.Sym("i").Add(ir.Const(1))
-	tokens, ratio, ok := limit.Quotient()
-	w.check(ok && tokens.Equal(seen), v, "expected the limit floor((i+1)/ratio), is %s", limit)
-	if w.failed() {
-		return 0
-	}
-	w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.reach().FloorDiv(ratio), limit)
-	return int(ratio)
-}
-
-func isBelow(x float64) bool { return math.IsInf(x, -1) }

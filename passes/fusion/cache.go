@@ -240,13 +240,3 @@ func (w *walk) block(v *ir.Value, b blocks, back int64, missing float64) string 
 	}
 	return w.stateOf(read.Args[0])
 }
-
-// indexRange requires a list of indices from x by these formulas.
-func (w *walk) indexRange(v, x *ir.Value, first, count, limit ir.Expr) {
-	n := w.def(v, ops.IndexRange)
-	w.check(n.Args[0] == x, v, "expected indices from %s", x.Ref())
-	a := n.Attr.(ops.IndexRangeAttr)
-	w.formula(v, a.First, first)
-	w.formula(v, a.Count, count)
-	w.formula(v, a.Limit, limit)
-}

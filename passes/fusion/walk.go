@@ -2,6 +2,7 @@ package fusion
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"smelt/ir"
@@ -267,3 +268,5 @@ func (w *walk) stateOf(v *ir.Value) string {
 	}
 	return v.Def.Symbol
 }
+
+func isBelow(x float64) bool { return math.IsInf(x, -1) }
