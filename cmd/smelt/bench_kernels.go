@@ -42,7 +42,7 @@ before each kernel. What passes outside of kernels is given by itself.`,
   smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0
   smelt bench kernels --synthetic flash --layers 2 --svg kernels.svg
   smelt bench kernels BUNDLE --json | jq '.steps[0].kernels[0]'`,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd, args); err != nil {
 				return err

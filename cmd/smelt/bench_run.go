@@ -39,7 +39,7 @@ a text has filled. Only steps are timed; the first of each kind is not.
   smelt bench run BUNDLE --frontiers 512,2048,8192,32768 --svg run.svg
   smelt bench run --synthetic flash --layers 4 --rows 1,2,4,8,16 -n 8
   smelt bench run BUNDLE --csv > run.csv`,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd, args); err != nil {
 				return err

@@ -78,7 +78,7 @@ func newCompile(io stdio) *cobra.Command {
   smelt compile CHECKPOINT -o DIR --hash
   smelt compile CHECKPOINT -o DIR --json | jq .memory.peak`,
 		Args:              oneCheckpoint,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd.Flags().Changed); err != nil {
 				return err

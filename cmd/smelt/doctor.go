@@ -67,7 +67,7 @@ there fails or computes something else than the evaluator.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.json && !cmd.Flags().Changed("report") {
 				o.report = ""

@@ -56,7 +56,7 @@ write only with --force.`,
   smelt eval CHECKPOINT --tokens 0,465,261,1725 --logits logits.safetensors
   smelt eval CHECKPOINT --tokens-file ids.json --trace trace.safetensors --precision 64`,
 		Args:              oneCheckpoint,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd); err != nil {
 				return err

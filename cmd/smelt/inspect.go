@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -12,6 +14,7 @@ import (
 	"smelt/codegen/bundle"
 	"smelt/ir/text"
 	"smelt/models"
+	"smelt/models/checkpoint"
 )
 
 // inspectOptions are the flags of `smelt inspect`.
@@ -70,7 +73,7 @@ Of a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
   smelt inspect BUNDLE --ir fuse-linear
   smelt inspect BUNDLE --cost --context 4096 --json | jq .ratio`,
 		Args:              o.arguments,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd.Flags().Changed); err != nil {
 				return err
@@ -230,9 +233,13 @@ func writeIndented(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// completeCheckpoint completes a command's one argument: folders, and files
-// with these extensions.
-func completeCheckpoint(extensions ...string) cobra.CompletionFunc {
+// completeCheckpoint completes a command's one argument: folders, files of
+// weights, and files with more extensions.
+func completeCheckpoint(more ...string) cobra.CompletionFunc {
+	extensions := slices.Clone(more)
+	for _, c := range checkpoint.Containers() {
+		extensions = append(extensions, strings.TrimPrefix(c.Extension, "."))
+	}
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp

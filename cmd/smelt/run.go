@@ -64,7 +64,7 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
   smelt run CHECKPOINT --prompt "2+2=" --json | jq .text
   smelt run BUNDLE --prompt "Once upon a time" --device standin -n 5`,
 		Args:              oneModel,
-		ValidArgsFunction: completeCheckpoint("safetensors"),
+		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runModel(cmd, io, args[0], o)
 		},

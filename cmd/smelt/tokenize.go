@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"smelt/models/checkpoint"
 	"smelt/models/tokenizer"
 )
 
@@ -54,7 +55,7 @@ the tokenizer.json itself. The weights are not opened.`,
   smelt tokenize CHECKPOINT < chapter.txt | jq length
   smelt tokenize CHECKPOINT < chapter.txt | smelt tokenize CHECKPOINT --decode | cmp - chapter.txt`,
 		Args:              oneCheckpoint,
-		ValidArgsFunction: completeCheckpoint("safetensors", "json"),
+		ValidArgsFunction: completeCheckpoint("json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasText = cmd.Flags().Changed("text")
 			return tokenize(cmd.Context(), io, args[0], o)
@@ -162,7 +163,7 @@ func tokenizerAt(path string) (*tokenizer.Tokenizer, error) {
 	switch {
 	case info.IsDir():
 		file = filepath.Join(path, tokenizerName)
-	case filepath.Ext(path) == ".safetensors":
+	case checkpoint.IsWeights(path):
 		file = filepath.Join(filepath.Dir(path), tokenizerName)
 	}
 	tok, err := tokenizer.Open(file)

@@ -6,6 +6,12 @@ import (
 	"slices"
 )
 
+// IsWeights reports whether a file's name is that of a file of weights.
+func IsWeights(name string) bool {
+	_, ok := containers(Containers()).of(name)
+	return ok
+}
+
 // LooksLike reports whether a folder is likely a checkpoint's: it has a config.json,
 // and weights beside it. What is in them is not looked at.
 func LooksLike(dir string) bool {
