@@ -152,8 +152,7 @@ func elementBytes(q *storage.Parameter, r encoding.Role) int {
 	}
 	for _, p := range planes {
 		if p.Role == r {
-			n, _ := p.DType.Size()
-			return n
+			return p.ElementBytes()
 		}
 	}
 	return 0

@@ -13,7 +13,7 @@ func (in *Input) means() encoding.Means {
 
 // unpacked are the codes of a unit whose words these are.
 func (u *unit) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.Expr {
-	b := &bits{u: u, words: words, halves: map[*encoding.BitExpr]*kernel.Expr{}}
+	b := u.bits(words)
 	out := make([]*kernel.Expr, len(unpack.Codes))
 	for i, e := range unpack.Codes {
 		out[i] = b.expr(e)
@@ -30,11 +30,17 @@ func (u *unit) unpackedPairs(unpack encoding.Unpack, pairs [][2]int, words []*ke
 	return out
 }
 
-// bits lowers an encoding's bit expressions over the words of a unit.
+// bits lowers an encoding's bit expressions over the words of a unit, or over a
+// block and the number of a unit in it.
 type bits struct {
 	u      *unit
 	words  []*kernel.Expr
+	block  *block
 	halves map[*encoding.BitExpr]*kernel.Expr // both halves of words
+}
+
+func (u *unit) bits(words []*kernel.Expr) *bits {
+	return &bits{u: u, words: words, halves: map[*encoding.BitExpr]*kernel.Expr{}}
 }
 
 // expr is an expression as a kernel's. Truth becomes bool, Bits u32, Real f32.
@@ -77,6 +83,12 @@ func (b *bits) expr(e *encoding.BitExpr) *kernel.Expr {
 		return a[0].As(kernel.F32)
 	case encoding.BitE2M1:
 		return a[0].E2M1()
+	case encoding.BitSigned:
+		return a[0].As(kernel.I32).Shr(i32(32 - int(e.Const))).To(kernel.F32)
+	case encoding.BitUnit:
+		return b.block.unitNumber()
+	case encoding.BitShort:
+		return b.block.short(a[0])
 	}
 	panic("lower: a bit expression's operation has no lowering: " + e.String())
 }

@@ -1,9 +1,11 @@
 package lower
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"smelt/codegen/program"
@@ -24,7 +26,7 @@ func TestEncodings(t *testing.T) {
 	for i, e := range encodings(t, 10) {
 		t.Run(e.Name(), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(7, uint64(i)))
-			n, k := []int{1, 5, 31, 33, 65, 70}[i%6], 256
+			n, k := []int{1, 5, 31, 33, 65, 70}[i%6], columns(t, e, 256)
 			product := newProduct(t, rng, e, n, k, i%16)
 			for _, c := range []struct {
 				target target.Target
@@ -55,6 +57,20 @@ func encodings(t *testing.T, affine int) map[int]encoding.Encoding {
 		out[i] = encoding.All()[i]
 	}
 	return out
+}
+
+// columns are so many or, in blocks of columns, a block less: an odd number of
+// blocks, so that rows begin at every multiple of two bytes.
+func columns(t *testing.T, e encoding.Encoding, k int) int {
+	t.Helper()
+	u, err := encoding.UnpackOf(e, encoding.Means{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.Block == nil {
+		return k
+	}
+	return k - u.Block.Units*u.Elements
 }
 
 // TestTiles runs prefill products as machine code for vector registers of every
@@ -110,10 +126,11 @@ type product struct {
 	in     *Input
 	x, y   *ir.Value
 	n, k   int
-	weight []float64 // decoded
-	planes map[encoding.Role][]byte
+	weight []float64                // decoded
+	files  map[encoding.Role][]byte // that planes lie in, by what they hold
 	input  []float32
 	native bool // prefill kernels run as machine code too
+	text   bool // kernels for GPUs run as their Metal text too
 }
 
 func newProduct(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int) *product {
@@ -135,7 +152,7 @@ return %%y
 		t.Fatal(err)
 	}
 	body := m.Body(m.Regions[0])
-	p := &product{x: body[1].Args[0], y: body[1].Result, n: n, k: k, planes: map[encoding.Role][]byte{}}
+	p := &product{x: body[1].Args[0], y: body[1].Result, n: n, k: k, files: map[encoding.Role][]byte{}}
 	values := make([]float64, n*k)
 	for i := range values {
 		values[i] = rng.NormFloat64()
@@ -146,9 +163,7 @@ return %%y
 	}
 	piece := storage.Piece{Rows: n}
 	for i, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
-		p.planes[r] = stored.Of(r)
-		at := storage.Extent{Offset: int64((skew + 5*i) % 16), Bytes: int64(len(stored.Of(r)))}
-		*[]*storage.Extent{&piece.Weight, &piece.Scales, &piece.Biases}[i] = at
+		*[]*storage.Extent{&piece.Weight, &piece.Scales, &piece.Biases}[i] = p.put(r, stored.Of(r), (skew+5*i)%16)
 	}
 	row := make([]float64, k)
 	for r := range n {
@@ -171,24 +186,72 @@ func (p *product) run(t *testing.T, phase program.Phase, from, rows int) []float
 		t.Fatal(err)
 	}
 	mem := newMemory(&in, make([]ir.Row, rows))
-	mem.native = phase == program.Decode || p.native
+	mem.native, mem.text = phase == program.Decode || p.native, p.text
 	mem.values[p.x] = floatBytes(p.input[from*p.k : (from+rows)*p.k])
-	p.bind(mem, launches)
+	p.bind(t, mem, launches)
 	mem.run(t, launches)
 	return floats(mem.values[p.y])
 }
 
-// bind makes the matrix visible to launches.
-func (p *product) bind(mem *memory, launches []program.Launch) {
+// put appends a plane to its file, at some bytes more than a multiple of 16.
+func (p *product) put(r encoding.Role, plane []byte, skew int) storage.Extent {
+	file := p.files[r]
+	for len(file)%16 != skew {
+		file = append(file, 0xff)
+	}
+	p.files[r] = append(file, plane...)
+	return storage.Extent{Offset: int64(len(file)), Bytes: int64(len(plane))}
+}
+
+// cut makes each of the matrices of a parameter a piece of its own, with other
+// skews, in descending order.
+func (p *product) cut(t *testing.T, lead int) {
+	t.Helper()
+	w, whole := p.in.Params["w"], p.files
+	w.Lead, p.files = lead, map[encoding.Role][]byte{}
+	first, rows := w.Pieces[0], w.Rows/lead
+	w.Pieces = make([]storage.Piece, lead)
+	for i := lead - 1; i >= 0; i-- {
+		pc := storage.Piece{First: i * rows, Rows: rows}
+		for n, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+			all := whole[r][first.Plane(r).Offset:]
+			size := len(all) / lead
+			*[]*storage.Extent{&pc.Weight, &pc.Scales, &pc.Biases}[n] = p.put(r, all[i*size:(i+1)*size], (first.Plane(r).Skew()*(i+1))%16)
+		}
+		w.Pieces[i] = pc
+	}
+}
+
+// bind makes the matrix visible to launches: from the aligned address before the
+// first byte to the end of the word that holds the last one.
+func (p *product) bind(t *testing.T, mem *memory, launches []program.Launch) {
+	t.Helper()
+	w := p.in.Params["w"]
 	for _, l := range launches {
 		for _, a := range l.Args {
 			if a.Weight == nil {
 				continue
 			}
-			// Words are read from the aligned address before the first byte on.
-			at := p.in.Params["w"].Pieces[0].Plane(a.Weight.Role).Skew() % a.Weight.Align
-			plane := append(make([]byte, at), p.planes[a.Weight.Role]...)
-			for len(plane)%a.Weight.Align != 0 { // the rest of the word that holds the last byte
+			var starts []int64
+			for i := range w.Pieces {
+				at, err := w.Start(i, a.Weight.Role)
+				if err != nil {
+					t.Fatal(err)
+				}
+				starts = append(starts, at)
+			}
+			first := slices.Min(starts)
+			first -= first % int64(a.Weight.Align)
+			if a.Weight.Table {
+				var table []byte
+				for _, at := range starts {
+					table = binary.LittleEndian.AppendUint64(table, uint64(at-first))
+				}
+				mem.tables[weightPlane{"w", a.Weight.Role}] = table
+				continue
+			}
+			plane := slices.Clone(p.files[a.Weight.Role][first:])
+			for len(plane)%a.Weight.Align != 0 {
 				plane = append(plane, 0xff)
 			}
 			mem.weights[weightPlane{"w", a.Weight.Role}] = plane

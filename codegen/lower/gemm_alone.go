@@ -81,10 +81,10 @@ func (g *gemm) prefetchNext(o *opened, first *kernel.Expr, loadX rowReader, rowA
 
 // prefetchWords asks for a row's words of the depth from column k on.
 func (g *gemm) prefetchWords(o *opened, row rowOf, k *kernel.Expr) {
-	words := g.depth / o.unpack.Elements * o.unpack.Words
-	at := g.Let("at", row.word.Add(k.Div(i32(o.unpack.Elements)).Mul(i32(o.unpack.Words)).To(o.index)))
-	for w := 0; w < words; w += cacheLine {
-		o.words.Prefetch(at.Add(kernel.C(o.index, float64(w))))
+	elements := o.elementsOf(g.depth / o.unpack.Elements)
+	at := g.Let("at", row.place(k.Div(i32(o.unpack.Elements))))
+	for e := 0; e < elements; e += 4 * cacheLine / o.elem.Bytes() {
+		o.plane.Prefetch(at.Add(kernel.C(o.index, float64(e))))
 	}
 }
 
@@ -150,8 +150,11 @@ const leastGroup = 32
 // columnsAtOnce is how many columns a lane unpacks at once: up to what four words
 // hold and a factor is for, as far as rows and depths are made of that.
 func (g *gemm) columnsAtOnce(o *opened) int {
-	n := o.blockUnits() * o.unpack.Elements
-	for 2*n <= leastGroup && 2*n/o.unpack.Elements*o.unpack.Words <= 4 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
+	n, most := o.blockUnits()*o.unpack.Elements, leastGroup
+	if s := o.scales.Factor; s != nil {
+		most = min(most, s.Group)
+	}
+	for 2*n <= most && 2*n/o.unpack.Elements*o.unpack.Words <= 4 && o.cols%(2*n) == 0 && g.depth%(2*n) == 0 {
 		n *= 2
 	}
 	return n
@@ -161,8 +164,7 @@ func (g *gemm) columnsAtOnce(o *opened) int {
 // `at` on. They have one scale.
 func (g *gemm) unpackColumns(row rowOf, column, at *kernel.Expr, columns int) {
 	u := row.unpack
-	words := columns / u.Elements * u.Words
-	if words%4 != 0 {
+	if !row.inFours(columns / u.Elements) {
 		block := row.blockUnits() * u.Elements
 		for c := 0; c < columns; c += block {
 			g.unpackBlock(row, column.Add(i32(c)), at.Add(i32(c*g.blockOutputs)), g.blockOutputs)
@@ -170,7 +172,7 @@ func (g *gemm) unpackColumns(row rowOf, column, at *kernel.Expr, columns int) {
 		return
 	}
 	scale, bias := row.scale(column), row.bias(column)
-	all := row.wordsInFours(g.Let("unit", column.Div(i32(u.Elements))), words)
+	all := row.wordsInFours(g.Let("unit", column.Div(i32(u.Elements))), columns/u.Elements*u.Words)
 	for c := 0; len(all) > 0; all = all[u.Words:] {
 		for q, code := range row.codesOf(all[:u.Words]) {
 			g.w.Set(at.Add(i32(c*g.blockOutputs)), scaled(valueOf(u, q, code), scale, bias))

@@ -70,8 +70,8 @@ func (f *few) stage(row rowOf, k, end *kernel.Expr) {
 	f.For("c", i32(0), end, i32(columns), func(c *kernel.Expr) {
 		unit := f.Let("unit", k.Add(c).Div(i32(u.Elements)))
 		var words []*kernel.Expr
-		if n := columns / u.Elements * u.Words; n%4 == 0 {
-			words = row.wordsInFours(unit, n)
+		if n := columns / u.Elements; row.inFours(n) {
+			words = row.wordsInFours(unit, n*u.Words)
 		} else {
 			for i := range columns / u.Elements {
 				words = append(words, row.unitWords(unit.Add(i32(i)))...)

@@ -39,6 +39,7 @@ type memory struct {
 	in          *Input
 	native      bool // all kernels for processors run as machine code, not only some
 	interpreted bool // none does
+	text        bool // kernels for GPUs run as their Metal text too
 	rows        []ir.Row
 	wanted      []int32
 	choices     []pick.Choice // of the wanted rows
@@ -87,6 +88,10 @@ func (m *memory) run(t *testing.T, launches []program.Launch) {
 			m.runNative(t, l.Kernel, launch)
 			continue
 		}
+		if m.text {
+			runText(t, l.Kernel, launch)
+			continue
+		}
 		if err := interp.Run(l.Kernel, launch); err != nil {
 			t.Fatal(err)
 		}
@@ -128,6 +133,25 @@ func codeOf(l *jit.LLVM, k *kernel.Kernel, text string) (*native.Code, error) {
 // goes first and finds races and places outside buffers.
 func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch) {
 	t.Helper()
+	restore := interpret(t, k, launch)
+	l, err := libLLVM()
+	text := kernel.Print(k)
+	if sample := sha256.Sum256([]byte(text)); err != nil || testing.Short() || m.interpreted || !m.native && sample[0]%16 > 0 {
+		return
+	}
+	restore()
+	code, err := codeOf(l, k, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := code.Run(launch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// interpret runs a kernel in the interpreter; restore undoes what it wrote.
+func interpret(t *testing.T, k *kernel.Kernel, launch interp.Launch) (restore func()) {
+	t.Helper()
 	before := maps.Clone(launch.Buffers)
 	for name, b := range before {
 		before[name] = bytes.Clone(b)
@@ -135,20 +159,10 @@ func (m *memory) runNative(t *testing.T, k *kernel.Kernel, launch interp.Launch)
 	if err := interp.Run(k, launch); err != nil {
 		t.Fatal(err)
 	}
-	l, err := libLLVM()
-	text := kernel.Print(k)
-	if sample := sha256.Sum256([]byte(text)); err != nil || testing.Short() || m.interpreted || !m.native && sample[0]%16 > 0 {
-		return
-	}
-	for name, b := range before {
-		copy(launch.Buffers[name], b)
-	}
-	code, err := codeOf(l, k, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := code.Run(launch); err != nil {
-		t.Fatal(err)
+	return func() {
+		for name, b := range before {
+			copy(launch.Buffers[name], b)
+		}
 	}
 }
 

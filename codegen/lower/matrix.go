@@ -11,7 +11,7 @@ import (
 )
 
 // matrix is a parameter as a kernel reads it: units of packed words with
-// their scales and biases, from any byte on.
+// their scales and biases, or blocks of both, from any byte on.
 //
 // A parameter of three dimensions is one matrix for each leading index (expert,
 // group), in one piece or in a piece for each; open chooses one.
@@ -22,17 +22,18 @@ type matrix struct {
 	n      int // rows for each leading index
 	cols   int
 
-	words    kernel.Buffer
-	rowWords int
-	shift    *kernel.Expr  // bits that words are shifted by, in one piece; nil: words are aligned
-	table    kernel.Buffer // byte offsets of pieces, if there are several
-	pieces   int
-	index    kernel.Scalar // of word indices: i64 where the plane may pass 2^31 words
+	plane       kernel.Buffer
+	elem        kernel.Scalar // the plane's elements: words, of blocks 16-bit words, or bytes where those do not lie aligned
+	rowElements int
+	shift       *kernel.Expr  // bits that words are shifted by, in one piece; nil: words are aligned
+	table       kernel.Buffer // byte offsets of pieces, if there are several
+	pieces      int
+	index       kernel.Scalar // of the plane's indices: i64 where it may pass 2^31 elements
 
 	scales, biases factorPlane
 }
 
-// factorPlane is the plane of scales or of biases.
+// factorPlane is the scales or the biases, in a plane of their own or in blocks.
 type factorPlane struct {
 	*encoding.Factor
 	cols  int // factors in a stored row
@@ -40,6 +41,9 @@ type factorPlane struct {
 	bytes kernel.Buffer // with a table: the plane's bytes
 	table kernel.Buffer
 }
+
+// apart reports whether there are factors, in a plane.
+func (f *factorPlane) apart() bool { return f.Factor != nil && f.Value == nil }
 
 // matrix binds a parameter's planes; name begins the names of its arguments.
 func (u *unit) matrix(name, param string) *matrix {
@@ -63,18 +67,14 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parameter @%s: %w", param, err)
 	}
-	row, err := p.RowBytes(encoding.Weight)
-	if err != nil {
+	m := &matrix{u: u, p: p, unpack: unpack, n: p.Rows / p.Lead, cols: p.Cols, pieces: len(p.Pieces), index: kernel.I32}
+	if err := m.measureRows(); err != nil {
 		return nil, err
-	}
-	m := &matrix{u: u, p: p, unpack: unpack, n: p.Rows / p.Lead, cols: p.Cols, rowWords: row / 4, pieces: len(p.Pieces), index: kernel.I32}
-	if row%4 != 0 || p.Cols%4 != 0 {
-		return nil, fmt.Errorf("parameter @%s: a row of %d values takes %d bytes in %s; kernels need a multiple of 4 of both", param, p.Cols, row, p.Encoding.Name())
 	}
 	if m.pieces > 1 && !m.onePieceEach() {
 		return nil, fmt.Errorf("parameter @%s: lies in %d pieces that are not one for each of %d leading indices of %d rows", param, m.pieces, p.Lead, m.n)
 	}
-	if int64(m.rowWords)*int64(p.Rows+p.Pieces[0].StoredFirst) >= 1<<31-1 || m.pieces > 1 {
+	if int64(m.rowElements)*int64(p.Rows+p.Pieces[0].StoredFirst) >= 1<<31-1 || m.pieces > 1 {
 		m.index = kernel.I64
 	}
 	if m.pieces > 1 {
@@ -86,16 +86,36 @@ func (u *unit) newMatrix(name, param string) (*matrix, error) {
 			}
 		}
 	}
-	m.words = u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U32))
-	if skew := p.Pieces[0].Weight.Skew() % 4; skew > 0 && m.pieces == 1 {
+	m.plane = u.weightPlane(name, param, encoding.Weight, kernel.Of(m.elem))
+	if m.elem == kernel.U32 && m.anySkew(4) && m.pieces == 1 {
 		m.shift = u.shift(name+"_shift", param)
 	}
 	if m.pieces > 1 {
-		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, 4)
+		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, m.elem.Bytes())
 	}
 	m.scales = m.factors(name+"_scales", encoding.Scales, unpack.Scale)
 	m.biases = m.factors(name+"_biases", encoding.Biases, unpack.Bias)
 	return m, nil
+}
+
+// measureRows chooses the elements that the plane is read in.
+func (m *matrix) measureRows() error {
+	row, err := m.p.RowBytes(encoding.Weight)
+	if err != nil {
+		return err
+	}
+	m.elem = kernel.U32
+	if m.unpack.Block != nil {
+		m.elem = kernel.U16
+	}
+	if row%m.elem.Bytes() != 0 || m.cols%4 != 0 {
+		return fmt.Errorf("parameter @%s: a row of %d values takes %d bytes in %s; kernels need a multiple of 4 of both", m.p.Name, m.cols, row, m.p.Encoding.Name())
+	}
+	if m.elem == kernel.U16 && m.anySkew(2) {
+		m.elem = kernel.U8
+	}
+	m.rowElements = row / m.elem.Bytes()
+	return nil
 }
 
 // onePieceEach reports whether every leading index is a piece of its own.
@@ -115,8 +135,8 @@ func (u *unit) pieceTable(name, param string, r encoding.Role, align int) kernel
 }
 
 func (m *matrix) factors(name string, r encoding.Role, f *encoding.Factor) factorPlane {
-	if f == nil {
-		return factorPlane{}
+	if f == nil || f.Value != nil {
+		return factorPlane{Factor: f}
 	}
 	fp := factorPlane{Factor: f, cols: (m.cols + f.Group - 1) / f.Group}
 	if m.pieces == 1 {
@@ -131,7 +151,7 @@ func (m *matrix) factors(name string, r encoding.Role, f *encoding.Factor) facto
 // opened is one matrix [n, cols] of the parameter.
 type opened struct {
 	*matrix
-	word   *kernel.Expr // index of its first word
+	first  *kernel.Expr // index of its first element of the plane
 	shift  *kernel.Expr // bits its words are shifted by (u32); nil: they are aligned
 	row0   *kernel.Expr // row of the stored matrix that its row 0 is
 	scale0 *kernel.Expr // with a table: first byte of its scales
@@ -147,7 +167,7 @@ func (m *matrix) open(lead *kernel.Expr) *opened {
 		if lead != nil {
 			o.row0 = m.u.Let("first_row", lead.Mul(i32(m.n)).Add(i32(first)))
 		}
-		o.word = o.row0.To(m.index).Mul(kernel.C(m.index, float64(m.rowWords)))
+		o.first = o.row0.To(m.index).Mul(kernel.C(m.index, float64(m.rowElements)))
 		o.shift = m.shift
 		return o
 	}
@@ -156,22 +176,23 @@ func (m *matrix) open(lead *kernel.Expr) *opened {
 	}
 	at := m.u.Let("piece", m.table.At(lead))
 	o.row0 = i32(0) // the tables say where each piece's first row begins
-	o.word = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, 4)))
-	if m.anySkew() {
+	o.first = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, float64(m.elem.Bytes()))))
+	if m.elem == kernel.U32 && m.anySkew(4) {
 		o.shift = m.u.Let("shift", at.Rem(kernel.C(kernel.I64, 4)).To(kernel.U32).Mul(kernel.U(8)))
 	}
-	if m.scales.Factor != nil {
+	if m.scales.apart() {
 		o.scale0 = m.u.Let("first_scale", m.scales.table.At(lead))
 	}
-	if m.biases.Factor != nil {
+	if m.biases.apart() {
 		o.bias0 = m.u.Let("first_bias", m.biases.table.At(lead))
 	}
 	return o
 }
 
-func (m *matrix) anySkew() bool {
+// anySkew reports whether a piece begins elsewhere than at a multiple of some bytes.
+func (m *matrix) anySkew(align int) bool {
 	for _, p := range m.p.Pieces {
-		if p.Weight.Skew()%4 != 0 {
+		if p.Weight.Skew()%align != 0 {
 			return true
 		}
 	}
@@ -181,14 +202,14 @@ func (m *matrix) anySkew() bool {
 // rowOf is one row of an opened matrix.
 type rowOf struct {
 	*opened
-	word *kernel.Expr // index of the row's first word
-	row  *kernel.Expr // of the stored matrix
+	first *kernel.Expr // index of the row's first element of the plane
+	row   *kernel.Expr // of the stored matrix
 }
 
 // row names row r.
 func (o *opened) row(r *kernel.Expr) rowOf {
 	stored := o.row0.Add(r)
-	at := o.word.Add(r.To(o.index).Mul(kernel.C(o.index, float64(o.rowWords))))
+	at := o.first.Add(r.To(o.index).Mul(kernel.C(o.index, float64(o.rowElements))))
 	return rowOf{o, o.u.Let("row_word", at), stored}
 }
 
@@ -196,19 +217,39 @@ func (o *opened) row(r *kernel.Expr) rowOf {
 // returns its codes.
 func (r rowOf) codes(n *kernel.Expr) []*kernel.Expr { return r.codesOf(r.unitWords(n)) }
 
+// place is the index of the plane's element that unit n begins with, or the block that it is in.
+func (r rowOf) place(n *kernel.Expr) *kernel.Expr {
+	if b := r.unpack.Block; b != nil {
+		return r.first.Add(n.Div(i32(b.Units)).Mul(i32(2 * b.Shorts / r.elem.Bytes())).To(r.index))
+	}
+	return r.first.Add(n.Mul(i32(r.unpack.Words)).To(r.index))
+}
+
+// elementsOf is how many elements of the plane lie between one unit and the one n after it; half a
+// block counts as one.
+func (m *matrix) elementsOf(n int) int {
+	if b := m.unpack.Block; b != nil {
+		return (n + b.Units - 1) / b.Units * 2 * b.Shorts / m.elem.Bytes()
+	}
+	return n * m.unpack.Words
+}
+
 // unitWords are the words of unit n.
 func (r rowOf) unitWords(n *kernel.Expr) []*kernel.Expr {
+	if r.unpack.Block != nil {
+		return r.block(n).words()
+	}
 	w := r.unpack.Words
-	at := r.word.Add(n.Mul(i32(w)).To(r.index))
+	at := r.place(n)
 	if r.shift == nil {
 		words := make([]*kernel.Expr, w)
 		for i := range words {
-			words[i] = r.u.Let("word", r.words.At(at.Add(kernel.C(r.index, float64(i)))))
+			words[i] = r.u.Let("word", r.plane.At(at.Add(kernel.C(r.index, float64(i)))))
 		}
 		return words
 	}
 	base := r.u.Let("at", at)
-	return r.shifted(base, []*kernel.Expr{r.u.Let("low", r.words.At(base))}, w)
+	return r.shifted(base, []*kernel.Expr{r.u.Let("low", r.plane.At(base))}, w)
 }
 
 // pairs are the elements of a unit that are the two halves of a word each; nil if
@@ -248,23 +289,28 @@ func (r rowOf) shifted(base *kernel.Expr, have []*kernel.Expr, n int) []*kernel.
 				// Without skew the next word may lie beyond the file: read this one again, it is shifted out.
 				next = r.shift.Eq(kernel.U(0)).Select(kernel.C(r.index, float64(i)), next)
 			}
-			have = append(have, r.u.Let("high", r.words.At(base.Add(next))))
+			have = append(have, r.u.Let("high", r.plane.At(base.Add(next))))
 		}
 		words[i] = r.u.Let("word", have[i].Shr(r.shift).Or(have[i+1].Shl(kernel.U(1)).Shl(kernel.U(31).Sub(r.shift))))
 	}
 	return words
 }
 
+// inFours reports whether the words of some units can be read four at a time.
+func (m *matrix) inFours(units int) bool {
+	return m.unpack.Block == nil && units*m.unpack.Words%4 == 0
+}
+
 // wordsInFours are n words, a multiple of four, from unit i on: each lane reads
 // four at a time, which lie side by side. Where lanes read other rows, that takes
 // a quarter of the loads.
 func (r rowOf) wordsInFours(i *kernel.Expr, n int) []*kernel.Expr {
-	base := r.u.Let("at", r.word.Add(i.Mul(i32(r.unpack.Words)).To(r.index)))
+	base := r.u.Let("at", r.place(i))
 	var words []*kernel.Expr
 	for len(words) < n {
 		four := make([]*kernel.Expr, 4)
 		for j := range four {
-			four[j] = r.words.At(base.Add(kernel.C(r.index, float64(len(words)+j))))
+			four[j] = r.plane.At(base.Add(kernel.C(r.index, float64(len(words)+j))))
 		}
 		v := r.u.Let("words", kernel.Vector(four...))
 		for j := range four {
@@ -302,6 +348,9 @@ func (r rowOf) bias(k *kernel.Expr) *kernel.Expr { return r.factor(r.biases, r.b
 func (r rowOf) factor(f factorPlane, first, k *kernel.Expr) *kernel.Expr {
 	if f.Factor == nil {
 		return nil
+	}
+	if f.Value != nil {
+		return r.block(k.Div(i32(r.unpack.Elements))).factor(f.Factor)
 	}
 	i := r.row.Div(i32(f.GroupRows)).Mul(i32(f.cols)).Add(k.Div(i32(f.Group)))
 	if f.at != nil {

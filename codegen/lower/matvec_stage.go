@@ -157,11 +157,11 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 // after these. Several rows are read side by side, each a few kilobytes long: too
 // short for a machine to see in time where they go on.
 func (u *unit) prefetchRows(rows []rowOf, unit *kernel.Expr, n int) {
-	words := n * u.Schedule().SimdWidth * rows[0].unpack.Words
+	elements := rows[0].elementsOf(n * u.Schedule().SimdWidth)
 	for _, r := range rows {
-		first := r.word.Add(unit.Mul(i32(r.unpack.Words)).To(r.index))
-		for at := 0; at < words; at += cacheLine {
-			r.words.Prefetch(first.Add(kernel.C(r.index, float64(len(rows)*r.rowWords+at))))
+		first := r.place(unit)
+		for at := 0; at < elements; at += 4 * cacheLine / r.elem.Bytes() {
+			r.plane.Prefetch(first.Add(kernel.C(r.index, float64(len(rows)*r.rowElements+at))))
 		}
 	}
 }

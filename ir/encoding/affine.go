@@ -24,9 +24,9 @@ func (e Affine) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows,
 
 func (e Affine) form() form {
 	return form{e.Group, Setting{"affine", e.Bits, e.Group}, []planeForm{
-		{Weight, U32, "", 1, e.Bits, 32, nil},
-		{Scales, e.Scale, "", 1, 1, e.Group, nil},
-		{Biases, e.Scale, "", 1, 1, e.Group, nil},
+		{role: Weight, dtype: U32, rowDiv: 1, colMul: e.Bits, colDiv: 32},
+		{role: Scales, dtype: e.Scale, rowDiv: 1, colMul: 1, colDiv: e.Group},
+		{role: Biases, dtype: e.Scale, rowDiv: 1, colMul: 1, colDiv: e.Group},
 	}}
 }
 
@@ -141,7 +141,7 @@ func unpackAffine(enc Encoding, by Means) (Unpack, error) {
 	for words%2 == 0 {
 		words /= 2
 	}
-	f := &Factor{e.Scale, e.Group, 1}
+	f := &Factor{e.Scale, e.Group, 1, nil}
 	u := units(words, 32*words/e.Bits, e.Bits, integerValue, f, f)
 	if by.Halves && words == 1 {
 		integersInPlace(&u, e.Bits)

@@ -37,12 +37,15 @@ const (
 	BitAsReal              // the bits of a float32: Bits: Real
 	BitHalf                // half Const (0: the low 16 bits, 1: the high ones), an IEEE half: Bits: Real
 	BitE2M1                // the number that the low 4 bits are in e2m1: Bits: Real
+	BitSigned              // the number that the highest Const bits are in two's complement: Bits: Real
+	BitUnit                // number of the unit in its block: Bits
+	BitShort               // 16-bit word of the block, by its number: Bits: Bits
 )
 
-var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half", "e2m1"}
+var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half", "e2m1", "signed", "unit", "short"}
 
-// BitExpr is a typed expression over the words of a unit. Expressions are
-// immutable; the constructors panic on operands of a wrong type, which is a
+// BitExpr is a typed expression over the words of a unit, or over a block and
+// the number of a unit in it. Expressions are immutable; the constructors panic on operands of a wrong type, which is a
 // fault in the tables of this package.
 type BitExpr struct {
 	Op    BitOp
@@ -55,6 +58,20 @@ type BitExpr struct {
 func bitWord(i int) *BitExpr     { return &BitExpr{Op: BitWord, Const: uint32(i)} }
 func bitConst(v uint32) *BitExpr { return &BitExpr{Op: BitConst, Const: v} }
 func bitReal(v float32) *BitExpr { return &BitExpr{Op: BitReal, Type: Real, Value: v} }
+
+// bitUnit is the number of the unit, bitShort a 16-bit word of the block, whose
+// number is an expression.
+func bitUnit() *BitExpr                   { return &BitExpr{Op: BitUnit} }
+func bitShort(number *BitExpr) *BitExpr   { return bitApply(BitShort, Bits, number) }
+func (e *BitExpr) plus(n uint32) *BitExpr { return bitApply(BitAdd, Bits, e, bitConst(n)) }
+
+// signed is the number in the highest bits.
+func (e *BitExpr) signed(bits int) *BitExpr {
+	s := bitApply(BitSigned, Real, e)
+	s.Const = uint32(bits)
+	return s
+}
+
 func (e *BitExpr) shl(n int) *BitExpr {
 	if n == 0 {
 		return e
@@ -89,7 +106,7 @@ func (e *BitExpr) shr(n int) *BitExpr {
 var bitOperands = map[BitOp][]BitType{
 	BitShl: {Bits, Bits}, BitShr: {Bits, Bits}, BitAnd: {Bits, Bits}, BitOr: {Bits, Bits},
 	BitSub: {Real, Real}, BitMul: {Real, Real}, BitLess: {Bits, Bits},
-	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits}, BitE2M1: {Bits},
+	BitToReal: {Bits}, BitAsReal: {Bits}, BitHalf: {Bits}, BitE2M1: {Bits}, BitSigned: {Bits}, BitShort: {Bits},
 }
 
 func bitApply(op BitOp, t BitType, args ...*BitExpr) *BitExpr {
@@ -124,33 +141,42 @@ func (e *BitExpr) String() string {
 		return fmt.Sprintf("%#x", e.Const)
 	case BitReal:
 		return fmt.Sprint(e.Value)
+	case BitUnit:
+		return bitNames[e.Op]
 	}
 	var args []string
 	for _, a := range e.Args {
 		args = append(args, a.String())
 	}
 	switch {
-	case e.Op == BitHalf:
-		return fmt.Sprintf("half%d(%s)", e.Const, args[0])
+	case e.Op == BitHalf || e.Op == BitSigned:
+		return fmt.Sprintf("%s%d(%s)", bitNames[e.Op], e.Const, args[0])
 	case len(args) == 2:
 		return "(" + args[0] + " " + bitNames[e.Op] + " " + args[1] + ")"
 	}
 	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
 }
 
-// Eval interprets an expression of type Real over the words of a unit.
-func (e *BitExpr) Eval(words []uint32) float32 { return math.Float32frombits(e.bits(words)) }
+// Unit is what bit expressions are evaluated over.
+type Unit struct {
+	Words  []uint32
+	Block  []uint16 // that the unit is in
+	Number uint32   // of the unit in its block
+}
 
-// bits evaluates any expression; a Real as its bits, a Truth as 0 or 1.
-func (e *BitExpr) bits(words []uint32) uint32 {
+// Eval interprets an expression of type Real.
+func (e *BitExpr) Eval(u Unit) float32 { return math.Float32frombits(e.EvalBits(u)) }
+
+// EvalBits interprets any expression; a Real as its bits, a Truth as 0 or 1.
+func (e *BitExpr) EvalBits(u Unit) uint32 {
 	var a [3]uint32
 	for i, x := range e.Args {
-		a[i] = x.bits(words)
+		a[i] = x.EvalBits(u)
 	}
 	real := math.Float32frombits
 	switch e.Op {
 	case BitWord:
-		return words[e.Const]
+		return u.Words[e.Const]
 	case BitConst:
 		return e.Const
 	case BitReal:
@@ -188,6 +214,12 @@ func (e *BitExpr) bits(words []uint32) uint32 {
 		return a[0]
 	case BitE2M1:
 		return math.Float32bits(float32(e2m1Values[a[0]&15]))
+	case BitSigned:
+		return math.Float32bits(float32(int32(a[0]) >> (32 - e.Const)))
+	case BitUnit:
+		return u.Number
+	case BitShort:
+		return uint32(u.Block[a[0]])
 	}
 	return math.Float32bits(F16ToF32(uint16(a[0] >> (16 * e.Const))))
 }

@@ -8,11 +8,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// vectors are matrices and what numpy code independent of this package stores and reads back.
+// vectors are matrices and what code independent of this package, in numpy, stores and reads back.
 type vectors struct {
 	Inputs []struct {
 		Name       string
@@ -24,6 +25,34 @@ type vectors struct {
 		Weight, Scales, Biases hexBytes
 		DecodedCRC             uint32 // CRC-32 of the decoded float64 values, little-endian
 	}
+	// Stored are planes with any bits, and their values: float32, little-endian.
+	Stored []struct {
+		Encoding               string
+		Rows, Cols             int
+		Weight, Scales, Biases hexBytes
+		Values                 hexBytes
+	}
+}
+
+// readVectors reads the files of testdata.
+func readVectors(t *testing.T) (all vectors) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v vectors
+		if err := json.Unmarshal(raw, &v); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all.Inputs, all.Cases, all.Stored = append(all.Inputs, v.Inputs...), append(all.Cases, v.Cases...), append(all.Stored, v.Stored...)
+	}
+	return all
 }
 
 type hexBytes []byte
@@ -34,14 +63,7 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 }
 
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	v := readVectors(t)
 	seen := map[string]bool{}
 	for _, c := range v.Cases {
 		seen[c.Encoding] = true
@@ -77,6 +99,30 @@ func TestVectors(t *testing.T) {
 	for _, e := range All() {
 		if !seen[e.Name()] {
 			t.Errorf("no vector for %s", e.Name())
+		}
+	}
+}
+
+// TestStored decodes planes of any bits. Where a value is NaN, Decode's may be another NaN.
+func TestStored(t *testing.T) {
+	for _, c := range readVectors(t).Stored {
+		e, err := Parse(c.Encoding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Planes{c.Weight, c.Scales, c.Biases}
+		if err := Check(e, p, c.Rows, c.Cols); err != nil {
+			t.Fatal(err)
+		}
+		row := make([]float32, c.Cols)
+		for r := range c.Rows {
+			Decode(e, row, p, r)
+			for k, got := range row {
+				want := math.Float32frombits(binary.LittleEndian.Uint32(c.Values[4*(r*c.Cols+k):]))
+				if math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
+					t.Fatalf("%s [%d,%d]: %v (%#x), want %v (%#x)", c.Encoding, r, k, got, math.Float32bits(got), want, math.Float32bits(want))
+				}
+			}
 		}
 	}
 }

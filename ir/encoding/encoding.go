@@ -56,15 +56,23 @@ type Plane struct {
 	Role       Role
 	DType      DType
 	Rows, Cols int
+
+	block int // bytes of an element that is a block of values; 0 for numbers
+}
+
+// ElementBytes is the size of an element.
+func (p Plane) ElementBytes() int {
+	if p.block > 0 {
+		return p.block
+	}
+	size, _ := p.DType.Size()
+	return size
 }
 
 // Bytes is the size of the plane.
-func (p Plane) Bytes() int {
-	size, _ := p.DType.Size()
-	return p.Rows * p.Cols * size
-}
+func (p Plane) Bytes() int { return p.Rows * p.Cols * p.ElementBytes() }
 
-// Encoding is a way to store a matrix of weights: [Plain], [FP8Block], [FP4], [Affine] or [MX]. The
+// Encoding is a way to store a matrix of weights, such as [Plain] or [Affine]; [All] lists them. The
 // values are comparable. One built by hand with fields outside [All] fails in Planes and Check.
 type Encoding interface {
 	// Name is stable; [Parse] reads it back.
@@ -93,6 +101,7 @@ type planeForm struct {
 	colDiv int
 
 	unhandled []Unhandled
+	block     int // bytes of an element that is a block of values, else 0
 }
 
 // family is a group of encodings with the same code: a row of the table of formats.
@@ -180,7 +189,7 @@ func planes(e Encoding, rows, cols int) ([]Plane, error) {
 	}
 	out := make([]Plane, len(f.planes))
 	for i, p := range f.planes {
-		out[i] = Plane{p.role, p.dtype, ceilDiv(rows, p.rowDiv), ceilDiv(cols*p.colMul, p.colDiv)}
+		out[i] = Plane{p.role, p.dtype, ceilDiv(rows, p.rowDiv), ceilDiv(cols*p.colMul, p.colDiv), p.block}
 	}
 	return out, nil
 }

@@ -15,8 +15,8 @@ func (e FP4) Planes(rows, cols int) ([]Plane, error) { return planes(e, rows, co
 
 func (FP4) form() form {
 	return form{microGroup, Setting{"fp4", 4, microGroup}, []planeForm{
-		{Weight, I8, U8, 1, 1, 2, nil},
-		{Scales, E8M0, "", 1, 1, microGroup, unhandledE8M0},
+		{role: Weight, dtype: I8, also: U8, rowDiv: 1, colMul: 1, colDiv: 2},
+		{role: Scales, dtype: E8M0, rowDiv: 1, colMul: 1, colDiv: microGroup, unhandled: unhandledE8M0},
 	}}
 }
 
@@ -34,7 +34,7 @@ var fp4Family = family{
 }
 
 // microScale is a scale for each group of a row.
-func microScale() *Factor { return &Factor{E8M0, microGroup, 1} }
+func microScale() *Factor { return &Factor{E8M0, microGroup, 1, nil} }
 
 func decodeFP4[F Float](_ Encoding, dst []F, p Planes, row int) {
 	decodeE2M1(dst, p.Weight[row*len(dst)/2:], p.Scales[row*len(dst)/microGroup:])

@@ -16,8 +16,8 @@ func (e FP8Block) Planes(rows, cols int) ([]Plane, error) { return planes(e, row
 
 func (FP8Block) form() form {
 	return form{1, Setting{"fp8", 8, fp8Block}, []planeForm{
-		{Weight, E4M3, "", 1, 1, 1, unhandledE4M3},
-		{Scales, E8M0, U8, fp8Block, 1, fp8Block, unhandledE8M0},
+		{role: Weight, dtype: E4M3, rowDiv: 1, colMul: 1, colDiv: 1, unhandled: unhandledE4M3},
+		{role: Scales, dtype: E8M0, also: U8, rowDiv: fp8Block, colMul: 1, colDiv: fp8Block, unhandled: unhandledE8M0},
 	}}
 }
 
@@ -31,7 +31,7 @@ var fp8Family = family{
 	decode64: decodeFP8[float64],
 	encode:   encodeFP8,
 	unpack: func(_ Encoding, by Means) (Unpack, error) {
-		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block}, by), nil
+		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block, nil}, by), nil
 	},
 	random: func(_ Encoding, _, std float64) []Random { return randomMini(8, std) },
 }

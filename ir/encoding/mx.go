@@ -22,8 +22,8 @@ func (e MX) form() form {
 		codes = nil
 	}
 	return form{microGroup, Setting{e.Name(), e.Bits, microGroup}, []planeForm{
-		{Weight, U32, "", 1, e.Bits, 32, codes},
-		{Scales, U8, "", 1, 1, microGroup, unhandledE8M0},
+		{role: Weight, dtype: U32, rowDiv: 1, colMul: e.Bits, colDiv: 32, unhandled: codes},
+		{role: Scales, dtype: U8, rowDiv: 1, colMul: 1, colDiv: microGroup, unhandled: unhandledE8M0},
 	}}
 }
 

@@ -3,6 +3,7 @@ package encoding
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // Random says how evenly distributed random words become the bytes of a plane. Word i of the plane,
@@ -102,6 +103,21 @@ func uniform(dt DType, mean, std float64) Random {
 		}
 	}
 	return r
+}
+
+// blocks repeats a block of an even number of bytes until it fills words.
+func blocks(keep, add []byte) (r Random) {
+	words := func(block []byte) (out []uint64) {
+		all := block
+		for len(all)%8 != 0 {
+			all = append(slices.Clip(all), block...)
+		}
+		for ; len(all) > 0; all = all[8:] {
+			out = append(out, binary.LittleEndian.Uint64(all))
+		}
+		return out
+	}
+	return Random{Keep: words(keep), Add: words(add)}
 }
 
 // multiply replaces values of a type (BF16, F16 or F32) by their products with a factor.

@@ -50,17 +50,21 @@ func Recognise(s Storage, rows, cols int) (Encoding, error) {
 	return nil, fmt.Errorf("expected %s for N = %d rows and K = %d columns, found %s", strings.Join(forms, "; or "), rows, cols, s)
 }
 
-// withWeight lists the families whose weights can be of type d, or all of them
-// if there is none: what to name when the types of the planes fit no family.
+// withWeight lists the families whose weights can be of type d, or if there is
+// none all those of numbers: what to name when the types of the planes fit no
+// family. Blocks of values are no type of a file of numbers.
 func withWeight(d DType) []*family {
-	var out []*family
+	var out, numbers []*family
 	for _, f := range families {
 		if f.hasWeight(d) {
 			out = append(out, f)
 		}
+		if f.members[0].form().planes[0].block == 0 {
+			numbers = append(numbers, f)
+		}
 	}
 	if out == nil {
-		return families
+		return numbers
 	}
 	return out
 }

@@ -6,7 +6,8 @@ import "math"
 // smallest whole number of 32-bit little-endian words of the weight plane that
 // holds whole codes, gives Elements codes in column order. Element i's value is
 // Codes[i] * 2^(Exponents[i]+Exponent) * scale + bias, with the factors of the
-// element's group.
+// element's group. A row is units one after another or, with a Block, blocks
+// that hold units and their factors.
 //
 // Where a product takes many rows of a matrix with one vector, powers of two are
 // best left out of the codes: 2^Exponents[i] goes into the vector and 2^Exponent
@@ -23,13 +24,23 @@ type Unpack struct {
 	Exponent  int
 	Scale     *Factor // nil if there is none
 	Bias      *Factor
+	Block     *Block // nil if units lie one after another
 }
 
-// Factor is a plane of scales or biases: one for each Group columns of each
-// GroupRows rows; a stored row has ceil(cols/Group).
+// Factor is the scales or the biases: one for each Group columns of each
+// GroupRows rows. They are a plane whose rows have ceil(cols/Group) of them or,
+// with a Value, lie in blocks.
 type Factor struct {
 	DType            DType
 	Group, GroupRows int
+	Value            *BitExpr // of type Real: a unit's, over its block; nil with a plane
+}
+
+// Block is Units units, stored with their factors as Shorts little-endian
+// 16-bit words. Rows begin and end with a block.
+type Block struct {
+	Shorts, Units int
+	Words         []*BitExpr // of type Bits: a unit's, over its block
 }
 
 // Means is what a target is quick at beside arithmetic on 32 bits. None of it

@@ -10,7 +10,8 @@ import (
 
 // planesOf makes random planes of rows x cols: any codes but those that
 // kernels take for others (NaN of e4m3), scales of a few powers of two or
-// around 1, and values of plain encodings that are finite.
+// around 1, and values of plain encodings that are finite. Blocks are those of
+// RandomPlanes.
 func planesOf(t *testing.T, e Encoding, rng *rand.Rand, rows, cols int) Planes {
 	t.Helper()
 	described, err := e.Planes(rows, cols)
@@ -19,10 +20,13 @@ func planesOf(t *testing.T, e Encoding, rng *rand.Rand, rows, cols int) Planes {
 	}
 	var p Planes
 	for _, d := range described {
-		size, _ := d.DType.Size()
 		b := make([]byte, d.Bytes())
-		for i := 0; i < len(b); i += size {
-			copy(b[i:], elementOf(e, d, rng))
+		if u, err := UnpackOf(e, Means{}); err == nil && u.Block != nil {
+			fill(b, RandomPlanes(e, 0, 1)[0], rng)
+		} else {
+			for i := 0; i < len(b); i += d.ElementBytes() {
+				copy(b[i:], elementOf(e, d, rng))
+			}
 		}
 		switch d.Role {
 		case Weight:
@@ -57,6 +61,18 @@ func elementOf(e Encoding, d Plane, rng *rand.Rand) []byte {
 	return out
 }
 
+// fill makes a plane of random words.
+func fill(plane []byte, r Random, rng *rand.Rand) {
+	words := make([]byte, (len(plane)+7)/8*8)
+	for i := range len(words) / 8 {
+		binary.LittleEndian.PutUint64(words[8*i:], rng.Uint64()&r.Keep[i%len(r.Keep)]+r.Add[i%len(r.Add)])
+	}
+	if r.Then != nil {
+		r.Then(words)
+	}
+	copy(plane, words)
+}
+
 func e4m3Codes(e Encoding) bool {
 	mx, isMX := e.(MX)
 	_, isFP8 := e.(FP8Block)
@@ -68,31 +84,50 @@ func e4m3Codes(e Encoding) bool {
 func unpacked(u Unpack, p Planes, r, rows, cols int) []float32 {
 	row := p.Weight[r*(len(p.Weight)/rows):]
 	out := make([]float32, cols)
-	words := make([]uint32, u.Words)
-	for unit := 0; unit*u.Elements < cols; unit++ {
-		for w := range words {
-			words[w] = binary.LittleEndian.Uint32(row[4*(unit*u.Words+w):])
-		}
+	for n := 0; n*u.Elements < cols; n++ {
+		unit := unitOf(u, row, n)
 		for i, code := range u.Codes {
-			k := unit*u.Elements + i
-			out[k] = code.Eval(words)
+			k := n*u.Elements + i
+			out[k] = code.Eval(unit)
 			exponent := u.Exponent
 			if u.Exponents != nil {
 				exponent += u.Exponents[i]
 			}
 			out[k] = float32(math.Ldexp(float64(out[k]), exponent))
 			if u.Scale != nil {
-				out[k] = float32(out[k] * factorOf(u.Scale, p.Scales, r, k, cols))
+				out[k] = float32(out[k] * factorOf(u.Scale, unit, p.Scales, r, k, cols))
 			}
 			if u.Bias != nil {
-				out[k] += factorOf(u.Bias, p.Biases, r, k, cols)
+				out[k] += factorOf(u.Bias, unit, p.Biases, r, k, cols)
 			}
 		}
 	}
 	return out
 }
 
-func factorOf(f *Factor, plane []byte, r, k, cols int) float32 {
+// unitOf reads unit n of a row, its block's words among them.
+func unitOf(u Unpack, row []byte, n int) Unit {
+	unit := Unit{Words: make([]uint32, u.Words)}
+	if b := u.Block; b != nil {
+		unit.Number = uint32(n % b.Units)
+		for i := range b.Shorts {
+			unit.Block = append(unit.Block, binary.LittleEndian.Uint16(row[2*(n/b.Units*b.Shorts+i):]))
+		}
+	}
+	for w := range unit.Words {
+		if u.Block != nil {
+			unit.Words[w] = u.Block.Words[w].EvalBits(unit)
+		} else {
+			unit.Words[w] = binary.LittleEndian.Uint32(row[4*(n*u.Words+w):])
+		}
+	}
+	return unit
+}
+
+func factorOf(f *Factor, unit Unit, plane []byte, r, k, cols int) float32 {
+	if f.Value != nil {
+		return f.Value.Eval(unit)
+	}
 	i := r/f.GroupRows*ceilDiv(cols, f.Group) + k/f.Group
 	if f.DType == E8M0 {
 		return E8M0ToF32(plane[i])
@@ -132,7 +167,7 @@ func testUnpack(t *testing.T, by Means) {
 				// Decode rounds once (bf16 and f16 scales).
 				slack := 0.0
 				if u.Bias != nil {
-					slack = 2e-6 * (math.Abs(float64(got)) + math.Abs(float64(factorOf(u.Bias, p.Biases, r, k, cols))))
+					slack = 2e-6 * (math.Abs(float64(got)) + math.Abs(float64(factorOf(u.Bias, Unit{}, p.Biases, r, k, cols))))
 				}
 				if d := math.Abs(float64(got) - float64(want[k])); got != want[k] && !(d <= slack) {
 					t.Fatalf("%s: row %d, column %d: unpacked %v, decoded %v", e.Name(), r, k, got, want[k])
@@ -167,7 +202,7 @@ func TestMiniFloats(t *testing.T) {
 					// What is beside a code must not matter.
 					beside := uint32(0x5a96c3e1) &^ ((1<<c.bits - 1) << (i * c.bits))
 					words := []uint32{beside | code<<(i*c.bits)}
-					if got := float32(math.Ldexp(float64(e.Eval(words)), u.Exponent)); got != want {
+					if got := float32(math.Ldexp(float64(e.Eval(Unit{Words: words})), u.Exponent)); got != want {
 						t.Errorf("%s, %+v: code %#x at %d: %v, expected %v", c.encoding.Name(), by, code, i, got, want)
 					}
 					if s := subnormal(e, words); s != "" {
@@ -186,7 +221,7 @@ func subnormal(e *BitExpr, words []uint32) string {
 			return s
 		}
 	}
-	if v := math.Abs(float64(math.Float32frombits(e.bits(words)))); e.Type == Real && v > 0 && v < 0x1p-126 {
+	if v := math.Abs(float64(math.Float32frombits(e.EvalBits(Unit{Words: words})))); e.Type == Real && v > 0 && v < 0x1p-126 {
 		return e.String()
 	}
 	return ""
