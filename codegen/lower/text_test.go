@@ -31,6 +31,7 @@ func TestMetalText(t *testing.T) {
 		skew, experts int // experts: a piece each
 	}{
 		{"affine3_g32_f32", program.Decode, 3, 33, 96, 2, 0}, {"fp4_e2m1_g32", program.Prefill, 13, 9, 160, 3, 4},
+		{"q8_0", program.Decode, 3, 33, 96, 0, 0}, {"q8_0", program.Decode, 1, 5, 224, 7, 0}, {"q8_0", program.Prefill, 5, 33, 160, 2, 0}, {"q8_0", program.Prefill, 9, 33, 96, 6, 4}, {"q8_0", program.Prefill, 9, 9, 96, 3, 4},
 	} {
 		e, err := encoding.Parse(c.encoding)
 		if err != nil {

@@ -42,6 +42,9 @@ func slowDecode(e Encoding, p Planes, r, c, cols int) float64 {
 	case Affine:
 		q := float64(bits(p.Weight, i*e.Bits, e.Bits))
 		return float64(half(e.Scale, p.Scales, i/e.Group)*q) + half(e.Scale, p.Biases, i/e.Group)
+	case Q80:
+		block := p.Weight[i/32*34:]
+		return half(F16, block, 0) * float64(int8(bits(block, 16+i%32*8, 8)))
 	}
 	panic("no slow decoder for " + e.Name())
 }

@@ -204,6 +204,8 @@ func step(e Encoding, values []float64) float64 {
 		return amax / 14
 	case FP4:
 		return amax / 5
+	case Q80:
+		return amax / 250
 	}
 	return amax / 14
 }
@@ -230,6 +232,7 @@ func TestEncodeErrors(t *testing.T) {
 		{"beyond E8M0", FP8Block{}, row(1e300), 1, 128, "expected magnitudes of at most 448 * 2^127, found 1e+300"},
 		{"beyond E8M0 of FP4", FP4{}, row(1e300), 1, 128, "expected magnitudes of at most 6 * 2^127, found 1e+300"},
 		{"beyond F16", Affine{4, 64, F16}, row(1e6), 1, 128, "expected values whose scale and bias fit F16, found more in values 0 to 63"},
+		{"beyond F16 of Q8_0", Q80{}, row(9e6), 1, 128, "expected values whose scale fits F16, found more in values 0 to 31"},
 		{"not in the table", Affine{7, 64, F16}, row(1), 1, 128, `expected an encoding of the table, found "affine7_g64_f16"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

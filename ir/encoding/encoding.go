@@ -123,7 +123,7 @@ func (f *family) complete() bool {
 }
 
 // families is the table of formats.
-var families = []*family{&plainFamily, &fp8Family, &fp4Family, &affineFamily, &mxFamily}
+var families = []*family{&plainFamily, &fp8Family, &fp4Family, &affineFamily, &mxFamily, &q80Family}
 
 // byName panics at start-up on an incomplete family, which is a fault in the table above.
 var byName = index(families)
