@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt/internal/sample"
 	"smelt/ir"
 	"smelt/ir/eval"
 	"smelt/ir/tensor"
@@ -66,7 +67,7 @@ func TestModels(t *testing.T) {
 	for _, path := range paths {
 		for _, s := range settings {
 			c, m := graphOf(t, path)
-			if full := len(c.Ratios) > 30; full && s != settings[len(settings)-1] {
+			if full := len(c.Ratios) > 30; full && (testing.Short() || s != settings[len(settings)-1]) {
 				continue
 			}
 			t.Run(strings.TrimSuffix(filepath.Base(path), ".json")+" "+s.name, func(t *testing.T) {
@@ -128,7 +129,11 @@ func part(name string) string {
 // TestBits: passes that only group operations do not change a bit, neither of
 // the logits nor of any named value, whatever the formats of the caches.
 func TestBits(t *testing.T) {
-	for _, dir := range glob(t, "../models/deepseekv4/testdata/fixtures/*") {
+	dirs := glob(t, "../models/deepseekv4/testdata/fixtures/*")
+	if testing.Short() {
+		dirs = sample.Of(t, dirs, 1)
+	}
+	for _, dir := range dirs {
 		for _, i := range []int{0, 2} {
 			s := settings[i]
 			t.Run(filepath.Base(dir)+" "+s.name, func(t *testing.T) {

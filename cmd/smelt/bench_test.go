@@ -21,6 +21,9 @@ func needCPU(t *testing.T) {
 }
 
 func TestBenchRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: measures")
+	}
 	needCPU(t)
 	svg := filepath.Join(t.TempDir(), "run.svg")
 	r := smelt(t, "", "bench", "run", mixedFixture, "--frontiers", "16,40", "--rows", "1,3", "-n", "4", "--json", "--svg", svg)
@@ -47,6 +50,9 @@ func TestBenchRun(t *testing.T) {
 }
 
 func TestBenchRunTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: measures")
+	}
 	needCPU(t)
 	text := writeFile(t, filepath.Join(t.TempDir(), "text"), "Once upon a time there was a test.")
 	r := smelt(t, "", "bench", "run", "../../examples/storyteller/checkpoint", "--frontiers", "20", "-n", "2", "--text", text)
@@ -61,6 +67,9 @@ func TestBenchRunTable(t *testing.T) {
 }
 
 func TestBenchKernels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: measures")
+	}
 	needCPU(t)
 	dir := filepath.Join(t.TempDir(), "tiny.smelt")
 	if r := smelt(t, "", "compile", mixedFixture, "-o", dir, "--context", "64", "--chunk", "32", "--slots", "2"); r.status != 0 {

@@ -15,7 +15,7 @@ import (
 // used, and one line says so.
 func TestSharedCodeCache(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles all kernels anew")
+		t.Skip("-short: compiles all kernels anew")
 	}
 	if _, err := jit.Open(""); err != nil {
 		t.Skip(err)

@@ -54,7 +54,7 @@ func FuzzParseBytes(f *testing.F) {
 // context that does; that one is taken, and nothing is written before.
 func TestCompileMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+		t.Skip("-short: compiles bundles")
 	}
 	fixture, chunk := "../../models/deepseekv4/testdata/fixtures/a-bf16", "16"
 	r := smelt(t, "", "compile", fixture, "-o", filepath.Join(t.TempDir(), "free"), "--chunk", chunk, "--json")

@@ -12,7 +12,7 @@ import (
 // hand, does it a hundred times each.
 func TestKills(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+		t.Skip("-short: compiles bundles")
 	}
 	program, err := os.Executable()
 	if err != nil {

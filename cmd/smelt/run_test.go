@@ -427,6 +427,9 @@ func TestRunInterruptedReading(t *testing.T) {
 // TestDevices: nobody need name a device; what runs is said, and the processor's
 // kernels tell the reference's story.
 func TestDevices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: opens every device")
+	}
 	if _, err := jit.Open(""); err != nil {
 		t.Skip(err)
 	}

@@ -48,7 +48,7 @@ var stages = []struct {
 // is compiled for one target, by turns from a drawn one on, so that none is left out.
 func TestTargets(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles, runs and verifies bundles: not with -short")
+		t.Skip("-short: compiles, runs and verifies bundles")
 	}
 	dirs := everyCheckpoint(t)
 	names := slices.Sorted(maps.Keys(dirs))

@@ -84,7 +84,7 @@ func flip(t *testing.T, file string) {
 // and nothing is written.
 func TestHashInterrupted(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiling bundles under the race detector takes minutes: not with -short")
+		t.Skip("-short: compiles bundles")
 	}
 	out := filepath.Join(t.TempDir(), "b")
 	for _, questions := range []int{0, 3} { // after compiling; while weights are hashed

@@ -125,7 +125,7 @@ func TestVerifierPrompts(t *testing.T) {
 // Metal, for the bundle is for processors.
 func TestVerify(t *testing.T) {
 	if testing.Short() {
-		t.Skip("clang takes its time")
+		t.Skip("-short: clang takes its time")
 	}
 	if _, err := msl.Find(); err != nil {
 		t.Skip(err)

@@ -33,6 +33,14 @@ func cpu(lanes int) target.Target {
 	return map[int]target.Target{4: target.CPU4, 8: target.CPU8, 16: target.CPU16}[lanes]
 }
 
+// unlessShort is how many of a test's cases are drawn: n, or fewer with -short.
+func unlessShort(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
+}
+
 // memory is what a test's launches see, by the things that arguments name.
 // Values that are not set are made, full of poison, where a launch needs them.
 type memory struct {

@@ -177,7 +177,7 @@ func TestIndexTopK(t *testing.T) {
 	for i := range cases {
 		cases[i].number = i
 	}
-	for _, c := range sample.Of(t, cases, 6) {
+	for _, c := range sample.Of(t, cases, unlessShort(6, 2)) {
 		for n, machine := range targets {
 			c.target = machine
 			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {

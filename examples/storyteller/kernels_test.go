@@ -48,7 +48,7 @@ var runners = []struct {
 // tokens as the reference, and the last logits as the evaluator has them.
 func TestKernels(t *testing.T) {
 	if testing.Short() {
-		t.Skip("some hundred steps: not with -short")
+		t.Skip("-short: some hundred steps")
 	}
 	s := stories(t)[0]
 	m, err := models.Open(s.checkpoint, models.Options{})
@@ -129,7 +129,7 @@ func goOn(t *testing.T, host *session.Session, prompt []int32, n int) (tokens []
 // said up to 3,600 tokens before: two drawn of five questions.
 func TestRecallOnCPU(t *testing.T) {
 	if testing.Short() {
-		t.Skip("some 13,000 tokens: not with -short")
+		t.Skip("-short: some 13,000 tokens")
 	}
 	l, err := jit.Open("")
 	if err != nil {

@@ -115,7 +115,7 @@ func machine[F tensor.Float](t testing.TB, m *models.Model) *eval.Machine[F] {
 // the reference's to 1e-4.
 func TestHeldout(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a row of 512 tokens in each encoding: not with -short")
+		t.Skip("-short: a row of 512 tokens in each encoding")
 	}
 	each(t, func(t *testing.T, s story, m *models.Model) {
 		type heldout struct {
@@ -278,7 +278,7 @@ type example struct {
 // and in float32 those of up to 3,646; TestRecallOnCPU answers these too.
 func TestRecall(t *testing.T) {
 	if testing.Short() {
-		t.Skip("prompts of some hundred tokens in two precisions: not with -short")
+		t.Skip("-short: prompts of some hundred tokens in two precisions")
 	}
 	exact := sample.Of(t, stories(t), 1)
 	each(t, func(t *testing.T, s story, m *models.Model) {

@@ -82,7 +82,7 @@ func logitsOf(t *testing.T, c *Checkpoint, tokens []int32) []float32 {
 // model's have, the same for the same seed and others for another.
 func TestRuns(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the evaluator runs nine times: not with -short")
+		t.Skip("-short: the evaluator runs nine times")
 	}
 	for _, f := range []Format{Official, MLX4, MLX4All} {
 		t.Run(f.String(), func(t *testing.T) {

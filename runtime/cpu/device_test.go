@@ -28,7 +28,7 @@ func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe fun
 // is nothing here that the soak does not do with more threads.
 func skipIfShort(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a proof against the evaluator: not with -short")
+		t.Skip("-short: a proof against the evaluator")
 	}
 }
 

@@ -104,7 +104,7 @@ func TestAddressSpaces(t *testing.T) {
 // the error names the file all the same.
 func TestChanged(t *testing.T) {
 	if testing.Short() {
-		t.Skip("kernels are built for it: not with -short")
+		t.Skip("-short: kernels are built for it")
 	}
 	t.Parallel()
 	agreement.Changed(t, open(Options{Quick: true}), 8, 0)

@@ -329,7 +329,7 @@ func TestParallel(t *testing.T) {
 // empty LLVM context alone is some 40 KB.
 func TestMemory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("did not run: the race detector's memory would be measured (-short)")
+		t.Skip("-short: the race detector's memory would be measured")
 	}
 	l := openLLVM(t)
 	round := func() {
