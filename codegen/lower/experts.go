@@ -9,6 +9,7 @@ import (
 	"smelt/passes/fusion"
 )
 
+// lowerExperts routes rows and makes the chosen experts' hidden vectors.
 func lowerExperts(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 	if in.Phase == program.Prefill {
 		return expertsPrefill(in, e)

@@ -7,11 +7,8 @@ import (
 	"smelt/passes/fusion"
 )
 
-// In prefill rows are grouped by expert: "route" chooses and weighs, "group"
-// lists each expert's choices (row*K+k, ascending), and the products go through
-// an expert's list a tile of rows at a time, so that a weight is unpacked once
-// for many rows.
-
+// expertsPrefill makes three launches: "route" chooses and weighs, "group" and
+// "hidden" are a grouped GEMM.
 func expertsPrefill(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 	rows, err := rowsSymbol(e.X)
 	if err != nil {

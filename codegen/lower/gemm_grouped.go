@@ -6,6 +6,10 @@ import (
 	"smelt/ir"
 )
 
+// In a grouped GEMM each expert has rows of its own. "group" lists an expert's
+// choices (row*K+k, ascending); the products go through the list a tile of rows
+// at a time, so that a weight is unpacked once for many rows.
+
 // lists are the choices of each expert.
 type lists struct {
 	counts  *program.Scratch // [experts] i32

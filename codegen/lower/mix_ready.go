@@ -7,6 +7,9 @@ import (
 	"smelt/passes/fusion"
 )
 
+// In prefill the half block's result y is made in tiles, by launches before
+// "write", which reads it from the arena.
+
 // sourceLaunches makes y ready in prefill.
 func (x *mixing) sourceLaunches() error {
 	s := x.m.Source
