@@ -54,6 +54,21 @@ func TestFuse(t *testing.T) {
 	}
 }
 
+// TestFuseFiles: each kind of region has a file of testdata/fuse, which the
+// tests of changed operations go through.
+func TestFuseFiles(t *testing.T) {
+	of := map[string]bool{}
+	for _, path := range fuseFiles(t) {
+		name, _, _ := strings.Cut(filepath.Base(path), ".")
+		of[name] = true
+	}
+	for _, k := range fusion.Kinds() {
+		if pass := k.About().Pass; !of[pass] {
+			t.Errorf("testdata/fuse has no %s.*.txtar", pass)
+		}
+	}
+}
+
 func fuseFiles(t *testing.T) []string {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/fuse/*.txtar")
