@@ -232,7 +232,7 @@ func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, er
 		}
 		return tokens, nil
 	}
-	tok, err := openTokenizer(m)
+	tok, err := m.Tokenizer()
 	if err != nil {
 		return nil, err
 	}

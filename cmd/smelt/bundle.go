@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
+	lib "smelt"
 	"smelt/codegen/bundle"
 	"smelt/models"
 	"smelt/passes"
@@ -32,19 +32,11 @@ func openBundle(io stdio, dir string) (*compiled, error) {
 }
 
 func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
-	m, err := models.Open(b.Checkpoint, models.Options{})
+	f, err := lib.OpenBundle(b)
 	if err != nil {
-		return nil, fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is (smelt compile CHECKPOINT -o %s): %w", b.Dir, b.Dir, err)
+		return nil, err
 	}
-	if err := b.Bind(sourceOf(m)); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	return &compiled{b, m}, nil
-}
-
-// sourceOf is an open model as the compiler takes it.
-func sourceOf(m *models.Model) bundle.Source {
-	return bundle.Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
+	return &compiled{b, f.Model}, nil
 }
 
 // noteModified says which files of weights have another time of modification than
@@ -78,13 +70,19 @@ func (c *compiled) stages() (*passes.Result, error) {
 // openModel opens what a path names: a checkpoint (the bundle is nil), or a
 // bundle with its checkpoint.
 func openModel(io stdio, path string) (*models.Model, *bundle.Bundle, error) {
-	if !bundle.IsBundle(path) {
-		m, err := models.Open(path, models.Options{})
-		return m, nil, err
-	}
-	c, err := openBundle(io, path)
+	f, err := openFiles(io, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c.model, c.Bundle, nil
+	return f.Model, f.Bundle, nil
+}
+
+// openFiles opens a checkpoint or a bundle. Files that were modified since a bundle
+// was compiled are noted on standard error.
+func openFiles(io stdio, path string) (*lib.Files, error) {
+	f, err := lib.OpenFiles(path)
+	if err == nil && f.Bundle != nil {
+		noteModified(io, &compiled{f.Bundle, f.Model})
+	}
+	return f, err
 }

@@ -231,7 +231,7 @@ func (o *compileOptions) build(ctx context.Context, path string, m *models.Model
 	if o.dump != "" {
 		options.Dump = o.dumper(ctx, path)
 	}
-	b, _, err := bundle.Compile(sourceOf(m), options)
+	b, _, err := bundle.Compile(bundle.SourceOf(m), options)
 	if err != nil {
 		return nil, err
 	}

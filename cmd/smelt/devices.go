@@ -47,7 +47,7 @@ func openFirst(t devices.Table, io stdio, o deviceOptions, m devices.Model) (dev
 
 // modelFor is an open model as devices take it.
 func modelFor(m *models.Model, b *bundle.Bundle) devices.Model {
-	return devices.Model{Source: sourceOf(m), Weights: m.Weights, Bundle: b}
+	return devices.Model{Source: bundle.SourceOf(m), Weights: m.Weights, Bundle: b}
 }
 
 // opening says on a terminal how a device is opened.

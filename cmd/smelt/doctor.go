@@ -196,7 +196,7 @@ func (e *examined) open(ctx context.Context, args []string) (err error) {
 	}
 	if e.bundle == nil {
 		m := e.model
-		e.bundle, err = doctor.Compile(sourceOf(m))
+		e.bundle, err = doctor.Compile(bundle.SourceOf(m))
 	}
 	if err != nil {
 		return errors.Join(err, e.model.Close())

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt/codegen/bundle"
 	"smelt/doctor"
 	"smelt/internal/output"
 	"smelt/models"
@@ -36,7 +37,7 @@ func TestDoctorModel(t *testing.T) {
 	t.Cleanup(func() { story.Close() })
 	var kernels [2]map[string]string
 	for i, m := range []*models.Model{own, story} {
-		b, err := doctor.Compile(sourceOf(m))
+		b, err := doctor.Compile(bundle.SourceOf(m))
 		if err != nil {
 			t.Fatal(err)
 		}

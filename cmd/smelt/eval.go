@@ -179,7 +179,7 @@ func (o evalOptions) encode(ctx context.Context, m *models.Model) ([]int32, erro
 	if err != nil {
 		return nil, err
 	}
-	tok, err := openTokenizer(m)
+	tok, err := m.Tokenizer()
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (o evalOptions) encode(ctx context.Context, m *models.Model) ([]int32, erro
 		return nil, fmt.Errorf("%s: %w", o.textFile, err)
 	}
 	if !o.noBOS {
-		ids = withBOS(m, ids)
+		ids = m.WithBOS(ids)
 	}
 	return ids, nil
 }

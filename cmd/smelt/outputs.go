@@ -66,7 +66,7 @@ func modelInputs(path string) []output.Input {
 		return []output.Input{{What: "the checkpoint", Path: path}}
 	}
 	inputs := []output.Input{{What: "the checkpoint", Path: path}}
-	for _, name := range []string{"config.json", tokenizerName, generationName} {
+	for _, name := range []string{"config.json", tokenizerName, "generation_config.json"} {
 		inputs = append(inputs, output.Input{What: "the checkpoint's " + name, Path: filepath.Join(filepath.Dir(path), name)})
 	}
 	return inputs

@@ -24,13 +24,6 @@ var (
 // maxLayers is more than any model has.
 const maxLayers = 1024
 
-// What sampling can be asked for: from a temperature of a million on all tokens
-// are as likely, and no vocabulary has more tokens.
-const (
-	maxTemperature = 1e6
-	maxTopK        = 4 << 20
-)
-
 // threadCounts is the range of --threads. Kernels' threads wait for each other in
 // turns, so more of them than processors make a step many times slower.
 func threadCounts() limits[int] {

@@ -8,17 +8,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	lib "smelt"
 	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/models/chat"
-	"smelt/models/tokenizer"
 	"smelt/runtime/devices"
 	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
 
 // runOptions are the flags of `smelt run`.
@@ -28,9 +25,8 @@ type runOptions struct {
 	noBOS, echo    bool
 	json           bool
 	maxTokens      int
-	context, chunk int
-	device         deviceOptions
-	sampling       sampling.Params
+	open           lib.Options
+	sampling       sampling.Params // those of flags
 }
 
 func newRun(io stdio) *cobra.Command {
@@ -76,15 +72,15 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	f.StringVar(&o.system, "system", "", "system text, with --chat")
 	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
 	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
-	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(maxTemperature)), "temperature; 0 takes the most likely token")
-	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, maxTopK), "sample from the K most likely tokens; 0 is off")
+	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(sampling.MaxTemperature)), "temperature; 0 takes the most likely token")
+	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, sampling.MaxTopK), "sample from the K most likely tokens; 0 is off")
 	floatFlag(f, &o.sampling.TopP, "top-p", 1, limits[float64]{least: 0, most: 1, above: true}, "sample from the most likely tokens that together have this probability")
 	floatFlag(f, &o.sampling.MinP, "min-p", 0, from(0.0, 1), "drop tokens less likely than this share of the most likely one")
 	uint64Flag(f, &o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
-	intFlag(f, &o.context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
-	intFlag(f, &o.chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&o.device.name, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
-	intFlag(f, &o.device.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
+	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
+	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
+	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
@@ -95,89 +91,99 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	m, b, err := openModel(io, path)
+	files, err := openFiles(io, path)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	tok, err := openTokenizer(m)
+	defer func() { err = errors.Join(err, files.Close()) }()
+	request, err := o.request(cmd, io, files)
 	if err != nil {
 		return err
 	}
-	defaults, err := readGenerationConfig(m.Checkpoint.Dir)
+	w := watchOpening(io)
+	o.open.Watch = w.watch()
+	m, err := files.Start(cmd.Context(), o.open)
+	w.bar.Clear()
 	if err != nil {
-		return err
+		return interrupted(err)
 	}
-	if err := o.complete(cmd, m, b, defaults); err != nil {
-		return err
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if doc, why := m.DeviceChoice(); why != "" {
+		fmt.Fprintf(io.err, "device %s: %s (%s)\n", m.Device(), doc, why)
+	}
+	r := runner{io: io, o: o, device: m.Device(), sampling: *request.Sampling}
+	return inBundle(files.Bundle, r.run(cmd.Context(), m, request))
+}
+
+// request makes of flags and standard input what is asked of the model. All that
+// may be wrong with it is found here, before a device is opened.
+func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r lib.Request, err error) {
+	if _, err := files.Tokenizer(); err != nil {
+		return r, err
+	}
+	how, err := files.Suggested()
+	if err != nil {
+		return r, err
+	}
+	o.amend(cmd, &how)
+	if _, err := files.Complete(o.open); err != nil {
+		return r, err
 	}
 	source := "--prompt"
 	if !cmd.Flags().Changed("prompt") {
 		source = "standard input"
 		if o.prompt, err = promptFromInput(cmd.Context(), io.in); err != nil {
-			return err
+			return r, err
 		}
 	}
-	ids, err := promptTokens(m, tok, o)
-	if err != nil {
-		return fmt.Errorf("%s: %w", source, err)
+	r = lib.Request{Prompt: o.prompt, NoBOS: o.noBOS, MaxTokens: o.maxTokens, Sampling: &how}
+	if o.chat {
+		r.Prompt, r.Messages, r.Think = "", o.messages(), o.think
 	}
-	o.device.Context, o.device.Chunk, o.device.Stop = o.context, o.chunk, cmd.Context().Err
-	dev, err := openDevice(io, o.device, m, b)
-	if err != nil {
-		return interrupted(err)
+	ids, err := files.Encode(r)
+	switch {
+	case errors.Is(err, lib.ErrNoChat):
+		err = fmt.Errorf("%w without --chat", err)
+	case errors.Is(err, lib.ErrEmptyPrompt):
+		err = fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")
 	}
-	defer func() { err = errors.Join(err, dev.Close()) }()
-	sess, err := session.New(dev, session.Options{Chunk: o.chunk, Context: o.context})
 	if err != nil {
-		return err
+		return r, fmt.Errorf("%s: %w", source, err)
 	}
-	r := runner{io: io, o: o, tok: tok, stop: append(defaults.EOS, m.EOS...), device: dev.Name()}
-	return inBundle(b, r.run(cmd.Context(), sess, ids))
+	r.Prompt, r.Messages, r.Tokens = "", nil, ids // which need not be made again
+	return r, nil
 }
 
-// complete fills in what was not given: from the model, its suggestions, or
-// chance. b is nil for a checkpoint.
-func (o *runOptions) complete(cmd *cobra.Command, m *models.Model, b *bundle.Bundle, defaults generationConfig) error {
-	defaults.apply(cmd.Flags(), &o.sampling)
-	if !cmd.Flags().Changed("seed") {
-		o.sampling.Seed = rand.Uint64()
+// amend puts the flags that were given in the place of suggestions.
+func (o *runOptions) amend(cmd *cobra.Command, p *sampling.Params) {
+	given := cmd.Flags().Changed
+	if given("temp") {
+		p.Temperature = o.sampling.Temperature
 	}
-	if b != nil {
-		if err := o.limit(b); err != nil {
-			return err
-		}
+	if given("top-p") {
+		p.TopP = o.sampling.TopP
 	}
-	if o.context > m.Context {
-		return fmt.Errorf("--context %d: the model was made for at most %d tokens; give no more", o.context, m.Context)
+	if given("top-k") {
+		p.TopK = o.sampling.TopK
 	}
-	if o.context == 0 {
-		o.context = m.Context
+	p.MinP, p.Seed = o.sampling.MinP, o.sampling.Seed
+	if !given("seed") {
+		p.Seed = rand.Uint64()
 	}
-	return nil
 }
 
-// limit holds the sizes to what a bundle was compiled for.
-func (o *runOptions) limit(b *bundle.Bundle) error {
-	for _, f := range []struct {
-		name     string
-		value    *int
-		most, by int // by is what it is if not given
-	}{{"context", &o.context, b.Plan.Context, b.Plan.Context}, {"chunk", &o.chunk, b.Plan.Chunk, min(b.Plan.Chunk, 128)}} {
-		if *f.value > f.most {
-			return fmt.Errorf("--%s %d: the bundle was compiled for at most %d; compile it with --%s %d", f.name, *f.value, f.most, f.name, *f.value)
-		}
-		if *f.value == 0 {
-			*f.value = f.by
-		}
+// messages are the conversation that --chat has answered.
+func (o *runOptions) messages() (all []lib.Message) {
+	if o.system != "" {
+		all = append(all, lib.Message{Role: lib.RoleSystem, Content: o.system})
 	}
-	return nil
+	return append(all, lib.Message{Role: lib.RoleUser, Content: o.prompt})
 }
 
 // inBundle adds to an error about a text that is too long what would make room
 // in a bundle.
 func inBundle(b *bundle.Bundle, err error) error {
-	var long *session.ContextError
+	var long *lib.ContextError
 	if b == nil || !errors.As(err, &long) || long.Limit < b.Plan.Context {
 		return err
 	}
@@ -196,7 +202,7 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
-	if err := o.device.check(); err != nil {
+	if err := (deviceOptions{name: o.open.Device}).check(); err != nil {
 		return err
 	}
 	return o.sampling.Validate()
@@ -212,50 +218,12 @@ func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
 }
 
-func promptTokens(m *models.Model, tok *tokenizer.Tokenizer, o runOptions) ([]int32, error) {
-	var ids []int32
-	var err error
-	if o.chat {
-		if m.Chat == nil {
-			return nil, fmt.Errorf("%s has no chat format; run it without --chat", m.Architecture)
-		}
-		var messages []chat.Message
-		if o.system != "" {
-			messages = append(messages, chat.Message{Role: chat.RoleSystem, Content: o.system})
-		}
-		messages = append(messages, chat.Message{Role: chat.RoleUser, Content: o.prompt})
-		mode := chat.Answer
-		if o.think {
-			mode = chat.Thinking
-		}
-		ids, err := chat.Tokens(m.Chat, messages, mode, tok)
-		if errors.As(err, new(*chat.MissingTokenError)) {
-			err = fmt.Errorf("%w; run it without --chat", err)
-		}
-		return ids, err
-	}
-	if ids, err = tok.Encode(o.prompt); err != nil {
-		return nil, err
-	}
-	if !o.noBOS {
-		ids = withBOS(m, ids)
-	}
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")
-	}
-	return ids, nil
-}
-
 // runner carries one generation from prompt to report.
 type runner struct {
-	io     stdio
-	o      runOptions
-	tok    *tokenizer.Tokenizer
-	stop   []int32
-	device string
-
-	text   strings.Builder // with --json
-	tokens []int32
+	io       stdio
+	o        runOptions
+	device   string
+	sampling sampling.Params
 }
 
 // runReport is what --json prints. Times are in seconds.
@@ -270,54 +238,44 @@ type runReport struct {
 	DecodeSeconds float64 `json:"decode_seconds"`
 }
 
-func (r *runner) run(ctx context.Context, sess *session.Session, prompt []int32) error {
-	seq, err := sess.Open()
+func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
+	bar := newProgress(r.io.err, len(request.Tokens), "reading the prompt")
+	request.Progress = func(done, _ int) { bar.Set(done) }
+	g, err := m.Generate(ctx, request)
 	if err != nil {
+		bar.Clear()
 		return err
 	}
-	defer seq.Close()
 	if r.o.echo {
-		if _, err := io.WriteString(r.io.out, r.o.prompt); err != nil {
-			return err
+		err = r.write(r.o.prompt)
+	}
+	clear := sync.OnceFunc(bar.Clear)
+	for piece, e := range g.Tokens() {
+		clear()
+		if err == nil {
+			err = e
+		}
+		if err == nil {
+			err = r.write(piece.Text)
+		}
+		if err != nil {
+			break
 		}
 	}
-	start := time.Now()
-	bar := newProgress(r.io.err, len(prompt), "reading the prompt")
-	err = seq.Extend(ctx, prompt, bar.Set)
-	bar.Clear()
-	report := runReport{PromptTokens: seq.Len(), Seed: r.o.sampling.Seed, Device: r.device, PromptSeconds: time.Since(start).Seconds()}
-	switch {
-	case errors.Is(err, context.Canceled):
-		report.StopReason = string(session.StopCancelled)
-		return r.finish(report)
-	case err != nil:
+	result, _ := g.Wait()
+	clear()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	start = time.Now()
-	stream := r.tok.NewStream(false)
-	_, reason, err := seq.Generate(ctx, session.GenerateOptions{
-		MaxTokens: r.o.maxTokens, Sampling: r.o.sampling, Stop: r.stop,
-		Emit: func(token int32) error {
-			r.tokens = append(r.tokens, token)
-			text, err := stream.Push(token)
-			if err != nil {
-				return err
-			}
-			return r.write(text)
-		},
+	return r.finish(runReport{
+		Text: result.Text, Tokens: result.Tokens, PromptTokens: result.PromptTokens,
+		StopReason: string(result.Reason), Seed: result.Sampling.Seed, Device: r.device,
+		PromptSeconds: result.PromptTime.Seconds(), DecodeSeconds: result.TextTime.Seconds(),
 	})
-	if err != nil {
-		return err
-	}
-	if err := r.write(stream.Flush()); err != nil {
-		return err
-	}
-	report.DecodeSeconds, report.StopReason = time.Since(start).Seconds(), string(reason)
-	return r.finish(report)
 }
 
+// write streams text.
 func (r *runner) write(text string) error {
-	r.text.WriteString(text)
 	if r.o.json {
 		return nil
 	}
@@ -326,7 +284,6 @@ func (r *runner) write(text string) error {
 }
 
 func (r *runner) finish(report runReport) error {
-	report.Text, report.Tokens = r.text.String(), r.tokens
 	write := r.printReport
 	if r.o.json {
 		write = r.encodeReport
@@ -334,7 +291,7 @@ func (r *runner) finish(report runReport) error {
 	if err := write(report); err != nil {
 		return err
 	}
-	if report.StopReason == string(session.StopCancelled) {
+	if report.StopReason == string(lib.StopCancelled) {
 		return fmt.Errorf("%w, and %w", errInterrupted, errReported)
 	}
 	return nil
@@ -357,10 +314,10 @@ func (r *runner) printReport(report runReport) error {
 	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
 		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), report.StopReason)
 	seed := ""
-	if r.o.sampling.Temperature > 0 {
+	if r.sampling.Temperature > 0 {
 		seed = fmt.Sprintf(", seed %d", report.Seed)
 	}
-	fmt.Fprintf(r.io.err, "device %s, temperature %g%s\n", report.Device, r.o.sampling.Temperature, seed)
+	fmt.Fprintf(r.io.err, "device %s, temperature %g%s\n", report.Device, r.sampling.Temperature, seed)
 	return nil
 }
 

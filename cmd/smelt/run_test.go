@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models"
+	lib "smelt"
 	"smelt/models/chat"
 	"smelt/runtime/cpu/jit"
 )
@@ -230,15 +230,11 @@ func TestRunChat(t *testing.T) {
 	if err := json.Unmarshal(data, &chats); err != nil {
 		t.Fatal(err)
 	}
-	m, err := models.Open(storyteller, models.Options{})
+	files, err := lib.OpenFiles(storyteller)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
-	tok, err := openTokenizer(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer files.Close()
 	ran := 0
 	for _, c := range chats {
 		last := c.Messages[len(c.Messages)-1]
@@ -260,7 +256,7 @@ func TestRunChat(t *testing.T) {
 		if len(c.Messages) == 2 {
 			o.system = c.Messages[0].Content
 		}
-		if ids, err := promptTokens(m, tok, o); err != nil || !slices.Equal(ids, c.IDs) {
+		if ids, err := files.Encode(lib.Request{Messages: o.messages(), Think: o.think}); err != nil || !slices.Equal(ids, c.IDs) {
 			t.Errorf("%+v gives %v (%v), want %v", o, ids, err, c.IDs)
 		}
 	}
@@ -392,7 +388,7 @@ func TestRunInterrupted(t *testing.T) {
 	// In the prompt, at the third of its steps.
 	var object bytes.Buffer
 	long := strings.Repeat("Once upon a time ", 10)
-	r = smeltWith(interruptAfter(t, 2), &object, runArgs(storyteller, "-p", long, "--chunk", "4", "--json")...)
+	r = smeltWith(interruptAfter(t, 3), &object, runArgs(storyteller, "-p", long, "--chunk", "4", "--json")...)
 	var report runReport
 	decodeStrictly(t, object.String(), &report)
 	if r.status != statusInterrupted || r.errors != "" || report.StopReason != "interrupted" || report.PromptTokens != 8 || len(report.Tokens) != 0 || report.Text != "" {

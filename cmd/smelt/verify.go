@@ -112,7 +112,7 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 func (c *compiled) recompile(io stdio) error {
 	wait := startWaiting(io.err, "compiling again")
 	defer wait.done()
-	return c.Recompile(sourceOf(c.model))
+	return c.Recompile(bundle.SourceOf(c.model))
 }
 
 // verifyReport is what `smelt verify --json` prints. Field names are stable;

@@ -9,6 +9,7 @@ import (
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
 	"smelt/ir"
+	"smelt/models/arch"
 	"smelt/models/checkpoint"
 	"smelt/passes"
 )
@@ -19,6 +20,11 @@ type Source struct {
 	Graph      *ir.Module
 	Checkpoint *checkpoint.Checkpoint
 	Binding    *checkpoint.Binding
+}
+
+// SourceOf is an open model as Compile takes it.
+func SourceOf(m *arch.Model) Source {
+	return Source{Name: m.Graph.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}
 }
 
 // Options configure a compile. Zero values mean the defaults.

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"smelt/runtime/sampling"
@@ -15,6 +16,7 @@ import (
 type Generation struct {
 	mu     sync.Mutex
 	more   sync.Cond
+	cancel atomic.Bool
 	tokens []int32
 	scores []Score // of tokens; empty unless asked for
 	prompt []Score // of the prompt's, from the second on
@@ -44,6 +46,10 @@ func newGeneration(r Request, limit int) *Generation {
 	g.more.L = &g.mu
 	return g
 }
+
+// Cancel ends the text before the next step, as the end of the request's context
+// does.
+func (g *Generation) Cancel() { g.cancel.Store(true) }
 
 // Tokens yields all tokens from the first, as they come, until the text has
 // ended. Each call begins anew.

@@ -61,3 +61,19 @@ func expectScore(t *testing.T, got Score, before []int32, token int32) {
 		t.Errorf("token %d after %d: got %v, want %v", token, len(before), got, want)
 	}
 }
+
+// TestGenerationCancel: a text that somebody cancels ends as if its context had.
+func TestGenerationCancel(t *testing.T) {
+	s := start(t, newFake(), session.Options{Context: 1 << 20}, Options{Queue: 1})
+	g, waiting := submit(t, s, greedy(3, 0)), submit(t, s, greedy(4, 0))
+	for range g.Tokens() {
+		g.Cancel()
+		waiting.Cancel()
+	}
+	for _, g := range []*Generation{g, waiting} {
+		if tokens, reason, err := g.Wait(); reason != session.StopCancelled || err != nil {
+			t.Errorf("%d tokens, %q, %v", len(tokens), reason, err)
+		}
+	}
+	s.Close()
+}

@@ -65,7 +65,7 @@ func (s *Scheduler) run() {
 // reports whether there is a step to run; there is none after Close.
 func (s *Scheduler) boundary() bool {
 	cancelled := func(r *request) bool {
-		if r.ctx.Err() == nil {
+		if !r.cancelled() {
 			return false
 		}
 		s.release(r, session.StopCancelled, nil)
@@ -85,11 +85,14 @@ func (s *Scheduler) boundary() bool {
 	return false
 }
 
+// cancelled tells whether somebody has ended the text.
+func (r *request) cancelled() bool { return r.gen.cancel.Load() || r.ctx.Err() != nil }
+
 // admit moves requests from the queue to free slots. s.mu is held.
 func (s *Scheduler) admit() {
 	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
 		switch {
-		case r.ctx.Err() != nil:
+		case r.cancelled():
 			r.gen.end(session.StopCancelled, nil)
 			return true
 		case s.active == s.size.Slots:

@@ -1,4 +1,4 @@
-package main
+package smelt
 
 import (
 	"errors"
@@ -7,8 +7,6 @@ import (
 	"math"
 	"path/filepath"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"smelt/internal/regular"
 	"smelt/internal/strictjson"
@@ -53,9 +51,9 @@ func (g *generationConfig) parse(data []byte) error {
 	if top := strictjson.ParseObject(data, &out); top != nil {
 		*g = generationConfig{
 			Sample:      optional(top.Boolean("do_sample")),
-			Temperature: optional(top.Number("temperature", strictjson.AtLeast(0), strictjson.AtMost(maxTemperature))),
+			Temperature: optional(top.Number("temperature", strictjson.AtLeast(0), strictjson.AtMost(sampling.MaxTemperature))),
 			TopP:        optional(top.Number("top_p", strictjson.Above(0), strictjson.AtMost(1))),
-			TopK:        optional(top.Integer("top_k", 0, maxTopK)),
+			TopK:        optional(top.Integer("top_k", 0, sampling.MaxTopK)),
 		}
 		for _, id := range top.Integers("eos_token_id", -1, math.MaxInt32) {
 			g.EOS = append(g.EOS, int32(id))
@@ -75,29 +73,25 @@ func optional[T any](v T, ok bool) *T {
 	return &v
 }
 
-// check refuses suggestions that no flag would accept either.
+// check refuses suggestions that nobody could sample with.
 func (g *generationConfig) check() error {
 	p := sampling.Greedy()
-	g.fill(&p, func(string) bool { return false })
+	g.fill(&p)
 	return p.Validate()
 }
 
-// apply puts the suggestions in the place of flags that were not given.
-func (g generationConfig) apply(flags *pflag.FlagSet, p *sampling.Params) {
-	g.fill(p, flags.Changed)
-}
-
-func (g generationConfig) fill(p *sampling.Params, given func(flag string) bool) {
+// fill puts the suggestions into parameters.
+func (g *generationConfig) fill(p *sampling.Params) {
 	if g.Sample != nil && !*g.Sample {
 		return
 	}
-	if g.Temperature != nil && !given("temp") {
+	if g.Temperature != nil {
 		p.Temperature = *g.Temperature
 	}
-	if g.TopP != nil && !given("top-p") {
+	if g.TopP != nil {
 		p.TopP = *g.TopP
 	}
-	if g.TopK != nil && !given("top-k") {
+	if g.TopK != nil {
 		p.TopK = *g.TopK
 	}
 }

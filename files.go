@@ -1,0 +1,150 @@
+package smelt
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"smelt/codegen/bundle"
+	"smelt/models"
+	"smelt/models/chat"
+	"smelt/models/tokenizer"
+	"smelt/runtime/sampling"
+)
+
+// Files are the files of a model: weights, tokenizer, suggestions and, of a bundle,
+// compiled kernels. They are for programs that do more than generate, or want to
+// look before they open a device. Methods are safe for concurrent use.
+type Files struct {
+	Model  *models.Model
+	Bundle *bundle.Bundle // nil if the path was a checkpoint's
+
+	tokenizer func() (*tokenizer.Tokenizer, error)
+	hints     func() (generationConfig, error)
+	closed    func() error
+}
+
+// OpenFiles opens a checkpoint, or a bundle with the checkpoint that it was compiled
+// from. No weight is read. The error lists everything that is wrong; it is an
+// *UnknownModelError if smelt does not know the architecture.
+func OpenFiles(path string) (*Files, error) {
+	if bundle.IsBundle(path) {
+		b, err := bundle.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		return OpenBundle(b)
+	}
+	m, err := models.Open(path, models.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return newFiles(m, nil), nil
+}
+
+// OpenBundle is OpenFiles for a bundle that has been read.
+func OpenBundle(b *bundle.Bundle) (*Files, error) {
+	m, err := models.Open(b.Checkpoint, models.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is: %w", b.Dir, err)
+	}
+	if err := b.Bind(bundle.SourceOf(m)); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return newFiles(m, b), nil
+}
+
+func newFiles(m *models.Model, b *bundle.Bundle) *Files {
+	return &Files{Model: m, Bundle: b,
+		tokenizer: sync.OnceValues(m.Tokenizer),
+		hints:     sync.OnceValues(func() (generationConfig, error) { return readGenerationConfig(m.Checkpoint.Dir) }),
+		closed:    sync.OnceValue(m.Close),
+	}
+}
+
+// Close unmaps the weights. Closing again does nothing.
+func (f *Files) Close() error { return f.closed() }
+
+// Source is the model as the compiler takes it.
+func (f *Files) Source() bundle.Source { return bundle.SourceOf(f.Model) }
+
+// Tokenizer is the model's. The error is an ErrNoTokenizer if there is none.
+func (f *Files) Tokenizer() (*tokenizer.Tokenizer, error) { return f.tokenizer() }
+
+// Suggested is how the checkpoint's generation_config.json suggests to sample;
+// without that file the most likely token.
+func (f *Files) Suggested() (sampling.Params, error) {
+	g, err := f.hints()
+	p := sampling.Greedy()
+	g.fill(&p)
+	return p, err
+}
+
+// Stop lists the tokens that end a text: the model's and those of
+// generation_config.json.
+func (f *Files) Stop() ([]int32, error) {
+	g, err := f.hints()
+	return append(g.EOS, f.Model.EOS...), err
+}
+
+// Encode gives the tokens of a request's prompt.
+func (f *Files) Encode(r Request) ([]int32, error) {
+	sources := 0
+	for _, given := range []bool{r.Prompt != "", r.Messages != nil, r.Tokens != nil} {
+		if given {
+			sources++
+		}
+	}
+	if sources > 1 {
+		return nil, errors.New("a request has a Prompt, Messages or Tokens; give one of them")
+	}
+	if r.Tokens != nil {
+		return r.Tokens, f.check(r.Tokens)
+	}
+	tok, err := f.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	if r.Messages != nil {
+		return f.encodeChat(r, tok)
+	}
+	ids, err := tok.Encode(r.Prompt)
+	if err != nil {
+		return nil, err
+	}
+	if !r.NoBOS {
+		ids = f.Model.WithBOS(ids)
+	}
+	if len(ids) == 0 {
+		return nil, ErrEmptyPrompt
+	}
+	return ids, nil
+}
+
+func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) ([]int32, error) {
+	if f.Model.Chat == nil {
+		return nil, fmt.Errorf("%s has no chat format: %w", f.Model.Architecture, ErrNoChat)
+	}
+	mode := chat.Answer
+	if r.Think {
+		mode = chat.Thinking
+	}
+	ids, err := chat.Tokens(f.Model.Chat, r.Messages, mode, tok)
+	if errors.As(err, new(*chat.MissingTokenError)) {
+		err = fmt.Errorf("%w: %w", err, ErrNoChat)
+	}
+	return ids, err
+}
+
+// check refuses tokens that are none of the model's.
+func (f *Files) check(tokens []int32) error {
+	if len(tokens) == 0 {
+		return ErrEmptyPrompt
+	}
+	for i, id := range tokens {
+		if id < 0 || int(id) >= f.Model.VocabSize {
+			return fmt.Errorf("token %d of the prompt is %d, expected 0 to %d", i+1, id, f.Model.VocabSize-1)
+		}
+	}
+	return nil
+}

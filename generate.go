@@ -1,0 +1,262 @@
+package smelt
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"smelt/models/tokenizer"
+	"smelt/runtime/sampling"
+	"smelt/runtime/scheduler"
+	"smelt/runtime/session"
+)
+
+// ErrEmptyPrompt: a request has no token to go on from.
+var ErrEmptyPrompt = errors.New("the prompt is empty; give at least one character, or let the begin-of-sentence token stand before it")
+
+// Request asks for a text. It has one of Prompt, Messages and Tokens; the zero
+// values of all else mean the defaults.
+type Request struct {
+	// Prompt is a text to continue.
+	Prompt string
+	// NoBOS leaves out the begin-of-sentence token before Prompt.
+	NoBOS bool
+	// Messages is a conversation to answer, in the model's chat format.
+	Messages []Message
+	// Think lets the model reason before it answers Messages.
+	Think bool
+	// Tokens are a prompt's token ids, taken as they are.
+	Tokens []int32
+
+	// MaxTokens ends the text; 0 means when the model ends it or the context is full.
+	MaxTokens int
+	// Sampling picks the tokens; its zero value takes the most likely one. nil means
+	// what Suggested says, with a seed drawn anew.
+	Sampling *sampling.Params
+	// Stream tells the random numbers of requests with the same seed apart.
+	Stream uint64
+
+	// LogProbs has the probability of each token of the text, and those of Top more
+	// in its place.
+	LogProbs bool
+	Top      int
+	// Progress, if not nil, is told how many tokens of the prompt are read, of how
+	// many. The device waits for it.
+	Progress func(done, total int)
+}
+
+// StopReason tells why a text ended.
+type StopReason = session.StopReason
+
+// Reasons for a text to end.
+const (
+	StopToken     = session.StopToken     // the model ended it
+	StopLength    = session.StopLength    // MaxTokens were generated
+	StopContext   = session.StopContext   // the context is full
+	StopCancelled = session.StopCancelled // Stop was called, or the context.Context ended
+)
+
+// Token is a token of a text.
+type Token struct {
+	ID int32
+	// Text is what the token adds to the text, whole characters only: "" where a
+	// later one completes the character.
+	Text string
+	// LogProb is the natural logarithm of the token's probability, before temperature
+	// and filters, and Top the most probable tokens in its place, best first. They are
+	// zero unless the request asked for them.
+	LogProb float64
+	Top     []sampling.Probable
+}
+
+// Result is what a text comes to.
+type Result struct {
+	Text   string
+	Tokens []int32
+	Reason StopReason
+	// PromptTokens is how many tokens of the prompt were read.
+	PromptTokens int
+	// Sampling is how tokens were picked, the seed included.
+	Sampling sampling.Params
+	// PromptTime and TextTime are how long reading and generating took. Waiting for
+	// a slot does not count.
+	PromptTime, TextTime time.Duration
+}
+
+// Generate begins a text, or a wait for one of the model's slots. It fails with
+// ErrBusy or ErrClosed, with an *OptionError, a *ContextError or ErrEmptyPrompt,
+// and with ErrNoTokenizer or ErrNoChat. The end of ctx ends the text.
+func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
+	ids, err := m.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := m.Stop()
+	if err != nil {
+		return nil, err
+	}
+	how, err := m.sampling(r)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := m.Tokenizer()
+	if err != nil && !errors.Is(err, ErrNoTokenizer) {
+		return nil, err
+	}
+	request := scheduler.Request{Prompt: ids, MaxTokens: r.MaxTokens, Sampling: how, Stop: stop, Stream: r.Stream, Scores: r.LogProbs, Top: r.Top}
+	if r.Progress != nil {
+		request.Progress = func(done int) { r.Progress(done, len(ids)) }
+	}
+	g, err := m.scheduler.Submit(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return &Generation{ctx: ctx, tok: tok, sampling: how, gen: g}, nil
+}
+
+// sampling is how a request's tokens are picked.
+func (m *Model) sampling(r Request) (sampling.Params, error) {
+	if r.Sampling != nil {
+		return *r.Sampling, nil
+	}
+	p, err := m.Suggested()
+	p.Seed = rand.Uint64()
+	return p, err
+}
+
+// LogProbs reads a prompt and returns its tokens from the second on, with the
+// probability that the model gives each, and those of top more in its place. It
+// generates nothing; of the request only the prompt counts.
+func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, error) {
+	ids, err := m.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.scheduler.Submit(ctx, scheduler.Request{Prompt: ids, MaxTokens: 1, PromptScores: true, Top: top})
+	if err != nil {
+		return nil, err
+	}
+	if _, reason, err := g.Wait(); err != nil || reason == StopCancelled {
+		return nil, errors.Join(err, ctx.Err())
+	}
+	tok, err := m.Tokenizer()
+	if err != nil && !errors.Is(err, ErrNoTokenizer) {
+		return nil, err
+	}
+	d := newDecoder(tok)
+	if _, err := d.push(ids[0]); err != nil {
+		return nil, err
+	}
+	_, scores := g.Prompt()
+	tokens := make([]Token, len(scores))
+	for i, s := range scores {
+		text, err := d.push(ids[i+1])
+		if err != nil {
+			return nil, err
+		}
+		tokens[i] = Token{ids[i+1], text, s.LogProb, s.Top}
+	}
+	return tokens, nil
+}
+
+// Generation is a text on its way. What is generated is kept, so a slow reader
+// holds up nobody. Its methods are safe for concurrent use.
+type Generation struct {
+	ctx      context.Context      // the caller's
+	tok      *tokenizer.Tokenizer // nil if there is none
+	sampling sampling.Params
+	gen      *scheduler.Generation
+}
+
+// Stop ends the text where it is.
+func (g *Generation) Stop() { g.gen.Cancel() }
+
+// Text yields the text in pieces as it comes, from the beginning. An error ends it:
+// that of the device, or ctx's; without a tokenizer it is an ErrNoTokenizer. Leaving
+// the loop before stops the text.
+func (g *Generation) Text() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if g.tok == nil {
+			g.Stop()
+			yield("", ErrNoTokenizer)
+			return
+		}
+		for t, err := range g.Tokens() {
+			if (t.Text != "" || err != nil) && !yield(t.Text, err) {
+				return
+			}
+		}
+	}
+}
+
+// Tokens is Text token by token. Text that the last tokens leave incomplete comes as
+// a Token with an ID of -1. Without a tokenizer the tokens have no text.
+func (g *Generation) Tokens() iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		d := newDecoder(g.tok)
+		for id, s := range g.gen.Scored() {
+			text, err := d.push(id)
+			if !yield(Token{id, text, s.LogProb, s.Top}, err) || err != nil {
+				g.Stop()
+				return
+			}
+		}
+		if rest := d.flush(); rest != "" && !yield(Token{ID: -1, Text: rest}, nil) {
+			return
+		}
+		if _, err := g.Wait(); err != nil {
+			yield(Token{ID: -1}, err)
+		}
+	}
+}
+
+// Wait returns what the text comes to when it has ended. On an error, the device's
+// or ctx's, the result has what came before. Stop is no error.
+func (g *Generation) Wait() (Result, error) {
+	tokens, reason, err := g.gen.Wait()
+	if reason == StopCancelled && err == nil {
+		err = g.ctx.Err()
+	}
+	r := Result{Tokens: tokens, Reason: reason, Sampling: g.sampling}
+	r.PromptTokens, _ = g.gen.Prompt()
+	r.PromptTime, r.TextTime = g.gen.Times()
+	d := newDecoder(g.tok)
+	var text strings.Builder
+	for _, id := range tokens {
+		piece, e := d.push(id)
+		if e != nil {
+			return r, errors.Join(err, e)
+		}
+		text.WriteString(piece)
+	}
+	text.WriteString(d.flush())
+	r.Text = text.String()
+	return r, err
+}
+
+// decoder makes text of tokens; without a tokenizer it makes none.
+type decoder struct{ stream *tokenizer.Stream }
+
+func newDecoder(tok *tokenizer.Tokenizer) decoder {
+	if tok == nil {
+		return decoder{}
+	}
+	return decoder{tok.NewStream(false)}
+}
+
+func (d decoder) push(id int32) (string, error) {
+	if d.stream == nil {
+		return "", nil
+	}
+	return d.stream.Push(id)
+}
+
+func (d decoder) flush() string {
+	if d.stream == nil {
+		return ""
+	}
+	return d.stream.Flush()
+}

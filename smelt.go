@@ -1,0 +1,109 @@
+// Package smelt opens language models and has them continue texts and answer
+// messages, with kernels that it compiles for the machine.
+//
+//	m, err := smelt.Open(ctx, "checkpoint", smelt.Options{})
+//	...
+//	defer m.Close()
+//	g, err := m.Generate(ctx, smelt.Request{Prompt: "Once upon a time"})
+//	...
+//	for text, err := range g.Text() {
+//		...
+//	}
+//
+// A checkpoint is a folder with config.json and files of weights, or one such file;
+// a bundle is a folder with the kernels that `smelt compile` made of one. The zero
+// values of Options and Request mean the defaults.
+//
+// Errors are for people: they say where, what was expected, what was found and what
+// to do. Programs tell them apart by the variables and types of this package.
+package smelt
+
+import (
+	"context"
+	"errors"
+
+	"smelt/internal/option"
+	"smelt/models"
+	"smelt/models/arch"
+	"smelt/models/chat"
+	"smelt/runtime/device"
+	"smelt/runtime/devices"
+	"smelt/runtime/scheduler"
+	"smelt/runtime/session"
+)
+
+var (
+	// ErrBusy: as many requests are generating and waiting as Options allow.
+	ErrBusy = scheduler.ErrFull
+	// ErrClosed: the model is closed.
+	ErrClosed = scheduler.ErrClosed
+	// ErrNotHere: the machine lacks what the device needs.
+	ErrNotHere = devices.ErrNotHere
+	// ErrNoTokenizer: there is no tokenizer beside the weights, so requests need
+	// Tokens, and there is no text.
+	ErrNoTokenizer = arch.ErrNoTokenizer
+	// ErrNoChat: the model was not made for chat, so requests have no Messages.
+	ErrNoChat = errors.New("give it a text to continue")
+)
+
+// ContextError says that a text has no room in the context.
+type ContextError = session.ContextError
+
+// OptionError says that a field of Options, Request or sampling.Params makes no
+// sense, or which one would have to be another; Names lists them.
+type OptionError = option.Error
+
+// UnknownModelError says that config.json names no architecture that smelt knows.
+type UnknownModelError = models.UnknownError
+
+// Message is one turn of a conversation. Its Role is RoleSystem, RoleUser or
+// RoleAssistant.
+type Message = chat.Message
+
+// Roles of a Message.
+const (
+	RoleSystem    = chat.RoleSystem
+	RoleUser      = chat.RoleUser
+	RoleAssistant = chat.RoleAssistant
+)
+
+// Model is an open model on a device. Its methods are safe for concurrent use.
+type Model struct {
+	*Files
+	options   Options // complete
+	choice    devices.Choice
+	device    device.Device
+	scheduler *scheduler.Scheduler
+}
+
+// Open opens the checkpoint or bundle at path and starts it on a device. Compiling
+// kernels takes seconds to minutes, the first time; ctx may end that. The error is
+// that of OpenFiles or of Start.
+func Open(ctx context.Context, path string, o Options) (*Model, error) {
+	f, err := OpenFiles(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := f.Start(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+// Device is the name of the device that runs the model.
+func (m *Model) Device() string { return m.device.Name() }
+
+// DeviceChoice says what runs the model, and why it is the best there is; empty
+// reasons mean that Options named it.
+func (m *Model) DeviceChoice() (doc, why string) { return m.choice.Kind.Doc, m.choice.Why }
+
+// Options are those that the model was opened with, with the defaults filled in.
+func (m *Model) Options() Options { return m.options }
+
+// Close ends what is being generated, with ErrClosed, and gives back the device and
+// the files.
+func (m *Model) Close() error {
+	m.scheduler.Close()
+	return errors.Join(m.device.Close(), m.Files.Close())
+}
