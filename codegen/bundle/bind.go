@@ -58,7 +58,7 @@ func (b *Bundle) checkCaches(graph *ir.Module) error {
 	return nil
 }
 
-// apart says where two parameters differ, as far as it is a stored plane.
+// apart says where two parameters differ, if they differ in a stored plane.
 func (b *Bundle) apart(have, want *storage.Parameter) string {
 	if have == nil || want == nil {
 		return ""

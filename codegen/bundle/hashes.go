@@ -59,7 +59,7 @@ type hashesDoc struct {
 	Files  []FileHash `json:"files"`
 }
 
-// HashOptions are how files are hashed.
+// HashOptions say how files are hashed.
 type HashOptions struct {
 	// Hub takes the hash from the name where the Hugging Face hub's cache has
 	// named the file by it, and does not read the file.
@@ -93,12 +93,12 @@ func HashFiles(ctx context.Context, ck *checkpoint.Checkpoint, o HashOptions) (*
 	return out, errors.Join(errs...)
 }
 
-// hubBlob is how the hub's cache names a file that git LFS holds: by its SHA-256.
+// hubBlob matches the name of a git LFS file in the hub's cache: its SHA-256.
 // Others are named by a git hash of 40 digits.
 var hubBlob = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// hubHash is the hash that the hub's cache gives a file by the name of what its
-// link leads to: snapshots/REVISION/NAME -> ../../blobs/HASH.
+// hubHash reads a file's hash from the name of its link's target in the hub's cache:
+// snapshots/REVISION/NAME -> ../../blobs/HASH.
 func hubHash(path string) (string, bool) {
 	to, err := os.Readlink(path)
 	if err != nil || filepath.Base(filepath.Dir(to)) != "blobs" || !hubBlob.MatchString(filepath.Base(to)) {
@@ -152,8 +152,7 @@ func hashFile(ctx context.Context, path string, size int64, o HashOptions) (File
 // hashes.
 var ErrNoHashes = errors.New("has no record of the weights")
 
-// RecordedHashes are those that were written with the bundle. The error is
-// ErrNoHashes where there are none.
+// RecordedHashes returns the hashes that were written with the bundle, or ErrNoHashes.
 func (b *Bundle) RecordedHashes() (*Hashes, error) {
 	var doc hashesDoc
 	path := filepath.Join(b.Dir, hashesName)

@@ -15,7 +15,7 @@ import (
 	"smelt/internal/strictjson"
 )
 
-// encode is how smelt writes the JSON of a bundle: the same value, the same bytes.
+// encode writes the JSON of a bundle: the same value gives the same bytes.
 func encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
@@ -73,7 +73,7 @@ func expected(e *json.SemanticError) string {
 	}
 }
 
-// place is a JSON pointer for people, without what makes it long.
+// place prints a JSON pointer for people, shortened.
 func place(p jsontext.Pointer) string {
 	if p == "" {
 		return "the document"

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockWait is how long a compile waits for another that writes to the same folder:
-// writing takes a second or two.
+// lockWait bounds the wait for another compile that writes to the same folder: writing
+// takes a second or two.
 const lockWait = 30 * time.Second
 
 // lock takes the folder for this process alone. The system takes it back when the

@@ -75,7 +75,7 @@ func cacheFormula(p *plan.Plan) string {
 	return fmt.Sprintf("slots*(%s) + %d", strings.Join(terms, " + "), p.CacheBytes-sum)
 }
 
-// reachOf is the name of the symbol that is a sequence's length.
+// reachOf names the symbol for a sequence's length.
 func reachOf(p *plan.Plan) string {
 	for _, s := range p.Steps[0].Params.Symbols {
 		if s.Def == ir.Reach {

@@ -62,7 +62,7 @@ func CheckpointOf(dir string) string {
 	return doc.Model.Checkpoint
 }
 
-// attempts are how often a bundle is read that is replaced meanwhile.
+// attempts bounds how often a bundle is read again because a compile replaced it.
 const attempts = 8
 
 // Read reads the bundle in dir, plans its module again and checks that all of it is
@@ -136,8 +136,8 @@ func parseDocument(path string, data []byte) (*document, error) {
 	return &doc, nil
 }
 
-// mark is how bundle.json of any version begins. The format's number alone would be
-// no mark: others number their formats too.
+// mark matches the beginning of bundle.json of any version. The format's number alone
+// would not do: others number their formats too.
 var mark = regexp.MustCompile(`^\{"format":([0-9]{1,9}),"model":\{"name":"`)
 
 // versionOf is the format's number that a document gives, or "none".

@@ -15,9 +15,9 @@ import (
 	"smelt/models/checkpoint"
 )
 
-// Files beside bundle.json that say something of the checkpoint and not of the
-// bundle: two compiles may give different ones. Each says which bundle.json it
-// belongs to; one of another is as good as none.
+// Files beside bundle.json that describe the checkpoint and not the bundle: two compiles
+// may give different ones. Each names the bundle.json that it belongs to; with another it
+// does not count.
 const (
 	timesName  = "times.json"
 	hashesName = "weights.json"
@@ -75,7 +75,7 @@ func (b *Bundle) records() []record {
 	return out
 }
 
-// strange reports whether something else than smelt's record lies in its place.
+// strange reports whether something other than smelt's record lies in its place.
 func (r record) strange(dir string) bool {
 	data, err := regular.Read(filepath.Join(dir, r.name), maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -63,8 +63,8 @@ func (d *document) replan(m *ir.Module, data []byte) (*Bundle, error) {
 	return b, nil
 }
 
-// words checks what of the document is only shown: the formats of caches must be
-// some, and nothing may hold what a terminal takes for orders.
+// words checks the parts of the document that are only shown: cache formats must exist,
+// and no text may hold control characters.
 func (d *document) words() error {
 	if err := (passes.Formats{Rows: d.Options.Rows, Keys: d.Options.Keys}).Check(); err != nil {
 		return err
@@ -124,8 +124,8 @@ func (d *document) target() (target.Target, error) {
 	return less, nil
 }
 
-// parameters rebuilds where the module's parameters lie. That they lie there is
-// found out when the checkpoint is open; see Bind.
+// parameters rebuilds where the module's parameters lie. Bind compares that with the open
+// checkpoint.
 func (d *document) parameters(m *ir.Module) (storage.Parameters, error) {
 	if len(d.Parameters) != len(m.Params) {
 		return nil, fmt.Errorf("%d parameters, %s has %d", len(d.Parameters), moduleName, len(m.Params))

@@ -79,7 +79,7 @@ func (b *Bundle) Write(ctx context.Context, dir string) (left []string, err erro
 	return w.clean(doc.Folder)
 }
 
-// replaceable refuses a folder that holds something else than a bundle.
+// replaceable refuses a folder that holds something other than a bundle.
 func replaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (w *writer) parts(ctx context.Context, folder string, files []content) erro
 			return err
 		}
 	}
-	// The new folder's own entry is to be there before the name of it is.
+	// The new folder's entry must be on disk before bundle.json names it.
 	return output.SyncFolder(w.dir)
 }
 
@@ -179,7 +179,7 @@ func (w *writer) contents(ctx context.Context, root string, files []content) err
 	return nil
 }
 
-// folders are those within the bundle's folder that the files lie in, deepest first.
+// folders lists the folders of files within the bundle's folder, deepest first.
 func folders(files []content) []string {
 	var out []string
 	for _, f := range files {
@@ -250,8 +250,8 @@ func (w *writer) temp(data []byte, sync func(*os.File) error) (path string, err 
 	return path, err
 }
 
-// refused says of an error of the system which folder could not be written into, in
-// place of the hidden file's name.
+// refused rewords an error of the system: it names the folder that could not be written
+// into, in place of the hidden file.
 func (w *writer) refused(err error) error {
 	var of *fs.PathError
 	if errors.As(err, &of) {

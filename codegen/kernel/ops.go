@@ -83,7 +83,7 @@ func (op Op) String() string {
 	return fmt.Sprintf("op(%d)", op)
 }
 
-// arithmetic tells which scalars are computed with.
+// arithmetic reports whether kernels compute with a scalar.
 func (s Scalar) arithmetic() bool { return s == I32 || s == U32 || s == F32 || s == I64 }
 
 func (s Scalar) integer() bool { return s == I32 || s == U32 || s == I64 }
@@ -170,7 +170,7 @@ func vector(e *Expr) (Type, error) {
 	return Type{t.Scalar, len(e.Args)}, nil
 }
 
-// wordTo makes another type of a u32.
+// wordTo converts a u32 to another type.
 func wordTo(t Type) func(e *Expr) (Type, error) {
 	return func(e *Expr) (Type, error) {
 		if from := e.Args[0].Type; from != Of(U32) {

@@ -98,14 +98,14 @@ func (u *uniform) stmt(s Stmt, control uniformness) {
 	}
 }
 
-// together is for statements that a SIMD group runs as one.
+// together checks a statement that a SIMD group runs as one.
 func (u *uniform) together(s Stmt, level uniformness) {
 	if level > wholeSimd {
 		u.fail(s, "a statement on fragments", level)
 	}
 }
 
-// expr is how uniform a value is where control is the flow's.
+// expr says how uniform a value is in the given control flow.
 func (u *uniform) expr(s Stmt, e *Expr, control uniformness) uniformness {
 	level := wholeGroup
 	for _, a := range e.Args {
@@ -133,8 +133,7 @@ func (u *uniform) expr(s Stmt, e *Expr, control uniformness) uniformness {
 	return level
 }
 
-// Uniform tells of a kernel's locals on which of them all lanes of a SIMD group
-// agree, wherever they are at work.
+// Uniform finds the locals of a kernel on which all lanes at work of a SIMD group agree.
 func Uniform(k *Kernel) map[string]bool {
 	u := &uniform{k: k, locals: map[string]uniformness{}}
 	for u.changed = true; u.changed; {

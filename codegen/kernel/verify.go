@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// Limits of a threadgroup on any machine kernels are for. Of threadgroup memory
-// a CPU's second level of cache is the most; what a target has, lowering checks.
+// Limits of a threadgroup on any machine. A CPU's second level of cache is the largest
+// threadgroup memory; lowering checks the target's own.
 const (
 	maxThreads = 1024
 	maxSide    = 1 << 12 // rows or columns of a fragment
@@ -353,7 +353,7 @@ func (v *verifier) place(space Space, name string, index *Expr, t Type, write bo
 	return v.inside(space, name, index)
 }
 
-// inside refuses an index that is known to lie outside its array.
+// inside refuses an index that is known to be outside its array.
 func (v *verifier) inside(space Space, name string, index *Expr) error {
 	n := int64(-1)
 	switch space {
@@ -374,9 +374,9 @@ func (v *verifier) inside(space Space, name string, index *Expr) error {
 	return nil
 }
 
-// most is the largest value an index takes where that follows from constants
-// and counters with constant bounds. What depends on the thread is not looked
-// at: conditions narrow it.
+// most is the largest value of an index, as far as it follows from constants and counters
+// with constant bounds. Values that depend on the thread are left out: conditions narrow
+// them.
 func (v *verifier) most(e *Expr) local {
 	known := func(n int64) local { return local{known: true, last: n} }
 	switch e.Op {
@@ -441,7 +441,7 @@ func (v *verifier) expr(e *Expr) error {
 	return v.leaf(e)
 }
 
-// leaf checks what an expression names.
+// leaf checks the name in an expression.
 func (v *verifier) leaf(e *Expr) error {
 	switch e.Op {
 	case OpConst:

@@ -115,8 +115,8 @@ func (t *identities) inputNamed(name string) int {
 	return t.fresh()
 }
 
-// find is the number of the node of this stage that a node of the next one is,
-// else a fresh one. of has the next stage's numbers so far.
+// find gives a node of the next stage the number of the same node in this one, else a fresh
+// number. of has the next stage's numbers so far.
 func (t *identities) find(n *ir.Node, of map[*ir.Value]int) int {
 	for _, have := range t.exact[exactKey(n, of)] {
 		if !t.taken[have] {

@@ -174,7 +174,7 @@ func (p *planner) dispatch(x *plan.Dispatch, buffers map[*plan.Buffer]int) dispa
 	return d
 }
 
-// plane names what of a parameter an argument points at.
+// plane names the plane of a parameter that an argument points at.
 func plane(w *program.WeightArg) string {
 	if w.Table {
 		return fmt.Sprintf("%s, table of pieces", w.Role)

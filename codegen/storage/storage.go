@@ -63,7 +63,7 @@ func (ps Parameters) Get(name string) (*Parameter, error) {
 	return nil, fmt.Errorf("parameter @%s is not bound to stored tensors", name)
 }
 
-// RowBytes is how many bytes a stored row of a plane takes.
+// RowBytes is the size of a stored row of a plane.
 func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
 	if p.Encoding == nil {
 		size, ok := p.Integer.Size()

@@ -1,5 +1,5 @@
 // Package draw makes random kernels, for tests of what reads, prints and runs them.
-// They touch the whole language but fragments, and do nothing of sense.
+// They use the whole language but fragments, and compute nothing useful.
 package draw
 
 import (
@@ -187,7 +187,7 @@ func (p *programs) quad(depth int) *kernel.Expr {
 	return a.Max(p.quad(depth - 1))
 }
 
-// quadStatement is one about vectors.
+// quadStatement draws a statement on vectors.
 func (p *programs) quadStatement() {
 	switch p.r.IntN(4) {
 	case 0:

@@ -46,7 +46,7 @@ func (m *machine) eval(e *kernel.Expr, mask []bool) []value {
 	return out
 }
 
-// same is an expression that every threadgroup has the same values of.
+// same is an expression with the same values in every threadgroup.
 func (m *machine) same(e *kernel.Expr) []value {
 	if v, ok := m.fixed[e]; ok {
 		return v
@@ -84,7 +84,7 @@ func (m *machine) load(e *kernel.Expr, mask []bool, index, out []value) {
 	}
 }
 
-// combines says how a reduction over lanes takes in one more lane.
+// combines says how a reduction adds one more lane.
 func combines(op kernel.Op) kernel.Op {
 	switch op {
 	case kernel.OpSimdMax:
@@ -95,7 +95,7 @@ func combines(op kernel.Op) kernel.Op {
 	return kernel.OpAdd
 }
 
-// acrossLanes is an operation of the SIMD group that begins at thread first.
+// acrossLanes computes an operation over the SIMD group that begins at thread first.
 func (m *machine) acrossLanes(e *kernel.Expr, first int, x, from, out []value) {
 	op, all := combines(e.Op), x[first]
 	for lane := range m.width {
@@ -131,7 +131,7 @@ func (m *machine) acrossLanes(e *kernel.Expr, first int, x, from, out []value) {
 
 func isFloat(s kernel.Scalar) bool { return s == kernel.F32 || s == kernel.F16 }
 
-// rearrange computes what moves or reinterprets the values of thread t.
+// rearrange computes operations that move or reinterpret values, for thread t.
 func rearrange(e *kernel.Expr, t int, args *[4][]value, v *value) {
 	switch e.Op {
 	case kernel.OpSelect:

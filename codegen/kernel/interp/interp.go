@@ -51,7 +51,7 @@ type fault struct{ error }
 
 func failf(format string, args ...any) { panic(fault{fmt.Errorf(format, args...)}) }
 
-// runGroup runs a threadgroup in memory that holds nothing of the ones before.
+// runGroup runs a threadgroup with fresh threadgroup memory.
 func (m *machine) runGroup(group [3]int) (err error) {
 	defer func() {
 		switch r := recover().(type) {
@@ -127,7 +127,7 @@ func (m *machine) operand() []value {
 	return v
 }
 
-// spare is room for one value of each thread, in which there may be anything.
+// spare is room for one value of each thread, with arbitrary contents.
 func (m *machine) spare() []value {
 	if n := len(m.free); n > 0 {
 		v := m.free[n-1]

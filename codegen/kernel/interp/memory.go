@@ -68,7 +68,7 @@ type place struct {
 	access kernel.Access
 }
 
-// place finds a name's memory. Threadgroup memory is another in each threadgroup.
+// place finds a name's memory. Each threadgroup has its own threadgroup memory.
 func (m *machine) place(space kernel.Space, name string) *place {
 	if space == kernel.Threadgroup {
 		a := m.shared[name]
@@ -162,7 +162,7 @@ func wrap(s kernel.Scalar, n int64) int64 {
 	return n
 }
 
-// halfValue is the number a binary16 stands for.
+// halfValue converts a binary16 to a number.
 func halfValue(h uint16) float32 {
 	sign, exponent, fraction := 1.0, int(h>>10&31), float64(h&1023)
 	if h>>15 == 1 {
