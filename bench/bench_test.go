@@ -20,6 +20,13 @@ import (
 	"smelt/runtime/profile"
 )
 
+// hostMemory is a binding.CacheMemory.
+type hostMemory []byte
+
+func (m hostMemory) Read(to []byte, at int64) error     { copy(to, m[at:]); return nil }
+func (m hostMemory) Write(at int64, bytes []byte) error { copy(m[at:], bytes); return nil }
+func (m hostMemory) Copy(to, from, n int64) error       { copy(m[to:to+n], m[from:]); return nil }
+
 // fake is a device that takes steps as a real one does, computes nothing, and
 // keeps a log.
 type fake struct {
@@ -44,7 +51,7 @@ func newFake(t *testing.T, o bundle.Options) *fake {
 		t.Fatal(err)
 	}
 	f := &fake{b: b, slots: binding.NewSlots(b.Plan, 256)}
-	f.caches = binding.NewCaches(b.Plan, make([]byte, b.Plan.CacheBytes), f.slots)
+	f.caches = binding.NewCaches(b.Plan, hostMemory(make([]byte, b.Plan.CacheBytes)), f.slots)
 	return f
 }
 

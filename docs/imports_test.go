@@ -24,6 +24,8 @@ var walls = []struct{ from, to, why string }{
 	{"codegen/program", "codegen/lower codegen/plan codegen/bundle models passes", "the words of compiler and runtime lie below both"},
 	{"pick", "ir codegen runtime", "the definition of picking a token lies below kernels and sampler"},
 	{"runtime", "codegen/lower bench doctor cmd", "devices run plans; families of kernels are the compiler's"},
+	{"runtime/planned", "runtime/cpu runtime/metal runtime/standin runtime/devices runtime/session", "what a device does with rows knows no machine"},
+	{"runtime/session", "runtime/planned runtime/cpu runtime/metal runtime/standin runtime/reference runtime/devices", "sequences know the interface of a device"},
 	{"bench", "codegen/lower doctor cmd", "measurements take any device"},
 	{"doctor", "codegen/lower bench cmd", "an examination takes any device"},
 	{"cmd", "codegen/lower models/deepseekv4", "the command opens any model that package models knows"},

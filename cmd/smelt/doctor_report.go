@@ -53,8 +53,8 @@ type doctorLLVM struct {
 }
 
 type doctorMetal struct {
-	Machine *metal.Machine `json:"machine"`
-	Error   string         `json:"error"`
+	Machine *metal.GPU `json:"machine"`
+	Error   string     `json:"error"`
 }
 
 type doctorModel struct {

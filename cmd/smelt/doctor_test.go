@@ -248,7 +248,7 @@ func TestDoctorHome(t *testing.T) {
 
 // TestDoctorMetal: what a Mac says of its GPU is in the report.
 func TestDoctorMetal(t *testing.T) {
-	r := doctorReport{Metal: doctorMetal{Machine: &metal.Machine{
+	r := doctorReport{Metal: doctorMetal{Machine: &metal.GPU{
 		Name: "Apple M3 Ultra", Architecture: "applegpu_g15d", System: "macOS 15.1", Families: []string{"Apple9", "Metal3"}, Unified: true,
 		MaxBuffer: 200e9, WorkingSet: 400e9, Allocated: 1 << 20, ThreadgroupMemory: 32768,
 	}}}

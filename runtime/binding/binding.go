@@ -11,19 +11,48 @@ import (
 	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/ir"
-	"smelt/ir/encoding"
 )
 
 // Memory says where things lie in a device's address space.
 type Memory struct {
 	Params storage.Parameters
-	// File is the address of a byte of one of the checkpoint's files.
-	File func(file int, offset int64) (uint64, error)
-	// Table puts a table of little-endian i64 into memory that stays.
-	Table  func(data []byte) (uint64, error)
+	// Weight is the address of a plane of a stored matrix: of some bytes of one of
+	// the checkpoint's files, from an offset on.
+	Weight func(file int, offset, bytes int64) (uint64, error)
+	// Tables are the tables of pieces that dispatches read.
+	Tables *Tables
 	Caches uint64
+}
 
-	tables map[program.WeightArg]uint64
+// Tables are the tables that say how far the pieces of a parameter lie from its
+// first, of little-endian u64, one after another. Where they lie is known when all
+// are made: blocks are made twice, the second time with Base.
+type Tables struct {
+	Base  uint64
+	bytes []byte
+	at    map[program.WeightArg]int
+}
+
+// Bytes are the tables, as they are to lie at Base.
+func (t *Tables) Bytes() []byte { return t.bytes }
+
+// add is the address of a table, made if it is not there.
+func (t *Tables) add(w program.WeightArg, distances []uint64) uint64 {
+	at, ok := t.at[w]
+	if !ok {
+		if t.at == nil {
+			t.at = map[program.WeightArg]int{}
+		}
+		for len(t.bytes)%16 != 0 {
+			t.bytes = append(t.bytes, 0)
+		}
+		at = len(t.bytes)
+		t.at[w] = at
+		for _, d := range distances {
+			t.bytes = binary.LittleEndian.AppendUint64(t.bytes, d)
+		}
+	}
+	return t.Base + uint64(at)
 }
 
 // Block is the argument block of a dispatch whose step's arena begins at arena:
@@ -79,7 +108,8 @@ func (m *Memory) weight(w program.WeightArg) (uint64, error) {
 	}
 	down := ^uint64(w.Align - 1)
 	if len(p.Pieces) == 1 {
-		at, err := m.place(p.Pieces[0], w.Role)
+		e := p.Pieces[0].Plane(w.Role)
+		at, err := m.Weight(e.File, e.Offset, e.Bytes)
 		return at & down, err
 	}
 	starts := make([]uint64, len(p.Pieces))
@@ -88,35 +118,20 @@ func (m *Memory) weight(w program.WeightArg) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if starts[i], err = m.File(pc.Plane(w.Role).File, offset); err != nil {
+		e := pc.Plane(w.Role)
+		if starts[i], err = m.Weight(e.File, e.Offset, e.Bytes); err != nil {
 			return 0, err
 		}
+		starts[i] += uint64(offset - e.Offset)
 	}
 	first := slices.Min(starts) & down
 	if !w.Table {
 		return first, nil
 	}
-	if at, ok := m.tables[w]; ok {
-		return at, nil
+	for i := range starts {
+		starts[i] -= first
 	}
-	var table []byte
-	for _, at := range starts {
-		table = binary.LittleEndian.AppendUint64(table, at-first)
-	}
-	at, err := m.Table(table)
-	if err != nil {
-		return 0, err
-	}
-	if m.tables == nil {
-		m.tables = map[program.WeightArg]uint64{}
-	}
-	m.tables[w] = at
-	return at, nil
-}
-
-func (m *Memory) place(p storage.Piece, r encoding.Role) (uint64, error) {
-	e := p.Plane(r)
-	return m.File(e.File, e.Offset)
+	return m.Tables.add(w, starts), nil
 }
 
 // Vocab is the number of logits a plan's module returns for each wanted row.

@@ -8,19 +8,29 @@ import (
 	"smelt/ir"
 )
 
-// Caches is the cache memory of a plan's slots, as bytes, with what can be done
-// to a slot between steps: go back, be copied, be made longer. Its methods must
-// not run beside a step.
-type Caches struct {
-	plan  *plan.Plan
-	data  []byte
-	slots *Slots
-	reach string // the symbol that is a sequence's length; empty if there is none
+// CacheMemory is the memory of a plan's caches, p.CacheBytes long, wherever it is.
+type CacheMemory interface {
+	// Read reads len(to) bytes from an offset on.
+	Read(to []byte, at int64) error
+	// Write writes bytes from an offset on.
+	Write(at int64, bytes []byte) error
+	// Copy copies n bytes from one offset to another; the two do not overlap.
+	Copy(to, from, n int64) error
 }
 
-// NewCaches is for memory of p.CacheBytes and the slots that steps check with.
-func NewCaches(p *plan.Plan, data []byte, slots *Slots) *Caches {
-	c := &Caches{plan: p, data: data, slots: slots}
+// Caches are the caches of a plan's slots, with what can be done to a slot between
+// steps: go back, be copied, be made longer. Its methods must not run beside a
+// step. After an error of the memory the slots concerned are to be reset.
+type Caches struct {
+	plan   *plan.Plan
+	memory CacheMemory
+	slots  *Slots
+	reach  string // the symbol that is a sequence's length; empty if there is none
+}
+
+// NewCaches is for the memory of a plan's caches and the slots that steps check with.
+func NewCaches(p *plan.Plan, memory CacheMemory, slots *Slots) *Caches {
+	c := &Caches{plan: p, memory: memory, slots: slots}
 	for _, s := range p.Steps[0].Params.Symbols {
 		if s.Def == ir.Reach {
 			c.reach = s.Name
@@ -41,10 +51,10 @@ func (c *Caches) rows(k *plan.Cache, tokens int) (int, error) {
 	return int(min(n, int64(k.Capacity))), nil
 }
 
-// of is a slot's part of a cache.
-func (c *Caches) of(k *plan.Cache, slot int32) []byte {
-	n := int64(k.Capacity) * int64(k.Row.Bytes)
-	return c.data[k.Offset+int64(slot)*n:][:n]
+// of is where a slot's part of a cache begins, and how long it is.
+func (c *Caches) of(k *plan.Cache, slot int32) (at, n int64) {
+	n = int64(k.Capacity) * int64(k.Row.Bytes)
+	return k.Offset + int64(slot)*n, n
 }
 
 func (c *Caches) check(slots ...int32) error {
@@ -87,9 +97,15 @@ func (c *Caches) Mark(slot int32) (*Mark, error) {
 	}
 	m := &Mark{slot: slot, tokens: c.slots.Length(slot)}
 	for _, k := range c.plan.Caches {
-		if k.Ring {
-			m.rings = append(m.rings, append([]byte(nil), c.of(k, slot)...))
+		if !k.Ring {
+			continue
 		}
+		at, n := c.of(k, slot)
+		ring := make([]byte, n)
+		if err := c.memory.Read(ring, at); err != nil {
+			return nil, err
+		}
+		m.rings = append(m.rings, ring)
 	}
 	return m, nil
 }
@@ -102,10 +118,14 @@ func (c *Caches) Rewind(m *Mark) error {
 	}
 	rings := m.rings
 	for _, k := range c.plan.Caches {
-		if k.Ring {
-			copy(c.of(k, m.slot), rings[0])
-			rings = rings[1:]
+		if !k.Ring {
+			continue
 		}
+		at, _ := c.of(k, m.slot)
+		if err := c.memory.Write(at, rings[0]); err != nil {
+			return err
+		}
+		rings = rings[1:]
 	}
 	c.slots.next[m.slot] = int32(m.tokens)
 	return nil
@@ -113,7 +133,7 @@ func (c *Caches) Rewind(m *Mark) error {
 
 // Copy gives slot `to` the sequence of slot `from`.
 func (c *Caches) Copy(to, from int32) error {
-	if err := c.check(to, from); err != nil {
+	if err := c.check(to, from); err != nil || to == from {
 		return err
 	}
 	tokens := c.slots.Length(from)
@@ -122,7 +142,11 @@ func (c *Caches) Copy(to, from int32) error {
 		if err != nil {
 			return err
 		}
-		copy(c.of(k, to), c.of(k, from)[:n*k.Row.Bytes])
+		source, _ := c.of(k, from)
+		target, _ := c.of(k, to)
+		if err := c.memory.Copy(target, source, int64(n)*int64(k.Row.Bytes)); err != nil {
+			return err
+		}
 	}
 	c.slots.next[to] = int32(tokens)
 	return nil
@@ -149,19 +173,27 @@ func (c *Caches) Stretch(slot int32, tokens int) error {
 		if err != nil {
 			return err
 		}
-		if data := c.of(k, slot)[:want*k.Row.Bytes]; n > 0 {
-			repeat(data, n*k.Row.Bytes)
-		} else {
-			clear(data)
+		at, _ := c.of(k, slot)
+		if err := c.repeat(at, int64(n)*int64(k.Row.Bytes), int64(want)*int64(k.Row.Bytes)); err != nil {
+			return err
 		}
 	}
 	c.slots.next[slot] = int32(tokens)
 	return nil
 }
 
-// repeat fills b with its first n bytes.
-func repeat(b []byte, n int) {
-	for n < len(b) {
-		n += copy(b[n:], b[:n])
+// repeat fills the memory from an offset on, `want` bytes, with its first n bytes over
+// and over; with zeros if n is 0.
+func (c *Caches) repeat(at, n, want int64) error {
+	if n == 0 {
+		return c.memory.Write(at, make([]byte, want))
 	}
+	for n < want {
+		more := min(n, want-n)
+		if err := c.memory.Copy(at+n, at, more); err != nil {
+			return err
+		}
+		n += more
+	}
+	return nil
 }

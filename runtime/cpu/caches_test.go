@@ -14,6 +14,9 @@ import (
 	"smelt/runtime/profile"
 )
 
+// poisonByte makes NaNs, and -1 of integers.
+const poisonByte = 0xff
+
 // cached is a device whose slots are gone back in, copied and stretched.
 type cached struct {
 	*testing.T
@@ -44,8 +47,9 @@ func newCached(t *testing.T) *cached {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	for i := range d.caches {
-		d.caches[i] = poisonByte // whatever is not written is no number
+	caches := d.machine.memory.regions[0] // the first memory that is asked for
+	for i := range caches {
+		caches[i] = poisonByte // whatever is not written is no number
 	}
 	return &cached{t, d, agreement.Random(7, 600, d.Vocab())}
 }
@@ -68,7 +72,7 @@ func (c *cached) prefill(slot int32, from, to int) {
 func (c *cached) decode(slot int32, n int) (out []float32) {
 	c.Helper()
 	for range n {
-		at := c.slots.Length(slot)
+		at := c.Length(slot)
 		logits, err := c.Decode([]ir.Row{{Token: c.tokens[at], Position: int32(at), Slot: slot}}, []int{0})
 		if err != nil {
 			c.Fatal(err)
@@ -143,7 +147,7 @@ func TestStretch(t *testing.T) {
 			t.Fatal("a logit is not a number: rows are missing")
 		}
 	}
-	if n := c.slots.Length(0); n != 508 {
+	if n := c.Length(0); n != 508 {
 		t.Errorf("%d tokens, want 508", n)
 	}
 	few, err := c.Caches().Bytes(20)
@@ -151,7 +155,7 @@ func TestStretch(t *testing.T) {
 		t.Fatal(err)
 	}
 	many, err := c.Caches().Bytes(500)
-	if err != nil || few <= 0 || many <= few || many > c.b.Plan.CacheBytes/3 {
+	if err != nil || few <= 0 || many <= few || many > c.Bundle().Plan.CacheBytes/3 {
 		t.Errorf("20 tokens fill %d bytes, 500 fill %d, %v", few, many, err)
 	}
 }

@@ -9,12 +9,12 @@ import (
 
 // Text says what kernels run on: the threads, the vector registers, the compiler.
 func (d *Device) Text() string {
-	return fmt.Sprintf("%s, vectors of %d, LLVM %s", message.Plural(len(d.pool.workers), "thread"), d.opts.LLVM.Host().Lanes(), d.opts.LLVM.Version())
+	return fmt.Sprintf("%s, vectors of %d, LLVM %s", message.Plural(d.machine.opts.Threads, "thread"), d.machine.opts.LLVM.Host().Lanes(), d.machine.opts.LLVM.Version())
 }
 
 // Build tells how the kernels' machine code came about.
 func (d *Device) Build() device.Build {
-	b := d.code.build
+	b := d.machine.code.build
 	out := device.Build{Compiled: b.Misses, Kept: b.Hits, Elapsed: b.Elapsed, Compiling: b.Compiling}
 	if b.CacheError != nil {
 		out.Note = b.CacheError.Error()

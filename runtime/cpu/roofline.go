@@ -23,19 +23,19 @@ type probes struct {
 	read, copy, fma []job              // one each
 }
 
-func (d *Device) newProbes() (_ *probes, err error) {
+func (m *machine) newProbes() (_ *probes, err error) {
 	p := &probes{}
 	var kernels []*kernel.Kernel
 	for i, make := range []func(target.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
-		if p.probe[i], err = make(d.b.Plan.Target); err != nil {
+		if p.probe[i], err = make(m.target); err != nil {
 			return nil, err
 		}
 		kernels = append(kernels, p.probe[i].Kernel)
 	}
-	if p.code, err = compile(kernels, d.opts); err != nil {
+	if p.code, err = compile(kernels, m.opts); err != nil {
 		return nil, err
 	}
-	if err := p.bind(len(d.pool.workers)); err != nil {
+	if err := p.bind(len(m.pool.workers)); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
@@ -88,15 +88,15 @@ func (p *probes) job(q *roofline.Probe, x, y []byte, groups int) ([]job, error) 
 	return jobs, nil
 }
 
-// Roofline measures what the device's threads can do: the best of a few runs of
+// Roofline measures what the threads can do: the best of a few runs of
 // some tens of milliseconds each.
-func (d *Device) Roofline() (roofline.Rates, error) {
-	p, err := d.openProbes()
+func (m *machine) Roofline() (roofline.Rates, error) {
+	p, err := m.openProbes()
 	if err != nil {
 		return roofline.Rates{}, err
 	}
 	rate := func(jobs []job, each int64) float64 {
-		return float64(each) * float64(jobs[0].groups) / d.best(jobs).Seconds()
+		return float64(each) * float64(jobs[0].groups) / m.best(jobs).Seconds()
 	}
 	return roofline.Rates{
 		Read:  rate(p.read, p.probe[0].Reads+p.probe[0].Writes),
@@ -105,29 +105,29 @@ func (d *Device) Roofline() (roofline.Rates, error) {
 	}, nil
 }
 
-func (d *Device) openProbes() (*probes, error) {
-	if d.probes == nil {
-		p, err := d.newProbes()
+func (m *machine) openProbes() (*probes, error) {
+	if m.probes == nil {
+		p, err := m.newProbes()
 		if err != nil {
 			return nil, err
 		}
-		d.probes = p
+		m.probes = p
 	}
-	return d.probes, nil
+	return m.probes, nil
 }
 
 // best is the least time of four runs.
-func (d *Device) best(jobs []job) time.Duration {
+func (m *machine) best(jobs []job) time.Duration {
 	least := time.Duration(math.MaxInt64)
 	for range 4 {
 		start := time.Now()
-		d.runProbe(jobs)
+		m.runProbe(jobs)
 		least = min(least, time.Since(start))
 	}
 	return least
 }
 
-func (d *Device) runProbe(jobs []job) {
+func (m *machine) runProbe(jobs []job) {
 	jobs[0].reset()
-	d.pool.run(jobs)
+	m.pool.run(jobs)
 }

@@ -1,8 +1,6 @@
 package devices
 
 import (
-	"slices"
-
 	msl "smelt/codegen/msl/standin"
 	"smelt/runtime/device"
 	"smelt/runtime/standin"
@@ -19,17 +17,7 @@ var standinKind = Kind{
 }
 
 func openStandin(m Model, o Options) (device.Device, error) {
-	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize}
-	if o.Observe != nil {
-		options.Observe = func(name string, data []byte) []byte {
-			shown := slices.Clone(data)
-			o.Observe(name, shown)
-			if slices.Equal(shown, data) {
-				return nil // it stays as it is
-			}
-			return shown
-		}
-	}
+	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize, Observe: o.Observe}
 	defer o.Watch.begin("compiling kernels")()
 	d, err := standin.Open(m.Bundle, m.Checkpoint, options)
 	if err != nil {

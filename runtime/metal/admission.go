@@ -24,9 +24,8 @@ func (e extra) total() int64 {
 // mean nothing yet.
 func (e *extra) count(b *bundle.Bundle) error {
 	*e = extra{}
-	where := &binding.Memory{Params: b.Params,
-		File:  func(int, int64) (uint64, error) { return 0, nil },
-		Table: func(data []byte) (uint64, error) { e.tables += int64(tableBytes(data)); return 0, nil }}
+	var tables binding.Tables
+	where := &binding.Memory{Params: b.Params, Tables: &tables, Weight: func(int, int64, int64) (uint64, error) { return 0, nil }}
 	for i, s := range b.Plan.Steps {
 		e.blocks[i] = int64(ringBlocks * aligned(s.Params.Layout.Bytes()))
 		for _, x := range s.Dispatches {
@@ -37,22 +36,23 @@ func (e *extra) count(b *bundle.Bundle) error {
 			e.args[i] += int64(aligned(len(block)))
 		}
 	}
+	e.tables = int64(len(tables.Bytes()))
 	return nil
 }
 
 // admit refuses a bundle that takes more than the GPU should use, and says what
 // would help.
-func (d *Device) admit() error {
-	if err := d.extra.count(d.b); err != nil {
+func (m *machine) admit() error {
+	if err := m.extra.count(m.b); err != nil {
 		return err
 	}
-	m, memory := d.machine, d.b.Memory()
-	own := d.extra.total()
+	gpu, memory := m.info, m.b.Memory()
+	own := m.extra.total()
 	need := memory.Weights + memory.Caches + memory.Arena + own
-	if need > m.WorkingSet {
-		fits := d.b.LargestContext(m.WorkingSet - own + memory.Steps)
+	if need > gpu.WorkingSet {
+		fits := m.b.LargestContext(gpu.WorkingSet - own + memory.Steps)
 		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %w",
-			need, memory.Weights, memory.Caches, memory.Arena, own, m.WorkingSet, m.Name, m.remedy(need, fits))
+			need, memory.Weights, memory.Caches, memory.Arena, own, gpu.WorkingSet, gpu.Name, gpu.remedy(need, fits))
 	}
 	for _, part := range []struct {
 		what  string
@@ -62,8 +62,8 @@ func (d *Device) admit() error {
 		{"caches", memory.Caches, option.Errorf("take a smaller %s or %s", option.Name("Context"), option.Name("Slots"))},
 		{"activations", memory.Arena, option.Errorf("take a smaller %s", option.Name("Chunk"))},
 	} {
-		if part.bytes > m.MaxBuffer {
-			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: %w", part.what, part.bytes, m.Name, m.MaxBuffer, part.less)
+		if part.bytes > gpu.MaxBuffer {
+			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: %w", part.what, part.bytes, gpu.Name, gpu.MaxBuffer, part.less)
 		}
 	}
 	return nil
@@ -75,7 +75,7 @@ const spared = 8 << 30
 
 // remedy says what makes room for need bytes; fits is the largest context that has
 // room now, 0 if none has.
-func (m *Machine) remedy(need int64, fits int) error {
+func (m *GPU) remedy(need int64, fits int) error {
 	const mib = 1 << 20
 	more := fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib)
 	less := option.Errorf("take %s %d, about the largest that fits", option.Name("Context"), fits)

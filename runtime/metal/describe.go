@@ -22,38 +22,38 @@ type Decisions struct {
 
 // Decisions are what the GPU and the system made of the model's plan.
 func (d *Device) Decisions() Decisions {
-	x := Decisions{Threads: d.rescaled, Residency: d.queue.set != 0}
-	for _, views := range d.memory.views {
+	x := Decisions{Threads: d.machine.rescaled, Residency: d.machine.queue.set != 0}
+	for _, views := range d.machine.memory.views {
 		x.Views += len(views)
 	}
 	return x
 }
 
 // Text says what kernels run on.
-func (d *Device) Text() string { return d.machine.Name + ", " + d.machine.System }
+func (d *Device) Text() string { return d.machine.info.Name + ", " + d.machine.info.System }
 
 // built notes how pipelines came about, and how long that took.
-func (d *Device) built(took time.Duration) {
-	d.build.Elapsed = took
-	d.build.Compiled, d.build.Kept = len(d.kernels), 0
-	if d.kept {
-		d.build.Compiled, d.build.Kept = 0, len(d.kernels)
+func (m *machine) built(took time.Duration) {
+	m.build.Elapsed = took
+	m.build.Compiled, m.build.Kept = len(m.kernels), 0
+	if m.kept {
+		m.build.Compiled, m.build.Kept = 0, len(m.kernels)
 	}
 }
 
 // Build tells how the kernels' machine code came about.
-func (d *Device) Build() device.Build { return d.build }
+func (d *Device) Build() device.Build { return d.machine.build }
 
 // Notes say where the machine code came from, and what was decided.
 func (d *Device) Notes() (notes []string) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	made, how := d.Decisions(), "compiled"
-	if d.kept {
+	if d.machine.kept {
 		how = "taken from the archive of an earlier run"
 	}
-	note("%s %s in %.2f s", message.Plural(len(d.kernels), "kernel"), how, d.build.Elapsed.Seconds())
-	if d.build.Note != "" {
-		note("%s", d.build.Note)
+	note("%s %s in %.2f s", message.Plural(len(d.machine.kernels), "kernel"), how, d.machine.build.Elapsed.Seconds())
+	if d.machine.build.Note != "" {
+		note("%s", d.machine.build.Note)
 	}
 	if made.Threads > 0 {
 		note("planned again: a pipeline allows threadgroups of %d threads at most", made.Threads)

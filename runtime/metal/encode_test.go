@@ -45,10 +45,10 @@ func BenchmarkEncode(b *testing.B) {
 	g, d := flash(b)
 	one, first, tokens := []ir.Row{{Token: 5}}, []int{0}, make([]int32, 1)
 	step := func() {
-		if d.slots.Length(0) == 4096 {
+		if d.Length(0) == 4096 {
 			d.Reset(0)
 		}
-		one[0].Position = int32(d.slots.Length(0))
+		one[0].Position = int32(d.Length(0))
 		if err := d.SampleDecode(one, first, greedy, tokens); err != nil {
 			b.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.ReportMetric(float64(calls), "calls/op")
 	b.ReportMetric(float64(dispatches), "dispatches/op")
-	b.ReportMetric(float64(d.b.Plan.Step(program.Decode).CommandBuffers()), "commandbuffers/op")
+	b.ReportMetric(float64(d.Bundle().Plan.Step(program.Decode).CommandBuffers()), "commandbuffers/op")
 }
 
 // TestNoAllocation: steps allocate nothing, prefill or decode, and neither does

@@ -15,7 +15,7 @@ func (q *queue) fault(r running) error {
 	err := q.api.Failure(r.id)
 	what := "while memory was read between kernels"
 	if r.first < r.last {
-		what = "in a " + q.step.span(r.first, r.last)
+		what = "in a " + r.step.span(r.first, r.last)
 	}
 	return fmt.Errorf("the GPU failed %s: %w; %w", what, err, help(err))
 }

@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 			if err := steps(d, 1); err != nil {
 				t.Fatal(err)
 			}
-			length := d.slots.Length(0)
+			length := d.Length(0)
 			row, tokens := []ir.Row{{Token: 5, Position: int32(length)}}, make([]int32, 1)
 			run := d.SampleDecode
 			if c.prefill {
@@ -75,8 +75,8 @@ func TestFaults(t *testing.T) {
 					t.Errorf("error %q; expected that it says %q", err, w)
 				}
 			}
-			if d.slots.Length(0) != length {
-				t.Errorf("the slot has %d tokens after the fault, %d before", d.slots.Length(0), length)
+			if d.Length(0) != length {
+				t.Errorf("the slot has %d tokens after the fault, %d before", d.Length(0), length)
 			}
 			if err := d.SampleDecode(row, []int{0}, greedy, tokens); err == nil || !strings.Contains(err.Error(), "failed before") {
 				t.Errorf("a step after the fault: %v", err)
@@ -173,14 +173,14 @@ func TestStopWhileReading(t *testing.T) {
 		t.Errorf("%d bytes were read; the file has %d", read, ck.Files[0].Size())
 	}
 	read = 0
-	if err := d.memory.pageIn(func(done, total int64) { read = done }, func() error { return stopped }); !errors.Is(err, stopped) || read != 0 {
+	if err := d.machine.memory.pageIn(func(done, total int64) { read = done }, func() error { return stopped }); !errors.Is(err, stopped) || read != 0 {
 		t.Errorf("stopped: %v after %d bytes", err, read)
 	}
 }
 
 // TestRemedy: the sysctl is offered only where it leaves macOS enough.
 func TestRemedy(t *testing.T) {
-	m := &Machine{Memory: 128 << 30}
+	m := &GPU{Memory: 128 << 30}
 	for _, c := range []struct {
 		need int64
 		fits int
@@ -222,20 +222,20 @@ func TestChanged(t *testing.T) {
 		if err := steps(d, 1); err != nil {
 			t.Fatal(err)
 		}
-		length, file := d.slots.Length(0), m.Checkpoint.Files[0]
+		length, file := d.Length(0), m.Checkpoint.Files[0]
 		if err := os.Truncate(file.Path(), now(file.Size())); err != nil {
 			t.Fatal(err)
 		}
 		tokens := []int32{-7}
 		err = d.SampleDecode([]ir.Row{{Token: 5, Position: int32(length)}}, []int{0}, greedy, tokens)
 		var changed *container.ChangedError
-		if !errors.As(err, &changed) || changed.Path != file.Path() || changed.Now != now(file.Size()) || tokens[0] != -7 || d.slots.Length(0) != length {
-			t.Errorf("%s: token %d, slot at %d of %d, error %v", name, tokens[0], d.slots.Length(0), length, err)
+		if !errors.As(err, &changed) || changed.Path != file.Path() || changed.Now != now(file.Size()) || tokens[0] != -7 || d.Length(0) != length {
+			t.Errorf("%s: token %d, slot at %d of %d, error %v", name, tokens[0], d.Length(0), length, err)
 		}
 		if err := steps(d, 1); err == nil || !strings.Contains(err.Error(), "failed before") {
 			t.Errorf("%s: a step after it: %v", name, err)
 		}
-		err = d.memory.pageIn(func(done, total int64) {}, func() error { return nil })
+		err = d.machine.memory.pageIn(func(done, total int64) {}, func() error { return nil })
 		if gone := changed != nil && changed.Now < changed.Was/2+1; gone != errors.As(err, &changed) {
 			t.Errorf("%s: reading pages in: %v", name, err)
 		}

@@ -18,6 +18,9 @@ import (
 	"smelt/runtime/metal/objc"
 )
 
+// poisonByte makes NaNs, and -1 of integers, of what nobody wrote.
+const poisonByte = 0xff
+
 // gpu runs the dispatches that reach the fake Metal through the MSL stand-in, and
 // checks each against the plan: what a pointer points into is resident and large
 // enough, and what is written between two barriers is used by nobody else.
@@ -100,7 +103,7 @@ func (g *gpu) start() error {
 		return err
 	}
 	sources := map[string]string{}
-	for _, k := range g.device.b.Plan.Kernels {
+	for _, k := range g.device.Bundle().Plan.Kernels {
 		g.kernels[k.Name] = k
 		if sources[k.Name+".metal"], err = msl.Print(k); err != nil {
 			return err
@@ -115,8 +118,8 @@ func (g *gpu) start() error {
 	if g.host, err = g.program.Start(); err != nil {
 		return err
 	}
-	for i, views := range g.device.memory.views {
-		path, err := filepath.Abs(g.device.memory.files[i].Path())
+	for i, views := range g.device.machine.memory.views {
+		path, err := filepath.Abs(g.device.machine.memory.files[i].Path())
 		if err != nil {
 			return err
 		}
@@ -167,9 +170,9 @@ func (g *gpu) execute(d *fake.Dispatch) error {
 		}
 	}
 	g.count++
-	s := g.device.steps[0]
-	if at := g.device.steps[1].blocks; d.Step >= at.address && d.Step < at.address+uint64(len(at.bytes)) {
-		s = g.device.steps[1]
+	s := g.device.machine.steps[0]
+	if at := g.device.machine.steps[1].blocks; d.Step >= at.address && d.Step < at.address+uint64(len(at.bytes)) {
+		s = g.device.machine.steps[1]
 	}
 	job, x := g.find(s, d)
 	if x == nil {
@@ -221,11 +224,11 @@ func (g *gpu) write(s *step, d *fake.Dispatch) error {
 	if s.jobs[0].args != len(s.args.bytes)-len(d.Args) {
 		return nil
 	}
-	block := s.blocks.bytes[d.Step-s.blocks.address:][:s.filler.Bytes()]
+	block := s.blocks.bytes[d.Step-s.blocks.address:][:s.paramBytes()]
 	if err := g.host.Write(at, block); err != nil {
 		return err
 	}
-	for _, b := range []buffer{g.device.memory.arena, g.device.memory.caches} {
+	for _, b := range g.device.machine.memory.own[:2] { // the caches and the arena, which are asked for first
 		if err := g.host.Write(g.mirrors[b.address].at, b.bytes); err != nil {
 			return err
 		}
@@ -293,7 +296,7 @@ func (g *gpu) distances(x *plan.Dispatch, block []byte, table int, to standin.Ad
 		if a.Weight == nil || a.Weight.Table || a.Weight.Param != of.Param || a.Weight.Role != of.Role {
 			continue
 		}
-		p, err := g.device.b.Params.Get(of.Param)
+		p, err := g.device.Bundle().Params.Get(of.Param)
 		if err != nil {
 			return err
 		}
@@ -332,7 +335,7 @@ func (g *gpu) sizeOf(s *step, a plan.Arg) (int64, error) {
 	case a.Weight.Table:
 		return 8, nil
 	}
-	p, err := g.device.b.Params.Get(a.Weight.Param)
+	p, err := g.device.Bundle().Params.Get(a.Weight.Param)
 	if err != nil || len(p.Pieces) == 0 {
 		return 0, err
 	}

@@ -23,18 +23,18 @@ import (
 // compile makes the pipelines of the plan's kernels. Where one allows fewer
 // threads in a threadgroup than its schedule wants, the model is planned again
 // with as many.
-func (d *Device) compile() error {
+func (m *machine) compile() error {
 	start := time.Now()
 	for {
-		if err := d.compileAll(d.b.Plan.Kernels); err != nil {
+		if err := m.compileAll(m.b.Plan.Kernels); err != nil {
 			return err
 		}
-		most := d.fewestThreads()
+		most := m.fewestThreads()
 		if most == 0 {
-			d.built(time.Since(start))
+			m.built(time.Since(start))
 			return nil
 		}
-		if err := d.reschedule(most); err != nil {
+		if err := m.reschedule(most); err != nil {
 			return err
 		}
 	}
@@ -42,10 +42,10 @@ func (d *Device) compile() error {
 
 // fewestThreads is the least number of threads that a pipeline allows, of those
 // that allow fewer than are scheduled; 0 if all allow enough.
-func (d *Device) fewestThreads() int {
+func (m *machine) fewestThreads() int {
 	most := 0
-	for _, k := range d.b.Plan.Kernels {
-		if n := d.api.PipelineThreads(d.kernels[k.Name]); n < k.Schedule.Threads && (most == 0 || n < most) {
+	for _, k := range m.b.Plan.Kernels {
+		if n := m.api.PipelineThreads(m.kernels[k.Name]); n < k.Schedule.Threads && (most == 0 || n < most) {
 			most = n
 		}
 	}
@@ -53,19 +53,19 @@ func (d *Device) fewestThreads() int {
 }
 
 // reschedule plans the model with smaller threadgroups and gives the pipelines back.
-func (d *Device) reschedule(most int) error {
-	t, err := d.b.Plan.Target.WithThreads(most / d.b.Plan.Target.SimdWidth * d.b.Plan.Target.SimdWidth)
+func (m *machine) reschedule(most int) error {
+	t, err := m.b.Plan.Target.WithThreads(most / m.b.Plan.Target.SimdWidth * m.b.Plan.Target.SimdWidth)
 	if err != nil {
-		return fmt.Errorf("a pipeline of %s allows threadgroups of %d threads: %w", d.machine.Name, most, err)
+		return fmt.Errorf("a pipeline of %s allows threadgroups of %d threads: %w", m.info.Name, most, err)
 	}
-	b, err := d.b.For(t)
+	b, err := m.b.For(t)
 	if err != nil {
-		return fmt.Errorf("planning with threadgroups of %d threads, which is what a pipeline of %s allows: %w", most, d.machine.Name, err)
+		return fmt.Errorf("planning with threadgroups of %d threads, which is what a pipeline of %s allows: %w", most, m.info.Name, err)
 	}
-	d.b, d.rescaled = b, most
-	for name, p := range d.kernels {
-		d.api.Release(p)
-		delete(d.kernels, name)
+	m.b, m.rescaled = b, most
+	for name, p := range m.kernels {
+		m.api.Release(p)
+		delete(m.kernels, name)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (d *Device) reschedule(most int) error {
 // compileAll compiles each kernel as a library of its own, for Metal compiles
 // libraries beside each other, and its messages name lines of what `smelt
 // inspect --kernel` shows.
-func (d *Device) compileAll(kernels []*kernel.Kernel) error {
+func (m *machine) compileAll(kernels []*kernel.Kernel) error {
 	texts := make([]string, len(kernels))
 	for i, k := range kernels {
 		var err error
@@ -81,16 +81,16 @@ func (d *Device) compileAll(kernels []*kernel.Kernel) error {
 			return err
 		}
 	}
-	a := d.openArchive(texts)
-	defer a.release(d.api)
-	if err := d.compileBeside(kernels, texts, a); err != nil {
+	a := m.openArchive(texts)
+	defer a.release(m.api)
+	if err := m.compileBeside(kernels, texts, a); err != nil {
 		return err
 	}
-	a.write(d)
+	a.write(m)
 	return nil
 }
 
-func (d *Device) compileBeside(kernels []*kernel.Kernel, texts []string, a *archive) error {
+func (m *machine) compileBeside(kernels []*kernel.Kernel, texts []string, a *archive) error {
 	var (
 		group sync.WaitGroup
 		mu    sync.Mutex
@@ -106,14 +106,14 @@ func (d *Device) compileBeside(kernels []*kernel.Kernel, texts []string, a *arch
 		go func() {
 			defer group.Done()
 			for i := range next {
-				if errs[i] = d.opts.Stop(); errs[i] != nil {
+				if errs[i] = m.opts.Stop(); errs[i] != nil {
 					return // the reason says it all, and once is enough
 				}
-				errs[i] = d.api.Pool(func() error {
-					p, err := pipeline(d.api, d.gpu, kernels[i], texts[i], a)
+				errs[i] = m.api.Pool(func() error {
+					p, err := pipeline(m.api, m.gpu, kernels[i], texts[i], a)
 					if err == nil {
 						mu.Lock()
-						d.kernels[kernels[i].Name] = p
+						m.kernels[kernels[i].Name] = p
 						mu.Unlock()
 					}
 					return err
@@ -194,27 +194,27 @@ type archive struct {
 // maxArchiveBytes bounds what Metal is given to read.
 const maxArchiveBytes = 1 << 30
 
-func (d *Device) openArchive(texts []string) *archive {
+func (m *machine) openArchive(texts []string) *archive {
 	a := &archive{}
-	if d.opts.Archives == "" {
+	if m.opts.Archives == "" {
 		return a
 	}
-	if a.dir, a.err = private.Open(d.opts.Archives); a.err != nil {
+	if a.dir, a.err = private.Open(m.opts.Archives); a.err != nil {
 		return a
 	}
 	h := sha256.New()
-	for _, s := range append([]string{d.machine.Name, d.machine.Architecture, d.machine.System}, texts...) {
+	for _, s := range append([]string{m.info.Name, m.info.Architecture, m.info.System}, texts...) {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
 	a.name = hex.EncodeToString(h.Sum(nil)) + ".metalar"
 	// Metal opens it by its name, which nobody else can give to another file.
 	if a.dir.Check(a.name, maxArchiveBytes) == nil {
-		if a.id, a.err = d.api.NewArchive(d.gpu, filepath.Join(a.dir.Path(), a.name)); a.err == nil {
+		if a.id, a.err = m.api.NewArchive(m.gpu, filepath.Join(a.dir.Path(), a.name)); a.err == nil {
 			a.kept = true
 			return a
 		}
 	}
-	a.id, a.err = d.api.NewArchive(d.gpu, "")
+	a.id, a.err = m.api.NewArchive(m.gpu, "")
 	return a
 }
 
@@ -237,17 +237,17 @@ func (a *archive) add(api *objc.API, desc objc.ID) {
 }
 
 // write keeps a new archive: beside its place first, so that none is ever half there.
-func (a *archive) write(d *Device) {
+func (a *archive) write(m *machine) {
 	if a.id != 0 && !a.kept && a.err == nil {
 		temp := private.TempName(".tmp")
-		if a.err = d.api.ArchiveWrite(a.id, filepath.Join(a.dir.Path(), temp)); a.err == nil {
+		if a.err = m.api.ArchiveWrite(a.id, filepath.Join(a.dir.Path(), temp)); a.err == nil {
 			a.err = a.dir.Place(temp, a.name)
 		} else {
 			_ = a.dir.Remove(temp) // part of it may be there
 		}
 	}
-	d.kept = a.kept
+	m.kept = a.kept
 	if a.err != nil {
-		d.build.Note = fmt.Sprintf("pipelines are not kept: %v", a.err)
+		m.build.Note = fmt.Sprintf("pipelines are not kept: %v", a.err)
 	}
 }

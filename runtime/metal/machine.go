@@ -1,75 +1,184 @@
 package metal
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"time"
 
+	"smelt/codegen/bundle"
 	"smelt/codegen/target"
+	"smelt/models/checkpoint"
+	"smelt/runtime/device"
 	"smelt/runtime/metal/objc"
+	"smelt/runtime/planned"
+	"smelt/runtime/profile"
 )
 
-// Machine is a GPU and its limits, in bytes.
-type Machine struct {
-	Name              string   `json:"name"`
-	Architecture      string   `json:"architecture"`
-	System            string   `json:"system"`
-	Memory            int64    `json:"memory"` // of the whole machine
-	Families          []string `json:"families"`
-	Unified           bool     `json:"unified_memory"`
-	MaxBuffer         int64    `json:"max_buffer"`
-	WorkingSet        int64    `json:"recommended_working_set"`
-	Allocated         int64    `json:"allocated"`
-	ThreadgroupMemory int      `json:"threadgroup_memory"`
-	// BFloat tells whether MSL's bfloat is there. No kernel needs it: they read
-	// bf16 as 16-bit words.
-	BFloat bool `json:"bfloat"`
+// machine is the GPU with what was made on it, as a planned.Machine.
+type machine struct {
+	api      *objc.API
+	opts     Options
+	b        *bundle.Bundle // planned for the GPU
+	ck       *checkpoint.Checkpoint
+	info     *GPU
+	gpu      objc.ID
+	kernels  map[string]objc.ID // pipelines, by kernel
+	extra    extra
+	memory   *memory
+	queue    *queue
+	steps    [2]*step
+	behind   error // of a wait for steps that were started before
+	mode     profile.Mode
+	probes   *probes // nil until they are needed
+	build    device.Build
+	kept     bool // pipelines came from the archive of an earlier run
+	rescaled int  // threads of a threadgroup that pipelines allowed, if fewer than planned
 }
 
-// families are those that matter, oldest first.
-var families = []struct {
-	name   string
-	number int
-}{{"Apple7", objc.FamilyApple7}, {"Apple8", objc.FamilyApple8}, {"Apple9", objc.FamilyApple9}, {"Apple10", objc.FamilyApple10}, {"Metal3", objc.FamilyMetal3}}
-
-// Probe describes this machine's GPU through api.
-func Probe(api *objc.API) (m *Machine, err error) {
-	err = api.Pool(func() error {
-		gpu := api.DefaultDevice()
-		if gpu == 0 {
-			return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
+func newMachine(o Options) (*machine, error) {
+	if o.API == nil {
+		api, err := Native()
+		if err != nil {
+			return nil, err
 		}
-		defer api.Release(gpu)
-		m = describe(api, gpu)
+		o.API = api
+	}
+	if o.Stop == nil {
+		o.Stop = func() error { return nil }
+	}
+	if o.PageSize == 0 {
+		o.PageSize = os.Getpagesize()
+	}
+	return &machine{api: o.API, opts: o, kernels: map[string]objc.ID{}}, nil
+}
+
+// find finds the GPU and plans the bundle for it.
+func (m *machine) find(b *bundle.Bundle) (err error) {
+	if m.gpu = m.api.DefaultDevice(); m.gpu == 0 {
+		return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
+	}
+	m.info = describe(m.api, m.gpu)
+	if err := m.info.check(); err != nil {
+		return err
+	}
+	m.b, err = b.For(target.GPU)
+	return err
+}
+
+// start makes pipelines, and views of the weights.
+func (m *machine) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error) {
+	m.ck = ck
+	if err := m.find(b); err != nil {
+		return err
+	}
+	if err := m.admit(); err != nil {
+		return err
+	}
+	if err := m.compile(); err != nil {
+		return err
+	}
+	if m.rescaled > 0 { // another plan
+		if err := m.admit(); err != nil {
+			return err
+		}
+	}
+	m.memory, err = m.newMemory()
+	return err
+}
+
+// Alloc makes a buffer that both processors see.
+func (m *machine) Alloc(name string, n int64) (planned.Address, error) {
+	b, err := m.memory.alloc(name, n)
+	return planned.Address(b.address), err
+}
+
+// Weight is where the GPU sees a byte of a file, and what follows it of its tensor.
+func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {
+	return m.memory.fileAddress(file, offset), nil
+}
+
+// Read reads memory.
+func (m *machine) Read(to []byte, from planned.Address) error {
+	b, err := m.memory.at(from, int64(len(to)))
+	copy(to, b)
+	return err
+}
+
+// Write writes memory.
+func (m *machine) Write(to planned.Address, bytes []byte) error {
+	b, err := m.memory.at(to, int64(len(bytes)))
+	copy(b, bytes)
+	return err
+}
+
+// Copy copies memory.
+func (m *machine) Copy(to, from planned.Address, n int64) error {
+	a, err := m.memory.at(to, n)
+	if err != nil {
+		return err
+	}
+	b, err := m.memory.at(from, n)
+	copy(a, b)
+	return err
+}
+
+// Begin reads the weights once, and makes all memory resident.
+func (m *machine) Begin() (err error) {
+	if err := m.memory.pageIn(m.opts.Progress, m.opts.Stop); err != nil {
+		return err
+	}
+	m.queue, err = newQueue(m.api, m.gpu, m.memory)
+	return err
+}
+
+// Wait waits for the GPU, which cannot be made to leave its work.
+func (m *machine) Wait(context.Context) error { return m.queue.await() }
+
+// Close gives everything back.
+func (m *machine) Close() error {
+	if m.queue != nil {
+		m.queue.close()
+	}
+	if m.probes != nil {
+		m.probes.close(m.api)
+	}
+	if m.memory != nil {
+		m.memory.close()
+	}
+	for _, p := range m.kernels {
+		m.api.Release(p)
+	}
+	m.api.Release(m.gpu)
+	return nil
+}
+
+// Profile chooses how the steps to come are timed: where they are, each dispatch
+// has a command buffer of its own.
+func (m *machine) Profile(mode profile.Mode) error {
+	if mode == profile.Cold {
+		if _, err := m.openProbes(); err != nil {
+			return err
+		}
+	}
+	m.mode = mode
+	return nil
+}
+
+// stepTime is how long the GPU took for what was started last.
+func (m *machine) stepTime() (t time.Duration, err error) {
+	q := m.queue
+	err = q.do(func() error {
+		if len(q.running) == 0 {
+			return nil
+		}
+		for _, r := range q.running {
+			q.send(q.completed, r.id)
+		}
+		start, _ := m.api.Times(q.running[0].id)
+		_, end := m.api.Times(q.running[len(q.running)-1].id)
+		t = time.Duration((end - start) * float64(time.Second))
 		return nil
 	})
-	return m, err
-}
-
-func describe(api *objc.API, gpu objc.ID) *Machine {
-	m := &Machine{
-		Name: api.DeviceName(gpu), Architecture: api.DeviceArchitecture(gpu), System: "macOS " + api.SystemVersion(), Memory: api.Memory(),
-		Unified: api.Unified(gpu), MaxBuffer: api.MaxBuffer(gpu), WorkingSet: api.WorkingSet(gpu),
-		Allocated: api.Allocated(gpu), ThreadgroupMemory: api.ThreadgroupMemory(gpu),
-	}
-	for _, f := range families {
-		if api.SupportsFamily(gpu, f.number) {
-			m.Families = append(m.Families, f.name)
-		}
-	}
-	m.BFloat = len(m.Families) > 0 // MSL 3.1 has it for Apple6, Metal3 and later
-	return m
-}
-
-// check refuses GPUs that kernels were not made for.
-func (m *Machine) check() error {
-	known := map[string]bool{}
-	for _, f := range m.Families {
-		known[f] = true
-	}
-	switch {
-	case !known["Apple7"] || !known["Metal3"] || !m.Unified:
-		return fmt.Errorf("%w: %s (families %v, unified memory %v) is not of an M1 or later", objc.ErrNotHere, m.Name, m.Families, m.Unified)
-	case m.ThreadgroupMemory < target.GPU.SharedMemory:
-		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, target.GPU.SharedMemory)
-	}
-	return nil
+	return t, err
 }

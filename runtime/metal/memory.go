@@ -9,6 +9,7 @@ import (
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/container"
 	"smelt/runtime/metal/objc"
+	"smelt/runtime/planned"
 )
 
 // buffer is an MTLBuffer, as both processors see it.
@@ -24,80 +25,65 @@ type view struct {
 	start int64
 }
 
-// memory holds all buffers of a device.
+// memory holds all buffers of a machine.
 type memory struct {
-	d      *Device
-	files  []checkpoint.File
-	views  [][]view // of each file, by start
-	caches buffer
-	arena  buffer // of both kinds of steps, one at a time
-	tables buffer // of distances between the pieces of a parameter
-	filled int    // bytes of it
-	all    []objc.ID
-	made   int64 // bytes of buffers that are not views
+	m     *machine
+	files []checkpoint.File
+	views [][]view // of each file, by start
+	own   []buffer // those that are no views
+	all   []objc.ID
+	made  int64 // bytes of buffers that are not views
 }
 
-func (d *Device) newMemory(ck *checkpoint.Checkpoint) (*memory, error) {
-	m := &memory{d: d, files: ck.Files}
-	arena := int64(1)
-	for _, s := range d.b.Plan.Steps {
-		arena = max(arena, s.ArenaBytes)
-	}
-	err := m.mapFiles()
-	if err == nil {
-		m.caches, err = m.alloc("caches", d.b.Plan.CacheBytes)
-	}
-	if err == nil {
-		m.arena, err = m.alloc("activations", arena)
-	}
-	if err == nil && d.extra.tables > 0 {
-		m.tables, err = m.alloc("distances of pieces", d.extra.tables)
-	}
-	if err != nil {
-		m.close()
+// newMemory has the checkpoint's files, and nothing else yet.
+func (m *machine) newMemory() (*memory, error) {
+	x := &memory{m: m, files: m.ck.Files}
+	if err := x.mapFiles(); err != nil {
+		x.close()
 		return nil, err
 	}
-	return m, nil
+	return x, nil
 }
 
 // alloc makes a buffer of at least one byte.
 func (m *memory) alloc(what string, n int64) (buffer, error) {
 	n = max(n, 16)
-	id := m.d.api.NewBuffer(m.d.gpu, n, what)
+	id := m.m.api.NewBuffer(m.m.gpu, n, what)
 	if id == 0 {
 		return buffer{}, option.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller %s, %s or %s",
-			n, what, m.d.api.Allocated(m.d.gpu), m.d.machine.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
+			n, what, m.m.api.Allocated(m.m.gpu), m.m.info.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
-	m.all = append(m.all, id)
+	b := m.seen(id, n)
+	m.all, m.own = append(m.all, id), append(m.own, b)
 	m.made += n
-	return m.seen(id, n), nil
+	return b, nil
 }
 
 func (m *memory) seen(id objc.ID, n int64) buffer {
-	return buffer{id: id, address: m.d.api.Address(id), bytes: unsafe.Slice((*byte)(m.d.api.Contents(id)), n)}
+	return buffer{id: id, address: m.m.api.Address(id), bytes: unsafe.Slice((*byte)(m.m.api.Contents(id)), n)}
 }
 
 // mapFiles covers every file with views in which each tensor lies whole.
 func (m *memory) mapFiles() error {
-	page := int64(m.d.opts.PageSize)
+	page := int64(m.m.opts.PageSize)
 	for _, f := range m.files {
 		largest := int64(0)
 		for _, t := range f.Tensors() {
 			largest = max(largest, t.Bytes)
 		}
-		ranges, err := ranges(f.Size(), largest, m.d.machine.MaxBuffer, page)
+		ranges, err := ranges(f.Size(), largest, m.m.info.MaxBuffer, page)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Path(), err)
 		}
 		var views []view
 		for i, r := range ranges {
 			label := fmt.Sprintf("%s, view %d", filepath.Base(f.Path()), i)
-			id := m.d.api.NewBufferNoCopy(m.d.gpu, unsafe.Pointer(&f.Bytes()[r.start]), r.length, label)
+			id := m.m.api.NewBufferNoCopy(m.m.gpu, unsafe.Pointer(&f.Bytes()[r.start]), r.length, label)
 			if id == 0 {
 				return fmt.Errorf("%s: Metal makes no buffer of the %d mapped bytes from %d on", f.Path(), r.length, r.start)
 			}
 			m.all = append(m.all, id)
-			views = append(views, view{buffer{id: id, address: m.d.api.Address(id)}, r.start})
+			views = append(views, view{buffer{id: id, address: m.m.api.Address(id)}, r.start})
 		}
 		m.views = append(m.views, views)
 	}
@@ -131,31 +117,24 @@ func ranges(size, largest, most, page int64) ([]span, error) {
 
 // fileAddress is where the GPU sees a byte of a file, and what follows it of its
 // tensor.
-func (m *memory) fileAddress(file int, offset int64) (uint64, error) {
-	if file >= len(m.views) {
-		return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(m.views))
-	}
+func (m *memory) fileAddress(file int, offset int64) planned.Address {
 	views := m.views[file]
 	i := len(views) - 1
 	for views[i].start > offset {
 		i--
 	}
-	return views[i].address + uint64(offset-views[i].start), nil
+	return planned.Address(views[i].address + uint64(offset-views[i].start))
 }
 
-// table keeps a table of distances in the one buffer that all have.
-func (m *memory) table(data []byte) (uint64, error) {
-	at := m.filled
-	m.filled += tableBytes(data)
-	if m.filled > len(m.tables.bytes) {
-		return 0, fmt.Errorf("tables of distances take more than the %d bytes that were counted", len(m.tables.bytes))
+// at is the n bytes at an address of one of the machine's own buffers.
+func (m *memory) at(a planned.Address, n int64) ([]byte, error) {
+	for _, b := range m.own {
+		if at := uint64(a) - b.address; at <= uint64(len(b.bytes)) && uint64(n) <= uint64(len(b.bytes))-at {
+			return b.bytes[at:][:n], nil
+		}
 	}
-	copy(m.tables.bytes[at:], data)
-	return m.tables.address + uint64(at), nil
+	return nil, fmt.Errorf("%d bytes at %#x lie in no buffer of the device", n, uint64(a))
 }
-
-// tableBytes is the room of a table of distances: the next begins aligned.
-func tableBytes(data []byte) int { return (len(data) + 15) / 16 * 16 }
 
 // pageIn reads the weights once, so that the first step does not wait for the
 // disk unseen.
@@ -178,7 +157,7 @@ func (m *memory) pageIn(progress func(done, total int64), stop func() error) err
 			part := b[at:min(at+piece, len(b))]
 			f.ReadAhead(int64(at), 2*piece) // this one and, meanwhile, the next
 			err := container.Guard(func() {
-				for i := 0; i < len(part); i += m.d.opts.PageSize {
+				for i := 0; i < len(part); i += m.m.opts.PageSize {
 					sum ^= part[i]
 				}
 			}, f)
@@ -200,7 +179,7 @@ func keep(byte) {}
 
 func (m *memory) close() {
 	for _, id := range m.all {
-		m.d.api.Release(id)
+		m.m.api.Release(id)
 	}
 	m.all = nil
 }

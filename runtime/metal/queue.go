@@ -35,26 +35,35 @@ type queue struct {
 	value   uint64 // of the event, at the end of the last step
 	encoder *encoder
 	pool    []uintptr
-	running []running // the command buffers of the last step, kept for their times
-	step    *step     // to be run
-	mode    profile.Mode
+	running []running // the command buffers since the last wait, kept for their times
+	started int       // steps that are to be waited for
+	next    work
 	calls   chan func() error
 	results chan error
-	runStep func() error
+	// Of each step, made once.
+	submitNext, waitForAll func() error
 	// Messages of each step, ready to send.
 	newBuffer, newEncoder, bindArgs, bindStep, use, wait, update, end, signal, commit, completed, status, retain, release, ended []uintptr
+}
+
+// work is what is to be committed: dispatches of a step from one to before another.
+type work struct {
+	step     *step
+	from, to int
+	mode     profile.Mode
 }
 
 // running is a committed command buffer.
 type running struct {
 	id          objc.ID
-	first, last int // its dispatches
+	step        *step // nil if it measures
+	first, last int   // its dispatches
 }
 
 // newQueue begins the thread, and makes the memory resident.
 func newQueue(api *objc.API, gpu objc.ID, m *memory) (*queue, error) {
-	q := &queue{api: api, all: m.all, encoder: newEncoder(api, m.d.opts.Groups), pool: make([]uintptr, 1), calls: make(chan func() error), results: make(chan error)}
-	q.runStep = q.submit
+	q := &queue{api: api, all: m.all, encoder: newEncoder(api, m.m.opts.Groups), pool: make([]uintptr, 1), calls: make(chan func() error), results: make(chan error)}
+	q.submitNext, q.waitForAll = q.submit, q.settleAll
 	q.messages()
 	go q.serve()
 	err := q.do(func() error { return q.open(gpu) })
@@ -100,9 +109,12 @@ func (q *queue) open(gpu objc.ID) (err error) {
 	return nil
 }
 
-// close ends the thread; no step runs, for run waits.
+// close waits for what still runs, and ends the thread.
 func (q *queue) close() {
 	_ = q.do(func() error {
+		if q.started > 0 {
+			q.drain()
+		}
 		q.forget()
 		if q.set != 0 {
 			q.api.Leave(q.id, q.set)
@@ -145,63 +157,66 @@ func (q *queue) send(message []uintptr, to objc.ID) uintptr {
 	return q.api.Send(message)
 }
 
-// run runs a prepared step to its end.
-func (q *queue) run(s *step, mode profile.Mode) error {
-	q.step, q.mode = s, mode
-	return q.do(q.runStep)
+// start commits dispatches of a step whose parameters and grids are written.
+func (q *queue) start(s *step, from, to int, mode profile.Mode) error {
+	q.next = work{s, from, to, mode}
+	return q.do(q.submitNext)
 }
 
-// submit encodes and commits the step's command buffers, one for each that the
-// plan has, or for each dispatch where these are timed, and waits for the last.
+// await waits for all that was started.
+func (q *queue) await() error { return q.do(q.waitForAll) }
+
+// submit encodes and commits command buffers, one for each that the plan has, or for
+// each dispatch where these are timed.
 func (q *queue) submit() error {
-	q.forget()
-	s := q.step
-	for from := 0; from < len(s.jobs); {
+	if q.started == 0 {
+		q.forget()
+	}
+	w := q.next
+	s := w.step
+	clear(s.times)
+	for from := w.from; from < w.to; {
 		to := from + 1
-		for q.mode == profile.Off && s.d.opts.Observe == nil && to < len(s.jobs) && s.jobs[to].buffer == s.jobs[from].buffer {
+		for w.mode == profile.Off && to < w.to && s.jobs[to].buffer == s.jobs[from].buffer {
 			to++
 		}
-		if err := q.encode(s, from, to); err != nil {
-			return errors.Join(err, q.drain())
+		if err := q.encode(s, from, to, to == w.to); err != nil {
+			return q.failed(err)
 		}
-		if s.d.opts.Observe != nil {
-			if err := q.observe(s, q.running[len(q.running)-1]); err != nil {
-				return errors.Join(err, q.drain())
-			}
-		}
-		if q.mode == profile.Cold && to < len(s.jobs) {
+		if w.mode == profile.Cold && to < w.to {
 			if err := q.between(s); err != nil {
-				return errors.Join(err, q.drain())
+				return q.failed(err)
 			}
 		}
 		from = to
 	}
+	q.started++
+	return nil
+}
+
+// settleAll waits for all that was started, and notes its times in a profile.
+func (q *queue) settleAll() error {
+	if q.started == 0 {
+		return nil
+	}
 	if err := q.settle(); err != nil {
-		return errors.Join(err, q.drain())
+		return q.failed(err)
 	}
-	if q.mode != profile.Off {
-		return q.time(s)
-	}
-	return nil
-}
-
-// observe waits for a dispatch and shows the named values it wrote.
-func (q *queue) observe(s *step, r running) error {
-	q.send(q.completed, r.id)
-	if q.send(q.status, r.id) == objc.StatusError {
-		return q.fault(r)
-	}
-	for b := range s.plan.Dispatches[r.first].Values() {
-		n, err := b.Bytes.Eval(s.symbol)
-		if err != nil {
-			return err
-		}
-		s.d.opts.Observe(b.Name, s.arena[b.Offset:][:n])
+	q.started = 0
+	if q.next.mode != profile.Off {
+		return q.time()
 	}
 	return nil
 }
 
-// forget gives back the command buffers of the step before.
+// failed is a failure after which nothing is on the GPU any more.
+func (q *queue) failed(err error) error {
+	q.drain()
+	q.started = 0
+	return err
+}
+
+// forget gives back the command buffers that have been waited for.
 func (q *queue) forget() {
 	for _, r := range q.running {
 		q.send(q.release, r.id)
@@ -209,8 +224,9 @@ func (q *queue) forget() {
 	q.running = q.running[:0]
 }
 
-// encode makes a command buffer of the jobs from one to before another.
-func (q *queue) encode(s *step, from, to int) error {
+// encode makes a command buffer of the jobs from one to before another; last says that
+// no other follows in this step.
+func (q *queue) encode(s *step, from, to int, last bool) error {
 	cb, enc := q.begin()
 	if cb == 0 || enc == 0 {
 		return fmt.Errorf("the queue gives no command buffer for kernel %s", s.jobs[from].kernel)
@@ -227,7 +243,7 @@ func (q *queue) encode(s *step, from, to int) error {
 	for i := from; i < to; i++ {
 		q.encoder.encode(&s.jobs[i], i == from)
 	}
-	q.finish(cb, enc, from, to, to == len(s.jobs))
+	q.finish(cb, enc, running{step: s, first: from, last: to}, last)
 	return nil
 }
 
@@ -253,7 +269,7 @@ func (q *queue) begin() (cb, enc objc.ID) {
 }
 
 // finish ends and commits a command buffer, and keeps it.
-func (q *queue) finish(cb, enc objc.ID, from, to int, last bool) {
+func (q *queue) finish(cb, enc objc.ID, r running, last bool) {
 	q.update[2] = uintptr(q.fence)
 	q.send(q.update, enc)
 	q.send(q.end, enc)
@@ -263,11 +279,12 @@ func (q *queue) finish(cb, enc objc.ID, from, to int, last bool) {
 		q.send(q.signal, cb)
 	}
 	q.send(q.retain, cb)
-	q.running = append(q.running, running{cb, from, to})
+	r.id = cb
+	q.running = append(q.running, r)
 	q.send(q.commit, cb)
 }
 
-// settle waits for the step's end.
+// settle waits for the end of the step started last.
 func (q *queue) settle() error {
 	for {
 		q.ended[2] = uintptr(q.value)
@@ -287,17 +304,15 @@ func (q *queue) settle() error {
 	}
 }
 
-// drain waits until nothing of the step is on the GPU; its error was told.
-func (q *queue) drain() error {
+// drain waits until nothing is on the GPU, whatever became of it.
+func (q *queue) drain() {
 	for _, r := range q.running {
 		q.send(q.completed, r.id)
 	}
-	return nil
 }
 
 // time notes how long each dispatch took on the GPU.
-func (q *queue) time(s *step) error {
-	clear(s.times)
+func (q *queue) time() error {
 	for _, r := range q.running {
 		q.send(q.completed, r.id)
 		if q.send(q.status, r.id) == objc.StatusError {
@@ -305,7 +320,7 @@ func (q *queue) time(s *step) error {
 		}
 		if r.first < r.last {
 			start, end := q.api.Times(r.id)
-			s.times[r.first] = time.Duration((end - start) * float64(time.Second))
+			r.step.times[r.first] = time.Duration((end - start) * float64(time.Second))
 		}
 	}
 	return nil

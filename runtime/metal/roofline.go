@@ -26,28 +26,28 @@ type probes struct {
 	ids     []objc.ID // of what openProbes made
 }
 
-func (d *Device) openProbes() (*probes, error) {
-	if d.probes != nil {
-		return d.probes, nil
+func (m *machine) openProbes() (*probes, error) {
+	if m.probes != nil {
+		return m.probes, nil
 	}
 	p := &probes{}
-	err := d.api.Pool(func() error { return p.open(d) })
+	err := m.api.Pool(func() error { return p.open(m) })
 	if err != nil {
-		p.close(d.api)
+		p.close(m.api)
 		return nil, err
 	}
-	d.probes = p
+	m.probes = p
 	return p, nil
 }
 
-func (p *probes) open(d *Device) error {
+func (p *probes) open(m *machine) error {
 	for i, n := range []int64{probed, probed, 8} {
-		id := d.api.NewBuffer(d.gpu, max(n, 16), "roofline")
+		id := m.api.NewBuffer(m.gpu, max(n, 16), "roofline")
 		if id == 0 {
 			return fmt.Errorf("%d bytes to measure the GPU's memory with: there are not as many", n)
 		}
 		p.ids = append(p.ids, id)
-		p.buffers[i] = d.memory.seen(id, max(n, 16))
+		p.buffers[i] = m.memory.seen(id, max(n, 16))
 	}
 	source, numbers := p.buffers[0].bytes, p.buffers[2].bytes
 	for i := 0; i+8 <= len(source); i += 8 { // pages of nothing but zeros could be one page
@@ -55,19 +55,19 @@ func (p *probes) open(d *Device) error {
 	}
 	binary.LittleEndian.PutUint32(numbers, math.Float32bits(0.999))
 	binary.LittleEndian.PutUint32(numbers[4:], math.Float32bits(0.001))
-	id := d.api.NewBuffer(d.gpu, 3*alignment, "roofline's arguments")
+	id := m.api.NewBuffer(m.gpu, 3*alignment, "roofline's arguments")
 	if id == 0 {
 		return fmt.Errorf("%d bytes to measure with: the GPU's memory is full", 3*alignment)
 	}
 	p.ids = append(p.ids, id)
-	p.args = d.memory.seen(id, 3*alignment)
+	p.args = m.memory.seen(id, 3*alignment)
 	for i, f := range []func(target.Target) (*roofline.Probe, error){roofline.Read, roofline.Copy, roofline.FMA} {
 		q, err := f(target.GPU)
 		if err != nil {
 			return err
 		}
 		p.probe[i] = q
-		if p.jobs[i], err = p.job(d, q.Kernel, i); err != nil {
+		if p.jobs[i], err = p.job(m, q.Kernel, i); err != nil {
 			return err
 		}
 	}
@@ -76,12 +76,12 @@ func (p *probes) open(d *Device) error {
 	return nil
 }
 
-func (p *probes) job(d *Device, k *kernel.Kernel, i int) (job, error) {
+func (p *probes) job(m *machine, k *kernel.Kernel, i int) (job, error) {
 	text, err := msl.Print(k)
 	if err != nil {
 		return job{}, err
 	}
-	pso, err := pipeline(d.api, d.gpu, k, text, &archive{})
+	pso, err := pipeline(m.api, m.gpu, k, text, &archive{})
 	if err != nil {
 		return job{}, err
 	}
@@ -103,7 +103,7 @@ func (p *probes) close(api *objc.API) {
 
 // between runs the reading probe, so that what is timed next finds no caches full
 // of its own.
-func (q *queue) between(s *step) error { return q.probe(s.d.probes, 0) }
+func (q *queue) between(s *step) error { return q.probe(s.m.probes, 0) }
 
 // probe encodes and commits one of the roofline's kernels.
 func (q *queue) probe(p *probes, i int) error {
@@ -119,27 +119,22 @@ func (q *queue) probe(p *probes, i int) error {
 	q.send(q.bindStep, enc)
 	q.encoder.begin(enc)
 	q.encoder.encode(&p.jobs[i], true)
-	q.finish(cb, enc, 0, 0, false)
+	q.finish(cb, enc, running{}, false)
 	return nil
 }
 
 // Roofline measures what the GPU can do: the best of a few runs.
-func (d *Device) Roofline() (rates roofline.Rates, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return rates, errClosed
-	}
-	p, err := d.openProbes()
+func (m *machine) Roofline() (rates roofline.Rates, err error) {
+	p, err := m.openProbes()
 	if err != nil {
 		return rates, err
 	}
 	var best [3]time.Duration
-	err = d.queue.do(func() error {
+	err = m.queue.do(func() error {
 		for i := range p.jobs {
 			best[i] = math.MaxInt64
 			for range 4 {
-				t, err := d.queue.timed(p, i)
+				t, err := m.queue.timed(p, i)
 				if err != nil {
 					return err
 				}

@@ -107,9 +107,9 @@ func TestBytes(t *testing.T) {
 			o.MaxThreads = map[string]int{"head_decode": threads}
 		}
 		_, d := openFake(t, o, Options{})
-		m := d.b.Memory()
-		if want := m.Caches + m.Arena + d.extra.total(); d.memory.made != want || d.memory.filled != len(d.memory.tables.bytes) {
-			t.Errorf("buffers of %d bytes were made, %d of tables; admitted were %d and %d", d.memory.made, d.memory.filled, want, len(d.memory.tables.bytes))
+		m := d.Bundle().Memory()
+		if want := m.Caches + m.Arena + d.machine.extra.total(); d.machine.memory.made != want {
+			t.Errorf("buffers of %d bytes were made; admitted were %d", d.machine.memory.made, want)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestBytes(t *testing.T) {
 func TestResidency(t *testing.T) {
 	g, d := openFake(t, fake.Options{Residency: true}, Options{})
 	c := g.fake.Calls()
-	if all := len(d.memory.all); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
+	if all := len(d.machine.memory.all); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
 		t.Errorf("after opening with %d buffers: %v", all, c)
 	}
 	if err := steps(d, 1); err != nil {
@@ -146,7 +146,7 @@ func TestGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls, buffers := g.fake.Calls(), 0
-	for _, s := range d.b.Plan.Steps {
+	for _, s := range d.Bundle().Plan.Steps {
 		buffers += s.CommandBuffers()
 	}
 	if n := g.fake.Dispatches(); n == 0 || calls["pushDebugGroup:"] != n || calls["popDebugGroup"] != n || calls["setLabel:"] != 2*buffers {
@@ -180,10 +180,10 @@ func TestFewerThreads(t *testing.T) {
 		t.Skip("-short: makes the pipelines anew, in one goroutine")
 	}
 	_, d := openFake(t, fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, Options{})
-	if d.b.Plan.Target.MaxThreads != 64 {
-		t.Errorf("the plan has threadgroups of %d threads at most; expected 64", d.b.Plan.Target.MaxThreads)
+	if d.Bundle().Plan.Target.MaxThreads != 64 {
+		t.Errorf("the plan has threadgroups of %d threads at most; expected 64", d.Bundle().Plan.Target.MaxThreads)
 	}
-	for _, k := range d.b.Plan.Kernels {
+	for _, k := range d.Bundle().Plan.Kernels {
 		if k.Schedule.Threads > 64 {
 			t.Errorf("kernel %s has %d threads", k.Name, k.Schedule.Threads)
 		}
@@ -263,7 +263,7 @@ func TestProfile(t *testing.T) {
 			t.Fatal(err)
 		}
 		times := d.Timings(program.Decode)
-		if len(times) != len(d.b.Plan.Step(program.Decode).Dispatches) || slices.Max(times) == 0 {
+		if len(times) != len(d.Bundle().Plan.Step(program.Decode).Dispatches) || slices.Max(times) == 0 {
 			t.Errorf("mode %v: times %v", m, times)
 		}
 	}

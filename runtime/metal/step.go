@@ -1,18 +1,13 @@
 package metal
 
 import (
-	"encoding/binary"
-	"fmt"
-	"math"
+	"context"
 	"time"
 	"unsafe"
 
 	"smelt/codegen/plan"
-	"smelt/ir"
-	"smelt/runtime/binding"
 	"smelt/runtime/metal/objc"
-	"smelt/runtime/sampling"
-	"smelt/runtime/stepblock"
+	"smelt/runtime/planned"
 )
 
 // Step parameters lie in a ring, so that those of a step stay while the next are
@@ -27,11 +22,8 @@ func aligned(n int) int { return (n + alignment - 1) / alignment * alignment }
 
 // step is one kind of step, bound to addresses.
 type step struct {
-	d      *Device
+	m      *machine
 	plan   *plan.Step
-	filler *stepblock.Filler
-	symbol ir.Env
-	arena  []byte // its part of the device's
 	blocks buffer // the ring of step parameters
 	block  int    // the one of the present step
 	args   buffer // the argument blocks of all dispatches
@@ -50,72 +42,56 @@ type job struct {
 	buffer   int // the command buffer it goes into
 }
 
-func (d *Device) newStep(p *plan.Step, where *binding.Memory) (*step, error) {
-	s := &step{d: d, plan: p, filler: stepblock.New(p.Params), arena: d.memory.arena.bytes[:p.ArenaBytes],
-		jobs: make([]job, len(p.Dispatches)), times: make([]time.Duration, len(p.Dispatches))}
-	s.symbol = s.filler.Symbol
+// Prepare makes a step's jobs, and puts their argument blocks into one buffer.
+func (m *machine) Prepare(p *plan.Step, args [][]byte) (planned.Step, error) {
+	s := &step{m: m, plan: p, jobs: make([]job, len(p.Dispatches)), times: make([]time.Duration, len(p.Dispatches))}
 	var err error
-	if s.blocks, err = d.memory.alloc("step parameters", int64(ringBlocks*s.stride())); err != nil {
+	if s.blocks, err = m.memory.alloc("step parameters", int64(ringBlocks*s.stride())); err != nil {
 		return nil, err
 	}
-	m := d.memory
 	var blocks []byte
 	for i, x := range p.Dispatches {
-		b, err := where.Block(x, m.arena.address)
-		if err != nil {
-			return nil, err
-		}
-		s.jobs[i] = job{kernel: x.Kernel.Name, pipeline: d.kernels[x.Kernel.Name], args: len(blocks),
+		s.jobs[i] = job{kernel: x.Kernel.Name, pipeline: m.kernels[x.Kernel.Name], args: len(blocks),
 			threads: x.Kernel.Schedule.Threads, barrier: x.Barrier, buffer: x.CommandBuffer}
-		blocks = append(blocks, b...)
-		blocks = append(blocks, make([]byte, aligned(len(b))-len(b))...)
+		blocks = append(blocks, args[i]...)
+		blocks = append(blocks, make([]byte, aligned(len(args[i]))-len(args[i]))...)
 	}
-	if s.args, err = m.alloc("arguments", int64(len(blocks))); err != nil {
+	if s.args, err = m.memory.alloc("arguments", int64(len(blocks))); err != nil {
 		return nil, err
 	}
 	copy(s.args.bytes, blocks)
+	m.steps[p.Phase] = s
 	return s, nil
 }
 
-// stride is the distance of blocks in the ring.
-func (s *step) stride() int { return aligned(s.filler.Bytes()) }
+// paramBytes is the size of the step's parameters, stride the distance of blocks in
+// the ring.
+func (s *step) paramBytes() int { return s.plan.Params.Layout.Bytes() }
+func (s *step) stride() int     { return aligned(s.paramBytes()) }
 
-// prepare writes the step's parameters and grids.
-func (s *step) prepare(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+// Params is the next block of the ring. Where the GPU may still read it, the steps
+// before are waited for.
+func (s *step) Params() []byte {
+	if s.m.queue.started == ringBlocks {
+		s.m.behind = s.m.Wait(context.Background())
+	}
 	s.block = (s.block + 1) % ringBlocks
-	if err := s.filler.Fill(s.blocks.bytes[s.block*s.stride():][:s.filler.Bytes()], rows, wanted, choices); err != nil {
-		return err
-	}
-	if s.d.opts.Poison {
-		for i := range s.arena {
-			s.arena[i] = poisonByte
-		}
-	}
-	for i, x := range s.plan.Dispatches {
-		j := &s.jobs[i]
-		for axis, g := range x.Grid {
-			n, err := g.Eval(s.symbol)
-			if err != nil {
-				return fmt.Errorf("kernel %s of region @%s: %w", j.kernel, x.Region, err)
-			}
-			if n < 0 || n > math.MaxUint32 {
-				return fmt.Errorf("kernel %s of region @%s: a grid of %d threadgroups along axis %d", j.kernel, x.Region, n, axis)
-			}
-			j.grid[axis] = n
-		}
-	}
-	return nil
+	return s.blocks.bytes[s.block*s.stride():][:s.paramBytes()]
 }
 
-// logits are those of n wanted rows from the first on.
-func (s *step) logits(first, n int) []float32 {
-	out := s.arena[s.plan.Results[0].Offset+4*int64(first)*int64(s.d.vocab):]
-	logits := make([]float32, s.d.vocab*n)
-	for i := range logits {
-		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
+// Start encodes and commits dispatches.
+func (s *step) Start(grids [][3]int64, from, to int) error {
+	if s.m.behind != nil {
+		return s.m.behind
 	}
-	return logits
+	for i := from; i < to; i++ {
+		s.jobs[i].grid = grids[i]
+	}
+	return s.m.queue.start(s, from, to, s.m.mode)
 }
+
+// Times are what the GPU took; zeros but in a profile.
+func (s *step) Times() []time.Duration { return s.times }
 
 // encoder writes dispatches into a compute command encoder: at most four calls
 // each, whose arguments lie ready.

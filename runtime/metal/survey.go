@@ -8,7 +8,7 @@ import (
 
 // Survey is what a GPU makes of a bundle.
 type Survey struct {
-	Machine *Machine
+	Machine *GPU
 	// Planned is the largest threadgroup that the plan has, in threads; Rescaled
 	// says that pipelines allowed fewer than at first, so that all was planned again.
 	Planned  int
@@ -29,26 +29,26 @@ type Pipeline struct {
 // Examine compiles the bundle's kernels and says what the GPU allows. It needs
 // none of the weights.
 func Examine(b *bundle.Bundle, o Options) (*Survey, error) {
-	d, err := newDevice(o)
+	m, err := newMachine(o)
 	if err != nil {
 		return nil, err
 	}
 	s := &Survey{}
-	err = d.api.Pool(func() error { return d.survey(b, s) })
-	return s, errors.Join(err, d.Close())
+	err = m.api.Pool(func() error { return m.survey(b, s) })
+	return s, errors.Join(err, m.Close())
 }
 
-func (d *Device) survey(b *bundle.Bundle, s *Survey) error {
-	if err := d.find(b); err != nil {
+func (m *machine) survey(b *bundle.Bundle, s *Survey) error {
+	if err := m.find(b); err != nil {
 		return err
 	}
-	if err := d.compile(); err != nil {
+	if err := m.compile(); err != nil {
 		return err
 	}
-	s.Machine, s.Planned, s.Rescaled, s.Refused = d.machine, d.b.Plan.Target.MaxThreads, d.rescaled > 0, d.admit()
-	for _, k := range d.b.Plan.Kernels {
-		p := d.kernels[k.Name]
-		s.Pipelines = append(s.Pipelines, Pipeline{k.Name, k.Schedule.Threads, d.api.PipelineThreads(p), d.api.PipelineMemory(p)})
+	s.Machine, s.Planned, s.Rescaled, s.Refused = m.info, m.b.Plan.Target.MaxThreads, m.rescaled > 0, m.admit()
+	for _, k := range m.b.Plan.Kernels {
+		p := m.kernels[k.Name]
+		s.Pipelines = append(s.Pipelines, Pipeline{k.Name, k.Schedule.Threads, m.api.PipelineThreads(p), m.api.PipelineMemory(p)})
 	}
 	return nil
 }

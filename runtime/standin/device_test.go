@@ -20,10 +20,7 @@ func open(o Options) agreement.Open {
 		if _, err := standin.Find(); err != nil {
 			t.Skip(err)
 		}
-		o.Poison, o.Observe = true, func(name string, data []byte) []byte {
-			observe(name, data)
-			return nil
-		}
+		o.Poison, o.Observe = true, observe
 		d, err := Open(b, ck, o)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package metal
+package planned
 
 import (
 	"encoding/binary"
@@ -18,28 +18,33 @@ type lastStep struct {
 // SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1
 // where no logit is a number. No logits are copied.
 func (d *Device) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return d.sample(d.steps[program.Prefill], rows, wanted, choices, tokens)
+	return d.sample(program.Prefill, rows, wanted, choices, tokens)
 }
 
 // SampleDecode is the same with the decode kernels.
 func (d *Device) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	return d.sample(d.steps[program.Decode], rows, wanted, choices, tokens)
+	return d.sample(program.Decode, rows, wanted, choices, tokens)
 }
 
-func (d *Device) sample(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
 	if len(choices) != len(wanted) || len(tokens) != len(wanted) {
 		return fmt.Errorf("%d choices and room for %d tokens, for %d wanted rows", len(choices), len(tokens), len(wanted))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s := d.steps[p]
 	if err := d.take(s, rows, wanted, choices); err != nil {
 		return err
 	}
-	if len(wanted) > 0 {
-		out := s.arena[s.plan.Tokens.Offset:]
-		for i := range tokens {
-			tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
-		}
+	if len(wanted) == 0 {
+		return nil
+	}
+	out, err := d.read(d.arena+Address(s.plan.Tokens.Offset), 4*int64(len(wanted)))
+	if err != nil {
+		return err
+	}
+	for i := range tokens {
+		tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
 	}
 	return nil
 }
@@ -54,5 +59,5 @@ func (d *Device) LastLogits(i int) ([]float32, error) {
 	if i < 0 || i >= d.last.wanted {
 		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, d.last.wanted)
 	}
-	return d.last.step.logits(i, 1), nil
+	return d.logits(d.last.step, i, 1)
 }

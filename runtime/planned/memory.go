@@ -1,0 +1,62 @@
+package planned
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+)
+
+// read reads n bytes. They are valid until the next read.
+func (d *Device) read(from Address, n int64) ([]byte, error) {
+	if int64(cap(d.buffer)) < n {
+		d.buffer = make([]byte, n)
+	}
+	d.buffer = d.buffer[:n]
+	if n == 0 {
+		return d.buffer, nil
+	}
+	return d.buffer, d.machine.Read(d.buffer, from)
+}
+
+// logits are those of n wanted rows of a step, from the first on.
+func (d *Device) logits(s *step, first, n int) ([]float32, error) {
+	out, err := d.read(d.arena+Address(s.plan.Results[0].Offset+4*int64(first)*int64(d.vocab)), 4*int64(n)*int64(d.vocab))
+	if err != nil {
+		return nil, err
+	}
+	logits := make([]float32, d.vocab*n)
+	for i := range logits {
+		logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(out[4*i:]))
+	}
+	return logits, nil
+}
+
+// poisonByte makes NaNs, and -1 of integers.
+const poisonByte = 0xff
+
+// poison fills the first n bytes of the arena.
+func (d *Device) poison(n int64) error {
+	const piece = 1 << 20
+	poison := bytes.Repeat([]byte{poisonByte}, int(min(n, piece)))
+	for at := int64(0); at < n; at += piece {
+		if err := d.machine.Write(d.arena+Address(at), poison[:min(n-at, piece)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cacheMemory is the caches' memory, as package binding takes it.
+type cacheMemory struct{ d *Device }
+
+func (m cacheMemory) Read(to []byte, at int64) error {
+	return m.d.Exclusively(func() error { return m.d.machine.Read(to, m.d.caches+Address(at)) })
+}
+
+func (m cacheMemory) Write(at int64, bytes []byte) error {
+	return m.d.Exclusively(func() error { return m.d.machine.Write(m.d.caches+Address(at), bytes) })
+}
+
+func (m cacheMemory) Copy(to, from, n int64) error {
+	return m.d.Exclusively(func() error { return m.d.machine.Copy(m.d.caches+Address(to), m.d.caches+Address(from), n) })
+}
