@@ -12,6 +12,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/models"
+	"smelt/models/arch"
 	"smelt/models/checkpoint"
 	"smelt/models/checkpoint/safetensors"
 	"smelt/runtime/agreement"
@@ -109,15 +110,19 @@ func TestPruned(t *testing.T) {
 		fixture string
 		keep    map[int]int
 		note    string
+		line    arch.Line
 	}{
-		{"a-bf16", map[int]int{0: 4, 2: 3}, "layer 2: 3 of 5 experts"},
-		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "layers 1, 3: 5 of 8 experts"},
+		{"a-bf16", map[int]int{0: 4, 2: 3}, "layer 2: 3 of 5 experts", arch.Line{Label: "experts", Text: "3 to 5 routed, 2 used per token, 1 shared; width 128"}},
+		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "layers 1, 3: 5 of 8 experts", arch.Line{Label: "experts", Text: "5 to 8 routed, 3 used per token, 1 shared; width 64"}},
 	} {
 		t.Run(x.fixture, func(t *testing.T) {
 			dir := prune(t, "deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)
 			p := agreement.New(t, dir, agreement.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, openCPU)
 			if !strings.Contains(strings.Join(p.Model.Notes, "\n"), x.note) {
 				t.Errorf("the notes %q lack %q", p.Model.Notes, x.note)
+			}
+			if !slices.Contains(p.Model.Lines, x.line) {
+				t.Errorf("%q lacks %q", p.Model.Lines, x.line)
 			}
 			tokens := agreement.Random(0, 31, p.Model.VocabSize)
 			p.Feed(false, 0, 0, tokens)

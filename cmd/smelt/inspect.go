@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -236,10 +235,11 @@ func writeIndented(w io.Writer, v any) error {
 // completeCheckpoint completes a command's one argument: folders, files of
 // weights, and files with more extensions.
 func completeCheckpoint(more ...string) cobra.CompletionFunc {
-	extensions := slices.Clone(more)
+	var extensions []string
 	for _, c := range checkpoint.Containers() {
 		extensions = append(extensions, strings.TrimPrefix(c.Extension, "."))
 	}
+	extensions = append(extensions, more...)
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -1,0 +1,26 @@
+package models_test
+
+import (
+	"fmt"
+	"log"
+
+	"smelt/models"
+	"smelt/models/chat"
+)
+
+func ExampleOpen() {
+	m, err := models.Open("deepseekv4/testdata/fixtures/a-bf16", models.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	fmt.Println(m.Architecture, "with", m.Layers, "layers, stored under", m.Binding.Layout)
+	prompt, err := chat.Text(m.Chat, []chat.Message{{Role: chat.RoleUser, Content: "Hi!"}}, chat.Answer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(prompt)
+	// Output:
+	// DeepSeek-V4 with 3 layers, stored under official names
+	// <｜begin▁of▁sentence｜><｜User｜>Hi!<｜Assistant｜></think>
+}
