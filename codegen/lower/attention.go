@@ -150,8 +150,8 @@ func (a *attention) splits() ir.Expr {
 	return ceilDiv(n, a.keys)
 }
 
-// rowKeys is what a kernel knows of one row's keys. Number k below Size is
-// position p-(Size-1)+k, the others are entries.
+// rowKeys holds a kernel's values for the keys of one row. Key k below Size is position
+// p-(Size-1)+k, the others are entries.
 type rowKeys struct {
 	row, position *kernel.Expr
 	entries       *kernel.Expr // how many, nil if there are none

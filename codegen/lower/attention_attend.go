@@ -23,7 +23,7 @@ type attendUnit struct {
 	heads    []headState
 }
 
-// headState is what a SIMD group keeps of one head while keys go by.
+// headState is a SIMD group's state of one head while it goes through the keys.
 type headState struct {
 	query    laneVector
 	top, sum kernel.Variable // largest score, sum of exp(score-top)
@@ -47,7 +47,8 @@ func (a *attention) attend() (program.Launch, error) {
 	return a.attendSplit()
 }
 
-// attender makes the schedule's; what says what it attends to.
+// attender makes the attender that the schedule asks for; `what` names, in its header,
+// the keys that it attends to.
 func (a *attention) attender(role, what string) (*attendUnit, attender) {
 	if a.tile.heads > 0 {
 		u := a.newTileUnit(role, "attention over "+what+" with an online softmax: products with tiles of keys, for many heads of a row at once")

@@ -62,8 +62,8 @@ type tileUnit struct {
 	keys    kernel.Array // [keysAtOnce, stride]
 	scores  kernel.Array // [keysAtOnce, heads]; then the weights
 	mix     kernel.Array // [heads, stride]
-	// Of each head: the largest score, the sum of exp(score-top), and what the
-	// last tile's larger scores shrink mix and sum by.
+	// For each head: the largest score, the sum of exp(score-top), and the factor by
+	// which larger scores of the last tile shrink mix and sum.
 	tops, sums, shrinks kernel.Array
 }
 
@@ -157,8 +157,8 @@ func (u *tileUnit) goThroughKeys() {
 	})
 }
 
-// endKey is the number behind the row's last key. Of a list of entries those that
-// there are come first.
+// endKey is the number behind the row's last key. A list of entries has those that exist
+// first.
 func (u *tileUnit) endKey() *kernel.Expr {
 	if u.a.Selected == nil {
 		return u.k.end

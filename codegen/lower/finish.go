@@ -142,7 +142,7 @@ func (u *unit) normVector(v laneVector, width int, n *fusion.Norm) {
 
 // sumOfChunks adds up the four elements of every lane. Vector registers fold lanes
 // onto each other with all their elements; elsewhere a lane adds its own first,
-// since a sum over the lanes is what costs there.
+// since sums over lanes are expensive there.
 func (u *unit) sumOfChunks(v *kernel.Expr) *kernel.Expr {
 	if u.in.Target.Vector > 0 {
 		v = u.Let("folded", v.SimdSum())

@@ -102,7 +102,7 @@ func (t *indexTopK) chunks() ir.Expr {
 	return ir.Sym(t.reach).FloorDiv(int64(t.Ratio * t.chunk.size)).Add(ir.Const(int64(t.chunk.spread + 1)))
 }
 
-// indexRow is what a kernel knows of one row.
+// indexRow holds a kernel's values for one row.
 type indexRow struct {
 	row, visible *kernel.Expr
 	chunk        *kernel.Expr // entries of a chunk

@@ -54,7 +54,7 @@ type linearUnit struct {
 
 	outputsPerGroup, inputsPerGroup int
 
-	// Of the branch being written:
+	// The branch being written:
 	row    []*kernel.Expr // clamped to the step's rows
 	live   []*kernel.Expr // whether row i is one; nil for always
 	factor []*kernel.Expr // 1/rms of the row, with a norm

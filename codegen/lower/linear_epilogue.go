@@ -6,8 +6,8 @@ import (
 	"smelt/passes/fusion"
 )
 
-// epilogue is what happens to a product's outputs: scaled, added to by
-// position, finished vector by vector, stored or appended.
+// epilogue handles a product's outputs: it scales them, adds by position, finishes vector
+// by vector, and stores or appends.
 type epilogue struct {
 	p      *fusion.Product
 	result kernel.Buffer

@@ -13,7 +13,7 @@ import (
 	"smelt/ir"
 )
 
-// Input is what lowering a region needs to know.
+// Input tells lowering what it needs for a region.
 type Input struct {
 	Module *ir.Module
 	Region *ir.Region

@@ -1,6 +1,6 @@
 package lower
 
-// cacheLine is what a hint fetches, in words: 64 bytes, or twice that.
+// cacheLine is the size of a hint's fetch in words: 64 bytes, on some machines twice that.
 const cacheLine = 16
 
 // fragment is the rows and columns of a fragment.

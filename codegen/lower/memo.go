@@ -22,7 +22,7 @@ type lowered struct {
 	launches []program.Launch
 }
 
-// things are what a region names, in the order it does.
+// things lists what a region names, in its order.
 type things struct {
 	values []*ir.Value
 	params []string

@@ -88,8 +88,7 @@ func (x *mixing) logitCount() int {
 	return (2 + x.m.Streams) * x.m.Streams
 }
 
-// stagedBytes is what a row's inputs take in threadgroup memory, if they are
-// staged.
+// stagedBytes is the size of a row's inputs in threadgroup memory, if they are staged.
 func (x *mixing) stagedBytes() int {
 	s := x.m.Source
 	switch {

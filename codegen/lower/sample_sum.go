@@ -2,8 +2,8 @@ package lower
 
 import "smelt/codegen/kernel"
 
-// measure is what tokens are added up by: a u32 up to pick.One of those that
-// are in.
+// measure gives the number that is added up for a token, a u32 up to pick.One, for the
+// tokens that are in.
 type measure struct {
 	in func(c candidate) *kernel.Expr
 	of func(c candidate) *kernel.Expr

@@ -37,8 +37,8 @@ func (b *Binding) Param(name string) *Param {
 	return nil
 }
 
-// A Model is what Bind needs to know: the graph, the layouts its checkpoints
-// come in, what may be left unused, and what config.json says of formats.
+// A Model tells Bind the graph, the layouts of its checkpoints, the tensors that may be
+// left unused, and what config.json says about formats.
 type Model struct {
 	Graph    *ir.Module
 	Layouts  []Layout

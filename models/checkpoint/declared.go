@@ -9,8 +9,8 @@ import (
 	"smelt/ir/encoding"
 )
 
-// Declared is what a configuration says about stored formats. Storage
-// decides; Declared is compared with it.
+// Declared holds what a configuration says about stored formats. Storage decides; Declared
+// is compared with it.
 type Declared struct {
 	// Default describes the format of everything quantised, or is empty. Agrees
 	// tells whether an encoding is what it says. A default that disagrees is a note.

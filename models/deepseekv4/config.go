@@ -1,4 +1,4 @@
-// Package deepseekv4 is what smelt knows about DeepSeek-V4: its configuration,
+// Package deepseekv4 holds all that smelt knows about DeepSeek-V4: its configuration,
 // its graph, the names of its weights in each checkpoint layout, and its chat
 // format. No other package knows this model.
 package deepseekv4

@@ -65,7 +65,7 @@ func (q Quantization) declared() checkpoint.Declared {
 	return d
 }
 
-// agrees tells whether an encoding is what the setting says.
+// agrees reports whether the setting names the encoding.
 func (m ModuleQuant) agrees(e encoding.Encoding) bool {
 	return encoding.SettingOf(e) == encoding.Setting{Mode: m.Mode, Bits: m.Bits, Group: m.Group}
 }

@@ -14,8 +14,8 @@ type Norm struct {
 	Weight string
 }
 
-// Finish is what is done to a vector before it is stored or compared: norm,
-// rotation, transform and rounding, in this order; each may be absent.
+// Finish lists the operations on a vector before it is stored or compared: norm, rotation,
+// transform and rounding, in this order; each may be absent.
 type Finish struct {
 	Norm     *Norm
 	Rope     *ops.RopeAttr

@@ -37,7 +37,7 @@ type Kind interface {
 	view(m *ir.Module, r *ir.Region) (any, error)
 }
 
-// Row is what is known of a kind beside its form.
+// Row describes a kind beside its form.
 type Row struct {
 	Name          string // of the kind, as its regions carry it
 	Pass          string // the name of the pass that looks for it

@@ -22,7 +22,7 @@ type Mix struct {
 	Next           *MixNext  // nil after the last layer's last half block
 }
 
-// Source is what y is; exactly one of its fields is set.
+// Source says how y is made; exactly one of its fields is set.
 type Source struct {
 	Embed   *EmbedSource
 	Project *ProjectSource
@@ -162,7 +162,7 @@ func (w *walk) writeBack(m *Mix, sum *ir.Node) {
 	w.source(m, one.Args[0])
 }
 
-// source is what makes y: one product, or the experts' down projections.
+// source finds what makes y: one product, or the experts' down projections.
 func (w *walk) source(m *Mix, y *ir.Value) {
 	if w.is(y, ops.Matmul) {
 		n := w.def(y, ops.Matmul)

@@ -17,7 +17,7 @@ import (
 	"smelt/runtime/lockstep"
 )
 
-// Limit is what logits may differ by where both sides made the same choices.
+// Limit bounds the difference of logits where both sides made the same choices.
 const Limit = lockstep.Logits
 
 // Open opens a device that poisons its arena before each step and shows observe

@@ -9,8 +9,8 @@ import (
 	"smelt/runtime/sampling"
 )
 
-// scoring is what a choice of the evaluator's was made by: scores, and perhaps the
-// ids they stand for.
+// scoring has the arguments of a choice of the evaluator: scores, and perhaps the ids that
+// they stand for.
 type scoring struct{ args []tensor.Value[float32] }
 
 // compareIDs judges integers. A choice may have come out another way if the scores

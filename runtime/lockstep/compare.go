@@ -12,12 +12,12 @@ import (
 	"smelt/ir/tensor"
 )
 
-// Logits is what logits may differ by where both sides made the same choices:
+// Logits bounds the difference of logits where both sides made the same choices:
 // activations and sums are float32 on both, in another order, through all layers.
 const Logits = 5e-4
 
-// Bound is what a number of one kernel may differ by, as a share of the largest of
-// its row. Healthy devices stay below 1e-5.
+// Bound bounds the difference of a kernel's numbers, as a share of the largest of their
+// row. Healthy devices stay below 1e-5.
 const Bound = 1e-4
 
 // codes is the share of rounded numbers that may come out as a neighbour of what

@@ -11,7 +11,7 @@ import (
 	"smelt/runtime/stepblock"
 )
 
-// Kernel is what was found of a kernel in all steps so far.
+// Kernel holds the findings on a kernel in all steps so far.
 type Kernel struct {
 	Name string
 	// Ran: a step had threadgroups of it.

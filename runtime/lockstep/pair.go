@@ -50,7 +50,7 @@ type Pair struct {
 	reals    map[string]bool             // the values that are real numbers
 	faults   int                         // kernels found wrong
 
-	// Of the step that is compared:
+	// The step that is compared:
 	phase  program.Phase
 	rows   []ir.Row
 	seen   map[string][]byte          // what kernels wrote, by value
@@ -63,7 +63,7 @@ type Pair struct {
 // named values of each step after the dispatch that writes them.
 func New(f Follow) *Pair { return &Pair{follow: f, kernels: map[string]*Kernel{}} }
 
-// See is what the device shows values to. The evaluator goes on with zeros where
+// See takes the values that the device shows. The evaluator goes on with zeros where
 // numbers are not finite. Where it follows Values, they become zeros in data too,
 // which should be the device's memory: the kernels that follow are judged by what
 // they make of that.

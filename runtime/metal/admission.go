@@ -9,7 +9,7 @@ import (
 	"smelt/runtime/binding"
 )
 
-// extra is what the device makes beside what a bundle's Memory counts, in bytes.
+// extra counts the bytes of the device that a bundle's Memory does not.
 type extra struct {
 	blocks [2]int64 // rings of step parameters, by kind
 	args   [2]int64 // argument blocks of dispatches

@@ -6,7 +6,7 @@ import (
 	"smelt/codegen/bundle"
 )
 
-// Survey is what a GPU makes of a bundle.
+// Survey says how a GPU takes a bundle.
 type Survey struct {
 	Machine *GPU
 	// Planned is the largest threadgroup that the plan has, in threads; Rescaled

@@ -105,9 +105,8 @@ func (g *Generation) Wait() ([]int32, session.StopReason, error) {
 	return slices.Clone(g.tokens), g.reason, g.err
 }
 
-// Prompt is what became of the prompt, once the text has ended: how many of its
-// tokens were read, and the scores of those from the second on if the request asked
-// for them.
+// Prompt reports on the prompt, once the text has ended: how many of its tokens were read,
+// and the scores of those from the second on if the request asked for them.
 func (g *Generation) Prompt() (read int, scores []Score) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

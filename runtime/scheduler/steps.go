@@ -20,7 +20,7 @@ type request struct {
 	token int32   // chosen, and not yet part of the sequence
 }
 
-// steps is what only the goroutine that runs them uses.
+// steps is the state of the goroutine that runs steps; no other uses it.
 //
 // A step is a chunk of one prompt or one token for each of several texts. The
 // two alternate while there are both: after a chunk every running text gets its
@@ -60,9 +60,9 @@ func (s *Scheduler) run() {
 	s.queue = nil
 }
 
-// boundary is what happens between two steps: it ends cancelled requests, gives
-// free slots to those that wait and sleeps while there is nothing to do. It
-// reports whether there is a step to run; there is none after Close.
+// boundary works between two steps: it ends cancelled requests, gives free slots to those
+// that wait, and sleeps while there is nothing to do. It reports whether a step is to run;
+// none is after Close.
 func (s *Scheduler) boundary() bool {
 	cancelled := func(r *request) bool {
 		if !r.cancelled() {

@@ -33,8 +33,7 @@ func (e *ChangedError) Error() string {
 	return fmt.Sprintf("%s: the file %s; what was computed with it is not given out: put the whole file back and start again", e.Path, what)
 }
 
-// stamp is what a file's handle tells of it: cheap to ask for, and another after
-// any change.
+// stamp is a file's state by its handle: cheap to ask for, and different after any change.
 type stamp struct {
 	size     int64
 	modified time.Duration // since 1970

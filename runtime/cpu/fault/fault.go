@@ -16,8 +16,8 @@
 //     to be noted when a thread enters or leaves a kernel.
 //
 // Then it writes a line that was made beforehand and names the file, and ends the
-// process with Status. Signal handlers are the process's, and so is what this
-// package keeps: the handler is installed once and stays.
+// process with Status. Signal handlers belong to the process, and so does this
+// package's state: the handler is installed once and stays.
 package fault
 
 import (
@@ -81,7 +81,7 @@ func (w *Watch) Stop() error {
 	return h.publish()
 }
 
-// process is what the process's one handler knows.
+// process is the process's one handler.
 var process handler
 
 // handler is the installed handler with the mappings that it looks for.
@@ -179,7 +179,7 @@ func (h *handler) publish() error {
 	return release(old)
 }
 
-// line is what is written for a file.
+// line is the message about a file.
 func line(path string) string {
 	return "smelt: " + path + ": the file was cut short, or its disk failed, while a kernel read it; what was computed with it is not given out: put the whole file back and start again\n"
 }

@@ -19,7 +19,7 @@ func Text(name, ir string) Module {
 	return Module{Name: name, ID: ir, IR: func() (string, error) { return ir, nil }}
 }
 
-// Build is what CompileAll made.
+// Build is the result of CompileAll.
 type Build struct {
 	Objects [][]byte // one for each module, in their order
 	Stages  []Stages // of each module; zero where the cache had it

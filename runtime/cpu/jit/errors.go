@@ -40,7 +40,7 @@ func (s *sink) take() error {
 	return errors.New(line)
 }
 
-// fatal is what LLVM says before it would end the process.
+// fatal is LLVM's reason before it would end the process.
 type fatal struct{ reason string }
 
 func newCallbacks(b *bindings) callbacks {

@@ -1,7 +1,6 @@
-// Package objc is what smelt says to Objective-C: one table of the methods it
-// calls, with their signatures, and typed functions over it. The C functions
-// underneath are a table too (Entry): on a Mac they are libobjc's and Metal's
-// (Native), in tests a runtime written in Go (package fake).
+// Package objc calls Objective-C: it has one table of methods with their signatures,
+// and typed functions over it. The C functions underneath are a table too (Entry): on a
+// Mac libobjc's and Metal's (Native), in tests those of a runtime in Go (package fake).
 //
 // Ownership is Cocoa's: what a function whose name begins with New returns is
 // the caller's, who releases it; everything else lives as long as the autorelease
