@@ -17,15 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/models/tokenizer"
-	"smelt/runtime/cpu"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
-	"smelt/runtime/reference"
+	"smelt"
 	"smelt/runtime/sampling"
-	"smelt/runtime/session"
 )
 
 func main() {
@@ -53,52 +46,41 @@ func checkpointFolder() string {
 var remember string
 
 func tell(ctx context.Context, out io.Writer, dir string) error {
-	model, err := models.Open(dir, models.Options{})
+	m, err := smelt.Open(ctx, dir, smelt.Options{Context: 2048})
 	if err != nil {
 		return err
 	}
-	defer model.Close()
-	tok, err := tokenizer.Open(filepath.Join(dir, "tokenizer.json"))
-	if err != nil {
-		return err
+	defer m.Close()
+	if doc, why := m.DeviceChoice(); why != "" {
+		fmt.Fprintf(os.Stderr, "device %s: %s (%s)\n", m.Device(), doc, why)
 	}
-	dev, err := open(model)
-	if err != nil {
-		return err
-	}
-	defer dev.Close()
-	sess, err := session.New(dev, session.Options{Context: contextTokens})
-	if err != nil {
-		return err
-	}
-	t := teller{sess, tok, model, out}
-
-	fmt.Fprintf(out, "A story, with temperature 0.7:\n\n")
-	how := sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 26}
-	if err := t.proceed(ctx, "Once upon a time", "Once upon a time", 240, how); err != nil {
+	fmt.Fprintf(out, "A story, with temperature 0.7:\n\nOnce upon a time")
+	how := &sampling.Params{Temperature: 0.7, TopP: 0.95, Seed: 26}
+	if err := proceed(ctx, out, m, smelt.Request{Prompt: "Once upon a time", MaxTokens: 240, Sampling: how}); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\n\nNow a text that mentions a secret word, goes on about other things, and asks for it:\n\n%s", excerpt(remember))
-	return t.proceed(ctx, remember, "", 1, sampling.Greedy())
+	return proceed(ctx, out, m, smelt.Request{Prompt: remember, MaxTokens: 1, Sampling: &sampling.Params{}})
 }
 
-// contextTokens is room for the longest prompt of this program and its answer.
-const contextTokens = 2048
-
-// open compiles the model's kernels for the processor, or without libLLVM takes
-// the evaluator in plain Go, which is slower and runs everywhere.
-func open(model *models.Model) (device.Device, error) {
-	llvm, err := jit.Open("")
+// proceed prints a text as it comes, and last how fast that was.
+func proceed(ctx context.Context, out io.Writer, m *smelt.Model, r smelt.Request) error {
+	g, err := m.Generate(ctx, r)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "in plain Go, for", err)
-		return reference.New(model.Graph, model.Weights)
+		return err
 	}
-	source := bundle.Source{Name: model.Graph.Name, Graph: model.Graph, Checkpoint: model.Checkpoint, Binding: model.Binding}
-	compiled, _, err := bundle.Compile(source, bundle.Options{Context: contextTokens})
+	for text, err := range g.Text() {
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(out, text)
+	}
+	text, err := g.Wait()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return cpu.Open(compiled, model.Checkpoint, cpu.Options{LLVM: llvm, Cache: jit.UserCache()})
+	fmt.Fprintf(out, "\n\n(read %s; wrote %s; %s)\n", speed(text.PromptTokens, text.PromptTime), speed(len(text.Tokens), text.TextTime), text.Reason)
+	return nil
 }
 
 // excerpt keeps the first and the last lines of a long text.
@@ -106,52 +88,6 @@ func excerpt(text string) string {
 	lines := strings.Split(text, "\n")
 	head, tail := lines[:3], lines[len(lines)-2:]
 	return strings.Join(head, "\n") + "\n[...]\n" + strings.Join(tail, "\n")
-}
-
-// teller is what telling needs.
-type teller struct {
-	sess  *session.Session
-	tok   *tokenizer.Tokenizer
-	model *models.Model
-	out   io.Writer
-}
-
-// proceed feeds a prompt to a new sequence, prints shown and then the
-// continuation as it comes, and last how fast that was.
-func (t teller) proceed(ctx context.Context, prompt, shown string, tokens int, how sampling.Params) error {
-	ids, err := t.tok.Encode(prompt)
-	if err != nil {
-		return err
-	}
-	ids = append([]int32{t.model.BOS[0]}, ids...)
-	seq, err := t.sess.Open()
-	if err != nil {
-		return err
-	}
-	defer seq.Close()
-	start := time.Now()
-	if err := seq.Extend(ctx, ids, nil); err != nil {
-		return err
-	}
-	read := time.Since(start)
-	fmt.Fprint(t.out, shown)
-	stream := t.tok.NewStream(false)
-	start = time.Now()
-	n, reason, err := seq.Generate(ctx, session.GenerateOptions{
-		MaxTokens: tokens, Sampling: how, Stop: t.model.EOS,
-		Emit: func(token int32) error {
-			text, err := stream.Push(token)
-			if err == nil {
-				_, err = io.WriteString(t.out, text)
-			}
-			return err
-		},
-	})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(t.out, "%s\n\n(read %s; wrote %s; %s)\n", stream.Flush(), speed(len(ids), read), speed(n, time.Since(start)), reason)
-	return nil
 }
 
 // speed writes a count with how fast that was. The first token is there as
