@@ -11,11 +11,9 @@ import (
 	"smelt/models/checkpoint"
 	"smelt/runtime/agreement"
 	"smelt/runtime/cpu/jit"
+	"smelt/runtime/planned"
 	"smelt/runtime/profile"
 )
-
-// poisonByte makes NaNs, and -1 of integers.
-const poisonByte = 0xff
 
 // cached is a device whose slots are gone back in, copied and stretched.
 type cached struct {
@@ -49,7 +47,7 @@ func newCached(t *testing.T) *cached {
 	t.Cleanup(func() { d.Close() })
 	caches := d.machine.memory.regions[0] // the first memory that is asked for
 	for i := range caches {
-		caches[i] = poisonByte // whatever is not written is no number
+		caches[i] = planned.PoisonByte // whatever is not written is no number
 	}
 	return &cached{t, d, agreement.Random(7, 600, d.Vocab())}
 }

@@ -18,6 +18,7 @@ import (
 
 // machine is the processor, as a planned.Machine.
 type machine struct {
+	planned.Visible
 	opts   Options
 	target target.Target
 	ck     *checkpoint.Checkpoint
@@ -66,37 +67,17 @@ func (m *machine) watchFiles() (*fault.Watch, error) {
 // Alloc gives memory outside Go's heap.
 func (m *machine) Alloc(name string, n int64) (planned.Address, error) {
 	b, err := m.memory.alloc(name, n)
-	return planned.Address(address(b)), err
+	if err != nil {
+		return 0, err
+	}
+	at := planned.Address(address(b))
+	m.Show(at, b)
+	return at, nil
 }
 
 // Weight is where the file is mapped.
 func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {
 	return planned.Address(address(m.ck.Files[file].Bytes()) + uint64(offset)), nil
-}
-
-// Read reads memory.
-func (m *machine) Read(to []byte, from planned.Address) error {
-	b, err := m.memory.at(from, int64(len(to)))
-	copy(to, b)
-	return err
-}
-
-// Write writes memory.
-func (m *machine) Write(to planned.Address, bytes []byte) error {
-	b, err := m.memory.at(to, int64(len(bytes)))
-	copy(b, bytes)
-	return err
-}
-
-// Copy copies memory.
-func (m *machine) Copy(to, from planned.Address, n int64) error {
-	a, err := m.memory.at(to, n)
-	if err != nil {
-		return err
-	}
-	b, err := m.memory.at(from, n)
-	copy(a, b)
-	return err
 }
 
 // Begin starts the threads.

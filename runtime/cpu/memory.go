@@ -2,11 +2,9 @@ package cpu
 
 import (
 	"errors"
-	"fmt"
 	"unsafe"
 
 	"smelt/internal/option"
-	"smelt/runtime/planned"
 )
 
 // memory is what a device holds outside Go's heap: native code keeps addresses
@@ -20,16 +18,6 @@ func (m *memory) alloc(what string, n int64) ([]byte, error) {
 	}
 	m.regions = append(m.regions, b)
 	return b[:n:n], nil
-}
-
-// at is the n bytes at an address of a region.
-func (m *memory) at(a planned.Address, n int64) ([]byte, error) {
-	for _, r := range m.regions {
-		if at := uint64(a) - address(r); at <= uint64(len(r)) && uint64(n) <= uint64(len(r))-at {
-			return r[at:][:n], nil
-		}
-	}
-	return nil, fmt.Errorf("%d bytes at %#x lie in no memory of the device", n, uint64(a))
 }
 
 func (m *memory) free() error {

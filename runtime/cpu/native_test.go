@@ -13,6 +13,7 @@ import (
 	"smelt/codegen/kernel/interp"
 	"smelt/runtime/cpu/jit"
 	"smelt/runtime/cpu/native"
+	"smelt/runtime/planned"
 )
 
 func openLLVM(t testing.TB) *jit.LLVM {
@@ -51,7 +52,7 @@ func runFor(t testing.TB, l *jit.LLVM, k *kernel.Kernel, register int, launch in
 func drawLaunch(r *rand.Rand, lanes int) interp.Launch {
 	l := interp.Launch{Buffers: map[string][]byte{}, Scalars: map[string]int32{"n": int32(r.IntN(50))}, Grid: [3]int{3, 2, 1}}
 	for name, size := range map[string]int{"out": 4, "out4": 16, "out16": 2} {
-		l.Buffers[name] = bytes.Repeat([]byte{poisonByte}, 6*12*size*lanes)
+		l.Buffers[name] = bytes.Repeat([]byte{planned.PoisonByte}, 6*12*size*lanes)
 	}
 	for name, n := range map[string]int{"f": 64, "f4": 256} {
 		for range n {
@@ -203,7 +204,7 @@ func TestFragments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	launch := interp.Launch{Buffers: map[string][]byte{"y": bytes.Repeat([]byte{poisonByte}, 4*256)}, Grid: [3]int{1, 1, 1}}
+	launch := interp.Launch{Buffers: map[string][]byte{"y": bytes.Repeat([]byte{planned.PoisonByte}, 4*256)}, Grid: [3]int{1, 1, 1}}
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 24 * 24 {
 		launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(r.NormFloat64())))

@@ -11,6 +11,7 @@ import (
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
 	"smelt/codegen/llvm"
+	"smelt/runtime/planned"
 )
 
 // TestRecurringLoops: loops of one text, on other buffers, arrays and numbers,
@@ -61,7 +62,7 @@ func TestRecurringLoops(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	launch := interp.Launch{Buffers: map[string][]byte{}, Scalars: map[string]int32{"n": 5}, Step: []byte{1, 0, 0, 0}, Grid: [3]int{2, 1, 1}}
-	launch.Buffers["y"] = bytes.Repeat([]byte{poisonByte}, 4*2*3*(6*lanes+side*side))
+	launch.Buffers["y"] = bytes.Repeat([]byte{planned.PoisonByte}, 4*2*3*(6*lanes+side*side))
 	for _, name := range []string{"a", "a4", "b", "b4", "c", "c4"} {
 		for range 4 * 2 * length {
 			launch.Buffers[name] = binary.LittleEndian.AppendUint32(launch.Buffers[name], math.Float32bits(float32(r.IntN(9)-4)))

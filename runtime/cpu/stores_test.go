@@ -8,6 +8,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/kernel/interp"
+	"smelt/runtime/planned"
 )
 
 // TestOneLanesVector: lanes store the vector of one of them, side by side but not
@@ -25,7 +26,7 @@ func TestOneLanesVector(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		launch := interp.Launch{Buffers: map[string][]byte{"y": bytes.Repeat([]byte{poisonByte}, 16*lanes)}, Grid: [3]int{1, 1, 1}}
+		launch := interp.Launch{Buffers: map[string][]byte{"y": bytes.Repeat([]byte{planned.PoisonByte}, 16*lanes)}, Grid: [3]int{1, 1, 1}}
 		for n := range 4 * lanes {
 			launch.Buffers["x"] = binary.LittleEndian.AppendUint32(launch.Buffers["x"], math.Float32bits(float32(n)))
 		}

@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"smelt/codegen/target"
+	"smelt/runtime/cpu"
 	"smelt/runtime/device"
 	"smelt/runtime/metal"
 	"smelt/runtime/metal/objc"
 	"smelt/runtime/reference"
+	"smelt/runtime/standin"
 )
 
 // TestChoice: without a name the first device that the machine has is taken, and
@@ -62,8 +64,14 @@ func TestTable(t *testing.T) {
 	if got := measured.Needing(); got != "metal, which needs a Mac, or cpu, which needs libLLVM" {
 		t.Errorf("measurable are %s", got)
 	}
+	opened := map[string]device.Device{"metal": (*metal.Device)(nil), "cpu": (*cpu.Device)(nil), "reference": (*reference.Device)(nil), "standin": (*standin.Device)(nil)}
 	seen := map[string]bool{}
 	for _, k := range All() {
+		_, runsKernels := opened[k.Name].(device.Planned)
+		_, profiles := opened[k.Name].(device.Profiled)
+		if runsKernels != (k.Target != "") || profiles != k.Profiles {
+			t.Errorf("device %s: runs kernels %v, times them %v, and its row says otherwise", k.Name, runsKernels, profiles)
+		}
 		if k.Name == "" || k.Doc == "" || k.open == nil || seen[k.Name] || k.Name == Auto {
 			t.Errorf("the row %+v lacks something, or its name is another's", k)
 		}

@@ -16,10 +16,8 @@ import (
 	"smelt/runtime/device"
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/metal/objc"
+	"smelt/runtime/planned"
 )
-
-// poisonByte makes NaNs, and -1 of integers, of what nobody wrote.
-const poisonByte = 0xff
 
 // gpu runs the dispatches that reach the fake Metal through the MSL stand-in, and
 // checks each against the plan: what a pointer points into is resident and large
@@ -133,7 +131,7 @@ func (g *gpu) start() error {
 	}
 	for _, b := range g.fake.Buffers() {
 		if !b.NoCopy {
-			at, err := g.host.Alloc(len(b.Memory), poisonByte)
+			at, err := g.host.Alloc(len(b.Memory), planned.PoisonByte)
 			if err != nil {
 				return err
 			}
@@ -189,7 +187,7 @@ func (g *gpu) execute(d *fake.Dispatch) error {
 		return fmt.Errorf("%s: %w", d.Kernel, err)
 	}
 	err = g.host.Launch(standin.Launch{Kernel: d.Kernel, Grid: [3]uint32{uint32(d.Grid[0]), uint32(d.Grid[1]), uint32(d.Grid[2])},
-		Threads: uint32(d.Threads), Args: args, Step: g.step, Poison: poisonByte, Seed: uint64(g.count)})
+		Threads: uint32(d.Threads), Args: args, Step: g.step, Poison: planned.PoisonByte, Seed: uint64(g.count)})
 	if err != nil {
 		return err
 	}
@@ -228,8 +226,11 @@ func (g *gpu) write(s *step, d *fake.Dispatch) error {
 	if err := g.host.Write(at, block); err != nil {
 		return err
 	}
-	for _, b := range g.device.machine.memory.own[:2] { // the caches and the arena, which are asked for first
-		if err := g.host.Write(g.mirrors[b.address].at, b.bytes); err != nil {
+	for _, b := range g.fake.Buffers() {
+		if b.Label != "caches" && b.Label != "activations" {
+			continue
+		}
+		if err := g.host.Write(g.mirrors[b.Address].at, b.Memory); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 // machine is the GPU with what was made on it, as a planned.Machine.
 type machine struct {
+	planned.Visible
 	api      *objc.API
 	opts     Options
 	b        *bundle.Bundle // planned for the GPU
@@ -90,37 +91,17 @@ func (m *machine) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) (err error)
 // Alloc makes a buffer that both processors see.
 func (m *machine) Alloc(name string, n int64) (planned.Address, error) {
 	b, err := m.memory.alloc(name, n)
-	return planned.Address(b.address), err
+	if err != nil {
+		return 0, err
+	}
+	at := planned.Address(b.address)
+	m.Show(at, b.bytes)
+	return at, nil
 }
 
 // Weight is where the GPU sees a byte of a file, and what follows it of its tensor.
 func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {
 	return m.memory.fileAddress(file, offset), nil
-}
-
-// Read reads memory.
-func (m *machine) Read(to []byte, from planned.Address) error {
-	b, err := m.memory.at(from, int64(len(to)))
-	copy(to, b)
-	return err
-}
-
-// Write writes memory.
-func (m *machine) Write(to planned.Address, bytes []byte) error {
-	b, err := m.memory.at(to, int64(len(bytes)))
-	copy(b, bytes)
-	return err
-}
-
-// Copy copies memory.
-func (m *machine) Copy(to, from planned.Address, n int64) error {
-	a, err := m.memory.at(to, n)
-	if err != nil {
-		return err
-	}
-	b, err := m.memory.at(from, n)
-	copy(a, b)
-	return err
 }
 
 // Begin reads the weights once, and makes all memory resident.

@@ -30,7 +30,6 @@ type memory struct {
 	m     *machine
 	files []checkpoint.File
 	views [][]view // of each file, by start
-	own   []buffer // those that are no views
 	all   []objc.ID
 	made  int64 // bytes of buffers that are not views
 }
@@ -53,10 +52,9 @@ func (m *memory) alloc(what string, n int64) (buffer, error) {
 		return buffer{}, option.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller %s, %s or %s",
 			n, what, m.m.api.Allocated(m.m.gpu), m.m.info.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
-	b := m.seen(id, n)
-	m.all, m.own = append(m.all, id), append(m.own, b)
+	m.all = append(m.all, id)
 	m.made += n
-	return b, nil
+	return m.seen(id, n), nil
 }
 
 func (m *memory) seen(id objc.ID, n int64) buffer {
@@ -124,16 +122,6 @@ func (m *memory) fileAddress(file int, offset int64) planned.Address {
 		i--
 	}
 	return planned.Address(views[i].address + uint64(offset-views[i].start))
-}
-
-// at is the n bytes at an address of one of the machine's own buffers.
-func (m *memory) at(a planned.Address, n int64) ([]byte, error) {
-	for _, b := range m.own {
-		if at := uint64(a) - b.address; at <= uint64(len(b.bytes)) && uint64(n) <= uint64(len(b.bytes))-at {
-			return b.bytes[at:][:n], nil
-		}
-	}
-	return nil, fmt.Errorf("%d bytes at %#x lie in no buffer of the device", n, uint64(a))
 }
 
 // pageIn reads the weights once, so that the first step does not wait for the

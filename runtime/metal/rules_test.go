@@ -17,6 +17,7 @@ import (
 	"smelt/runtime/metal/fake"
 	"smelt/runtime/profile"
 	"smelt/runtime/sampling"
+	"smelt/runtime/stepblock"
 )
 
 // compile compiles the checkpoint in a folder.
@@ -134,6 +135,46 @@ func TestResidency(t *testing.T) {
 	}
 	if c := g.fake.Calls(); c["useResources:count:usage:"] == 0 || c["useResources:count:usage:"] != c["commit"] {
 		t.Errorf("before macOS 15: %v", c)
+	}
+}
+
+// TestAhead: steps can be started before those before them were waited for, as many as
+// the ring has parameters of; beyond that the ring waits.
+func TestAhead(t *testing.T) {
+	g, d := openFake(t, fake.Options{Residency: true}, Options{})
+	p := d.Bundle().Plan.Step(program.Decode)
+	s, filler, grids := d.machine.steps[program.Decode], stepblock.New(p.Params), make([][3]int64, len(p.Dispatches))
+	const ahead = 2*ringBlocks + 1
+	want := 0
+	for i := range ahead {
+		if err := filler.Fill(s.Params(), []ir.Row{{Token: 5, Position: int32(i)}}, []int{0}, nil); err != nil {
+			t.Fatal(err)
+		}
+		for n, x := range p.Dispatches {
+			groups := int64(1)
+			for axis, e := range x.Grid {
+				grids[n][axis], _ = e.Eval(filler.Symbol) // the plan is checked
+				groups *= grids[n][axis]
+			}
+			if groups > 0 {
+				want++
+			}
+		}
+		if err := s.Start(grids, 0, len(grids)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.machine.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := g.fake.Dispatches(); n != want {
+		t.Errorf("%d dispatches ran of %d", n, want)
+	}
+	if n := g.fake.Calls()["waitUntilSignaledValue:timeoutMS:"]; n != (ahead+ringBlocks-1)/ringBlocks {
+		t.Errorf("%d steps were waited for %d times", ahead, n)
+	}
+	if err := d.machine.Wait(t.Context()); err != nil || d.machine.queue.started != 0 {
+		t.Errorf("with nothing to wait for: %v", err)
 	}
 }
 

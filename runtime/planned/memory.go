@@ -31,13 +31,14 @@ func (d *Device) logits(s *step, first, n int) ([]float32, error) {
 	return logits, nil
 }
 
-// poisonByte makes NaNs, and -1 of integers.
-const poisonByte = 0xff
+// PoisonByte is what memory is filled with that nobody should read before it is
+// written: floats of it are NaNs, integers -1.
+const PoisonByte = 0xff
 
 // poison fills the first n bytes of the arena.
 func (d *Device) poison(n int64) error {
 	const piece = 1 << 20
-	poison := bytes.Repeat([]byte{poisonByte}, int(min(n, piece)))
+	poison := bytes.Repeat([]byte{PoisonByte}, int(min(n, piece)))
 	for at := int64(0); at < n; at += piece {
 		if err := d.machine.Write(d.arena+Address(at), poison[:min(n-at, piece)]); err != nil {
 			return err

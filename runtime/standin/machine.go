@@ -25,9 +25,6 @@ type machine struct {
 	seed  uint64
 }
 
-// poisonByte makes NaNs, and -1 of integers, of what nobody wrote.
-const poisonByte = 0xff
-
 func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (planned.Machine, *bundle.Bundle, error) {
 	b, err := b.For(target.GPU)
 	if err != nil {
@@ -87,7 +84,7 @@ func (m *machine) mapFiles(ck *checkpoint.Checkpoint) error {
 // Alloc reserves memory of the host's, outside of which sanitizers let nothing be
 // read or written.
 func (m *machine) Alloc(_ string, n int64) (planned.Address, error) {
-	at, err := m.host.Alloc(int(n), poisonByte)
+	at, err := m.host.Alloc(int(n), planned.PoisonByte)
 	return planned.Address(at), err
 }
 
@@ -148,7 +145,7 @@ type step struct {
 func (m *machine) Prepare(p *plan.Step, args [][]byte) (planned.Step, error) {
 	s := &step{m: m, plan: p, args: args, params: make([]byte, p.Params.Layout.Bytes())}
 	var err error
-	s.at, err = m.host.Alloc(len(s.params), poisonByte)
+	s.at, err = m.host.Alloc(len(s.params), planned.PoisonByte)
 	return s, err
 }
 
@@ -173,7 +170,7 @@ func (s *step) Start(grids [][3]int64, from, to int) error {
 }
 
 func (s *step) launch(i int, x *plan.Dispatch, grid [3]int64) error {
-	l := standin.Launch{Kernel: x.Kernel.Name, Threads: uint32(x.Kernel.Schedule.Threads), Args: s.args[i], Step: s.at, Poison: poisonByte, Seed: s.m.seed}
+	l := standin.Launch{Kernel: x.Kernel.Name, Threads: uint32(x.Kernel.Schedule.Threads), Args: s.args[i], Step: s.at, Poison: planned.PoisonByte, Seed: s.m.seed}
 	s.m.seed++
 	if s.m.opts.SameOrder {
 		s.m.seed++
