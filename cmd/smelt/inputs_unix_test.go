@@ -67,6 +67,9 @@ func linked(t *testing.T, dir string) string {
 	return to
 }
 
+// blocked is how long a command that has nothing left to do may take on a busy machine.
+const blocked = 5 * time.Minute
+
 // soon fails the test when a command does not end by itself, as one that waits for
 // a FIFO's writer does not.
 func soon(t *testing.T, args []string) (r result) {
@@ -76,7 +79,7 @@ func soon(t *testing.T, args []string) (r result) {
 	select {
 	case <-done:
 		return r
-	case <-time.After(time.Minute):
+	case <-time.After(blocked):
 		t.Fatalf("smelt %v: blocked", args)
 	}
 	return r
@@ -228,7 +231,7 @@ func TestCtrlCWaiting(t *testing.T) {
 				if cmd.ProcessState.ExitCode() != statusInterrupted || errors.String() != "smelt: interrupted\n" {
 					t.Errorf("ended with %v, expected status %d\n%s", err, statusInterrupted, errors)
 				}
-			case <-time.After(time.Minute):
+			case <-time.After(blocked):
 				t.Error("Ctrl-C does not end it")
 			}
 		})

@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"smelt/internal/sample"
 )
 
-// TestKills kills commands that write at a few random times; scripts/kills, run by
-// hand, does it a hundred times each.
+// TestKills kills two commands that write at a few random times; scripts/kills, run
+// by hand, does it to all of them a hundred times.
 func TestKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles bundles")
@@ -18,7 +20,8 @@ func TestKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("../../scripts/kills", "2", "compile-new", "compile-over", "logits-over", "trace-over")
+	cases := sample.Of(t, []string{"compile-new", "compile-over", "logits-over", "trace-over"}, 2)
+	cmd := exec.Command("../../scripts/kills", append([]string{"2"}, cases...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1", "SMELT="+program)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
