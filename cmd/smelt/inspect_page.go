@@ -10,7 +10,7 @@ import (
 // write prints the report as a page for people.
 func (r *inspectReport) write(w io.Writer, st style) error {
 	p := page{w: w, st: st}
-	p.printf("%s  %s\n\n", st.bold("DeepSeek-V4"), r.Path)
+	p.printf("%s  %s\n\n", st.bold(r.architecture), r.Path)
 	p.parameters(r.Parameters)
 	for _, l := range r.lines {
 		p.line(l.Label, "%s", l.Text)

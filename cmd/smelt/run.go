@@ -68,7 +68,7 @@ Ctrl-C ends the text where it is; the exit status is then 130.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&o.prompt, "prompt", "p", "", "text to continue, or the message with --chat (default: standard input)")
-	f.BoolVar(&o.chat, "chat", false, "use DeepSeek-V4's chat format")
+	f.BoolVar(&o.chat, "chat", false, "use the model's chat format")
 	f.StringVar(&o.system, "system", "", "system text, with --chat")
 	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
 	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")

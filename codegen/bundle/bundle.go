@@ -45,7 +45,7 @@ type Bundle struct {
 type File struct {
 	Name   string
 	Bytes  int64
-	Header string // SHA-256 of the safetensors header
+	Header string // SHA-256 of the header
 }
 
 // Files identifies a checkpoint's files, in its order.

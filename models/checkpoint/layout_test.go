@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -92,5 +93,23 @@ func TestRecognise(t *testing.T) {
 		if (got == nil) != (test.want == "") || (got != nil && got.Name != test.want) || (got == nil) != (f.Err() != nil) {
 			t.Errorf("%q: layout %+v, findings %v; want %q", test.names, got, f.List, test.want)
 		}
+	}
+}
+
+// TestStoredRows: rows are those of the first place that is there, and 0 where a
+// parameter has no matrix of its own.
+func TestStoredRows(t *testing.T) {
+	c := openTensors(t, bf16("a.0.weight", 3, 2), bf16("b.1", 5, 2), bf16("line.weight", 4), bf16("both.weight", 8, 2), bf16("each.0", 1, 2))
+	layouts := []Layout{{Name: "x", Marks: []string{"a.{l}"}, Rules: []Rule{
+		{Param: "p.{l}", Places: []Place{{Stem: "a.{l}"}, {Stem: "b.{l}"}}},
+		at("line", "line"), at("shared", "both", "shared", "other"), at("each", "each.{n}"),
+	}}}
+	params := []string{"p.0", "p.1", "p.2", "line", "shared", "each", "unknown"}
+	if got, want := StoredRows(c, layouts, params...), []int64{3, 5, 0, 0, 0, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	layouts[0].Marks = []string{"z."}
+	if got := StoredRows(c, layouts, "p.0"); got[0] != 0 {
+		t.Errorf("of no known layout: %v", got)
 	}
 }
