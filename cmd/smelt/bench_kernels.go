@@ -35,9 +35,9 @@ once) and the operations it executes, and both as shares of what the machine was
 measured to do right before and after, by kernels that only read, or only
 multiply and add.
 
-A text of the asked length is made by repeating the rows of a shorter one. Of a
-model so small that its weights would stay in caches, other memory is read
-before each kernel. What passes outside of kernels is given by itself.`,
+The text of the asked length repeats the rows of a shorter one. If a model is so
+small that its weights would stay in caches, other memory is read before each
+kernel. Time outside of kernels is reported by itself.`,
 		Example: `  smelt bench kernels BUNDLE
   smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0
   smelt bench kernels --synthetic flash --layers 2 --svg kernels.svg

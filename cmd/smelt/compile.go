@@ -41,27 +41,25 @@ const defaultCache = "fp8"
 // compileHelp is the long help.
 const compileHelp = `Compile plans how a checkpoint runs and writes the plan with its kernels to a
 folder, the bundle. It reads headers and config.json, not weights: those stay
-where they are. Memory is known when it ends: what is printed as peak is all that
-running takes.
+where they are. The peak that it prints is all the memory that running takes.
 
-Whoever opens the bundle compares with the checkpoint: config.json, the names,
-sizes and headers of the files of weights, and where each parameter lies in them.
-Another one of these is an error. Weights that changed in place, with all that the
-same, are not noticed by that; if the files' times of modification differ, a note
-says so. With --hash, compile reads all weights and records their SHA-256 beside
-the bundle, and smelt verify --hash compares with them. In the cache of the Hugging
-Face hub files are named by their SHA-256; it is taken from there. Compiling again
-without --hash removes the record.
+Opening the bundle compares it with the checkpoint: config.json, the names, sizes
+and headers of the files of weights, and where each parameter lies in them. A
+difference is an error. This does not notice weights that changed in place with all
+that the same; if the files' times of modification differ, a note says so. With
+--hash, compile reads all weights and records their SHA-256 beside the bundle, and
+smelt verify --hash compares. The cache of the Hugging Face hub names files by
+their SHA-256; compile takes it from there. Compiling again without --hash removes
+the record.
 
---cache is how the rows that attention looks at are stored, --keys how the
-index keys that choose among them are; --keys follows --cache if it is not
-given (fp8: fp4, bf16: bf16, f32: f32). fp8 with fp4 is how DeepSeek-V4 was
-trained.
+--cache sets the format of the rows that attention looks at, --keys that of the
+index keys that choose among them. Without --keys it follows --cache (fp8: fp4,
+bf16: bf16, f32: f32). DeepSeek-V4 was trained with fp8 and fp4.
 
-A folder DIR that holds a bundle is replaced as a whole: if the compile fails, ends by
-Ctrl-C, is killed or the power goes, the old bundle is there, and readers find the old or the
-new one at any time. Files that smelt did not write are left there. Any other folder
-that is not empty is refused, and so is one in a checkpoint's folder or around it.
+A bundle in DIR is replaced as a whole: if the compile fails, ends by Ctrl-C, is
+killed or the power goes, the old bundle stays; readers find the old or the new one
+at any time. Files that smelt did not write stay. Any other folder that is not
+empty is refused, and so is one in a checkpoint's folder or around it.
 The same checkpoint and flags give the same bytes, but for times.json, which has the
 times of modification.`
 

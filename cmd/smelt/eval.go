@@ -47,7 +47,7 @@ named intermediates of all positions: layerN.after_attn and layerN.after_ffn
 I32), layerN.expert_weights (F32), layerN.index_topk (entries the indexer
 chose, ascending, -1 behind, I32) and final_normed [T, hidden] (F32).
 
-How a text is cut into chunks does not change a bit of the result.
+The result has the same bits however a text is cut into chunks.
 
 Both files appear complete or not at all. A file that is read, or one in the
 folder of a checkpoint or bundle, is never replaced, and one that smelt did not

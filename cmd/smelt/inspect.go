@@ -42,15 +42,15 @@ on one page: its sizes, its parameters, and how they are stored. Headers and
 config.json are read, weights are not.
 
 Parameters count the real numbers of the graph. Active ones are those that one
-token meets: of routed experts the share that is used, of the embedding one row.
+token uses: its share of the routed experts, and one row of the embedding.
 Bits per weight include scales and biases.
 
 --weights lists every parameter instead, with its encoding and the tensors it
-is stored in. A view is a run of a parameter's rows in one stored tensor, its
-skew the place of its first byte modulo 16; --views leaves a skew of 0 out.
+is stored in. A view is a run of a parameter's rows in one stored tensor; its
+skew is the place of its first byte modulo 16, and --views leaves a skew of 0 out.
 --ir prints the graph in smelt's text form.
 
-Of a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
+With a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
 
   --plan         every dispatch of a decode and of a prefill step: | is a
                  barrier before it; grids are formulas over the step's sizes

@@ -34,26 +34,25 @@ func newRun(io stdio) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run CHECKPOINT|BUNDLE",
 		Short: "Continue a text, or answer a message with --chat",
-		Long: `Run continues a prompt, given with --prompt or on standard input (there without
-one newline at its end), and streams the text to standard output. Counts and
+		Long: `Run continues a prompt from --prompt or from standard input (where one newline at
+the end is left out), and streams the text to standard output. Counts and
 speed go to standard error.
 
-Temperature, top-p and top-k default to the checkpoint's
-generation_config.json, without one to the most likely token (--temp 0). The
-filters act in the order temperature, top-k, top-p, min-p. The same seed gives
+Temperature, top-p and top-k default to the checkpoint's generation_config.json,
+or to the most likely token (--temp 0) if there is none. The filters act in the order temperature, top-k, top-p, min-p. The same seed gives
 the same text; without --seed one is drawn and shown.
 
-Of a BUNDLE, the checkpoint that it was compiled from must be where it was, and
-the bundle's limits hold. Of a CHECKPOINT the kernels are compiled first, as
-smelt compile does it by itself.
+With a BUNDLE, its checkpoint must not have moved, and the bundle's limits hold.
+With a CHECKPOINT, run first compiles the kernels, with the defaults of smelt
+compile.
 
 --device auto takes the first that works of metal (the fused kernels on a Mac's
 GPU), cpu (as machine code, which libLLVM makes in this process) and reference
-(plain Go), and says which. standin executes the kernels' Metal text by way of
-clang, which proves it and is slow. The metal device was written and checked
-without a Mac; --device cpu is the way around it.
+(plain Go), and says which. standin executes the kernels' Metal text through
+clang: a proof of the text, and slow. The metal device was written and checked
+without a Mac; --device cpu avoids it.
 
-Ctrl-C ends the text where it is; the exit status is then 130.`,
+Ctrl-C ends the text; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt

@@ -27,9 +27,9 @@ type verifyOptions struct {
 }
 
 // verifyHelp is the long help.
-const verifyHelp = `Verify first compiles the bundle's checkpoint again and compares what that gives
-with the bundle's files, byte for byte: a bundle that was edited, or that another
-version of smelt made otherwise, is an error.
+const verifyHelp = `Verify first compiles the bundle's checkpoint again and compares the result with
+the bundle's files, byte for byte: a bundle that was edited, or that another
+version of smelt made differently, is an error.
 
 Then it compiles every kernel's Metal text with clang, address spaces checked,
 executes prompts of random tokens with it on the CPU, and compares all logits
@@ -38,11 +38,10 @@ Prompts are of 1 to 5 tokens, of a token less and more than each window, and of 
 to 129, as far as the bundle's context allows; each is then decoded for some tokens.
 A bundle with several slots also decodes texts together.
 
-Sums in another order turn some choices: an expert or an entry whose score nearly
-equals another's, a cached number that lies between two codes. The evaluator takes
-those over, counted, and goes on as the kernels do; one that rounding does not
-explain is an error, as is a logit beyond the bound that is printed. The exit
-status is 1 then. clang 19 or newer must be installed. Large models take very long.
+Another order of additions flips some choices: an expert or an entry whose score
+nearly equals another's, a cached number that lies between two codes. The evaluator
+counts these and follows the kernels; a choice that rounding does not explain is an
+error, and so is a logit beyond the bound that is printed. The exit status is then 1. clang 19 or newer must be installed. Large models take very long.
 smelt doctor looks at single kernels, and at this machine's other devices.
 
 --scan reads all weights once instead, and reports codes that the evaluator
