@@ -72,7 +72,7 @@ type Token struct {
 	Top     []sampling.Probable
 }
 
-// Result is what a text comes to.
+// Result is a finished text.
 type Result struct {
 	Text   string
 	Tokens []int32

@@ -13,7 +13,7 @@ import (
 	"smelt/runtime/sampling"
 )
 
-// generationConfig is what generation_config.json suggests for sampling.
+// generationConfig holds the sampling that generation_config.json suggests.
 type generationConfig struct {
 	Sample      *bool
 	Temperature *float64

@@ -58,7 +58,7 @@ func measurable() devices.Table {
 	return devices.All().Where(func(k devices.Kind) bool { return k.Profiles })
 }
 
-// syntheticKinds are what --synthetic can name.
+// syntheticKinds are the models that --synthetic can name.
 var syntheticKinds = []struct {
 	name, title string
 	config      func() ([]byte, error)
@@ -67,7 +67,7 @@ var syntheticKinds = []struct {
 	{"pro", "DeepSeek-V4 Pro", synthetic.Pro},
 }
 
-// syntheticFormats are what --format can name.
+// syntheticFormats are the formats that --format can name.
 var syntheticFormats = []synthetic.Format{synthetic.Official, synthetic.MLX4}
 
 func (o *benchOptions) flags(cmd *cobra.Command) {
@@ -222,7 +222,7 @@ const (
 	promptSeed       = 1
 )
 
-// prompt is what texts are made of.
+// prompt gives the tokens that texts consist of.
 func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, error) {
 	if o.text == "" {
 		r := rand.New(rand.NewPCG(promptSeed, 0))
@@ -265,8 +265,7 @@ func (r *benched) describe(d device.Device) {
 	}
 }
 
-// idleMemory is what the process takes with the compiler's library loaded and no
-// model.
+// idleMemory is the memory of the process with the compiler's library loaded and no model.
 func idleMemory() int64 {
 	if _, err := jit.Open(""); err != nil {
 		return 0 // the device will say so

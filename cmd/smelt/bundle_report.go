@@ -6,8 +6,8 @@ import (
 	"smelt/codegen/bundle"
 )
 
-// bundleReport is what `smelt compile --json` and `smelt inspect BUNDLE --json`
-// print, and what their page is made of. Field names are stable; README.md
+// bundleReport is the output of `smelt compile --json` and `smelt inspect BUNDLE --json`,
+// and the data of their page. Field names are stable; README.md
 // explains them. Lists are never null.
 type bundleReport struct {
 	Path       string       `json:"path"`
@@ -38,7 +38,7 @@ type stepReport struct {
 	Arena          int64  `json:"arena"`
 }
 
-// memoryReport is what running takes, in bytes.
+// memoryReport counts the bytes that running takes.
 type memoryReport struct {
 	Weights int64  `json:"weights"`
 	Caches  int64  `json:"caches"`

@@ -62,7 +62,7 @@ func inFolder(path, dir string) bool {
 	return err == nil && filepath.IsLocal(rest)
 }
 
-// stageFile is what --dump-dir calls its files.
+// stageFile matches the names of --dump-dir's files.
 var stageFile = regexp.MustCompile(`^[0-9]{2}_[a-z0-9-]+\.ir$`)
 
 // judgeBundle refuses a folder that is or lies in a checkpoint's, lies in a bundle,

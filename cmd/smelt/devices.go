@@ -24,8 +24,8 @@ func (o deviceOptions) check() error {
 	return nil
 }
 
-// openDevice prepares a device; b is nil for a checkpoint. Of a device that
-// nobody named it says on standard error which it is and why.
+// openDevice prepares a device; b is nil for a checkpoint. It says
+// on standard error which device it took and why, unless it was named.
 func openDevice(io stdio, o deviceOptions, m *models.Model, b *bundle.Bundle) (device.Device, error) {
 	return openFirst(devices.All(), io, o, modelFor(m, b))
 }

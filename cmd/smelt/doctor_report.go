@@ -15,7 +15,7 @@ import (
 	"smelt/runtime/metal"
 )
 
-// doctorReport is what `smelt doctor --json` prints. Field names are stable;
+// doctorReport is the output of `smelt doctor --json`. Field names are stable;
 // README.md explains them. Lists are never null.
 type doctorReport struct {
 	Time    string          `json:"time"` // UTC, RFC 3339
@@ -32,7 +32,7 @@ type doctorReport struct {
 	Unfinished string `json:"unfinished"`
 }
 
-// doctorMachine is what smelt runs on; what is not known is empty or 0.
+// doctorMachine describes the machine; what is not known is empty or 0.
 type doctorMachine struct {
 	System      string `json:"system"`
 	Kernel      string `json:"kernel"`

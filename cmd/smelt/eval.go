@@ -126,7 +126,7 @@ func evalCheckpoint(ctx context.Context, io stdio, path string, o evalOptions) e
 	return evaluate[float32](ctx, io, m, tokens, o, files)
 }
 
-// evalFiles are what eval writes; nil if not asked for.
+// evalFiles are the files that eval writes; nil if not asked for.
 type evalFiles struct{ logits, trace *output.File }
 
 // files judges what is to be written, before anything is computed.
@@ -193,7 +193,7 @@ func (o evalOptions) encode(ctx context.Context, m *models.Model) ([]int32, erro
 	return ids, nil
 }
 
-// evalReport is what --json prints.
+// evalReport is the output of --json.
 type evalReport struct {
 	Tokens     int      `json:"tokens"`
 	Predicted  int      `json:"predicted"`

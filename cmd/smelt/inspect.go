@@ -123,8 +123,8 @@ func (o *inspectOptions) arguments(cmd *cobra.Command, args []string) error {
 	return oneModel(cmd, args)
 }
 
-// forms are what can be printed instead of the summary: the flag, whether it
-// was given, and what else is to say about --json (empty: it goes with it).
+// forms lists what can be printed instead of the summary: the flag, whether it was given,
+// and why --json does not go with it (empty: it does).
 func (o *inspectOptions) forms() []inspectForm {
 	return []inspectForm{
 		{"ir", o.stage != "" && o.kernel == "", "the graph is printed in smelt's text form only"},

@@ -155,7 +155,7 @@ func kernelNamed(b *bundle.Bundle, name string) (*kernel.Kernel, error) {
 	return nil, fmt.Errorf("--kernel %s: the bundle has no kernel of that name; --explain lists them", name)
 }
 
-// kernelFacts are what a plan says of a kernel, a line each.
+// kernelFacts lists what a plan says about a kernel, a line each.
 func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
 	lines := []string{fmt.Sprintf("%s: %d threads a threadgroup in SIMD groups of %d, %s bytes of threadgroup memory",
 		k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, grouped(k.SharedBytes()))}

@@ -11,7 +11,7 @@ import (
 	"smelt/codegen/program"
 )
 
-// costReport is what `smelt inspect BUNDLE --cost --json` prints. Field names
+// costReport is the output of `smelt inspect BUNDLE --cost --json`. Field names
 // are stable; README.md explains them. Lists are never null.
 type costReport struct {
 	Path           string         `json:"path"`
@@ -28,7 +28,7 @@ type costReport struct {
 	Dispatches     []dispatchCost `json:"dispatches"`
 }
 
-// costNumbers is what dispatches move and compute. Bytes counts each byte that
+// costNumbers says what dispatches move and compute. Bytes counts each byte that
 // a dispatch needs once, Traffic what its loads and stores ask for in all.
 type costNumbers struct {
 	Weights    int64 `json:"weights"`

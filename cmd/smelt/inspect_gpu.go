@@ -11,8 +11,8 @@ import (
 	"smelt/runtime/metal/objc"
 )
 
-// examineGPU is what this machine's GPU makes of a bundle. Compiling its kernels
-// takes seconds the first time.
+// examineGPU tries a bundle on this machine's GPU. Compiling its kernels takes seconds the
+// first time.
 func examineGPU(io stdio, b *bundle.Bundle) (*metal.Survey, error) {
 	if _, err := metal.Native(); err != nil {
 		return nil, err

@@ -9,9 +9,8 @@ import (
 	"smelt/models/arch"
 )
 
-// inspectReport is what `smelt inspect --json` prints, and what the page is
-// made of. Field names are stable; README.md explains them. Lists are never
-// null.
+// inspectReport is the output of `smelt inspect --json`, and the data of the page. Field
+// names are stable; README.md explains them. Lists are never null.
 type inspectReport struct {
 	Path       string          `json:"path"`
 	Model      string          `json:"model"`
@@ -59,7 +58,7 @@ type encodingRow struct {
 	Bits       float64 `json:"bits_per_value"` // scales and biases included
 }
 
-// ignoredRow is what a rule leaves unused, by the prefix of its tensors' names.
+// ignoredRow counts the tensors that a rule leaves unused, by the prefix of their names.
 type ignoredRow struct {
 	Prefix  string `json:"prefix"`
 	Reason  string `json:"reason"`

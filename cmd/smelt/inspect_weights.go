@@ -151,7 +151,7 @@ func writeWeights(w io.Writer, m *models.Model, layer int, st style) error {
 	return t.write(w, "", st)
 }
 
-// common is what all views say, or differ if they do not agree.
+// common returns what all views say, or `differ` if they do not agree.
 func common(views []viewReport, differ string, say func(viewReport) string) string {
 	first := say(views[0])
 	for _, v := range views[1:] {

@@ -2,7 +2,7 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// processorName is what the system calls the processor: Apple M3 Ultra.
+// processorName is the system's name of the processor: Apple M3 Ultra.
 func processorName() string {
 	name, err := unix.Sysctl("machdep.cpu.brand_string")
 	if err != nil {
@@ -33,7 +33,7 @@ func computerName() string {
 	return name
 }
 
-// totalMemory is what the machine has, in bytes; 0 if it is not known.
+// totalMemory is the machine's memory in bytes; 0 if it is not known.
 func totalMemory() int64 {
 	n, err := unix.SysctlUint64("hw.memsize")
 	if err != nil {

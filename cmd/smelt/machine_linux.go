@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processorName is what /proc/cpuinfo calls the first processor; empty if it
-// does not say.
+// processorName is the first processor's name in /proc/cpuinfo; empty if there is none.
 func processorName() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -25,7 +24,7 @@ func processorName() string {
 	return ""
 }
 
-// systemName is what the distribution calls itself.
+// systemName is the distribution's name.
 func systemName() string {
 	data, err := os.ReadFile("/etc/os-release")
 	if err != nil {
@@ -42,7 +41,7 @@ func systemName() string {
 // computerName is the maker's name for the machine; not known here.
 func computerName() string { return "" }
 
-// totalMemory is what the machine has, in bytes; 0 if it is not known.
+// totalMemory is the machine's memory in bytes; 0 if it is not known.
 func totalMemory() int64 {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) != nil {

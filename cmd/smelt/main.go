@@ -24,7 +24,7 @@ func main() {
 	os.Exit(execute(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-// stdio is what a command reads from and writes to. Results go to out,
+// stdio holds the streams of a command. Results go to out,
 // everything else (notes, progress, speed, errors) to err.
 type stdio struct {
 	in  io.Reader
@@ -39,7 +39,7 @@ var (
 	errInterrupted = errors.New("interrupted")
 )
 
-// statusInterrupted is what shells give programs that Ctrl-C ended: 128 + SIGINT.
+// statusInterrupted is the status that shells give programs that Ctrl-C ended: 128 + SIGINT.
 const statusInterrupted = 130
 
 // statusChanged is that of a process whose file of weights was cut short or written

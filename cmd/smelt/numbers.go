@@ -14,7 +14,7 @@ import (
 	"smelt/internal/message"
 )
 
-// numeric is what a flag may hold.
+// numeric lists the types of flags.
 type numeric interface {
 	constraints.Integer | constraints.Float
 }

@@ -14,7 +14,7 @@ import (
 	"smelt/models/checkpoint"
 )
 
-// outputOptions are what commands that write files have in common.
+// outputOptions are common to commands that write files.
 type outputOptions struct {
 	force bool
 }
@@ -51,7 +51,7 @@ func (o *outputOptions) file(flag, path string, format output.Format, inputs ...
 	return output.New(path, o.rules(flag, format, inputs...))
 }
 
-// modelInputs are what a command reads that was given a checkpoint or a bundle.
+// modelInputs lists what a command reads for a checkpoint or a bundle.
 func modelInputs(path string) []output.Input {
 	switch info, err := os.Stat(path); {
 	case err != nil:

@@ -225,7 +225,7 @@ type runner struct {
 	sampling sampling.Params
 }
 
-// runReport is what --json prints. Times are in seconds.
+// runReport is the output of --json. Times are in seconds.
 type runReport struct {
 	Text          string  `json:"text"`
 	Tokens        []int32 `json:"tokens"`

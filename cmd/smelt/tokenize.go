@@ -24,7 +24,7 @@ type tokenizeOptions struct {
 	json             bool
 }
 
-// tokenizeReport is what --json prints, the same for both directions.
+// tokenizeReport is the output of --json, the same for both directions.
 type tokenizeReport struct {
 	Text string  `json:"text"`
 	IDs  []int32 `json:"ids"`

@@ -114,7 +114,7 @@ func (c *compiled) recompile(io stdio) error {
 	return c.Recompile(bundle.SourceOf(c.model))
 }
 
-// verifyReport is what `smelt verify --json` prints. Field names are stable;
+// verifyReport is the output of `smelt verify --json`. Field names are stable;
 // README.md explains them.
 type verifyReport struct {
 	Path      string        `json:"path"`

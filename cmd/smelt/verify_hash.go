@@ -11,7 +11,7 @@ import (
 	"smelt/models/checkpoint"
 )
 
-// hashReport is what `smelt verify --hash --json` prints. Field names are stable;
+// hashReport is the output of `smelt verify --hash --json`. Field names are stable;
 // README.md explains them. Lists are never null.
 type hashReport struct {
 	Path       string         `json:"path"`

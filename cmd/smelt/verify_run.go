@@ -41,7 +41,7 @@ func newVerifier(both *lockstep.Pair, o verifyOptions) *verifier {
 	return &verifier{plan: both.Plan(), both: both, random: rand.New(rand.NewPCG(o.seed, 0)), decode: o.tokens}
 }
 
-// texts are what one check feeds: the length of a prompt by slot.
+// texts has the lengths of one check's prompts, by slot.
 type texts struct {
 	name    string
 	lengths map[int32]int

@@ -12,7 +12,7 @@ import (
 	"smelt/models/checkpoint"
 )
 
-// scanReport is what `smelt verify --scan --json` prints. Field names are
+// scanReport is the output of `smelt verify --scan --json`. Field names are
 // stable; README.md explains them. Lists are never null.
 type scanReport struct {
 	Path     string        `json:"path"`

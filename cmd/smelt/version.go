@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// versionReport is what `smelt version --json` prints.
+// versionReport is the output of `smelt version --json`.
 type versionReport struct {
 	Version  string `json:"version"`        // the module's; "(devel)" when built from a working tree without tags
 	Revision string `json:"revision"`       // the commit, "" if the build does not know it

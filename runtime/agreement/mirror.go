@@ -187,7 +187,7 @@ func (m *Mirror) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) 
 	return row, nil
 }
 
-// Name is what a report calls it.
+// Name is its name in reports.
 func (m *Mirror) Name() string { return "mirror" }
 
 // Vocab is the number of logits per row.
@@ -203,7 +203,7 @@ func (m *Mirror) Reset(slot int32) {
 	}
 }
 
-// Bundle is what the mirror runs.
+// Bundle is the bundle that the mirror runs.
 func (m *Mirror) Bundle() *bundle.Bundle { return m.b }
 
 // Close does nothing.

@@ -66,7 +66,7 @@ func (c *Caches) check(slots ...int32) error {
 	return nil
 }
 
-// Bytes is what a sequence of so many tokens fills of its slot.
+// Bytes counts how much of its slot a sequence of so many tokens fills.
 func (c *Caches) Bytes(tokens int) (int64, error) {
 	total := int64(0)
 	for _, k := range c.plan.Caches {

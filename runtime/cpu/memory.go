@@ -7,8 +7,8 @@ import (
 	"smelt/internal/option"
 )
 
-// memory is what a device holds outside Go's heap: native code keeps addresses
-// into it, and the garbage collector need not look at it.
+// memory lies outside Go's heap: native code keeps addresses into it, and the garbage
+// collector need not look at it.
 type memory struct{ regions [][]byte }
 
 func (m *memory) alloc(what string, n int64) ([]byte, error) {

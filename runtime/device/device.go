@@ -60,7 +60,8 @@ type Sampler interface {
 // Planned is a Device that runs a bundle's kernels and lets its insides be seen.
 type Planned interface {
 	Device
-	// Bundle is what it runs: the one it was opened with, planned for its target.
+	// Bundle is the bundle that it runs: the one it was opened with, planned for its
+	// target.
 	Bundle() *bundle.Bundle
 	// CacheRow is the row of a slot that index has in a cache.
 	CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error)
@@ -92,11 +93,11 @@ type Clocked interface {
 // Described is a Device that says what there is to know of it.
 type Described interface {
 	Device
-	// Text is what kernels run on, in a few words.
+	// Text names the hardware of the kernels in a few words.
 	Text() string
 	// Build tells how the kernels' machine code came about.
 	Build() Build
-	// Notes are what a report says beside that, a sentence each.
+	// Notes are further sentences for a report.
 	Notes() []string
 }
 

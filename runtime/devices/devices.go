@@ -48,7 +48,7 @@ const Auto = "auto"
 // ErrNotHere says that a machine lacks what a device needs.
 var ErrNotHere = errors.New("not on this machine")
 
-// Model is what a device runs.
+// Model is a model to be run on a device.
 type Model struct {
 	bundle.Source
 	// Weights are the checkpoint's, as the evaluator reads them.
@@ -154,7 +154,7 @@ func (t Table) Needing() string {
 // Choice is a device that was opened, and why it was this one.
 type Choice struct {
 	Kind Kind
-	// Why is what kept better devices from being taken; "" if the device was named.
+	// Why says what kept better devices from being taken; "" if the device was named.
 	Why string
 }
 

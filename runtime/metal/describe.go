@@ -8,7 +8,7 @@ import (
 	"smelt/runtime/device"
 )
 
-// Decisions are what the GPU and the system made of a model's plan.
+// Decisions say what the GPU and the system changed in a model's plan.
 type Decisions struct {
 	// Threads is the most that a threadgroup has, if a pipeline allowed fewer than
 	// planned and the model was planned again; else 0.
@@ -20,7 +20,7 @@ type Decisions struct {
 	Views int
 }
 
-// Decisions are what the GPU and the system made of the model's plan.
+// Decisions returns what the GPU and the system changed in the model's plan.
 func (d *Device) Decisions() Decisions {
 	x := Decisions{Threads: d.machine.rescaled, Residency: d.machine.queue.set != 0}
 	for _, views := range d.machine.memory.views {

@@ -82,7 +82,7 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	return &Device{planned.Profiling(d, m), m}, nil
 }
 
-// GPU is what the kernels run on.
+// GPU describes the GPU that runs the kernels.
 func (d *Device) GPU() *GPU { return d.machine.info }
 
 // StepTime is how long the GPU took for the last step, from its first dispatch to

@@ -40,13 +40,13 @@ type queue struct {
 	next    work
 	calls   chan func() error
 	results chan error
-	// Of each step, made once.
+	// Functions for each step, made once.
 	submitNext, waitForAll func() error
 	// Messages of each step, ready to send.
 	newBuffer, newEncoder, bindArgs, bindStep, use, wait, update, end, signal, commit, completed, status, retain, release, ended []uintptr
 }
 
-// work is what is to be committed: dispatches of a step from one to before another.
+// work is to be committed: dispatches of a step from one to before another.
 type work struct {
 	step     *step
 	from, to int

@@ -90,7 +90,7 @@ func (s *step) Start(grids [][3]int64, from, to int) error {
 	return s.m.queue.start(s, from, to, s.m.mode)
 }
 
-// Times are what the GPU took; zeros but in a profile.
+// Times are the GPU's times; zeros outside of a profile.
 func (s *step) Times() []time.Duration { return s.times }
 
 // encoder writes dispatches into a compute command encoder: at most four calls

@@ -131,7 +131,8 @@ func (d *Device) Reset(slot int32) { d.slots.Reset(slot) }
 // Length is the number of tokens in a slot.
 func (d *Device) Length(slot int32) int { return d.slots.Length(slot) }
 
-// Bundle is what the device runs: the one it was opened with, planned for its machine.
+// Bundle is the bundle that runs: the one the device was opened with, planned for its
+// machine.
 func (d *Device) Bundle() *bundle.Bundle { return d.b }
 
 // Caches are the slots' caches. What is done to them must not run beside a step.

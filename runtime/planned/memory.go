@@ -31,8 +31,8 @@ func (d *Device) logits(s *step, first, n int) ([]float32, error) {
 	return logits, nil
 }
 
-// PoisonByte is what memory is filled with that nobody should read before it is
-// written: floats of it are NaNs, integers -1.
+// PoisonByte fills memory that must not be read before it is written: floats of it are
+// NaNs, integers -1.
 const PoisonByte = 0xff
 
 // poison fills the first n bytes of the arena.

@@ -46,7 +46,7 @@ func vocabOf(m *ir.Module) (int, error) {
 	return 0, fmt.Errorf("module @%s returns %s; a model returns logits [wanted, vocabulary]", m.Name, t)
 }
 
-// Name is what --device calls it.
+// Name is the device's name in package devices.
 func (d *Device) Name() string { return "reference" }
 
 // Vocab is the number of logits per row.

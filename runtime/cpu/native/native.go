@@ -24,7 +24,7 @@ import (
 // quick makes code in a fraction of the time it takes to make the best.
 var quick = jit.Options{Passes: "function(sroa,early-cse,simplifycfg)", Codegen: jit.Less}
 
-// poison is what threadgroup memory begins with: bytes of a NaN.
+// poison fills threadgroup memory at first: bytes of a NaN.
 const poison = 0xff
 
 // Code is a kernel as machine code.

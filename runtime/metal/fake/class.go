@@ -21,7 +21,7 @@ type class struct {
 	table   []*method // by selector's number; nil where it has none
 }
 
-// method is what a class does for a selector.
+// method is a class's function for a selector.
 type method struct {
 	selector string
 	// params are the arguments' kinds: word, pointer, failure, or an object's

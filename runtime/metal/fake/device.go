@@ -6,7 +6,7 @@ import (
 	"smelt/runtime/metal/objc"
 )
 
-// threadgroupMemory is what Apple's GPUs have, in bytes.
+// threadgroupMemory is that of Apple's GPUs, in bytes.
 const threadgroupMemory = 32 << 10
 
 // families are those of an M3.

@@ -71,7 +71,7 @@ func (r *Runtime) string(s string) uintptr {
 	return r.autoreleased(r.make("NSString", &text{value: s}))
 }
 
-// text is what a checked argument says; "" of nil.
+// text is the text of a checked argument; "" for nil.
 func (r *Runtime) text(arg uintptr) string {
 	if o := r.object(arg); o != nil {
 		return o.data.(*text).value
@@ -124,7 +124,7 @@ func (r *Runtime) newError(info errorInfo) uintptr {
 	return r.autoreleased(r.make("NSError", info))
 }
 
-// fail is what a method with an NSError ** argument does and returns when it fails.
+// fail makes a method with an NSError ** argument fail, and returns the method's result.
 func (r *Runtime) fail(at uintptr, domain string, code int, format string, args ...any) uintptr {
 	e := r.newError(errorInfo{domain, code, fmt.Sprintf(format, args...)})
 	if at != 0 {

@@ -24,8 +24,8 @@ import (
 type Options struct {
 	// NoDevice is a machine without a GPU.
 	NoDevice bool
-	// MaxBuffer, WorkingSet and Memory are what the device and the system report, in
-	// bytes; 0 means 64, 96 and 128 GiB.
+	// The device and the system report MaxBuffer, WorkingSet and Memory, in bytes; 0
+	// means 64, 96 and 128 GiB.
 	MaxBuffer, WorkingSet, Memory int64
 	// Residency is macOS 15: residency sets and math modes are known.
 	Residency bool

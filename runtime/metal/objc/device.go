@@ -26,7 +26,7 @@ func (a *API) SystemVersion() string {
 // Memory is the machine's, in bytes.
 func (a *API) Memory() int64 { return int64(a.call(PhysicalMemory, a.static(ProcessInfo))) }
 
-// DeviceName is what Apple calls the GPU.
+// DeviceName is Apple's name of the GPU.
 func (a *API) DeviceName(d ID) string { return a.text(ID(a.call(DeviceName, d))) }
 
 // DeviceArchitecture names the GPU's generation, as applegpu_g16s.
