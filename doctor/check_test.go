@@ -12,6 +12,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/doctor"
+	"smelt/internal/sample"
 	"smelt/models"
 	"smelt/passes"
 	"smelt/runtime/agreement"
@@ -112,7 +113,7 @@ func TestWrong(t *testing.T) {
 	bits := func(x float32) func([]byte) {
 		return func(d []byte) { binary.LittleEndian.PutUint32(d, math.Float32bits(x)) }
 	}
-	for _, x := range []struct {
+	for _, x := range sample.Short(t, []struct {
 		name, value string
 		whole       bool // only in whole steps
 		change      func(data []byte)
@@ -123,7 +124,7 @@ func TestWrong(t *testing.T) {
 		{"a token", "tokens", false, func(d []byte) { d[0]++ }, []string{"kernel sample_prefill: ", "was picked, expected "}},
 		{"no number in whole steps", "%logits", true, bits(float32(math.Inf(1))), []string{"whole steps give other logits", "some are finite on one side alone"}},
 		{"only in whole steps", "%logits", true, bits(-50), []string{"whole steps give other logits than their kernels one by one"}},
-	} {
+	}, 2) {
 		t.Run(x.name, func(t *testing.T) {
 			r := c.check(t, func(d *reflection, observed bool) {
 				d.Fault = func(step int, name string, data []byte) {
@@ -174,7 +175,7 @@ func TestFailures(t *testing.T) {
 		}
 		return s
 	}
-	for _, x := range []struct {
+	for _, x := range sample.Short(t, []struct {
 		name    string
 		subject doctor.Subject
 		here    bool
@@ -195,7 +196,7 @@ func TestFailures(t *testing.T) {
 				d.closing = errors.New("it is stuck")
 			}
 		}), true, "", []string{"kernel by kernel: the device does not close: it is stuck"}},
-	} {
+	}, 3) {
 		t.Run(x.name, func(t *testing.T) {
 			r, err := doctor.Check(t.Context(), x.subject, c.model.Weights)
 			if err != nil || r.OK || r.Here != x.here || r.Reason != x.reason || strings.Join(r.Errors, "; ") != strings.Join(x.errors, "; ") {

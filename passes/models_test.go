@@ -129,11 +129,7 @@ func part(name string) string {
 // TestBits: passes that only group operations do not change a bit, neither of
 // the logits nor of any named value, whatever the formats of the caches.
 func TestBits(t *testing.T) {
-	dirs := glob(t, "../models/deepseekv4/testdata/fixtures/*")
-	if testing.Short() {
-		dirs = sample.Of(t, dirs, 1)
-	}
-	for _, dir := range dirs {
+	for _, dir := range sample.Short(t, glob(t, "../models/deepseekv4/testdata/fixtures/*"), 1) {
 		for _, i := range []int{0, 2} {
 			s := settings[i]
 			t.Run(filepath.Base(dir)+" "+s.name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"smelt/codegen/program"
 	"smelt/codegen/storage"
 	"smelt/codegen/target"
+	"smelt/internal/sample"
 	"smelt/ir"
 	"smelt/models"
 	"smelt/passes"
@@ -63,7 +64,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal("no two buffers live together")
 		return nil, nil
 	}
-	for _, c := range []struct {
+	for _, c := range sample.Short(t, []struct {
 		name  string
 		spoil func(p *Plan, s *Step)
 		want  string
@@ -154,7 +155,7 @@ func TestCheck(t *testing.T) {
 			last.Barrier, last.CommandBuffer = true, s.Dispatches[len(s.Dispatches)-1].CommandBuffer
 			s.Dispatches = append(s.Dispatches, &last)
 		}, ""},
-	} {
+	}, 8) {
 		t.Run(c.name, func(t *testing.T) {
 			p := built(t, small)
 			c.spoil(p, p.Steps[0])

@@ -48,6 +48,15 @@ func Of[T any](t testing.TB, all []T, n int) []T {
 	return out
 }
 
+// Short is Of with -short, and else all.
+func Short[T any](t testing.TB, all []T, n int) []T {
+	t.Helper()
+	if !testing.Short() {
+		return all
+	}
+	return Of(t, all, n)
+}
+
 // draw returns n different numbers below total in order.
 func draw(seed uint64, name string, total, n int) []int {
 	h := fnv.New64a()

@@ -40,3 +40,14 @@ func TestDraw(t *testing.T) {
 		t.Errorf("64 seeds chose %d of 12 cases, and two tests differently %d times", len(seen), differ)
 	}
 }
+
+func TestShort(t *testing.T) {
+	t.Setenv("SMELT_FULL", "")
+	want := 4
+	if testing.Short() {
+		want = 2
+	}
+	if got := Short(t, []int{1, 2, 3, 4}, 2); len(got) != want || !slices.IsSorted(got) {
+		t.Errorf("%v of 4, expected %d", got, want)
+	}
+}

@@ -266,10 +266,7 @@ func TestEncodedRows(t *testing.T) {
 			}
 		}
 	}
-	if testing.Short() {
-		affine = sample.Of(t, affine, 6)
-	}
-	tests = append(tests, affine...)
+	tests = append(tests, sample.Short(t, affine, 6)...)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := smallCheckpoint(t)

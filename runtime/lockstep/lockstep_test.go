@@ -10,6 +10,7 @@ import (
 
 	"smelt/codegen/bundle"
 	"smelt/codegen/program"
+	"smelt/internal/sample"
 	"smelt/ir/ops"
 	"smelt/models"
 	"smelt/passes"
@@ -94,7 +95,7 @@ func wrong(p *lockstep.Pair) (names []string) {
 
 func TestHealthy(t *testing.T) {
 	fixture := compile(t)
-	for _, f := range []lockstep.Follow{lockstep.Choices, lockstep.Values} {
+	for _, f := range sample.Short(t, []lockstep.Follow{lockstep.Choices, lockstep.Values}, 1) {
 		p, _ := fixture.open(t, f)
 		if worst, err := run(t, p, 99); err != nil || worst != 0 || wrong(p) != nil {
 			t.Errorf("differs by %g, wrong are %v (%v)", worst, wrong(p), err)
@@ -124,7 +125,7 @@ func add(data []byte, at int, share float32) {
 func TestFaults(t *testing.T) {
 	fixture := compile(t)
 	nan := func(d []byte) { binary.LittleEndian.PutUint32(d, 0x7fc00000) }
-	for _, c := range []struct {
+	for _, c := range sample.Short(t, []struct {
 		name, value string
 		fault       func(data []byte)
 		want        string // the kernel
@@ -138,7 +139,7 @@ func TestFaults(t *testing.T) {
 		{"a cache", "@layers.1.attn.window", func(d []byte) { add(d, 0, 0.5) }, "attn_cache_prefill", "[row 0, element 0] is "},
 		{"not a number in a cache", "@layers.1.attn.window", nan, "attn_cache_prefill", "[row 0, element 0] is NaN, expected "},
 		{"a token", "tokens", func(d []byte) { d[0] ^= 1 }, "sample_prefill", "was picked, expected "},
-	} {
+	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			p, m := fixture.open(t, lockstep.Values)
 			if state, is := strings.CutPrefix(c.value, "@"); is {
