@@ -7,8 +7,8 @@ import (
 )
 
 // bundleReport is the output of `smelt compile --json` and `smelt inspect BUNDLE --json`,
-// and the data of their page. Field names are stable; README.md
-// explains them. Lists are never null.
+// and the data of their page. Field names are stable; README.md explains them. Lists are
+// never null.
 type bundleReport struct {
 	Path       string       `json:"path"`
 	Model      string       `json:"model"`

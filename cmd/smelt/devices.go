@@ -24,8 +24,8 @@ func (o deviceOptions) check() error {
 	return nil
 }
 
-// openDevice prepares a device; b is nil for a checkpoint. It says
-// on standard error which device it took and why, unless it was named.
+// openDevice prepares a device; b is nil for a checkpoint. It says on
+// standard error which device it took and why, unless the device was named.
 func openDevice(io stdio, o deviceOptions, m *models.Model, b *bundle.Bundle) (device.Device, error) {
 	return openFirst(devices.All(), io, o, modelFor(m, b))
 }

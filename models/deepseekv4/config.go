@@ -1,6 +1,6 @@
 // Package deepseekv4 holds all that smelt knows about DeepSeek-V4: its configuration,
 // its graph, the names of its weights in each checkpoint layout, and its chat
-// format. No other package knows this model.
+// format. Only package models, which lists it, and package synthetic import it.
 package deepseekv4
 
 import (
