@@ -44,6 +44,9 @@ type Model struct {
 	Layouts  []Layout
 	Ignores  []Ignore
 	Declared Declared
+	// Sized lists where the graph's sizes follow from headers and differ from
+	// config.json. Bind tells it beside what does not fit, for it may be the cause.
+	Sized []string
 }
 
 // Bind finds every parameter of the model in the checkpoint and accounts for
@@ -71,6 +74,7 @@ func Bind(c *Checkpoint, m Model) (*Binding, error) {
 	b.checkDeclared()
 	b.report(findings)
 	if err := findings.Err(); err != nil {
+		findings.AddEach("size", "taken from the tensors and not from config.json", "", m.Sized)
 		return nil, err
 	}
 	for i, p := range m.Graph.Params {

@@ -155,22 +155,20 @@ func recognise(tensors []Tensor, layouts []Layout, findings *Findings) *Layout {
 	return nil
 }
 
-// StoredRows finds, by the names of tensors alone, how many rows the checkpoint
-// stores of each parameter: for graphs whose sizes follow from headers. It is 0
-// for a parameter that is not stored as one matrix of its own; Bind says what is
-// wrong with that.
-func StoredRows(c *Checkpoint, layouts []Layout, params ...string) []int64 {
-	rows := make([]int64, len(params))
+// StoredMatrices finds, by names alone, the tensor [rows, any columns] that holds
+// each parameter: for graphs whose sizes follow from headers. It is nil for a
+// parameter that is not stored as one matrix of its own; Bind says what is wrong
+// with that.
+func StoredMatrices(c *Checkpoint, layouts []Layout, params ...string) []*Tensor {
+	found := make([]*Tensor, len(params))
 	layout := recognise(c.tensors, layouts, &Findings{}) // which Bind reports
 	if layout == nil {
-		return rows
+		return found
 	}
 	for i, param := range params {
-		if t := c.matrixOf(layout, param); t != nil {
-			rows[i] = t.Shape[0]
-		}
+		found[i] = c.matrixOf(layout, param)
 	}
-	return rows
+	return found
 }
 
 // matrixOf is the tensor that a layout stores a parameter in, nil if there is none

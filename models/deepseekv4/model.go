@@ -25,7 +25,8 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.countExperts(ck); err != nil {
+	pruned, err := cfg.countExperts(ck)
+	if err != nil {
 		return nil, err
 	}
 	graph, err := Graph(cfg)
@@ -34,7 +35,7 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	}
 	return &arch.Description{
 		Facts: cfg.facts(),
-		Model: checkpoint.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared()},
+		Model: checkpoint.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
 		Chat:  ChatFormat{},
 	}, nil
 }
