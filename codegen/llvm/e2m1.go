@@ -6,7 +6,7 @@ import (
 	"github.com/llir/llvm/ir/value"
 
 	"smelt/codegen/kernel"
-	"smelt/ir/encoding"
+	"smelt/ir/num"
 )
 
 // e2m1Codes counts the codes of e2m1.
@@ -28,7 +28,7 @@ func (f *function) e2m1FromTable(code value.Value) value.Value {
 	n := f.width
 	reals, words := types.NewVector(e2m1Codes, types.Float), types.NewVector(e2m1Codes, types.I32)
 	table := vectorOf(types.Float, e2m1Codes, func(i int) constant.Constant {
-		return floatConst(types.Float, float64(encoding.E2M1ToF32(uint8(i))))
+		return floatConst(types.Float, float64(num.E2M1ToF32(uint8(i))))
 	})
 	look := f.intrinsic("llvm.x86.avx512.permvar.sf.512", reals, reals, words)
 	if n < e2m1Codes {

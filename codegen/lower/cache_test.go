@@ -12,6 +12,7 @@ import (
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/eval"
+	"smelt/ir/num"
 	"smelt/ir/ops"
 	"smelt/ir/tensor"
 )
@@ -320,7 +321,7 @@ func roundLike(t *testing.T, a ops.RoundAttr, v []float32) {
 	v = v[a.From:][:a.Count]
 	if a.Format == "bf16" {
 		for i, x := range v {
-			v[i] = encoding.BF16ToF32(encoding.F32ToBF16(x))
+			v[i] = num.BF16ToF32(num.F32ToBF16(x))
 		}
 		return
 	}

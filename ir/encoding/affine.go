@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"smelt/ir/num"
 )
 
 // Affine is MLX's affine quantisation: codes of Bits bits (2 3 4 5 6 8), a scale and a bias of type
@@ -78,9 +80,9 @@ func decodeAffine[F Float](enc Encoding, dst []F, p Planes, row int) {
 func halfAt[F Float](dt DType, plane []byte, i int) F {
 	switch dt {
 	case BF16:
-		return F(BF16ToF32(binary.LittleEndian.Uint16(plane[2*i:])))
+		return F(num.BF16ToF32(binary.LittleEndian.Uint16(plane[2*i:])))
 	case F16:
-		return F(F16ToF32(binary.LittleEndian.Uint16(plane[2*i:])))
+		return F(num.F16ToF32(binary.LittleEndian.Uint16(plane[2*i:])))
 	}
 	return F(math.Float32frombits(binary.LittleEndian.Uint32(plane[4*i:])))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"smelt/ir/num"
 )
 
 // BitType is the type of a bit expression.
@@ -213,7 +215,7 @@ func (e *BitExpr) EvalBits(u Unit) uint32 {
 	case BitAsReal:
 		return a[0]
 	case BitE2M1:
-		return math.Float32bits(float32(e2m1Values[a[0]&15]))
+		return math.Float32bits(num.E2M1ToF32(uint8(a[0] & 15)))
 	case BitSigned:
 		return math.Float32bits(float32(int32(a[0]) >> (32 - e.Const)))
 	case BitUnit:
@@ -221,5 +223,5 @@ func (e *BitExpr) EvalBits(u Unit) uint32 {
 	case BitShort:
 		return uint32(u.Block[a[0]])
 	}
-	return math.Float32bits(F16ToF32(uint16(a[0] >> (16 * e.Const))))
+	return math.Float32bits(num.F16ToF32(uint16(a[0] >> (16 * e.Const))))
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"smelt/ir/num"
 )
 
 // slowDecode reads value (r, c) by the definition of the format, bit by bit and in float64.
@@ -18,11 +20,11 @@ func slowDecode(e Encoding, p Planes, r, c, cols int) float64 {
 	half := func(dt DType, plane []byte, i int) float64 {
 		switch dt {
 		case BF16:
-			return slowFloat(bits(plane, i*16, 16), 7, 8)
+			return float64(num.BF16ToF32(uint16(bits(plane, i*16, 16))))
 		case F16:
-			return slowFloat(bits(plane, i*16, 16), 10, 5)
+			return float64(num.F16ToF32(uint16(bits(plane, i*16, 16))))
 		case F32:
-			return slowFloat(bits(plane, i*32, 32), 23, 8)
+			return float64(math.Float32frombits(uint32(bits(plane, i*32, 32))))
 		}
 		return math.Float64frombits(bits(plane, i*64, 64))
 	}
@@ -31,14 +33,14 @@ func slowDecode(e Encoding, p Planes, r, c, cols int) float64 {
 	case Plain:
 		return half(e.DType, p.Weight, i)
 	case FP8Block:
-		return slowE4M3(p.Weight[i]) * slowE8M0(p.Scales[r/128*((cols+127)/128)+c/128])
+		return float64(num.E4M3ToF32(p.Weight[i])) * float64(num.E8M0ToF32(p.Scales[r/128*((cols+127)/128)+c/128]))
 	case FP4:
-		return slowE2M1(uint8(bits(p.Weight, i*4, 4))) * slowE8M0(p.Scales[i/32])
+		return float64(num.E2M1ToF32(uint8(bits(p.Weight, i*4, 4)))) * float64(num.E8M0ToF32(p.Scales[i/32]))
 	case MX:
 		if e.Bits == 4 {
-			return slowE2M1(uint8(bits(p.Weight, i*4, 4))) * slowE8M0(p.Scales[i/32])
+			return float64(num.E2M1ToF32(uint8(bits(p.Weight, i*4, 4)))) * float64(num.E8M0ToF32(p.Scales[i/32]))
 		}
-		return slowE4M3(p.Weight[i]) * slowE8M0(p.Scales[i/32])
+		return float64(num.E4M3ToF32(p.Weight[i])) * float64(num.E8M0ToF32(p.Scales[i/32]))
 	case Affine:
 		q := float64(bits(p.Weight, i*e.Bits, e.Bits))
 		return float64(half(e.Scale, p.Scales, i/e.Group)*q) + half(e.Scale, p.Biases, i/e.Group)
@@ -49,16 +51,9 @@ func slowDecode(e Encoding, p Planes, r, c, cols int) float64 {
 	panic("no slow decoder for " + e.Name())
 }
 
-// slowFloat is slowValue with the IEEE infinities and NaN.
-func slowFloat(u uint64, mantissa, exponent int) float64 {
-	bias := 1<<(exponent-1) - 1
-	if u>>mantissa&(1<<exponent-1) == 1<<exponent-1 {
-		if u&(1<<mantissa-1) != 0 {
-			return math.NaN()
-		}
-		return math.Inf(1 - int(u>>(mantissa+exponent))*2)
-	}
-	return slowValue(u, mantissa, exponent, bias)
+// same compares bits, except that all NaN are one.
+func same(a, b float64) bool {
+	return a != a && b != b || math.Float64bits(a) == math.Float64bits(b)
 }
 
 // want32 is what Decode documents for float32, from the planes' exact value.

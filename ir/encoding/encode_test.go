@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"hash/crc32"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -267,5 +268,37 @@ func TestCheckErrors(t *testing.T) {
 	}
 	if err := Check(MX{4}, Planes{Weight: make([]byte, 16), Scales: []byte{1}, Biases: []byte{1}}, 1, 32); err == nil {
 		t.Error("a plane that mxfp4 does not have passes")
+	}
+}
+
+// TestRoundedScaleMargin supports the claim at roundedScale: around each change of its result, the
+// next float32 is farther from it than any float64 logarithm errs.
+func TestRoundedScaleMargin(t *testing.T) {
+	log2 := func(x float64) float64 { // near half-integers: by the series of log2(x^2/2^(2n+1))/2
+		f, e := math.Frexp(x * x)
+		if f > 0.75 {
+			f, e = f/2, e+1
+		}
+		u, _ := new(big.Float).Quo(big.NewFloat(f-0.5), big.NewFloat(f+0.5)).Float64()
+		return float64(e-1)/2 + (u+u*u*u/3)/math.Ln2
+	}
+	for n := -126; n <= 126; n++ {
+		mid := float32(math.Ldexp(math.Sqrt2, n))
+		half := float64(n) + 0.5
+		ulp := float64(math.Nextafter32(float32(half), float32(math.Inf(1)))) - half
+		below := half - float64(math.Nextafter32(float32(half), float32(math.Inf(-1))))
+		x := mid
+		for range 64 {
+			x = math.Nextafter32(x, 0)
+		}
+		for range 128 {
+			l := log2(float64(x))
+			for _, edge := range []float64{half - below/2, half + ulp/2} {
+				if d := math.Abs(l - edge); d < 1e-12 {
+					t.Errorf("log2(%v) is %.2g from the change of its rounding at %v", x, d, edge)
+				}
+			}
+			x = math.Nextafter32(x, float32(math.Inf(1)))
+		}
 	}
 }

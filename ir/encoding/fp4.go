@@ -1,5 +1,7 @@
 package encoding
 
+import "smelt/ir/num"
+
 // FP4 is DeepSeek's FP4: e2m1 codes, two per byte with element 2j in the low half of byte j, and one
 // E8M0 scale per 32 columns. value = code * 2^(scale-127). Name: fp4_e2m1_g32.
 type FP4 struct{}
@@ -43,11 +45,11 @@ func decodeFP4[F Float](_ Encoding, dst []F, p Planes, row int) {
 // decodeE2M1 reads one row of packed codes with a scale per microGroup columns.
 func decodeE2M1[F Float](dst []F, codes, scales []byte) {
 	for g := 0; len(dst) >= microGroup; g++ {
-		s := F(E8M0ToF32(scales[g]))
+		s := F(num.E8M0ToF32(scales[g]))
 		d, c := (*[microGroup]F)(dst), (*[microGroup / 2]byte)(codes)
 		for j, b := range c {
-			d[2*j] = F(e2m1Values[b&15]) * s
-			d[2*j+1] = F(e2m1Values[b>>4]) * s
+			d[2*j] = F(num.E2M1ToF32(b&15)) * s
+			d[2*j+1] = F(num.E2M1ToF32(b>>4)) * s
 		}
 		dst, codes = dst[microGroup:], codes[microGroup/2:]
 	}
@@ -60,9 +62,9 @@ func encodeFP4(_ Encoding, values []float64, _, _ int) (Planes, error) {
 // encodeMicro stores groups of microGroup values as FP4 (4 bits) or FP8 (8 bits) codes of value /
 // 2^(scale-127), with scale chosen per group.
 func encodeMicro(values []float64, bits int, scale func(group []float64) (uint8, error)) (Planes, error) {
-	code := F64ToE4M3
+	code := num.F64ToE4M3
 	if bits == 4 {
-		code = F64ToE2M1
+		code = num.F64ToE2M1
 	}
 	var p Planes
 	codes := make([]uint8, len(values))
@@ -73,7 +75,7 @@ func encodeMicro(values []float64, bits int, scale func(group []float64) (uint8,
 		}
 		p.Scales = append(p.Scales, s)
 		for j := at; j < at+microGroup; j++ {
-			codes[j] = code(values[j] / float64(E8M0ToF32(s)))
+			codes[j] = code(values[j] / float64(num.E8M0ToF32(s)))
 		}
 	}
 	p.Weight = packBits(codes, bits)

@@ -1,6 +1,10 @@
 package encoding
 
-import "math"
+import (
+	"math"
+
+	"smelt/ir/num"
+)
 
 // FP8Block is DeepSeek's FP8: e4m3 codes and one E8M0 scale per 128 x 128 block, with blocks cut
 // short at the right and lower edge. value = code * 2^(scale-127). Name: fp8_e4m3_b128.
@@ -45,10 +49,10 @@ func decodeFP8[F Float](_ Encoding, dst []F, p Planes, row int) {
 func decodeE4M3[F Float](dst []F, codes, scales []byte, group int) {
 	for g := 0; len(dst) > 0; g++ {
 		n := min(group, len(dst))
-		s := F(E8M0ToF32(scales[g]))
+		s := F(num.E8M0ToF32(scales[g]))
 		d, c := dst[:n], codes[:n]
 		for j := range d {
-			d[j] = F(e4m3Values[c[j]]) * s
+			d[j] = F(num.E4M3ToF32(c[j])) * s
 		}
 		dst, codes = dst[n:], codes[n:]
 	}
@@ -71,7 +75,7 @@ func encodeFP8(_ Encoding, values []float64, rows, cols int) (Planes, error) {
 	}
 	for i, v := range values {
 		b := i/cols/fp8Block*bc + i%cols/fp8Block
-		p.Weight[i] = F64ToE4M3(v / float64(E8M0ToF32(p.Scales[b])))
+		p.Weight[i] = num.F64ToE4M3(v / float64(num.E8M0ToF32(p.Scales[b])))
 	}
 	return p, nil
 }

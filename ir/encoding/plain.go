@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"smelt/ir/num"
 )
 
 // Plain stores the values themselves, as BF16, F16, F32 or F64. Names: bf16, f16, f32, f64.
@@ -49,7 +51,7 @@ func decodePlain[F Float](e Encoding, dst []F, p Planes, row int) {
 		decodeBF16(dst, src)
 	case F16:
 		for j := range dst {
-			dst[j] = F(F16ToF32(binary.LittleEndian.Uint16(src[2*j:])))
+			dst[j] = F(num.F16ToF32(binary.LittleEndian.Uint16(src[2*j:])))
 		}
 	case F32:
 		for j := range dst {
@@ -74,7 +76,7 @@ func decodeBF16[F Float](dst []F, src []byte) {
 		dst, src = dst[4:], src[8:]
 	}
 	for j := range dst {
-		dst[j] = F(BF16ToF32(binary.LittleEndian.Uint16(src[2*j:])))
+		dst[j] = F(num.BF16ToF32(binary.LittleEndian.Uint16(src[2*j:])))
 	}
 }
 

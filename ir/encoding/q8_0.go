@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"smelt/ir/num"
 )
 
 // Q80 is GGUF's Q8_0: a row is blocks of 32 columns, each a scale of type F16 and 32 signed bytes.
@@ -44,7 +46,7 @@ var q80Family = family{
 func decodeQ80[F Float](_ Encoding, dst []F, p Planes, row int) {
 	blocks := p.Weight[row*(len(dst)/q80Group)*q80Bytes:]
 	for ; len(dst) >= q80Group; dst, blocks = dst[q80Group:], blocks[q80Bytes:] {
-		s := F(F16ToF32(binary.LittleEndian.Uint16(blocks)))
+		s := F(num.F16ToF32(binary.LittleEndian.Uint16(blocks)))
 		d, codes := (*[q80Group]F)(dst), (*[q80Group]byte)(blocks[2:])
 		for j, c := range codes {
 			d[j] = F(int8(c)) * s
@@ -82,8 +84,8 @@ func encodeQ80(_ Encoding, values []float64, _, _ int) (Planes, error) {
 		if scale > 0 {
 			inverse = 1 / scale
 		}
-		stored := F32ToF16(scale)
-		if math.IsInf(float64(F16ToF32(stored)), 0) {
+		stored := num.F32ToF16(scale)
+		if math.IsInf(float64(num.F16ToF32(stored)), 0) {
 			return Planes{}, fmt.Errorf("expected values whose scale fits F16, found more in values %d to %d", at, at+q80Group-1)
 		}
 		p.Weight = binary.LittleEndian.AppendUint16(p.Weight, stored)

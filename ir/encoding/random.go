@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+
+	"smelt/ir/num"
 )
 
 // Random says how evenly distributed random words become the bytes of a plane. Word i of the plane,
@@ -32,7 +34,7 @@ func anyBits() Random { return lanes(^uint64(0), 0) }
 // randomMini are all codes of e4m3 (8 bits) but NaN, or of e2m1 (4 bits), with E8M0 scales.
 func randomMini(bits int, std float64) []Random {
 	if bits == 4 {
-		size := rms(8, func(c int) float64 { return float64(E2M1ToF32(uint8(c))) })
+		size := rms(8, func(c int) float64 { return float64(num.E2M1ToF32(uint8(c))) })
 		return []Random{anyBits(), powersAround(std / size)}
 	}
 	codes := anyBits()
@@ -41,7 +43,7 @@ func randomMini(bits int, std float64) []Random {
 			binary.LittleEndian.PutUint64(words, withoutNaN(binary.LittleEndian.Uint64(words)))
 		}
 	}
-	size := rms(0x7f, func(c int) float64 { return float64(E4M3ToF32(uint8(c))) })
+	size := rms(0x7f, func(c int) float64 { return float64(num.E4M3ToF32(uint8(c))) })
 	return []Random{codes, powersAround(std / size)}
 }
 
@@ -74,13 +76,13 @@ func scalesAround(dt DType, size float64) Random {
 // bfloats are bf16 of either sign in four binades.
 func bfloats(std float64) Random {
 	const keep = 0x81ff // sign, two bits of exponent, mantissa
-	size := rms(0x200, func(code int) float64 { return float64(BF16ToF32(127<<7 + uint16(code))) })
+	size := rms(0x200, func(code int) float64 { return float64(num.BF16ToF32(127<<7 + uint16(code))) })
 	return lanes(keep*words1, uint64(127+exponent(std/size))<<7*words1)
 }
 
 // bfloatsAround are the 32 values of bf16 nearest to a power of two.
 func bfloatsAround(mean float64) Random {
-	return lanes(0x1f*words1, (uint64(F32ToBF16(float32(mean)))-0x10)*words1)
+	return lanes(0x1f*words1, (uint64(num.F32ToBF16(float32(mean)))-0x10)*words1)
 }
 
 // uniform are floats of two, four or eight bytes, evenly spread around a mean.
@@ -129,9 +131,9 @@ func multiply(dt DType, values []byte, by float32) {
 		}
 		return
 	}
-	to32, to16 := BF16ToF32, F32ToBF16
+	to32, to16 := num.BF16ToF32, num.F32ToBF16
 	if dt == F16 {
-		to32, to16 = F16ToF32, F32ToF16
+		to32, to16 = num.F16ToF32, num.F32ToF16
 	}
 	for ; len(values) >= 2; values = values[2:] {
 		le.PutUint16(values, to16(by*to32(le.Uint16(values))))
@@ -142,9 +144,9 @@ func multiply(dt DType, values []byte, by float32) {
 func putFloat(dt DType, b []byte, v float64) {
 	switch le := binary.LittleEndian; dt {
 	case BF16:
-		le.PutUint16(b, F32ToBF16(float32(v)))
+		le.PutUint16(b, num.F32ToBF16(float32(v)))
 	case F16:
-		le.PutUint16(b, F64ToF16(v))
+		le.PutUint16(b, num.F64ToF16(v))
 	case F32:
 		le.PutUint32(b, math.Float32bits(float32(v)))
 	case F64:

@@ -3,6 +3,8 @@ package encoding
 import (
 	"fmt"
 	"math"
+
+	"smelt/ir/num"
 )
 
 // BlockCode is a small float that a block of a row is stored in, with one
@@ -20,9 +22,9 @@ type BlockCode struct {
 
 var (
 	// E4M3Blocks counts amax as 1e-4 at least, so its exponents are -22 and above.
-	E4M3Blocks = &BlockCode{"e4m3", 8, 448, -22, F64ToE4M3, E4M3ToF32}
+	E4M3Blocks = &BlockCode{"e4m3", 8, 448, -22, num.F64ToE4M3, num.E4M3ToF32}
 	// E2M1Blocks has exponents from -126, so that a scale is a normal float32.
-	E2M1Blocks = &BlockCode{"e2m1", 4, 6, -126, F64ToE2M1, E2M1ToF32}
+	E2M1Blocks = &BlockCode{"e2m1", 4, 6, -126, num.F64ToE2M1, num.E2M1ToF32}
 )
 
 // BlockCodeNamed finds e4m3 or e2m1.
@@ -55,8 +57,8 @@ func (c *BlockCode) Exponent(amax float64) int {
 	return min(max(e, c.least), most)
 }
 
-// Amax is the largest magnitude of a block; NaN does not count.
-func Amax[F Float](block []F) float64 {
+// amax is the largest magnitude of a block; NaN does not count.
+func amax[F Float](block []F) float64 {
 	amax := 0.0
 	for _, x := range block {
 		if a := math.Abs(float64(x)); a > amax {
@@ -70,7 +72,7 @@ func Amax[F Float](block []F) float64 {
 // ties to even. NaN stays NaN in e4m3 and becomes the largest value in e2m1,
 // which cannot hold it.
 func Round[F Float](c *BlockCode, block []F) {
-	e := c.Exponent(Amax(block))
+	e := c.Exponent(amax(block))
 	for i, x := range block {
 		block[i] = F(c.value(c.code(float64(x), e), e))
 	}

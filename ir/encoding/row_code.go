@@ -3,6 +3,8 @@ package encoding
 import (
 	"encoding/binary"
 	"math"
+
+	"smelt/ir/num"
 )
 
 // EncodeRow stores a row: each element as the nearest value that its segment
@@ -24,7 +26,7 @@ func EncodeRow[F Float](l RowLayout, dst []byte, src []F) {
 			}
 		case RowBF16:
 			for i, x := range values {
-				binary.LittleEndian.PutUint16(dst[s.Offset+2*i:], F64ToBF16(float64(x)))
+				binary.LittleEndian.PutUint16(dst[s.Offset+2*i:], num.F64ToBF16(float64(x)))
 			}
 		case RowE4M3, RowE2M1:
 			encodeBlocks(s, dst, values)
@@ -46,7 +48,7 @@ func DecodeRow[F Float](l RowLayout, dst []F, src []byte) {
 			}
 		case RowBF16:
 			for i := range values {
-				values[i] = F(BF16ToF32(binary.LittleEndian.Uint16(src[s.Offset+2*i:])))
+				values[i] = F(num.BF16ToF32(binary.LittleEndian.Uint16(src[s.Offset+2*i:])))
 			}
 		case RowE4M3, RowE2M1:
 			decodeBlocks(s, values, src)
@@ -65,7 +67,7 @@ func encodeBlocks[F Float](s RowSegment, dst []byte, values []F) {
 	for b := range s.Scales() {
 		at := b * s.Block
 		block := values[at:min(at+s.Block, len(values))]
-		e := c.Exponent(Amax(block))
+		e := c.Exponent(amax(block))
 		dst[s.ScaleOffset+b] = uint8(e + 127)
 		for i, x := range block {
 			bit := (at + i) * c.bits
@@ -79,7 +81,7 @@ func decodeBlocks[F Float](s RowSegment, values []F, src []byte) {
 	for i := range values {
 		bit := i * c.bits
 		code := src[s.Offset+bit/8] >> (bit % 8) & (1<<c.bits - 1)
-		values[i] = F(float64(c.decode(code)) * float64(E8M0ToF32(src[s.ScaleOffset+i/s.Block])))
+		values[i] = F(float64(c.decode(code)) * float64(num.E8M0ToF32(src[s.ScaleOffset+i/s.Block])))
 	}
 }
 

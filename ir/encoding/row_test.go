@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt/ir/encoding"
+	"smelt/ir/num"
 )
 
 func layout(t *testing.T, name string, width int) encoding.RowLayout {
@@ -132,7 +133,7 @@ func rounded[F encoding.Float](l encoding.RowLayout, row []F) []F {
 			}
 		case encoding.RowBF16:
 			for i, x := range values {
-				values[i] = F(encoding.BF16ToF32(encoding.F64ToBF16(float64(x))))
+				values[i] = F(num.BF16ToF32(num.F64ToBF16(float64(x))))
 			}
 		default:
 			code, err := encoding.BlockCodeNamed(string(s.Kind))

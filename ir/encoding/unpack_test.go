@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"smelt/ir/num"
 )
 
 // planesOf makes random planes of rows x cols: any codes but those that
@@ -130,7 +132,7 @@ func factorOf(f *Factor, unit Unit, plane []byte, r, k, cols int) float32 {
 	}
 	i := r/f.GroupRows*ceilDiv(cols, f.Group) + k/f.Group
 	if f.DType == E8M0 {
-		return E8M0ToF32(plane[i])
+		return num.E8M0ToF32(plane[i])
 	}
 	return halfAt[float32](f.DType, plane, i)
 }
@@ -185,8 +187,8 @@ func TestMiniFloats(t *testing.T) {
 		bits     int
 		want     func(uint32) float32
 	}{
-		{FP8Block{}, 8, func(b uint32) float32 { return E4M3ToF32(uint8(b)) }},
-		{FP4{}, 4, func(b uint32) float32 { return float32(e2m1Values[b]) }},
+		{FP8Block{}, 8, func(b uint32) float32 { return num.E4M3ToF32(uint8(b)) }},
+		{FP4{}, 4, func(b uint32) float32 { return num.E2M1ToF32(uint8(b)) }},
 	} {
 		for _, by := range allMeans {
 			u, err := UnpackOf(c.encoding, by)

@@ -5,6 +5,8 @@
 //
 // Errors are in units in the last place (ulp) of the exact result, as measured against math/big in
 // the tests, over random and special arguments; below the normal range the unit is 2^-1074.
+//
+// It also has the small floats that weights and caches are stored as, each to float32 and back.
 package num
 
 import "math"

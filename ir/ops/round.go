@@ -5,6 +5,7 @@ import (
 
 	"smelt/ir"
 	"smelt/ir/encoding"
+	"smelt/ir/num"
 	"smelt/ir/tensor"
 )
 
@@ -85,6 +86,6 @@ func roundTo[F tensor.Float](c *ir.Call[F]) error {
 
 func roundBF16[F tensor.Float](v []F) {
 	for i, x := range v {
-		v[i] = F(encoding.BF16ToF32(encoding.F64ToBF16(float64(x))))
+		v[i] = F(num.BF16ToF32(num.F64ToBF16(float64(x))))
 	}
 }

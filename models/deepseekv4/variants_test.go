@@ -13,6 +13,7 @@ import (
 
 	"smelt/internal/sample"
 	"smelt/ir/encoding"
+	"smelt/ir/num"
 	"smelt/models/checkpoint/safetensors"
 )
 
@@ -343,7 +344,7 @@ func planesHash(t *testing.T, s *stored, e encoding.Encoding) string {
 		}
 		values := make([]float64, len(x.Data)/2)
 		for i := range values {
-			values[i] = float64(encoding.BF16ToF32(binary.LittleEndian.Uint16(x.Data[2*i:])))
+			values[i] = float64(num.BF16ToF32(binary.LittleEndian.Uint16(x.Data[2*i:])))
 		}
 		p, err := encoding.Encode(e, values, int(x.Shape[0]), int(x.Shape[1]))
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"smelt/codegen/kernel"
-	"smelt/ir/encoding"
+	"smelt/ir/num"
 )
 
 // eval computes an expression for the threads of mask. The result is only read,
@@ -150,7 +150,7 @@ func rearrange(e *kernel.Expr, t int, args *[4][]value, v *value) {
 		w := uint32(args[0][t].i[0])
 		v.f[0], v.f[1] = halfValue(uint16(w)), halfValue(uint16(w>>16))
 	case kernel.OpE2M1:
-		v.f[0] = encoding.E2M1ToF32(uint8(args[0][t].i[0] & 15))
+		v.f[0] = num.E2M1ToF32(uint8(args[0][t].i[0] & 15))
 	case kernel.OpConvert, kernel.OpBitcast:
 		cast := convert
 		if e.Op == kernel.OpBitcast {

@@ -1,4 +1,4 @@
-package encoding
+package num
 
 import "math"
 
@@ -12,6 +12,21 @@ func F32ToBF16(x float32) uint16 {
 	}
 	u := math.Float32bits(x)
 	return uint16((u + 0x7FFF + u>>16&1) >> 16)
+}
+
+// F64ToBF16 is [F32ToBF16] from a float64, with one rounding only.
+func F64ToBF16(x float64) uint16 {
+	f := float32(x)
+	if x != x || float64(f) == x {
+		return F32ToBF16(f)
+	}
+	// Round to odd first: cut off, and set the last bit because something was
+	// cut off. What is cut off can then not make or hide a tie.
+	u := math.Float32bits(f)
+	if math.Abs(float64(f)) > math.Abs(x) {
+		u--
+	}
+	return F32ToBF16(math.Float32frombits(u | 1))
 }
 
 // F16ToF32 is exact. A NaN keeps its payload.
