@@ -9,7 +9,7 @@ import (
 
 // canonicalise applies the rules below, then drops dead operations. All are
 // exact: bits stay.
-func canonicalise(c *Context, m *ir.Module) (*ir.Module, error) {
+func canonicalise(c *passRun, m *ir.Module) (*ir.Module, error) {
 	m, err := simplify(c, m)
 	if err != nil {
 		return nil, err
@@ -17,14 +17,14 @@ func canonicalise(c *Context, m *ir.Module) (*ir.Module, error) {
 	return dropDead(c, m)
 }
 
-func simplify(c *Context, m *ir.Module) (*ir.Module, error) {
+func simplify(c *passRun, m *ir.Module) (*ir.Module, error) {
 	return ir.Rewrite(m, func(b *ir.Rebuild, n *ir.Node) *ir.Value {
 		for _, r := range rules {
 			if n.Op != r.op {
 				continue
 			}
 			if v := r.apply(b, n); v != nil {
-				c.Fired(r.name)
+				c.fired(r.name)
 				return v
 			}
 		}
@@ -32,7 +32,7 @@ func simplify(c *Context, m *ir.Module) (*ir.Module, error) {
 	})
 }
 
-func dropDead(c *Context, m *ir.Module) (*ir.Module, error) {
+func dropDead(c *passRun, m *ir.Module) (*ir.Module, error) {
 	live := liveNodes(m)
 	if !slices.ContainsFunc(m.Nodes, func(n *ir.Node) bool { return !live[n] }) {
 		return m, nil
@@ -41,7 +41,7 @@ func dropDead(c *Context, m *ir.Module) (*ir.Module, error) {
 		if live[n] {
 			return nil
 		}
-		c.Fired("dead code")
+		c.fired("dead code")
 		return b.Drop(n)
 	})
 }

@@ -10,8 +10,8 @@ import (
 
 // fuse is the pass that makes regions of one kind, of the operations that are
 // in none. It adds no meaning, so the bits stay.
-func fuse(kind fusion.Kind) func(*Context, *ir.Module) (*ir.Module, error) {
-	return func(c *Context, m *ir.Module) (*ir.Module, error) {
+func fuse(kind fusion.Kind) func(*passRun, *ir.Module) (*ir.Module, error) {
+	return func(c *passRun, m *ir.Module) (*ir.Module, error) {
 		found, _ := kind.Find(fusion.Free(m)) // misses are reported in the end, if they matter
 		names := map[string]bool{}
 		for _, r := range m.Regions {
@@ -19,7 +19,7 @@ func fuse(kind fusion.Kind) func(*Context, *ir.Module) (*ir.Module, error) {
 		}
 		var groups []ir.Group
 		for _, f := range found {
-			c.Fired(f.Kind)
+			c.fired(f.Kind)
 			groups = append(groups, ir.Group{Kind: f.Kind, Name: unused(names, f.Name), Nodes: f.Nodes})
 		}
 		return ir.Regroup(m, groups)
@@ -37,7 +37,7 @@ func unused(names map[string]bool, want string) string {
 }
 
 // checkFused is the pass that refuses a module with operations in no region.
-func checkFused(_ *Context, m *ir.Module) (*ir.Module, error) {
+func checkFused(_ *passRun, m *ir.Module) (*ir.Module, error) {
 	of := m.RegionOf()
 	var left []string
 	for _, n := range m.Nodes {

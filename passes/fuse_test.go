@@ -28,7 +28,7 @@ func TestFuse(t *testing.T) {
 				t.Fatal(err)
 			}
 			name, _, _ := strings.Cut(filepath.Base(path), ".")
-			r, err := run(parse(t, string(a.Files[0].Data)), Options{}, []Pass{passNamed(t, name)})
+			r, err := run(parse(t, string(a.Files[0].Data)), Options{}, []pass{passNamed(t, name)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func fuseFiles(t *testing.T) []string {
 	return paths
 }
 
-func passNamed(t *testing.T, name string) Pass {
+func passNamed(t *testing.T, name string) pass {
 	t.Helper()
 	for _, p := range pipeline {
 		if p.Name == name {
@@ -86,7 +86,7 @@ func passNamed(t *testing.T, name string) Pass {
 		}
 	}
 	t.Fatalf("no pass %s", name)
-	return Pass{}
+	return pass{}
 }
 
 func parse(t testing.TB, src string) *ir.Module {

@@ -13,26 +13,26 @@ import (
 	"smelt/ir/text"
 )
 
-// Pass turns a module into one that computes the same, or, where its doc says
+// pass turns a module into one that computes the same, or, where its doc says
 // so, the same but for rounding. It does not change the module it is given.
-type Pass struct {
+type pass struct {
 	Name string
 	Doc  string // one line
-	Run  func(*Context, *ir.Module) (*ir.Module, error)
+	Run  func(*passRun, *ir.Module) (*ir.Module, error)
 }
 
-// Context tells a pass what it needs besides the module, and takes its report.
-type Context struct {
+// passRun tells a pass what it needs besides the module, and takes its report.
+type passRun struct {
 	Options Options
 	rules   map[string]int
 	notes   []string
 }
 
-// Fired counts one use of a rule, for the report.
-func (c *Context) Fired(rule string) { c.rules[rule]++ }
+// fired counts one use of a rule, for the report.
+func (c *passRun) fired(rule string) { c.rules[rule]++ }
 
-// Note adds a line to the report: what was chosen, and why.
-func (c *Context) Note(line string) { c.notes = append(c.notes, line) }
+// note adds a line to the report: what was chosen, and why.
+func (c *passRun) note(line string) { c.notes = append(c.notes, line) }
 
 // Rule counts how often a rule of a pass fired.
 type Rule struct {
@@ -82,7 +82,7 @@ type Result struct {
 // as an error. The result holds the stages that were reached in either case.
 func Run(m *ir.Module, o Options) (*Result, error) { return run(m, o, pipeline) }
 
-func run(m *ir.Module, o Options, passes []Pass) (*Result, error) {
+func run(m *ir.Module, o Options, passes []pass) (*Result, error) {
 	r := &Result{Module: m}
 	keep := func(s Stage) error {
 		r.Module = s.Module
@@ -117,13 +117,13 @@ func run(m *ir.Module, o Options, passes []Pass) (*Result, error) {
 }
 
 // stage runs one pass.
-func (p Pass) stage(o Options, m *ir.Module) (s Stage, err error) {
+func (p pass) stage(o Options, m *ir.Module) (s Stage, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("pass %s, module @%s: a bug in the pass: %v\n%s", p.Name, m.Name, cause, debug.Stack())
 		}
 	}()
-	c := &Context{Options: o, rules: map[string]int{}}
+	c := &passRun{Options: o, rules: map[string]int{}}
 	out, err := p.Run(c, m)
 	if err == nil && out != m { // else it is verified
 		err = ir.Verify(out)

@@ -23,8 +23,8 @@ var pipeline = ordered(passesOver(fusion.Kinds()))
 
 // passesOver returns the pipeline over these kinds of regions, and which passes
 // must run before which.
-func passesOver(kinds []fusion.Kind) ([]Pass, []order) {
-	passes := []Pass{
+func passesOver(kinds []fusion.Kind) ([]pass, []order) {
+	passes := []pass{
 		{"canonicalise", "drop what nothing uses, and moves of data that move nothing", canonicalise},
 		{"cache-formats", "choose how caches are stored, and round what is appended to that", cacheFormats},
 	}
@@ -33,7 +33,7 @@ func passesOver(kinds []fusion.Kind) ([]Pass, []order) {
 	}
 	for _, k := range kinds {
 		row := k.About()
-		passes = append(passes, Pass{row.Pass, row.Doc, fuse(k)})
+		passes = append(passes, pass{row.Pass, row.Doc, fuse(k)})
 		orders = append(orders,
 			order{"canonicalise", row.Pass, "fusions are looked for in one spelling"},
 			order{row.Pass, "check-fused", "what a fusion covers must not be refused"})
@@ -44,7 +44,7 @@ func passesOver(kinds []fusion.Kind) ([]Pass, []order) {
 			orders = append(orders, order{row.Pass, o.Pass, o.Why})
 		}
 	}
-	return append(passes, Pass{"check-fused", "every operation is in a region", checkFused}), orders
+	return append(passes, pass{"check-fused", "every operation is in a region", checkFused}), orders
 }
 
 // order says that a pass must run before another one.
@@ -52,7 +52,7 @@ type order struct{ first, then, why string }
 
 // ordered returns the pipeline, or panics: names are used once, every pass has
 // its columns, and each order holds.
-func ordered(passes []Pass, orders []order) []Pass {
+func ordered(passes []pass, orders []order) []pass {
 	at := map[string]int{}
 	for i, p := range passes {
 		if p.Name == "" || p.Doc == "" || p.Run == nil {
@@ -77,7 +77,7 @@ func ordered(passes []Pass, orders []order) []Pass {
 }
 
 // cacheFormats is the pass CacheFormats.
-func cacheFormats(c *Context, m *ir.Module) (*ir.Module, error) {
+func cacheFormats(c *passRun, m *ir.Module) (*ir.Module, error) {
 	if c.Options.Formats == (Formats{}) {
 		return m, nil
 	}
@@ -86,8 +86,8 @@ func cacheFormats(c *Context, m *ir.Module) (*ir.Module, error) {
 		return nil, err
 	}
 	for _, choice := range choices {
-		c.Fired("stored as " + choice.Format)
-		c.Note(choice.String())
+		c.fired("stored as " + choice.Format)
+		c.note(choice.String())
 	}
 	return out, nil
 }

@@ -19,26 +19,26 @@ param @embed : tensor<16 x 8 x f32>
 return %2
 `
 
-func same(_ *Context, m *ir.Module) (*ir.Module, error) { return m, nil }
+func same(_ *passRun, m *ir.Module) (*ir.Module, error) { return m, nil }
 
 // TestRunErrors: what goes wrong in a pass is an error that names it.
 func TestRunErrors(t *testing.T) {
-	spoil := func(_ *Context, m *ir.Module) (*ir.Module, error) {
+	spoil := func(_ *passRun, m *ir.Module) (*ir.Module, error) {
 		bad := *m
 		bad.Results = nil
 		return &bad, nil
 	}
 	for _, c := range []struct {
 		name string
-		run  func(*Context, *ir.Module) (*ir.Module, error)
+		run  func(*passRun, *ir.Module) (*ir.Module, error)
 		want []string
 	}{
-		{"an error", func(*Context, *ir.Module) (*ir.Module, error) { return nil, errors.New("no luck") }, []string{"pass second: no luck"}},
-		{"a panic", func(*Context, *ir.Module) (*ir.Module, error) { panic("oh") }, []string{"pass second, module @small", "oh", "pipeline_test.go"}},
+		{"an error", func(*passRun, *ir.Module) (*ir.Module, error) { return nil, errors.New("no luck") }, []string{"pass second: no luck"}},
+		{"a panic", func(*passRun, *ir.Module) (*ir.Module, error) { panic("oh") }, []string{"pass second, module @small", "oh", "pipeline_test.go"}},
 		{"a broken module", spoil, []string{"pass second: module @small: returns nothing"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := run(parse(t, small), Options{}, []Pass{{"first", "does nothing", same}, {"second", "fails", c.run}})
+			r, err := run(parse(t, small), Options{}, []pass{{"first", "does nothing", same}, {"second", "fails", c.run}})
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -64,19 +64,19 @@ func TestLeftovers(t *testing.T) {
 }
 
 func TestOrdered(t *testing.T) {
-	a, b := Pass{"a", "first", same}, Pass{"b", "second", same}
+	a, b := pass{"a", "first", same}, pass{"b", "second", same}
 	for _, c := range []struct {
 		name   string
-		passes []Pass
+		passes []pass
 		orders []order
 		want   string
 	}{
-		{"right", []Pass{a, b}, []order{{"a", "b", "so be it"}}, ""},
-		{"wrong order", []Pass{b, a}, []order{{"a", "b", "so be it"}}, "passes: a must run before b: so be it"},
-		{"unknown", []Pass{a}, []order{{"a", "b", "so be it"}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
-		{"no reason", []Pass{a, b}, []order{{"a", "b", ""}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
-		{"twice", []Pass{a, a}, nil, "passes: two passes are named a"},
-		{"no doc", []Pass{{"a", "", same}}, nil, `passes: pass 0 ("a") lacks its name, doc or function`},
+		{"right", []pass{a, b}, []order{{"a", "b", "so be it"}}, ""},
+		{"wrong order", []pass{b, a}, []order{{"a", "b", "so be it"}}, "passes: a must run before b: so be it"},
+		{"unknown", []pass{a}, []order{{"a", "b", "so be it"}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
+		{"no reason", []pass{a, b}, []order{{"a", "b", ""}}, `passes: the order "a" before "b" names unknown passes or lacks a reason`},
+		{"twice", []pass{a, a}, nil, "passes: two passes are named a"},
+		{"no doc", []pass{{"a", "", same}}, nil, `passes: pass 0 ("a") lacks its name, doc or function`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {
@@ -109,7 +109,7 @@ func TestDump(t *testing.T) {
 		err := content(&b)
 		files[name] = b.String()
 		return err
-	})}, []Pass{{"first", "does nothing", same}})
+	})}, []pass{{"first", "does nothing", same}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ param @unused : tensor<8 x f32>
 %named = reshape(%2) {shape = [T, 4, 2]} : tensor<T x 4 x 2 x f32>
 return %named
 `
-	r, err := run(parse(t, src), Options{}, []Pass{passNamed(t, "canonicalise")})
+	r, err := run(parse(t, src), Options{}, []pass{passNamed(t, "canonicalise")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestReadmePasses(t *testing.T) {
 func TestReadmeRegion(t *testing.T) {
 	_, blocks := readme(t)
 	m := parse(t, blocks["ir"])
-	r, err := run(m, Options{}, []Pass{passNamed(t, "fuse-cache")})
+	r, err := run(m, Options{}, []pass{passNamed(t, "fuse-cache")})
 	if err != nil {
 		t.Fatal(err)
 	}

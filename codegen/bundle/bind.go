@@ -89,10 +89,10 @@ func (b *Bundle) again() string {
 
 // checkFiles compares configuration, files, sizes and headers.
 func (b *Bundle) checkFiles(ck *checkpoint.Checkpoint) error {
-	if Digest(ck.ConfigJSON()) != b.Config {
+	if digest(ck.ConfigJSON()) != b.Config {
 		return fmt.Errorf("%s: config.json is not the one the bundle %s was compiled for%s", ck.Dir, b.Dir, b.again())
 	}
-	have := Files(ck)
+	have := filesOf(ck)
 	if len(have) != len(b.Files) {
 		return fmt.Errorf("%s: the checkpoint has %d files of weights, the bundle %s was compiled for %d%s", ck.Dir, len(have), b.Dir, len(b.Files), b.again())
 	}

@@ -104,11 +104,11 @@ func TestBind(t *testing.T) {
 	for name, spoil := range map[string]func(b *Bundle){
 		"name":         func(b *Bundle) { b.Name = "x" },
 		"layout":       func(b *Bundle) { b.Layout = "x" },
-		"config.json":  func(b *Bundle) { b.Config = Digest(nil) },
+		"config.json":  func(b *Bundle) { b.Config = digest(nil) },
 		"files":        func(b *Bundle) { b.Files = b.Files[1:] },
 		"a file":       func(b *Bundle) { b.Files[0].Name = "x" },
 		"its size":     func(b *Bundle) { b.Files[0].Bytes++ },
-		"its header":   func(b *Bundle) { b.Files[0].Header = Digest(nil) },
+		"its header":   func(b *Bundle) { b.Files[0].Header = digest(nil) },
 		"no parameter": func(b *Bundle) { b.Params = nil },
 	} {
 		other := *b

@@ -48,8 +48,8 @@ type File struct {
 	Header string // SHA-256 of the header
 }
 
-// Files identifies a checkpoint's files, in its order.
-func Files(ck *checkpoint.Checkpoint) []File {
+// filesOf identifies a checkpoint's files, in its order.
+func filesOf(ck *checkpoint.Checkpoint) []File {
 	var out []File
 	for _, f := range ck.Files {
 		out = append(out, File{filepath.Base(f.Path()), f.Size(), f.HeaderHash()})
@@ -57,8 +57,8 @@ func Files(ck *checkpoint.Checkpoint) []File {
 	return out
 }
 
-// Digest is the hex SHA-256 of some bytes.
-func Digest(b []byte) string {
+// digest is the hex SHA-256 of some bytes.
+func digest(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
@@ -104,7 +104,7 @@ func (b *Bundle) parts() ([]content, error) {
 func digests(files []content) map[string]string {
 	out := map[string]string{}
 	for _, f := range files {
-		out[f.name] = Digest(f.data)
+		out[f.name] = digest(f.data)
 	}
 	return out
 }
@@ -117,7 +117,7 @@ func folderOf(contents map[string]string) string {
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		fmt.Fprintf(&list, "%s  %s\n", contents[name], name)
 	}
-	return folderPrefix + Digest([]byte(list.String()))[:32]
+	return folderPrefix + digest([]byte(list.String()))[:32]
 }
 
 // document is bundle.json of a bundle whose other files have these digests.
@@ -126,7 +126,7 @@ func (b *Bundle) document(contents map[string]string) (*document, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	doc := &document{Format: Version, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
+	doc := &document{Format: formatVersion, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
 		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
 		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
 		Memory:  memoryOf(b.Memory()), Folder: folderOf(contents), Contents: contents,

@@ -93,7 +93,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 		return nil, stages, err
 	}
 	b := &Bundle{
-		Name: s.Name, Checkpoint: dir, Layout: s.Binding.Layout, Config: Digest(s.Checkpoint.ConfigJSON()), Files: Files(s.Checkpoint),
+		Name: s.Name, Checkpoint: dir, Layout: s.Binding.Layout, Config: digest(s.Checkpoint.ConfigJSON()), Files: filesOf(s.Checkpoint),
 		CacheRows: o.Formats.Rows, CacheKeys: o.Formats.Keys, Module: stages.Module, Plan: p, Params: params,
 		times: timesOf(s.Checkpoint),
 	}

@@ -32,8 +32,8 @@
 // not name is removed. Readers go by bundle.json alone.
 package bundle
 
-// Version is the format's number; others are refused.
-const Version = 3
+// formatVersion is the format's number; others are refused.
+const formatVersion = 3
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {

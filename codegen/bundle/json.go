@@ -96,7 +96,7 @@ func seal(v any) (data []byte, sum string, err error) {
 		return nil, "", err
 	}
 	data = bytes.TrimSuffix(data, []byte("}\n"))
-	sum = Digest(data)
+	sum = digest(data)
 	return fmt.Appendf(data, sealFormat, sum), sum, nil
 }
 
@@ -107,7 +107,7 @@ func unseal(data []byte) (string, error) {
 	if m == nil {
 		return "", errors.New("it does not end with the SHA-256 of its bytes, so it is cut off or edited")
 	}
-	if found := Digest(data[:len(data)-sealBytes]); found != string(m[1]) {
+	if found := digest(data[:len(data)-sealBytes]); found != string(m[1]) {
 		return "", fmt.Errorf("its bytes have the SHA-256 %s..., its last member says %s..., so it is damaged or edited", found[:12], m[1][:12])
 	}
 	return string(m[1]), nil

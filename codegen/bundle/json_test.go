@@ -9,7 +9,7 @@ import (
 
 // resealed ends a document that lacks its last member with the right one.
 func resealed(data []byte) []byte {
-	return fmt.Appendf(bytes.Clone(data), sealFormat, Digest(data))
+	return fmt.Appendf(bytes.Clone(data), sealFormat, digest(data))
 }
 
 // edited replaces a text of bundle.json, once, and seals it again.

@@ -119,8 +119,8 @@ func parseDocument(path string, data []byte) (*document, error) {
 	if !mark.Match(data) {
 		return nil, fmt.Errorf("%s does not begin as smelt compile writes it: it is damaged or of another program; compile the bundle again, into another folder if the file is somebody else's", path)
 	}
-	if v := versionOf(data); v != fmt.Sprint(Version) {
-		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, v, Version)
+	if v := versionOf(data); v != fmt.Sprint(formatVersion) {
+		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, v, formatVersion)
 	}
 	seal, err := unseal(data)
 	if err != nil {
@@ -178,7 +178,7 @@ func (d *document) readContents(dir string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w; compile the bundle again", err)
 		}
-		if Digest(data) != d.Contents[name] {
+		if digest(data) != d.Contents[name] {
 			return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", file, documentName)
 		}
 		if name == moduleName {

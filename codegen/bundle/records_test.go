@@ -92,7 +92,7 @@ func TestHashes(t *testing.T) {
 			t.Fatal(err)
 		}
 		told.Add(-int64(len(data)))
-		if want := (FileHash{filepath.Base(f.Path()), int64(len(data)), Digest(data), SourceRead}); h.Files[i] != want {
+		if want := (FileHash{filepath.Base(f.Path()), int64(len(data)), digest(data), SourceRead}); h.Files[i] != want {
 			t.Errorf("%+v, expected %+v", h.Files[i], want)
 		}
 	}
@@ -206,15 +206,15 @@ func TestHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := Digest([]byte("model-00001-of-00003.safetensors")) // of nothing: reading would give another
+	hash := digest([]byte("model-00001-of-00003.safetensors")) // of nothing: reading would give another
 	for _, e := range entries {
 		data, err := os.ReadFile(filepath.Join(fixture, e.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		blob := Digest(data)[:40] // as git names small files
+		blob := digest(data)[:40] // as git names small files
 		if filepath.Ext(e.Name()) == ".safetensors" {
-			blob = Digest([]byte(e.Name()))
+			blob = digest([]byte(e.Name()))
 		}
 		put(t, string(data), blobs, blob)
 		if err := os.Symlink(filepath.Join("..", "..", "blobs", blob), filepath.Join(snapshot, e.Name())); err != nil {

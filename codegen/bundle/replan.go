@@ -83,7 +83,7 @@ func (d *document) words() error {
 func (d *document) expectedContents(t target.Target, kernels []*kernel.Kernel) map[string]string {
 	out := map[string]string{moduleName: d.Contents[moduleName]}
 	for _, k := range kernels {
-		out[kernelFile(k)] = Digest([]byte(kernel.Print(k)))
+		out[kernelFile(k)] = digest([]byte(kernel.Print(k)))
 		out[textFile(t, k)] = d.Contents[textFile(t, k)]
 	}
 	return out
