@@ -62,8 +62,8 @@ const (
 // Token is a token of a text.
 type Token struct {
 	ID int32
-	// Text is what the token adds to the text, whole characters only: "" where a
-	// later one completes the character.
+	// Text is the token's addition to the text, in whole characters: "" where a later
+	// token completes the character.
 	Text string
 	// LogProb is the natural logarithm of the token's probability, before temperature
 	// and filters, and Top the most probable tokens in its place, best first. They are

@@ -91,7 +91,7 @@ func (f *Files) limit(o *Options) error {
 	for _, x := range []struct {
 		name     option.Name
 		value    *int
-		most, by int // by is what it is if not given
+		most, by int // by is the default
 	}{{"Context", &o.Context, p.Context, p.Context}, {"Chunk", &o.Chunk, p.Chunk, min(p.Chunk, defaultChunk)}, {"Slots", &o.Slots, p.Slots, p.Slots}} {
 		if *x.value > x.most {
 			return option.Errorf("%s %d: the bundle was compiled for at most %d; compile it with %s %d", x.name, *x.value, x.most, x.name, *x.value)

@@ -5,7 +5,7 @@ import (
 	"smelt/ir/encoding"
 )
 
-// means is what the target is quick at. Vector registers of 16 lanes hold all
+// means says what the target is quick at. Vector registers of 16 lanes hold all
 // numbers of e2m1, one of which each lane can take at once.
 func (in *Input) means() encoding.Means {
 	return encoding.Means{Halves: in.Target.Vector > 0, E2M1: in.Target.Vector >= 16}
@@ -93,8 +93,7 @@ func (b *bits) expr(e *encoding.BitExpr) *kernel.Expr {
 	panic("lower: a bit expression's operation has no lowering: " + e.String())
 }
 
-// half is a half of a word as f32. Where halves are what a target is quick at,
-// both are taken at once.
+// half is a half of a word as f32. A target that is quick at halves takes both at once.
 func (b *bits) half(word *encoding.BitExpr, n int) *kernel.Expr {
 	if !b.u.in.means().Halves && n == 0 {
 		return b.expr(word).To(kernel.U16).As(kernel.F16).To(kernel.F32)

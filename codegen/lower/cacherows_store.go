@@ -8,9 +8,8 @@ import (
 	"smelt/ir/ops"
 )
 
-// rounds reports whether storing does the rounding: each is what one segment
-// of the row does. EncodeRow of a vector then holds the same values as of the
-// rounded one.
+// rounds reports whether storing does the rounding: each entry equals the rounding of one
+// segment of the row. Then EncodeRow gives the same for a vector and for the rounded one.
 func (c *cacheRows) rounds(all []ops.RoundAttr) bool {
 	done := map[encoding.RowSegment]bool{}
 	for _, r := range all {

@@ -24,7 +24,7 @@ func (r chunkRotation) apply(c *kernel.Expr, v kernel.Variable) {
 	v.Set(kernel.Vector(out...))
 }
 
-// pairTurn is what a pair is rotated by.
+// pairTurn holds the rotation of a pair.
 type pairTurn struct{ cos, sin *kernel.Expr }
 
 // turns reads those of the two pairs that begin at element i of those rotated.

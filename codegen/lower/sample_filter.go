@@ -32,7 +32,7 @@ func (s *sampler) keepBest(m measure, target *kernel.Expr) {
 // whose bits above are those of the key; what is larger is known by then.
 func (s *sampler) findKey(m measure, target *kernel.Expr) (key, above *kernel.Expr) {
 	bound, sum := s.Var("key_bound", kernel.U(0)), s.Var("above", i64(0))
-	digits := filterDigits - 1 // digit 0 is what is left
+	digits := filterDigits - 1 // digit 0 is left
 	shared := wideArray{}
 	if s.groups() > 1 {
 		shared = s.wideArray("digit_sums", 2*s.groups()*digits)

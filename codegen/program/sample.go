@@ -16,7 +16,7 @@ const (
 	SampleRandom = "sample_random" // u32
 )
 
-// SampleRegion is what a launch that samples has in the place of a region's name.
+// SampleRegion stands in the place of a region's name in a launch that samples.
 const SampleRegion = "sample"
 
 // Logits is the value that a step's tokens are picked from: the module's first

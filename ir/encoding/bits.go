@@ -159,7 +159,7 @@ func (e *BitExpr) String() string {
 	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
 }
 
-// Unit is what bit expressions are evaluated over.
+// Unit holds the data that bit expressions are evaluated over.
 type Unit struct {
 	Words  []uint32
 	Block  []uint16 // that the unit is in

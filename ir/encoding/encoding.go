@@ -77,7 +77,7 @@ func (p Plane) Bytes() int { return p.Rows * p.Cols * p.ElementBytes() }
 type Encoding interface {
 	// Name is stable; [Parse] reads it back.
 	Name() string
-	// Planes is what a matrix of rows x cols is stored as, the weight first. It fails when cols is
+	// Planes lists the planes that store a matrix of rows x cols, the weight first. It fails when cols is
 	// not a multiple of the encoding's group.
 	Planes(rows, cols int) ([]Plane, error)
 
@@ -238,7 +238,7 @@ func GroupRows(e Encoding, r Role) int {
 	return 1
 }
 
-// Setting is what the configuration of a checkpoint says of an encoding: the name of the mode, bits
+// Setting holds what a checkpoint's configuration says about an encoding: the name of the mode, bits
 // for each weight and weights that share a scale. Plain encodings have the zero setting.
 type Setting struct {
 	Mode        string

@@ -43,7 +43,7 @@ type Block struct {
 	Words         []*BitExpr // of type Bits: a unit's, over its block
 }
 
-// Means is what a target is quick at beside arithmetic on 32 bits. None of it
+// Means says what a target is quick at besides arithmetic on 32 bits. None of it
 // makes a float32 subnormal: targets flush it, or take a hundred times as long.
 type Means struct {
 	// Halves become float32 in an instruction or two, those that are subnormal

@@ -33,7 +33,7 @@ type Description struct {
 	Chat chat.Format
 }
 
-// Facts are what a configuration says, in terms that all models have.
+// Facts hold what a configuration says, in terms that all models share.
 type Facts struct {
 	Architecture string // its Name
 	// VocabSize is the length of a row of logits: token ids are below it.
@@ -44,7 +44,7 @@ type Facts struct {
 	// BOS begins a text and EOS ends one. Each lists token ids and may be empty.
 	// The first BOS is put before a text; every EOS ends a generation.
 	BOS, EOS []int32
-	// Stored is what the configuration says of the formats of weights, in words;
+	// Stored repeats in words what the configuration says about the formats of weights;
 	// empty if it says nothing.
 	Stored string
 	// Sizes marshals to a JSON object of the architecture's own sizes. Its keys

@@ -1,6 +1,6 @@
-// Package chat is what chat formats have in common: messages on one side, and on
-// the other segments of a prompt, which keep a format's own tokens apart from
-// text. A model's package says how the one becomes the other.
+// Package chat has the types that chat formats share: messages, and segments of a prompt,
+// which keep a format's own tokens apart from text. A model's package turns messages into
+// segments.
 package chat
 
 import (
@@ -59,7 +59,7 @@ type Format interface {
 	Encode(messages []Message, mode Mode) ([]Segment, error)
 }
 
-// TokenEncoder is what Tokens needs of a tokenizer.
+// TokenEncoder is the part of a tokenizer that Tokens needs.
 type TokenEncoder interface {
 	// EncodeOrdinary encodes text in which no special token is recognised.
 	EncodeOrdinary(text string) ([]int32, error)

@@ -13,7 +13,7 @@ import (
 // is compared with it.
 type Declared struct {
 	// Default describes the format of everything quantised, or is empty. Agrees
-	// tells whether an encoding is what it says. A default that disagrees is a note.
+	// reports whether an encoding is the one it names. A default that disagrees is a note.
 	Default string
 	Agrees  func(encoding.Encoding) bool
 	// Modules are entries for single stems. One that disagrees is an error.

@@ -14,7 +14,7 @@ import (
 // the same open file. Methods may be called from several goroutines; Close may not
 // run beside them.
 type File interface {
-	// Path is what the file was opened by; a name for messages if it lies in memory.
+	// Path is the path of opening; a name for messages if the file lies in memory.
 	Path() string
 	// Size is the size of the file in bytes.
 	Size() int64
@@ -70,7 +70,7 @@ type Format struct {
 	Name string // for messages: "safetensors"
 	// Extension ends the names of its files, with the dot: ".safetensors".
 	Extension string
-	// Magic is what every file begins with; empty if the format has none.
+	// Magic begins every file; empty if the format has none.
 	Magic string
 	// Open maps a file and checks its header. Errors name the path.
 	Open func(path string) (File, error)

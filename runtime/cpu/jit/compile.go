@@ -64,9 +64,8 @@ const (
 	levelAggressive = 3
 )
 
-// Compile turns a module of LLVM IR into an object file for this machine. name
-// is what errors and the parser's positions (name:line:column) call it. It fails
-// for IR that does not parse or verify, or for which there is no code.
+// Compile turns a module of LLVM IR into an object file for this machine. Errors and the
+// parser's positions (name:line:column) call it name. It fails for IR that does not parse or verify, or for which there is no code.
 func (l *LLVM) Compile(name, ir string, o Options) ([]byte, error) {
 	object, _, err := l.emit(name, ir, o, kindObject)
 	return object, err
