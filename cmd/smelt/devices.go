@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"smelt/codegen/bundle"
 	"smelt/internal/message"
@@ -74,4 +75,17 @@ func (w *opening) read(done, total int64) {
 		w.bar = newBytesProgress(w.io.err, total, "reading weights")
 	}
 	w.bar.SetBytes(done)
+}
+
+// deviceList has a line for each device: its name, what it runs, what it needs.
+func deviceList() string {
+	var b strings.Builder
+	for _, k := range devices.All() {
+		fmt.Fprintf(&b, "  %-11s%s", k.Name, k.Doc)
+		if k.Needs != "" {
+			fmt.Fprintf(&b, " (needs %s)", k.Needs)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }

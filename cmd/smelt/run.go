@@ -46,11 +46,11 @@ With a BUNDLE, its checkpoint must not have moved, and the bundle's limits hold.
 With a CHECKPOINT, run first compiles the kernels, with the defaults of smelt
 compile.
 
---device auto takes the first that works of metal (the fused kernels on a Mac's
-GPU), cpu (as machine code, which libLLVM makes in this process) and reference
-(plain Go), and says which. standin executes the kernels' Metal text through
-clang: a proof of the text, and slow. The metal device was written and checked
-without a Mac; --device cpu avoids it.
+--device auto takes the first of the devices that works and is not slow, and says
+which. The devices are:
+
+` + deviceList() + `
+The metal device was written and checked without a Mac; --device cpu avoids it.
 
 Ctrl-C ends the text; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
