@@ -42,11 +42,12 @@ func OpenFiles(path string) (*Files, error) {
 	return newFiles(m, nil), nil
 }
 
-// OpenBundle is OpenFiles for a bundle that has been read.
+// OpenBundle is OpenFiles for a bundle that has been read. The error is a
+// *CheckpointError if its checkpoint does not open.
 func OpenBundle(b *bundle.Bundle) (*Files, error) {
 	m, err := models.Open(b.Checkpoint, models.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is: %w", b.Dir, err)
+		return nil, &CheckpointError{b.Dir, err}
 	}
 	if err := b.Bind(bundle.SourceOf(m)); err != nil {
 		return nil, errors.Join(err, m.Close())

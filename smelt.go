@@ -21,6 +21,7 @@ package smelt
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"smelt/internal/option"
 	"smelt/models"
@@ -48,6 +49,21 @@ var (
 
 // ContextError says that a text has no room in the context.
 type ContextError = session.ContextError
+
+// StepError says in which step the device failed.
+type StepError = scheduler.StepError
+
+// CheckpointError says that the checkpoint a bundle was compiled from does not open.
+type CheckpointError struct {
+	Bundle string // its folder
+	Err    error
+}
+
+func (e *CheckpointError) Error() string {
+	return fmt.Sprintf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is: %v", e.Bundle, e.Err)
+}
+
+func (e *CheckpointError) Unwrap() error { return e.Err }
 
 // OptionError says that a field of Options, Request or sampling.Params makes no
 // sense, or which one would have to be another; Names lists them.

@@ -265,6 +265,12 @@ func TestBundle(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	gone := *b
+	gone.Checkpoint = "nowhere"
+	var lost *CheckpointError
+	if _, err := OpenBundle(&gone); !errors.As(err, &lost) || lost.Bundle != dir {
+		t.Errorf("without its checkpoint: %v", err)
+	}
 	m := open(t, dir, Options{})
 	if o := m.Options(); o.Context != 48 || o.Chunk != 8 || o.Slots != 2 {
 		t.Errorf("%+v", o)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -34,7 +35,7 @@ func openBundle(io stdio, dir string) (*compiled, error) {
 func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
 	f, err := lib.OpenBundle(b)
 	if err != nil {
-		return nil, err
+		return nil, compiling(err)
 	}
 	return &compiled{b, f.Model}, nil
 }
@@ -81,8 +82,20 @@ func openModel(io stdio, path string) (*models.Model, *bundle.Bundle, error) {
 // was compiled are noted on standard error.
 func openFiles(io stdio, path string) (*lib.Files, error) {
 	f, err := lib.OpenFiles(path)
-	if err == nil && f.Bundle != nil {
+	if err != nil {
+		return nil, compiling(err)
+	}
+	if f.Bundle != nil {
 		noteModified(io, &compiled{f.Bundle, f.Model})
 	}
-	return f, err
+	return f, nil
+}
+
+// compiling adds how a bundle whose checkpoint is gone is compiled again.
+func compiling(err error) error {
+	var gone *lib.CheckpointError
+	if !errors.As(err, &gone) {
+		return err
+	}
+	return fmt.Errorf("the checkpoint of the bundle %s does not open; put it back, or compile it from where it is (smelt compile CHECKPOINT -o %s): %w", gone.Bundle, gone.Bundle, gone.Err)
 }

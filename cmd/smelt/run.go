@@ -263,6 +263,9 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 	}
 	result, _ := g.Wait()
 	clear()
+	if step := new(*lib.StepError); errors.As(err, step) {
+		err = (*step).Err // the command runs one text; its steps say nothing
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

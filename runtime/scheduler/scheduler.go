@@ -64,6 +64,16 @@ var ErrFull = errors.New("scheduler: the queue is full")
 // ErrClosed ends requests that Close overtakes and refuses later ones.
 var ErrClosed = errors.New("scheduler: closed")
 
+// StepError says in which of its steps a text failed.
+type StepError struct {
+	Step string // in words
+	Err  error  // of the device
+}
+
+func (e *StepError) Error() string { return e.Step + ": " + e.Err.Error() }
+
+func (e *StepError) Unwrap() error { return e.Err }
+
 // Request asks for the continuation of a prompt.
 type Request struct {
 	Prompt    []int32 // one token or more

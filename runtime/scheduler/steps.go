@@ -131,7 +131,7 @@ func (s *Scheduler) prefill() {
 	r.gen.begin()
 	token, err := r.read(n)
 	if err != nil {
-		s.release(r, "", fmt.Errorf("prompt, tokens %d to %d of %d: %w", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt), err))
+		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt)), err})
 	} else {
 		s.count(0)
 		r.rest = r.rest[n:]
@@ -208,7 +208,7 @@ func (s *Scheduler) decode() {
 			logits, err = s.sess.SampledLogits(s.next, i)
 		}
 		if err != nil {
-			s.release(r, "", fmt.Errorf("position %d, in a step of %d rows: %w", r.seq.Len(), n, err))
+			s.release(r, "", &StepError{fmt.Sprintf("position %d, in a step of %d rows", r.seq.Len(), n), err})
 		} else {
 			s.goOn(r, s.picked[i], logits)
 		}
