@@ -29,7 +29,10 @@ func (b *Bundle) Bind(s Source) error {
 	if err := b.checkCaches(s.Graph); err != nil {
 		return err
 	}
-	bound := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
+	bound, err := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
+	if err != nil {
+		return err
+	}
 	for _, declared := range b.Module.Params {
 		have, want := b.Params[declared.Name], bound[declared.Name]
 		if !reflect.DeepEqual(have, want) {

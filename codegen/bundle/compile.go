@@ -80,7 +80,10 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	if err != nil {
 		return nil, stages, err
 	}
-	params := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
+	params, err := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
+	if err != nil {
+		return nil, stages, err
+	}
 	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: o.Target})
 	if err != nil {
 		return nil, stages, err

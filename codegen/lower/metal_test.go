@@ -29,7 +29,10 @@ func TestMetal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	params, err := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		region string
 		phase  program.Phase

@@ -40,7 +40,10 @@ func lowerAll(t *testing.T, m *models.Model, f passes.Formats, machine target.Ta
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	params, err := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for phase, rows := range map[program.Phase]int{program.Decode: program.MaxDecodeRows, program.Prefill: 64} {
 		step := program.NewStep(r.Module, rows)
 		for _, region := range r.Module.Regions {

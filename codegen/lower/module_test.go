@@ -38,7 +38,10 @@ func newModelTest(t *testing.T, name string, machine target.Target) *modelTest {
 		t.Fatal(err)
 	}
 	x := &modelTest{m: m, module: r.Module}
-	params := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	params, err := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for phase, rows := range map[program.Phase]int{program.Decode: program.MaxDecodeRows, program.Prefill: 64} {
 		x.inputs[phase] = &Input{Module: r.Module, Phase: phase, Params: params, Caches: caches(t, r.Module), Step: program.NewStep(r.Module, rows), Target: machine}
 	}

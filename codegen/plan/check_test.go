@@ -28,7 +28,11 @@ var fused = sync.OnceValues(func() (*ir.Module, storage.Parameters) {
 	if err != nil {
 		panic(err)
 	}
-	return r.Module, storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	params, err := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	if err != nil {
+		panic(err)
+	}
+	return r.Module, params
 })
 
 // built plans a fixture, fresh for each caller: tests break it. Command buffers

@@ -1,14 +1,16 @@
 package storage
 
 import (
+	"fmt"
+
 	"smelt/ir"
-	"smelt/ir/encoding"
 	"smelt/models/checkpoint"
 )
 
 // Bound describes the parameters of a graph as a binding has them. Extents
-// count files in the order of ck.Files.
-func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) Parameters {
+// count files in the order of ck.Files. It fails for a parameter that is stored
+// in several formats, which no kernel reads.
+func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) (Parameters, error) {
 	leads := map[string]int{}
 	for _, p := range graph.Params {
 		_, _, leads[p.Name] = Shape(p.Type)
@@ -27,17 +29,16 @@ func Bound(ck *checkpoint.Checkpoint, b *checkpoint.Binding, graph *ir.Module) P
 	for i := range b.Params {
 		p := &b.Params[i]
 		q := &Parameter{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Lead: leads[p.Name]}
-		if p.Integer {
-			q.Integer = encoding.DType(p.Encoding())
-		} else {
-			q.Encoding, _ = encoding.Parse(p.Encoding()) // nil for mixed, which Get's users refuse
+		var err error
+		if q.Encoding, q.Integer, err = p.Format(); err != nil {
+			return nil, fmt.Errorf("%s: %w", ck.Dir, err)
 		}
 		for _, v := range p.Views {
 			q.Pieces = append(q.Pieces, Piece{v.First, v.Rows, v.StoredFirst, extent(v.Weight), extent(v.Scales), extent(v.Biases)})
 		}
 		out[q.Name] = q
 	}
-	return out
+	return out, nil
 }
 
 // Shape is how a parameter of a graph is seen as a matrix: all dimensions but the

@@ -91,6 +91,21 @@ func (p *Param) Encoding() string {
 	return name
 }
 
+// Format is the one stored format of all views: an encoding, or the type of
+// integers. It fails if views differ.
+func (p *Param) Format() (e encoding.Encoding, integer encoding.DType, err error) {
+	first := p.Views[0]
+	for _, v := range p.Views[1:] {
+		if v.EncodingName() != first.EncodingName() {
+			return nil, "", fmt.Errorf("parameter %s is stored as %s (%s) and as %s (%s), expected one format for all of it; convert the checkpoint again with one", p.Name, first.EncodingName(), first.Weight.Name, v.EncodingName(), v.Weight.Name)
+		}
+	}
+	if p.Integer {
+		return nil, encoding.DType(first.Weight.DType), nil
+	}
+	return first.Encoding, "", nil
+}
+
 // Source gives the parameter's values, decoded row by row from the mapped
 // files. No data is read before a row is asked for. Rows of integers are to be
 // asked for by Ints, those of real numbers by Row32 and Row64; the source is

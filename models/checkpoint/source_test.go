@@ -105,6 +105,26 @@ func TestParamEncoding(t *testing.T) {
 	}
 }
 
+// TestParamFormat gives the encoding or the type of integers of all views, or says which differ.
+func TestParamFormat(t *testing.T) {
+	mx, plain := View{Encoding: encoding.MX{Bits: 4}, Weight: &Tensor{Name: "a", DType: safetensors.U32}}, View{Encoding: encoding.Plain{DType: encoding.BF16}, Weight: &Tensor{Name: "b", DType: safetensors.BF16}}
+	ints, longs := View{Weight: &Tensor{Name: "c", DType: safetensors.I32}}, View{Weight: &Tensor{Name: "d", DType: safetensors.I64}}
+	if e, i, err := (&Param{Views: []View{mx, mx}}).Format(); e != mx.Encoding || i != "" || err != nil {
+		t.Errorf("%v, %q, %v", e, i, err)
+	}
+	if e, i, err := (&Param{Views: []View{ints, ints}, Integer: true}).Format(); e != nil || i != encoding.I32 || err != nil {
+		t.Errorf("%v, %q, %v", e, i, err)
+	}
+	for want, p := range map[string]*Param{
+		"p is stored as mxfp4 (a) and as bf16 (b), expected one format": {Name: "p", Views: []View{mx, mx, plain}},
+		"p is stored as I32 (c) and as I64 (d), expected one format":    {Name: "p", Views: []View{ints, longs}, Integer: true},
+	} {
+		if _, _, err := p.Format(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
 // TestShare: parts of a tensor's bytes add up to all of them, without overflow.
 func TestShare(t *testing.T) {
 	for _, c := range []struct{ n, part, whole, want int64 }{
