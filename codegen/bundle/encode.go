@@ -71,7 +71,7 @@ func encodeArg(a plan.Arg, buffers map[*plan.Buffer]int, caches map[*plan.Cache]
 		i := caches[a.Cache]
 		d.Cache = &i
 	case a.Weight != nil:
-		d.Weight = &weightDoc{a.Weight.Param, a.Weight.Role.String(), a.Weight.Align, a.Weight.Table}
+		d.Weight = &weightDoc{a.Weight.Param, a.Weight.Role.String(), a.Weight.Align, a.Weight.Table, a.Weight.Start, a.Weight.Stride}
 	}
 	return d
 }
@@ -84,7 +84,7 @@ func encodeParams(order []*ir.Param, ps storage.Parameters) []paramDoc {
 		if p == nil {
 			continue
 		}
-		d := paramDoc{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Integer: string(p.Integer)}
+		d := paramDoc{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Integer: string(p.Integer), Columns: [2]int{p.Columns.First, p.Columns.Stored}}
 		if p.Lead > 1 {
 			d.Lead = p.Lead
 		}

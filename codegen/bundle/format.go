@@ -165,6 +165,9 @@ type weightDoc struct {
 	Plane string `json:"plane"`
 	Align int    `json:"align"`
 	Table bool   `json:"table,omitzero"`
+
+	Start  int `json:"start,omitzero"`
+	Stride int `json:"stride,omitzero"`
 }
 
 type paramDoc struct {
@@ -174,6 +177,7 @@ type paramDoc struct {
 	Lead     int        `json:"lead,omitzero"`
 	Encoding string     `json:"encoding,omitzero"`
 	Integer  string     `json:"integer,omitzero"`
+	Columns  [2]int     `json:"columns,omitzero"` // first, and those of a stored row
 	Pieces   []pieceDoc `json:"pieces"`
 }
 

@@ -154,7 +154,7 @@ func (p *paramDoc) parameter(declared *ir.Param) (*storage.Parameter, error) {
 	if p.Name != declared.Name || p.Rows != rows || p.Cols != cols || max(p.Lead, 1) != lead {
 		return nil, fmt.Errorf("%d x %d values in %d parts; %s declares %s of %d x %d in %d there", p.Rows, p.Cols, max(p.Lead, 1), moduleName, declared.Name, rows, cols, lead)
 	}
-	q := &storage.Parameter{Name: p.Name, Rows: rows, Cols: cols, Lead: lead, Integer: encoding.DType(p.Integer)}
+	q := &storage.Parameter{Name: p.Name, Rows: rows, Cols: cols, Lead: lead, Integer: encoding.DType(p.Integer), Columns: storage.Columns{First: p.Columns[0], Stored: p.Columns[1]}}
 	if p.Encoding != "" {
 		e, err := encoding.Parse(p.Encoding)
 		if err != nil {

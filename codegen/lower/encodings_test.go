@@ -73,6 +73,42 @@ func columns(t *testing.T, e encoding.Encoding, k int) int {
 	return k - u.Block.Units*u.Elements
 }
 
+// TestColumns multiplies by some columns of wider matrices: rows are a stride
+// apart, and begin within stored rows.
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(7, 15))
+	for i, c := range []struct {
+		encoding       string
+		first, k, wide int
+		skew           int
+	}{
+		{"bf16", 20, 100, 160, 2}, {"f32", 4, 96, 104, 5}, {"fp8_e4m3_b128", 128, 200, 392, 1}, {"fp4_e2m1_g32", 64, 96, 224, 0},
+		{"affine3_g32_f32", 96, 128, 256, 2}, {"affine4_g64_bf16", 64, 64, 192, 4}, {"q8_0", 32, 96, 160, 0}, {"q8_0", 64, 64, 192, 3},
+	} {
+		e, err := encoding.Parse(c.encoding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(fmt.Sprintf("%d_%s", i, c.encoding), func(t *testing.T) {
+			p := newProduct(t, rng, e, 33, c.wide, c.skew).narrow(t, rng, e, c.first, c.k)
+			for _, on := range []target.Target{target.GPU, cpu([]int{4, 8, 16}[i%3])} {
+				p.in.Target = on
+				p.check(t, program.Decode, 2)
+				p.check(t, program.Prefill, 5)
+			}
+			x := newExpertsTest(t, rng, e, 9, c.k, 0, 7)
+			wide := newProduct(t, rng, e, 9*x.experts, c.wide, c.skew)
+			if encoding.GroupRows(e, encoding.Scales) == 1 {
+				wide.cut(t, x.experts)
+			}
+			x.product = wide.narrow(t, rng, e, c.first, c.k)
+			x.in.Params["w"].Lead, x.in.Phase, x.in.Target = x.experts, program.Prefill, target.CPU16
+			x.check(t, 7)
+		})
+	}
+}
+
 // TestTiles runs prefill products as machine code for vector registers of every
 // width: rows, outputs and columns straddle tiles, blocks and what is unpacked at
 // once, or fill them, and words lie anywhere.
@@ -223,6 +259,18 @@ func (p *product) cut(t *testing.T, lead int) {
 	}
 }
 
+// narrow is a product with k columns of p's matrix, from one on.
+func (p *product) narrow(t *testing.T, rng *rand.Rand, e encoding.Encoding, first, k int) *product {
+	t.Helper()
+	x := newProduct(t, rng, e, p.n, k, 0)
+	w := x.in.Params["w"]
+	w.Pieces, w.Columns, x.files = p.in.Params["w"].Pieces, storage.Columns{First: first, Stored: p.k}, p.files
+	for r := range p.n {
+		copy(x.weight[r*k:(r+1)*k], p.weight[r*p.k+first:])
+	}
+	return x
+}
+
 // bind makes the matrix visible to launches: from the aligned address before the
 // first byte to the end of the word that holds the last one.
 func (p *product) bind(t *testing.T, mem *memory, launches []program.Launch) {
@@ -239,7 +287,7 @@ func (p *product) bind(t *testing.T, mem *memory, launches []program.Launch) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				starts = append(starts, at)
+				starts = append(starts, at+int64(a.Weight.Start))
 			}
 			first := slices.Min(starts)
 			first -= first % int64(a.Weight.Align)

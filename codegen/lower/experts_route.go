@@ -52,7 +52,7 @@ func (u *unit) integers(name, param string, rows ir.Expr) func(i *kernel.Expr) *
 		return zero
 	}
 	size, ok := p.Integer.Size()
-	if p.Encoding != nil || !ok || len(p.Pieces) != 1 {
+	if p.Encoding != nil || !ok || len(p.Pieces) != 1 || !u.wholeRows(p) {
 		u.fail("parameter @%s: kernels read it as integers in one piece", param)
 		return zero
 	}

@@ -82,7 +82,7 @@ func (m *memory) run(t *testing.T, launches []program.Launch) {
 		buffers, scalars := map[string][]byte{}, map[string]int32{}
 		for _, a := range l.Args {
 			if a.Shift != "" {
-				scalars[a.Param] = int32(8 * (m.in.Params[a.Shift].Pieces[0].Weight.Skew() % 4))
+				scalars[a.Param] = int32(8 * (m.in.Params[a.Shift].Skew(0, encoding.Weight) % 4))
 				continue
 			}
 			buffers[a.Param] = m.bytes(t, a)

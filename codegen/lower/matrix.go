@@ -131,16 +131,19 @@ func (m *matrix) onePieceEach() bool {
 // pieceTable is the table of byte offsets of a plane's pieces.
 func (u *unit) pieceTable(name, param string, r encoding.Role, align int) kernel.Buffer {
 	t := u.Pointer(name, kernel.Of(kernel.I64), kernel.Read)
-	return u.bind(t, program.Arg{Weight: &program.WeightArg{Param: param, Role: r, Align: align, Table: true}})
+	w := u.weightArg(param, r, align)
+	w.Table = true
+	return u.bind(t, program.Arg{Weight: w})
 }
 
 func (m *matrix) factors(name string, r encoding.Role, f *encoding.Factor) factorPlane {
 	if f == nil || f.Value != nil {
 		return factorPlane{Factor: f}
 	}
-	fp := factorPlane{Factor: f, cols: (m.cols + f.Group - 1) / f.Group}
+	stored := max(m.cols, m.p.Columns.Stored)
+	fp := factorPlane{Factor: f, cols: (stored + f.Group - 1) / f.Group}
 	if m.pieces == 1 {
-		fp.at = m.u.elements(name, m.p.Name, r, f.DType, m.p.Pieces[0].Plane(r).Skew())
+		fp.at = m.u.elements(name, m.p.Name, r, f.DType, m.p.Skew(0, r))
 		return fp
 	}
 	fp.bytes = m.u.weightPlane(name, m.p.Name, r, kernel.Of(kernel.U8))
@@ -191,8 +194,8 @@ func (m *matrix) open(lead *kernel.Expr) *opened {
 
 // anySkew reports whether a piece begins elsewhere than at a multiple of some bytes.
 func (m *matrix) anySkew(align int) bool {
-	for _, p := range m.p.Pieces {
-		if p.Weight.Skew()%align != 0 {
+	for i := range m.p.Pieces {
+		if m.p.Skew(i, encoding.Weight)%align != 0 {
 			return true
 		}
 	}

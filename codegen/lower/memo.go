@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"smelt/codegen/program"
+	"smelt/codegen/storage"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -149,10 +150,13 @@ func (s *signer) param(name string) {
 		enc = p.Encoding.Name()
 	}
 	fmt.Fprintf(&s.text, " @p%d:%s:%d:%d:%d:%d:%d", i, enc, p.Rows, p.Cols, p.Lead, len(p.Pieces), p.Pieces[0].StoredFirst)
+	if p.Columns != (storage.Columns{}) {
+		fmt.Fprintf(&s.text, ":%v", p.Columns)
+	}
 	for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
 		low := 0 // bits of any piece's start below a word
-		for _, pc := range p.Pieces {
-			low |= pc.Plane(r).Skew() % 4
+		for n := range p.Pieces {
+			low |= p.Skew(n, r) % 4
 		}
 		fmt.Fprintf(&s.text, ":%d", low&-low)
 	}

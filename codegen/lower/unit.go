@@ -5,6 +5,7 @@ import (
 
 	"smelt/codegen/kernel"
 	"smelt/codegen/program"
+	"smelt/codegen/storage"
 	"smelt/ir"
 	"smelt/ir/encoding"
 	"smelt/ir/ops"
@@ -99,7 +100,24 @@ func (u *unit) shift(name, param string) *kernel.Expr {
 
 // weightPlane is a plane of a parameter, seen as elements of type t.
 func (u *unit) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
-	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: &program.WeightArg{Param: param, Role: r, Align: t.Scalar.Bytes()}})
+	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: u.weightArg(param, r, t.Scalar.Bytes())})
+}
+
+// weightArg is a plane of a parameter, read in elements of so many bytes.
+func (u *unit) weightArg(param string, r encoding.Role, align int) *program.WeightArg {
+	w := &program.WeightArg{Param: param, Role: r, Align: align}
+	p := u.in.Params[param]
+	if p == nil || p.Columns == (storage.Columns{}) {
+		return w
+	}
+	var err error
+	if w.Start, err = p.RowStart(r); err == nil {
+		w.Stride, err = p.RowBytes(r)
+	}
+	if err != nil {
+		u.fail("%w", err)
+	}
+	return w
 }
 
 // rotation names the step's table of cosines and sines for a rope.

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"smelt/codegen/kernel"
+	"smelt/codegen/storage"
 	"smelt/ir/encoding"
 )
 
@@ -23,13 +24,22 @@ func (u *unit) vector(name, param string) vector {
 		return vector{func(*kernel.Expr) *kernel.Expr { return f32(0) }}
 	}
 	plain, ok := encoding.PlainType(p.Encoding)
-	if !ok || len(p.Pieces) != 1 {
+	if !ok || len(p.Pieces) != 1 || !u.wholeRows(p) {
 		u.fail("parameter @%s: kernels read it element by element, which takes plain floats in one piece", param)
 		return vector{func(*kernel.Expr) *kernel.Expr { return f32(0) }}
 	}
 	first := p.Pieces[0].StoredFirst * p.Cols
 	read := u.elements(name, param, encoding.Weight, plain, p.Pieces[0].Weight.Skew())
 	return vector{func(i *kernel.Expr) *kernel.Expr { return read(i.Add(i32(first))) }}
+}
+
+// wholeRows refuses a parameter that has some columns of its stored rows only.
+func (u *unit) wholeRows(p *storage.Parameter) bool {
+	if p.Columns == (storage.Columns{}) {
+		return true
+	}
+	u.fail("parameter @%s: kernels read it element by element, which takes whole rows, found %d of %d columns", p.Name, p.Cols, p.Columns.Stored)
+	return false
 }
 
 // elements returns a reader of a plane's elements as f32, for any skew.

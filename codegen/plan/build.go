@@ -138,7 +138,7 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 		if err != nil {
 			return out, err
 		}
-		bits := int32(8 * (p.Pieces[0].Weight.Skew() % 4))
+		bits := int32(8 * (p.Skew(0, encoding.Weight) % 4))
 		out.Scalar = &bits
 	default:
 		return out, fmt.Errorf("bound to nothing")
@@ -200,21 +200,16 @@ func weightBytes(params storage.Parameters, w *program.WeightArg) (int64, error)
 	if w.Table {
 		return int64(8 * len(p.Pieces)), nil
 	}
-	row, err := p.RowBytes(w.Role)
+	if p.Encoding == nil {
+		return p.Bytes(), nil
+	}
+	planes, err := p.Encoding.Planes(p.Rows, p.Cols)
 	if err != nil {
 		return 0, err
 	}
-	rows := p.Rows
-	if p.Encoding != nil {
-		planes, err := p.Encoding.Planes(p.Rows, p.Cols)
-		if err != nil {
-			return 0, err
-		}
-		i := slices.IndexFunc(planes, func(pl encoding.Plane) bool { return pl.Role == w.Role })
-		if i < 0 {
-			return 0, fmt.Errorf("parameter @%s has no %s", w.Param, w.Role)
-		}
-		rows = planes[i].Rows
+	i := slices.IndexFunc(planes, func(pl encoding.Plane) bool { return pl.Role == w.Role })
+	if i < 0 {
+		return 0, fmt.Errorf("parameter @%s has no %s", w.Param, w.Role)
 	}
-	return int64(row) * int64(rows), nil
+	return int64(planes[i].Bytes()), nil
 }

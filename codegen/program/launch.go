@@ -31,11 +31,16 @@ type Arg struct {
 // kernel that loads words is told by how many bits to shift). Of a parameter in
 // pieces it is the lowest of the pieces' addresses, and Table the table of
 // them: for piece i an i64, the bytes from that address to its first row.
+//
+// Where the parameter has some columns of the stored rows only, what it has of a
+// row begins Start bytes after the row does, and Stride bytes after what it has of
+// the row before. A Stride of 0 is the length of the parameter's rows.
 type WeightArg struct {
-	Param string
-	Role  encoding.Role
-	Align int
-	Table bool
+	Param         string
+	Role          encoding.Role
+	Align         int
+	Table         bool
+	Start, Stride int
 }
 
 // Scratch is memory that lives from the region's first launch that names it

@@ -9,6 +9,9 @@ import (
 // Check refuses a parameter whose pieces are not its rows in order, or whose planes
 // cannot hold them. files are the sizes of the checkpoint's files in bytes.
 func (p *Parameter) Check(files []int64) error {
+	if err := p.checkColumns(); err != nil {
+		return err
+	}
 	next := 0
 	for i, pc := range p.Pieces {
 		if pc.First != next || pc.Rows < 1 || pc.Rows > p.Rows-next || pc.StoredFirst < 0 || pc.StoredFirst > 1<<40 {
@@ -25,11 +28,35 @@ func (p *Parameter) Check(files []int64) error {
 	return nil
 }
 
+// checkColumns refuses columns that stored rows have not, or that begin within
+// what is stored together.
+func (p *Parameter) checkColumns() error {
+	c := p.Columns
+	if c == (Columns{}) {
+		return nil
+	}
+	if c.First < 0 || c.Stored < p.Cols || c.First > c.Stored-p.Cols {
+		return fmt.Errorf("%d columns from column %d; expected some of the %d that stored rows have", p.Cols, c.First, c.Stored)
+	}
+	if p.Encoding == nil {
+		return nil
+	}
+	if _, err := p.Encoding.Planes(p.Rows, p.Cols); err != nil {
+		return err
+	}
+	for _, role := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
+		if _, err := p.RowStart(role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkPlanes compares a piece's extents with the planes of the encoding.
 func (p *Parameter) checkPlanes(pc Piece, files []int64) error {
 	want := map[encoding.Role]int64{}
 	if p.Encoding != nil {
-		planes, err := p.Encoding.Planes(pc.StoredFirst+pc.Rows, p.Cols)
+		planes, err := p.Encoding.Planes(pc.StoredFirst+pc.Rows, p.stored())
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,15 @@ type Parameter struct {
 	// Encoding is the stored format; nil for integers, which are of type Integer.
 	Encoding encoding.Encoding
 	Integer  encoding.DType
-	Pieces   []Piece // ascending in First, without gaps
+	// Columns are set if the stored rows have more columns than the parameter.
+	Columns Columns
+	Pieces  []Piece // ascending in First, without gaps
+}
+
+// Columns says which of the columns of stored rows a parameter has.
+type Columns struct {
+	First  int // its first one
+	Stored int // of a stored row, in all
 }
 
 // Piece is a run of a parameter's rows as one stored matrix holds them.
@@ -63,6 +71,32 @@ func (ps Parameters) Get(name string) (*Parameter, error) {
 	return nil, fmt.Errorf("parameter @%s is not bound to stored tensors", name)
 }
 
+// stored is how many columns a stored row has.
+func (p *Parameter) stored() int { return max(p.Cols, p.Columns.Stored) }
+
+// RowStart is how many bytes of a stored row of a plane come before what the
+// parameter has of it.
+func (p *Parameter) RowStart(r encoding.Role) (int, error) {
+	if p.Columns.First == 0 {
+		return 0, nil
+	}
+	if p.Encoding == nil {
+		size, _ := p.Integer.Size()
+		return size * p.Columns.First, nil
+	}
+	n, err := encoding.BytesBefore(p.Encoding, r, p.Columns.First)
+	if err != nil {
+		return 0, fmt.Errorf("parameter @%s: %w", p.Name, err)
+	}
+	return n, nil
+}
+
+// Skew is where what a kernel reads of piece i begins in a plane, modulo 16.
+func (p *Parameter) Skew(i int, r encoding.Role) int {
+	start, _ := p.RowStart(r) // Check has refused columns that begin nowhere
+	return (p.Pieces[i].Plane(r).Skew() + start) % 16
+}
+
 // RowBytes is the size of a stored row of a plane.
 func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
 	if p.Encoding == nil {
@@ -70,9 +104,9 @@ func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
 		if !ok {
 			return 0, fmt.Errorf("parameter @%s: %s has no size", p.Name, p.Integer)
 		}
-		return size * p.Cols, nil
+		return size * p.stored(), nil
 	}
-	planes, err := p.Encoding.Planes(p.Rows, p.Cols)
+	planes, err := p.Encoding.Planes(p.Rows, p.stored())
 	if err != nil {
 		return 0, fmt.Errorf("parameter @%s: %w", p.Name, err)
 	}
@@ -86,7 +120,8 @@ func (p *Parameter) RowBytes(r encoding.Role) (int, error) {
 
 // Start is where in its file the first row of piece i begins in a plane. Pieces
 // may be runs of rows of one stored matrix, such as gate and up of each expert
-// in one tensor. Planes that hold a factor for several rows must begin at one.
+// in one tensor. Planes that hold a factor for several rows must begin at one. What
+// the parameter has of the row begins RowStart bytes later.
 func (p *Parameter) Start(i int, r encoding.Role) (int64, error) {
 	pc := p.Pieces[i]
 	row, err := p.RowBytes(r)
@@ -107,8 +142,8 @@ func (p *Parameter) Start(i int, r encoding.Role) (int64, error) {
 func (p *Parameter) Bytes() int64 {
 	var n int64
 	if p.Encoding == nil {
-		row, _ := p.RowBytes(encoding.Weight)
-		return int64(row) * int64(p.Rows)
+		size, _ := p.Integer.Size()
+		return int64(size) * int64(p.Cols) * int64(p.Rows)
 	}
 	size, err := encoding.Bytes(p.Encoding, p.Rows, p.Cols)
 	if err != nil {

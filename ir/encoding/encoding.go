@@ -238,6 +238,22 @@ func GroupRows(e Encoding, r Role) int {
 	return 1
 }
 
+// BytesBefore is how many bytes of each row of a plane lie before what it has of a column. It fails
+// where that is within an element, or within a group of columns that are stored together.
+func BytesBefore(e Encoding, r Role, column int) (int, error) {
+	f := e.form()
+	for _, p := range f.planes {
+		if p.role != r {
+			continue
+		}
+		if column < 0 || column > maxValues || column%f.unit != 0 || column*p.colMul%p.colDiv != 0 {
+			return 0, fmt.Errorf("expected columns of %s to be taken from where an element of the %s begins, found column %d", e.Name(), r, column)
+		}
+		return Plane{Rows: 1, Cols: column * p.colMul / p.colDiv, DType: p.dtype, block: p.block}.Bytes(), nil
+	}
+	return 0, nil
+}
+
 // Setting holds what a checkpoint's configuration says about an encoding: the name of the mode, bits
 // for each weight and weights that share a scale. Plain encodings have the zero setting.
 type Setting struct {

@@ -110,7 +110,7 @@ func (m *Memory) weight(w program.WeightArg) (uint64, error) {
 	if len(p.Pieces) == 1 {
 		e := p.Pieces[0].Plane(w.Role)
 		at, err := m.Weight(e.File, e.Offset, e.Bytes)
-		return at & down, err
+		return (at + uint64(w.Start)) & down, err
 	}
 	starts := make([]uint64, len(p.Pieces))
 	for i, pc := range p.Pieces {
@@ -122,7 +122,7 @@ func (m *Memory) weight(w program.WeightArg) (uint64, error) {
 		if starts[i], err = m.Weight(e.File, e.Offset, e.Bytes); err != nil {
 			return 0, err
 		}
-		starts[i] += uint64(offset - e.Offset)
+		starts[i] += uint64(offset - e.Offset + int64(w.Start))
 	}
 	first := slices.Min(starts) & down
 	if !w.Table {
