@@ -1,5 +1,5 @@
 // Package encoding reads and writes, bit for bit, the formats in which checkpoints store weight
-// matrices (GGUF's excepted): plain floats, DeepSeek's FP8 and FP4, MLX's affine, mxfp4 and mxfp8.
+// matrices: plain floats, DeepSeek's FP8 and FP4, MLX's affine, mxfp4 and mxfp8, GGUF's Q8_0.
 //
 // A matrix is rows x cols with cols the contraction axis; leading dimensions are flattened to rows.
 // It is stored in one to three planes: codes, scales, biases. An [Encoding] says what the planes
