@@ -169,7 +169,8 @@ func testUnpack(t *testing.T, by Means) {
 				// Decode rounds once (bf16 and f16 scales).
 				slack := 0.0
 				if u.Bias != nil {
-					slack = 2e-6 * (math.Abs(float64(got)) + math.Abs(float64(factorOf(u.Bias, Unit{}, p.Biases, r, k, cols))))
+					unit := unitOf(u, p.Weight[r*(len(p.Weight)/rows):], k/u.Elements)
+					slack = 2e-6 * (math.Abs(float64(got)) + math.Abs(float64(factorOf(u.Bias, unit, p.Biases, r, k, cols))))
 				}
 				if d := math.Abs(float64(got) - float64(want[k])); got != want[k] && !(d <= slack) {
 					t.Fatalf("%s: row %d, column %d: unpacked %v, decoded %v", e.Name(), r, k, got, want[k])
