@@ -26,8 +26,8 @@ const (
 	BitWord   BitOp = iota // word Const of the unit: Bits
 	BitConst               // Const: Bits
 	BitReal                // Value: Real
-	BitShl                 // Bits, Bits (a constant below 32): Bits
-	BitShr                 // Bits, Bits (a constant below 32): Bits
+	BitShl                 // Bits, Bits (below 32): Bits
+	BitShr                 // Bits, Bits (below 32): Bits
 	BitAnd                 // Bits, Bits: Bits
 	BitOr                  // Bits, Bits: Bits
 	BitAdd                 // both Bits or both Real: the same
@@ -47,8 +47,8 @@ const (
 var bitNames = [...]string{"word", "const", "real", "<<", ">>", "&", "|", "+", "-", "*", "<", "select", "to_real", "as_real", "half", "e2m1", "signed", "unit", "short"}
 
 // BitExpr is a typed expression over the words of a unit, or over a block and
-// the number of a unit in it. Expressions are immutable; the constructors panic on operands of a wrong type, which is a
-// fault in the tables of this package.
+// the number of a unit in it. Expressions are immutable; the constructors panic
+// on operands of a wrong type, which is a fault in the tables of this package.
 type BitExpr struct {
 	Op    BitOp
 	Type  BitType
@@ -159,26 +159,26 @@ func (e *BitExpr) String() string {
 	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
 }
 
-// Unit holds the data that bit expressions are evaluated over.
-type Unit struct {
-	Words  []uint32
-	Block  []uint16 // that the unit is in
-	Number uint32   // of the unit in its block
+// unit holds the data that bit expressions are evaluated over.
+type unit struct {
+	words  []uint32
+	block  []uint16 // that the unit is in
+	number uint32   // of the unit in its block
 }
 
-// Eval interprets an expression of type Real.
-func (e *BitExpr) Eval(u Unit) float32 { return math.Float32frombits(e.EvalBits(u)) }
+// eval interprets an expression of type Real.
+func (e *BitExpr) eval(u unit) float32 { return math.Float32frombits(e.bits(u)) }
 
-// EvalBits interprets any expression; a Real as its bits, a Truth as 0 or 1.
-func (e *BitExpr) EvalBits(u Unit) uint32 {
+// bits interprets any expression; a Real as its bits, a Truth as 0 or 1.
+func (e *BitExpr) bits(u unit) uint32 {
 	var a [3]uint32
 	for i, x := range e.Args {
-		a[i] = x.EvalBits(u)
+		a[i] = x.bits(u)
 	}
 	real := math.Float32frombits
 	switch e.Op {
 	case BitWord:
-		return u.Words[e.Const]
+		return u.words[e.Const]
 	case BitConst:
 		return e.Const
 	case BitReal:
@@ -219,9 +219,9 @@ func (e *BitExpr) EvalBits(u Unit) uint32 {
 	case BitSigned:
 		return math.Float32bits(float32(int32(a[0]) >> (32 - e.Const)))
 	case BitUnit:
-		return u.Number
+		return u.number
 	case BitShort:
-		return uint32(u.Block[a[0]])
+		return uint32(u.block[a[0]])
 	}
 	return math.Float32bits(num.F16ToF32(uint16(a[0] >> (16 * e.Const))))
 }

@@ -90,7 +90,7 @@ func unpacked(u Unpack, p Planes, r, rows, cols int) []float32 {
 		unit := unitOf(u, row, n)
 		for i, code := range u.Codes {
 			k := n*u.Elements + i
-			out[k] = code.Eval(unit)
+			out[k] = code.eval(unit)
 			exponent := u.Exponent
 			if u.Exponents != nil {
 				exponent += u.Exponents[i]
@@ -108,27 +108,27 @@ func unpacked(u Unpack, p Planes, r, rows, cols int) []float32 {
 }
 
 // unitOf reads unit n of a row, its block's words among them.
-func unitOf(u Unpack, row []byte, n int) Unit {
-	unit := Unit{Words: make([]uint32, u.Words)}
+func unitOf(u Unpack, row []byte, n int) unit {
+	unit := unit{words: make([]uint32, u.Words)}
 	if b := u.Block; b != nil {
-		unit.Number = uint32(n % b.Units)
+		unit.number = uint32(n % b.Units)
 		for i := range b.Shorts {
-			unit.Block = append(unit.Block, binary.LittleEndian.Uint16(row[2*(n/b.Units*b.Shorts+i):]))
+			unit.block = append(unit.block, binary.LittleEndian.Uint16(row[2*(n/b.Units*b.Shorts+i):]))
 		}
 	}
-	for w := range unit.Words {
+	for w := range unit.words {
 		if u.Block != nil {
-			unit.Words[w] = u.Block.Words[w].EvalBits(unit)
+			unit.words[w] = u.Block.Words[w].bits(unit)
 		} else {
-			unit.Words[w] = binary.LittleEndian.Uint32(row[4*(n*u.Words+w):])
+			unit.words[w] = binary.LittleEndian.Uint32(row[4*(n*u.Words+w):])
 		}
 	}
 	return unit
 }
 
-func factorOf(f *Factor, unit Unit, plane []byte, r, k, cols int) float32 {
+func factorOf(f *Factor, unit unit, plane []byte, r, k, cols int) float32 {
 	if f.Value != nil {
-		return f.Value.Eval(unit)
+		return f.Value.eval(unit)
 	}
 	i := r/f.GroupRows*ceilDiv(cols, f.Group) + k/f.Group
 	if f.DType == E8M0 {
@@ -205,7 +205,7 @@ func TestMiniFloats(t *testing.T) {
 					// What is beside a code must not matter.
 					beside := uint32(0x5a96c3e1) &^ ((1<<c.bits - 1) << (i * c.bits))
 					words := []uint32{beside | code<<(i*c.bits)}
-					if got := float32(math.Ldexp(float64(e.Eval(Unit{Words: words})), u.Exponent)); got != want {
+					if got := float32(math.Ldexp(float64(e.eval(unit{words: words})), u.Exponent)); got != want {
 						t.Errorf("%s, %+v: code %#x at %d: %v, expected %v", c.encoding.Name(), by, code, i, got, want)
 					}
 					if s := subnormal(e, words); s != "" {
@@ -224,7 +224,7 @@ func subnormal(e *BitExpr, words []uint32) string {
 			return s
 		}
 	}
-	if v := math.Abs(float64(math.Float32frombits(e.EvalBits(Unit{Words: words})))); e.Type == Real && v > 0 && v < 0x1p-126 {
+	if v := math.Abs(float64(math.Float32frombits(e.bits(unit{words: words})))); e.Type == Real && v > 0 && v < 0x1p-126 {
 		return e.String()
 	}
 	return ""

@@ -13,7 +13,9 @@ import (
 // in one piece and in several.
 func TestColumns(t *testing.T) {
 	const base = 4096
-	at := func(offset int64) storage.Piece { return storage.Piece{Rows: 1, Weight: storage.Extent{Offset: offset}} }
+	at := func(offset int64) storage.Piece {
+		return storage.Piece{Rows: 1, Weight: storage.Extent{Offset: offset}}
+	}
 	m := Memory{Tables: &Tables{Base: 1 << 20}, Weight: func(_ int, offset, _ int64) (uint64, error) { return base + uint64(offset), nil }}
 	e := encoding.Q80{}
 	m.Params = storage.Parameters{
