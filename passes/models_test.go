@@ -104,10 +104,10 @@ func checkCounts(t *testing.T, c *deepseekv4.Config, m *ir.Module) {
 	for _, r := range m.Regions {
 		got[part(r.Name)+r.Kind]++
 	}
-	want := map[string]int{"mix": 2, "linear": 1} // embedding and head
+	want := map[string]int{"hyper": 2, "linear": 1} // embedding and head
 	for layer, ratio := range c.Ratios {
 		of := fmt.Sprintf("layers.%d ", layer)
-		maps.Copy(want, map[string]int{of + "linear": 4, of + "cache": 1, of + "attention": 1, of + "experts": 1, of + "mix": 2})
+		maps.Copy(want, map[string]int{of + "linear": 4, of + "cache": 1, of + "attention": 1, of + "experts": 1, of + "hyper": 2})
 		if ratio == 4 {
 			want[of+"index_topk"] = 1
 		}

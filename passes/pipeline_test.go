@@ -98,7 +98,7 @@ func TestKindsOrdered(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}()
-	ordered(passesOver([]fusion.Kind{fusion.KindMix, fusion.KindAttention, fusion.KindLinear, fusion.KindCache}))
+	ordered(passesOver([]fusion.Kind{fusion.KindHyper, fusion.KindAttention, fusion.KindLinear, fusion.KindCache}))
 }
 
 // TestDump: one file for each stage, which prints the stage.

@@ -166,7 +166,7 @@ func TestDoctorFindings(t *testing.T) {
 			}
 			continue
 		}
-		for _, want := range []string{"NOT IN ORDER", "- kernel ffn_mix_write_prefill: prefill step from token 0 of slot 0 on: %layer1.after_ffn[row 0, element 0] is NaN, expected "} {
+		for _, want := range []string{"NOT IN ORDER", "- kernel ffn_hyper_write_prefill: prefill step from token 0 of slot 0 on: %layer1.after_ffn[row 0, element 0] is NaN, expected "} {
 			if !strings.Contains(out.String(), want) || !strings.Contains(string(text), want) {
 				t.Errorf("no %q in\n%s\nor in\n%s", want, out.String(), text)
 			}

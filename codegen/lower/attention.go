@@ -17,7 +17,8 @@ const (
 )
 
 // lowerAttention makes one launch, or where a decode step's keys are split, one
-// that mixes the keys of each split and one that merges the mixes.
+// that sums the values of each split and one that merges the partial sums (flash
+// decoding, split-K).
 func lowerAttention(in *Input, v *fusion.Attention) ([]program.Launch, error) {
 	a, err := in.newAttention(v)
 	if err != nil {
@@ -34,15 +35,15 @@ func lowerAttention(in *Input, v *fusion.Attention) ([]program.Launch, error) {
 // attention is a region with its schedule.
 type attention struct {
 	*fusion.Attention
-	in     *Input
-	rows   string // symbol
-	reach  string // symbol; with all visible entries
-	heads  int    // that a SIMD group works on: a key is decoded once for them
-	groups int    // SIMD groups of a threadgroup
-	keys   int    // a split has; 0: not split
-	tile   tileBlocks
-	mixes  *program.Scratch
-	stats  *program.Scratch // largest score and sum of a split's weights, for each head
+	in       *Input
+	rows     string // symbol
+	reach    string // symbol; with all visible entries
+	heads    int    // that a SIMD group works on: a key is decoded once for them
+	groups   int    // SIMD groups of a threadgroup
+	keys     int    // a split has; 0: not split
+	tile     tileBlocks
+	partials *program.Scratch
+	stats    *program.Scratch // largest score and sum of a split's weights, for each head
 }
 
 func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
@@ -62,7 +63,7 @@ func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
 	a.schedule()
 	if a.keys > 0 {
 		parts := ir.Sym(a.rows).Mul(a.splits()).Mul(ir.Const(int64(v.Heads)))
-		a.mixes = &program.Scratch{Name: "mixes", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
+		a.partials = &program.Scratch{Name: "partials", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
 		a.stats = &program.Scratch{Name: "stats", Bytes: parts.Mul(ir.Const(8))}
 	}
 	return a, nil
@@ -77,7 +78,7 @@ const (
 )
 
 // attentionHeads is how many heads a SIMD group works on, for which it holds
-// queries and mixes: in registers, or in a core's first level of cache.
+// queries and accumulators: in registers, or in a core's first level of cache.
 func (in *Input) attentionHeads() int {
 	if in.Target.Vector > 0 {
 		return 4
@@ -122,7 +123,7 @@ func (a *attention) settings() []kernel.Setting {
 	}
 	heads := kernel.Setting{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads)}
 	if a.tile.heads > 0 {
-		heads.Why = "a tile of keys is unpacked once for them; their queries and mixes fill the second level of the cache"
+		heads.Why = "a tile of keys is unpacked once for them; their queries and accumulators fill the second level of the cache"
 		return []kernel.Setting{heads, {Name: "tile", Value: fmt.Sprintf("%d keys", keysAtOnce), Why: "a block's columns of them stay in the first level of the cache"}, keys}
 	}
 	heads.Why = "a key is read and decoded once for them; more need too many registers"
@@ -194,16 +195,16 @@ func (a *attention) vectorAt(row, head *kernel.Expr) *kernel.Expr {
 	return row.Mul(i32(a.Heads)).Add(head).Mul(i32(a.Dim / 4))
 }
 
-// write divides a head's mix by the sum, rotates it back and stores it.
+// write divides a head's accumulator by the sum, rotates it back and stores it.
 func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr, s headState) {
-	for _, m := range s.mix {
+	for _, m := range s.acc {
 		m.Set(m.Div(splat(s.sum.Expr)))
 	}
 	back := a.Rope
 	back.Inverse = !back.Inverse
-	u.rotateVector(s.mix, a.Dim, &back, row, 0)
+	u.rotateVector(s.acc, a.Dim, &back, row, 0)
 	at := u.Let("to", a.vectorAt(row, head))
-	u.eachChunkIn(s.mix, part4{0, a.Dim}, func(j int, c *kernel.Expr) { result.Set(at.Add(c), s.mix[j].Expr) })
+	u.eachChunkIn(s.acc, part4{0, a.Dim}, func(j int, c *kernel.Expr) { result.Set(at.Add(c), s.acc[j].Expr) })
 }
 
 // merge combines the splits of each head, a SIMD group for one head of a row.
@@ -212,7 +213,7 @@ func (a *attention) merge() (program.Launch, error) {
 	groups := divisor(a.Heads, a.in.Target.Groups(maxGroups))
 	u := a.in.begin(a.in.kernelName("merge"), kernel.Schedule{Threads: groups * a.in.Target.SimdWidth},
 		a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a SIMD group for each head")...)
-	mixes := u.vectors("mixes", program.Arg{Scratch: a.mixes}, kernel.Read)
+	partials := u.vectors("partials", program.Arg{Scratch: a.partials}, kernel.Read)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
@@ -231,13 +232,13 @@ func (a *attention) merge() (program.Launch, error) {
 	own := u.Let("own", sink.At(head))
 	top := u.Var("top", own)
 	each(func(_, splitTop *kernel.Expr) { top.Set(top.Max(splitTop)) })
-	s := headState{sum: u.Var("sum", own.Sub(top.Expr).Exp()), mix: u.newLaneVector("mix", a.Dim)}
+	s := headState{sum: u.Var("sum", own.Sub(top.Expr).Exp()), acc: u.newLaneVector("acc", a.Dim)}
 	each(func(part, splitTop *kernel.Expr) {
-		// A split without a key has top -inf, sum 0 and mix 0, which change no bit.
+		// A split without a key has top -inf, sum 0 and acc 0, which change no bit.
 		weight := u.Let("weight", splitTop.Sub(top.Expr).Exp())
 		s.sum.Set(weight.Fma(stats.At(part.Mul(i32(2)).Add(i32(1))), s.sum.Expr))
-		u.eachChunkIn(s.mix, part4{0, a.Dim}, func(j int, c *kernel.Expr) {
-			s.mix[j].Set(splat(weight).Fma(mixes.At(part.Mul(i32(a.Dim/4)).Add(c)), s.mix[j].Expr))
+		u.eachChunkIn(s.acc, part4{0, a.Dim}, func(j int, c *kernel.Expr) {
+			s.acc[j].Set(splat(weight).Fma(partials.At(part.Mul(i32(a.Dim/4)).Add(c)), s.acc[j].Expr))
 		})
 	})
 	a.write(u, result, k.row, head, s)

@@ -27,7 +27,7 @@ type attendUnit struct {
 type headState struct {
 	query    laneVector
 	top, sum kernel.Variable // largest score, sum of exp(score-top)
-	mix      laneVector
+	acc      laneVector
 }
 
 // attender goes through keys: a few heads at a time, or in tiles for many.
@@ -37,7 +37,7 @@ type attender interface {
 	start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr))
 	goThroughKeys() // of the row, or of its split
 	write(result kernel.Buffer)
-	writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) // what the merge needs of a split
+	writeParts(partials, stats kernel.Buffer, splits *kernel.Expr) // what the merge needs of a split
 }
 
 func (a *attention) attend() (program.Launch, error) {
@@ -111,11 +111,11 @@ func (a *attention) attendWhole() (program.Launch, error) {
 	return u.launch("", a.blocks(), ir.Sym(a.rows))
 }
 
-// attendSplit makes the mixes of the splits.
+// attendSplit makes the partial sums of the splits.
 func (a *attention) attendSplit() (program.Launch, error) {
-	u, keys := a.attender("attend", "one split of the keys")
+	u, keys := a.attender("split", "one split of the keys")
 	q := u.activation4("q", a.Q, kernel.Read)
-	mixes := u.vectors("mixes", program.Arg{Scratch: a.mixes}, kernel.Write)
+	partials := u.vectors("partials", program.Arg{Scratch: a.partials}, kernel.Write)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))
@@ -125,9 +125,9 @@ func (a *attention) attendSplit() (program.Launch, error) {
 	u.If(from.Add(i32(a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
 		keys.start(q, func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
 		keys.goThroughKeys()
-		keys.writeParts(mixes, stats, splits)
+		keys.writeParts(partials, stats, splits)
 	}, nil)
-	return u.launch("attend", a.blocks(), a.splits(), ir.Sym(a.rows))
+	return u.launch("split", a.blocks(), a.splits(), ir.Sym(a.rows))
 }
 
 // place names what the SIMD group works on.
@@ -150,7 +150,7 @@ func (u *attendUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (
 		u.finish(s.query, u.a.Dim, finish, u.k.row, 0)
 		top, sum := statistics(head)
 		s.top, s.sum = u.Var("top", top), u.Var("sum", sum)
-		s.mix = u.newLaneVector("mix", u.a.Dim)
+		s.acc = u.newLaneVector("acc", u.a.Dim)
 		u.heads = append(u.heads, s)
 	}
 }
@@ -204,7 +204,7 @@ func (u *attendUnit) takeRow(cache *cacheRows, index *kernel.Expr) {
 		weight := u.Let("weight", score.Sub(top).Exp())
 		shrink := u.Let("shrink", h.top.Sub(top).Exp())
 		h.sum.Set(h.sum.Fma(shrink, weight))
-		for j, m := range h.mix {
+		for j, m := range h.acc {
 			m.Set(splat(weight).Fma(key[j].Expr, m.Mul(splat(shrink))))
 		}
 		h.top.Set(top)
@@ -219,17 +219,17 @@ func (u *attendUnit) write(result kernel.Buffer) {
 }
 
 // writeParts stores what the merge needs of a split.
-func (u *attendUnit) writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) {
+func (u *attendUnit) writeParts(partials, stats kernel.Buffer, splits *kernel.Expr) {
 	for h, s := range u.heads {
 		part := u.Let("part", u.a.part(u.k.row, splits, u.split, u.head0.Add(i32(h))))
-		u.writePart(mixes, stats, part, s.mix, s.top.Expr, s.sum.Expr)
+		u.writePart(partials, stats, part, s.acc, s.top.Expr, s.sum.Expr)
 	}
 }
 
 // writePart stores a head's.
-func (u *attendUnit) writePart(mixes, stats kernel.Buffer, part *kernel.Expr, mix laneVector, top, sum *kernel.Expr) {
-	u.eachChunkIn(mix, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) {
-		mixes.Set(part.Mul(i32(u.a.Dim/4)).Add(c), mix[j].Expr)
+func (u *attendUnit) writePart(partials, stats kernel.Buffer, part *kernel.Expr, acc laneVector, top, sum *kernel.Expr) {
+	u.eachChunkIn(acc, part4{0, u.a.Dim}, func(j int, c *kernel.Expr) {
+		partials.Set(part.Mul(i32(u.a.Dim/4)).Add(c), acc[j].Expr)
 	})
 	u.If(kernel.Lane().Eq(i32(0)), func() {
 		stats.Set(part.Mul(i32(2)), top)

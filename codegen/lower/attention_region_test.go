@@ -78,8 +78,8 @@ region attention @layers.0.attend {
   %masked = mask(%scaled, %ids) {fill = -inf} : tensor<T x 4 x 14 x f32>
   %sinks = dequantize @sink : tensor<4 x f32>
   %probs = sink_softmax(%masked, %sinks) : tensor<T x 4 x 14 x f32>
-  %mix = einsum(%probs, %keys) {spec = "thk,tkd->thd"} : tensor<T x 4 x 32 x f32>
-  %out = rope(%mix, %position) {dims = 16, theta = 10000.0, inverse = true} : tensor<T x 4 x 32 x f32>
+  %acc = einsum(%probs, %keys) {spec = "thk,tkd->thd"} : tensor<T x 4 x 32 x f32>
+  %out = rope(%acc, %position) {dims = 16, theta = 10000.0, inverse = true} : tensor<T x 4 x 32 x f32>
 } yields %out
 return %top, %out
 `

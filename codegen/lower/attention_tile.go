@@ -10,25 +10,25 @@ import (
 
 // A SIMD group alone works on many heads of a row at once, since they share the
 // row's keys: a tile of keys is unpacked once for all of them, and both scores and
-// mixes are products of matrices,
+// weighted sums are products of matrices,
 //
 //	scores [keys, heads] = tile [keys, dim] . queries [dim, heads]
-//	mix    [heads, dim] += weights [heads, keys] . tile [keys, dim]
+//	acc    [heads, dim] += weights [heads, keys] . tile [keys, dim]
 //
 // with an online softmax between them whose lanes are heads. All of it lies in
 // threadgroup memory, which is the second level of a core's cache.
 
 // keysAtOnce is the keys of a tile: few enough that a block's columns of it stay
-// in the first level of the cache, many enough that mixes are seldom moved.
+// in the first level of the cache, many enough that accumulators are seldom moved.
 const keysAtOnce = 32
 
 // tileBlocks is how attention over tiles is cut: the heads of a threadgroup, and
 // the blocks whose sums fill the registers.
 type tileBlocks struct {
 	heads                 int // 0: the target or the shape is not for tiles
-	stride                int // of a row of keys or of a mix: not a power of two, of which the cache holds few
+	stride                int // of a row of keys or of an accumulator: not a power of two, of which the cache holds few
 	scoreKeys, scoreHeads int
-	mixHeads, mixColumns  int
+	accHeads, accColumns  int
 }
 
 // tileBlocks cuts attention for a SIMD group alone.
@@ -37,7 +37,7 @@ func (a *attention) tileBlocks() tileBlocks {
 	if t.Vector == 0 || a.Heads%fragment != 0 || a.Dim%fragment != 0 {
 		return tileBlocks{}
 	}
-	b := tileBlocks{stride: a.Dim + cacheLine, mixHeads: 4}
+	b := tileBlocks{stride: a.Dim + cacheLine, accHeads: 4}
 	sums := a.in.registersOfSums() * t.Vector
 	for n := fragment; n <= a.Heads; n += fragment {
 		words := a.Dim*n + n*b.stride + keysAtOnce*(b.stride+n) + 3*n
@@ -50,7 +50,7 @@ func (a *attention) tileBlocks() tileBlocks {
 	}
 	b.scoreHeads = fragment * divisor(b.heads/fragment, max(1, 2*t.Vector/fragment))
 	b.scoreKeys = divisor(fragment, max(1, sums/b.scoreHeads))
-	b.mixColumns = fragment * divisor(a.Dim/fragment, max(1, sums/b.mixHeads/fragment))
+	b.accColumns = fragment * divisor(a.Dim/fragment, max(1, sums/b.accHeads/fragment))
 	return b
 }
 
@@ -61,9 +61,9 @@ type tileUnit struct {
 	queries kernel.Array // [dim, heads]
 	keys    kernel.Array // [keysAtOnce, stride]
 	scores  kernel.Array // [keysAtOnce, heads]; then the weights
-	mix     kernel.Array // [heads, stride]
+	acc     kernel.Array // [heads, stride]
 	// For each head: the largest score, the sum of exp(score-top), and the factor by
-	// which larger scores of the last tile shrink mix and sum.
+	// which larger scores of the last tile shrink acc and sum.
 	tops, sums, shrinks kernel.Array
 }
 
@@ -72,7 +72,7 @@ func (a *attention) newTileUnit(role, doc string) *tileUnit {
 	u.queries = u.SharedArray("queries", kernel.F32, a.Dim*a.heads)
 	u.keys = u.SharedArray("keys", kernel.F32, keysAtOnce*u.stride)
 	u.scores = u.SharedArray("scores", kernel.F32, keysAtOnce*a.heads)
-	u.mix = u.SharedArray("mix", kernel.F32, a.heads*u.stride)
+	u.acc = u.SharedArray("accs", kernel.F32, a.heads*u.stride)
 	u.tops, u.sums, u.shrinks = u.perHead("tops"), u.perHead("sums"), u.perHead("shrinks")
 	return u
 }
@@ -91,10 +91,10 @@ func (u *tileUnit) headInLane(f func(h *kernel.Expr)) {
 	u.For("h", kernel.Lane(), i32(u.a.heads), i32(u.Schedule().SimdWidth), f)
 }
 
-// start reads the queries, sets mixes to 0 and gives statistics their first values.
+// start reads the queries, sets accumulators to 0 and gives statistics their first values.
 func (u *tileUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
 	u.readQueries(q)
-	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.mix.Set(i, f32(0)) })
+	u.For("i", kernel.Lane(), i32(u.a.heads*u.stride), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) { u.acc.Set(i, f32(0)) })
 	u.headInLane(func(h *kernel.Expr) {
 		top, sum := statistics(u.head0.Add(h))
 		u.tops.Set(h, top)
@@ -104,7 +104,7 @@ func (u *tileUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (to
 }
 
 // readQueries norms and rotates the queries, and turns them so that heads lie
-// side by side. Where mixes will be they lie row by row before.
+// side by side. Where accumulators will be they lie row by row before.
 func (u *tileUnit) readQueries(q kernel.Buffer) {
 	dim, heads := u.a.Dim, u.a.heads
 	finish := &fusion.Finish{Norm: u.a.QNorm, Rope: &u.a.Rope}
@@ -113,13 +113,13 @@ func (u *tileUnit) readQueries(q kernel.Buffer) {
 		v := u.loadChunks(dim, func(c *kernel.Expr) *kernel.Expr { return q.At(from.Add(c)) })
 		u.finish(v, dim, finish, u.k.row, 0)
 		to := u.Let("to", h.Mul(i32(u.stride)))
-		u.storeVector(v, dim, func(i, x *kernel.Expr) { u.mix.Set(to.Add(i), x) })
+		u.storeVector(v, dim, func(i, x *kernel.Expr) { u.acc.Set(to.Add(i), x) })
 	})
 	u.Barrier()
 	square := u.Fragment("square", kernel.F32, fragment, fragment)
 	u.For("head_at", i32(0), i32(heads), i32(fragment), func(h *kernel.Expr) {
 		u.For("column", i32(0), i32(dim), i32(fragment), func(c *kernel.Expr) {
-			square.Load(u.mix, h.Mul(i32(u.stride)).Add(c), i32(u.stride), true)
+			square.Load(u.acc, h.Mul(i32(u.stride)).Add(c), i32(u.stride), true)
 			square.Store(u.queries, c.Mul(i32(heads)).Add(h), i32(heads))
 		})
 	})
@@ -152,7 +152,7 @@ func (u *tileUnit) goThroughKeys() {
 		u.Barrier()
 		u.shrink()
 		u.Barrier()
-		u.mixIn(up)
+		u.addValues(up)
 		u.Barrier()
 	})
 }
@@ -268,7 +268,7 @@ func (u *tileUnit) weigh(used, up *kernel.Expr) {
 	})
 }
 
-// shrink makes mixes those of weights to the new largest scores, which soon are
+// shrink makes accumulators those of weights to the new largest scores, which soon are
 // the old ones.
 func (u *tileUnit) shrink() {
 	u.eachHead(func(h *kernel.Expr) {
@@ -276,47 +276,47 @@ func (u *tileUnit) shrink() {
 		u.If(by.Lt(f32(1)), func() {
 			u.For("i", kernel.Lane(), i32(u.a.Dim), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
 				at := u.Let("at", h.Mul(i32(u.stride)).Add(i))
-				u.mix.Set(at, u.mix.At(at).Mul(by))
+				u.acc.Set(at, u.acc.At(at).Mul(by))
 			})
 		}, nil)
 	})
 }
 
-// mixIn adds the tile's keys by their weights.
-func (u *tileUnit) mixIn(up *kernel.Expr) {
+// addValues adds the tile's keys by their weights.
+func (u *tileUnit) addValues(up *kernel.Expr) {
 	heads, stride := i32(u.a.heads), i32(u.stride)
-	u.For("column", i32(0), i32(u.a.Dim), i32(u.mixColumns), func(column *kernel.Expr) {
-		u.For("head_at", i32(0), heads, i32(u.mixHeads), func(head *kernel.Expr) {
-			sums := u.Fragment("acc", kernel.F32, u.mixHeads, u.mixColumns)
-			x, w := u.Fragment("a", kernel.F32, u.mixHeads, fragment), u.Fragment("b", kernel.F32, fragment, u.mixColumns)
+	u.For("column", i32(0), i32(u.a.Dim), i32(u.accColumns), func(column *kernel.Expr) {
+		u.For("head_at", i32(0), heads, i32(u.accHeads), func(head *kernel.Expr) {
+			sums := u.Fragment("acc", kernel.F32, u.accHeads, u.accColumns)
+			x, w := u.Fragment("a", kernel.F32, u.accHeads, fragment), u.Fragment("b", kernel.F32, fragment, u.accColumns)
 			at := u.Let("at", head.Mul(stride).Add(column))
-			sums.Load(u.mix, at, stride, false)
+			sums.Load(u.acc, at, stride, false)
 			u.For("depth", i32(0), up, i32(fragment), func(step *kernel.Expr) {
 				x.Load(u.scores, step.Mul(heads).Add(head), heads, true)
 				w.Load(u.keys, step.Mul(stride).Add(column), stride, false)
 				sums.Accumulate(x, w)
 			})
-			sums.Store(u.mix, at, stride)
+			sums.Store(u.acc, at, stride)
 		})
 	})
 }
 
-// mixOf is a head's mix.
-func (u *tileUnit) mixOf(h *kernel.Expr) laneVector {
+// accOf is a head's accumulator.
+func (u *tileUnit) accOf(h *kernel.Expr) laneVector {
 	from := u.Let("from", h.Mul(i32(u.stride)))
-	return u.loadVector(u.a.Dim, func(i *kernel.Expr) *kernel.Expr { return u.mix.At(from.Add(i)) })
+	return u.loadVector(u.a.Dim, func(i *kernel.Expr) *kernel.Expr { return u.acc.At(from.Add(i)) })
 }
 
 func (u *tileUnit) write(result kernel.Buffer) {
 	u.eachHead(func(h *kernel.Expr) {
-		s := headState{sum: u.Var("sum", u.sums.At(h)), mix: u.mixOf(h)}
+		s := headState{sum: u.Var("sum", u.sums.At(h)), acc: u.accOf(h)}
 		u.a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
 	})
 }
 
-func (u *tileUnit) writeParts(mixes, stats kernel.Buffer, splits *kernel.Expr) {
+func (u *tileUnit) writeParts(partials, stats kernel.Buffer, splits *kernel.Expr) {
 	u.eachHead(func(h *kernel.Expr) {
 		part := u.Let("part", u.a.part(u.k.row, splits, u.split, u.head0.Add(h)))
-		u.writePart(mixes, stats, part, u.mixOf(h), u.tops.At(h), u.sums.At(h))
+		u.writePart(partials, stats, part, u.accOf(h), u.tops.At(h), u.sums.At(h))
 	})
 }

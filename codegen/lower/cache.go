@@ -226,13 +226,13 @@ func (b tokenBlock) pool(chunk *kernel.Expr) *kernel.Expr {
 	u.For("token", b.first, b.after, i32(1), func(token *kernel.Expr) {
 		top.Set(top.Max(b.read(b.e.scores, token, chunk)))
 	})
-	sum, mix := u.Var("sum", splat(f32(0))), u.Var("mix", splat(f32(0)))
+	sum, acc := u.Var("sum", splat(f32(0))), u.Var("acc", splat(f32(0)))
 	u.For("token", b.first, b.after, i32(1), func(token *kernel.Expr) {
 		weight := u.Let("weight", b.read(b.e.scores, token, chunk).Sub(top.Expr).Exp())
 		sum.Set(sum.Add(weight))
-		mix.Set(weight.Fma(b.read(b.e.values, token, chunk), mix.Expr))
+		acc.Set(weight.Fma(b.read(b.e.values, token, chunk), acc.Expr))
 	})
-	return mix.Div(sum.Expr)
+	return acc.Div(sum.Expr)
 }
 
 // read is a chunk of a token's row. With overlap the block's own tokens give

@@ -14,7 +14,7 @@ var families = covering(fusion.Kinds(), []family{
 	familyOf(fusion.KindIndexTopK, lowerIndexTopK),
 	familyOf(fusion.KindAttention, lowerAttention),
 	familyOf(fusion.KindCache, lowerCache),
-	familyOf(fusion.KindMix, lowerMix),
+	familyOf(fusion.KindHyper, lowerHyper),
 	familyOf(fusion.KindExperts, lowerExperts),
 })
 

@@ -17,9 +17,9 @@ func TestCovering(t *testing.T) {
 		want  string
 	}{
 		{"one each", []fusion.Kind{fusion.KindLinear}, []family{linear}, ""},
-		{"none", []fusion.Kind{fusion.KindLinear, fusion.KindMix}, []family{linear}, "lower: 0 families of kernels for the kind mix, want one"},
+		{"none", []fusion.Kind{fusion.KindLinear, fusion.KindHyper}, []family{linear}, "lower: 0 families of kernels for the kind hyper, want one"},
 		{"two", []fusion.Kind{fusion.KindLinear}, []family{linear, linear}, "lower: 2 families of kernels for the kind linear, want one"},
-		{"of no kind", []fusion.Kind{fusion.KindMix}, []family{linear}, "lower: no region has the kind linear"},
+		{"of no kind", []fusion.Kind{fusion.KindHyper}, []family{linear}, "lower: no region has the kind linear"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {

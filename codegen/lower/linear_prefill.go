@@ -164,7 +164,7 @@ func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel
 // linearFinish finishes the vectors of a product, a SIMD group each.
 func linearFinish(in *Input, pr *fusion.Product, raw *program.Scratch, rows string) (program.Launch, error) {
 	groups := in.Target.Groups(4)
-	u := in.begin(in.kernelName("finish"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
+	u := in.begin(in.kernelName("postprocess"), kernel.Schedule{Threads: groups * in.Target.SimdWidth}, in.doc("norm, rotation and rounding of a product's vectors, a SIMD group each")...)
 	x := u.scratch("x", raw, kernel.F32, kernel.Read)
 	y := u.activation("y", pr.Result, kernel.Write)
 	width := pr.N / pr.Heads
@@ -176,5 +176,5 @@ func linearFinish(in *Input, pr *fusion.Product, raw *program.Scratch, rows stri
 		u.finish(v, width, pr.Finish, row, 0)
 		u.storeVector(v, width, func(i, value *kernel.Expr) { y.Set(at.Add(i), value) })
 	}, nil)
-	return u.launch("finish", ir.Const(int64((pr.Heads+groups-1)/groups)), ir.Sym(rows))
+	return u.launch("postprocess", ir.Const(int64((pr.Heads+groups-1)/groups)), ir.Sym(rows))
 }

@@ -38,12 +38,12 @@ func TestMetal(t *testing.T) {
 		phase  program.Phase
 		kernel string
 	}{
-		{"layers.0.attn.low", program.Decode, "attn_low_decode"},
-		{"layers.0.attn.low", program.Prefill, "attn_low_prefill"},
+		{"layers.0.attn.out_a", program.Decode, "attn_out_a_decode"},
+		{"layers.0.attn.out_a", program.Prefill, "attn_out_a_prefill"},
 		{"layers.2.attn.cache", program.Decode, "attn_cache_decode"},
 		{"layers.1.attn.indexer.topk", program.Decode, "attn_indexer_topk_merge_decode"},
 		{"layers.0.attn.attend", program.Decode, "attn_attend_decode"},
-		{"layers.0.attn.mix", program.Decode, "attn_mix_read_decode"},
+		{"layers.0.attn.hyper", program.Decode, "attn_hyper_read_decode"},
 		{"layers.0.ffn.experts", program.Prefill, "ffn_experts_route_prefill"},
 	} {
 		for _, region := range r.Module.Regions {

@@ -10,8 +10,8 @@ import (
 )
 
 // kernelName is the region's name without the layer's number and what it
-// numbers, with the step kind and the launch's role: layers.3.attn.in is
-// attn_in_decode. Kernels that differ get a suffix when a bundle collects them.
+// numbers, with the step kind and the launch's role: layers.3.attn.qkv_a is
+// attn_qkv_a_decode. Kernels that differ get a suffix when a bundle collects them.
 func (in *Input) kernelName(role string) string {
 	var parts []string
 	for _, p := range strings.Split(in.Region.Name, ".") {

@@ -89,11 +89,11 @@ func TestIntrusions(t *testing.T) {
 	var files []*ast.File
 	for name, src := range map[string]string{
 		"unit.go":       "package lower; import \"elsewhere\"; type unit struct{ elsewhere.T }",
-		"mix.go":        "package lower; type mix struct{ *unit }; func (m mix) stream() {}; func mixes() int { return 1 }",
-		"mix_read.go":   "package lower; func read(m mix) { m.stream() }",
-		"attention.go":  "package lower; type head struct{ mix }; func (h head) sum() { h.stream(); mixes := mixes(); _ = mixes }",
-		"emit_shape.go": "package lower; func shape() int { return mixes() }",
-		"families.go":   "package lower; var table = mixes",
+		"hyper.go":      "package lower; type hyper struct{ *unit }; func (m hyper) stream() {}; func hypers() int { return 1 }",
+		"hyper_read.go": "package lower; func read(m hyper) { m.stream() }",
+		"attention.go":  "package lower; type head struct{ hyper }; func (h head) sum() { h.stream(); hypers := hypers(); _ = hypers }",
+		"emit_shape.go": "package lower; func shape() int { return hypers() }",
+		"families.go":   "package lower; var table = hypers",
 	} {
 		f, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution)
 		if err != nil {
@@ -102,10 +102,10 @@ func TestIntrusions(t *testing.T) {
 		files = append(files, f)
 	}
 	want := []string{
-		"attention.go uses mix, which is in mix.go",
-		"attention.go uses mixes, which is in mix.go",
-		"attention.go uses stream, which is in mix.go",
-		"emit_shape.go uses mixes, which is in mix.go",
+		"attention.go uses hyper, which is in hyper.go",
+		"attention.go uses hypers, which is in hyper.go",
+		"attention.go uses stream, which is in hyper.go",
+		"emit_shape.go uses hypers, which is in hyper.go",
 	}
 	if got := intrusions(fset, files); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)

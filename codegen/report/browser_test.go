@@ -132,8 +132,8 @@ func (saw *seen) checkPipeline(t *testing.T) {
 	equal(t, "what differs in it", saw.Differs, " stored fp8_b64_r64")
 	equal(t, "the unified view", saw.Unified, true)
 	equal(t, "equal stages", saw.Same, []string{"No line differs between fuse-linear and check-fused."})
-	equal(t, "the region pointed at", saw.PointedAt, []string{"▾region mix @embed.mix {"})
-	if len(saw.Folded) != 1 || !strings.HasPrefix(saw.Folded[0], "▸region mix @embed.mix { … ") {
+	equal(t, "the region pointed at", saw.PointedAt, []string{"▾region hyper @embed.hyper {"})
+	if len(saw.Folded) != 1 || !strings.HasPrefix(saw.Folded[0], "▸region hyper @embed.hyper { … ") {
 		t.Errorf("the folded region: %q", saw.Folded)
 	}
 	equal(t, "a jump to the next change", saw.Jumped, true)

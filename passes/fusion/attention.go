@@ -36,7 +36,7 @@ var KindAttention = &Pattern[Attention]{
 	begin: attentionAt, results: attentionResults, name: attentionName,
 }
 
-const mixSpec = "thk,tkd->thd" // probabilities, values
+const sumSpec = "thk,tkd->thd" // probabilities, values
 
 func attentionResults(a *Attention) []*ir.Value { return []*ir.Value{a.Result} }
 
@@ -63,9 +63,9 @@ func attentionAt(w *walk, n *ir.Node) *Attention {
 	w.query(a, match.Args[0])
 	w.keys(a, keys, masked.Args[1])
 
-	mixed := w.only(n.Result, ops.Einsum)
-	w.check(hasSpec(mixed, mixSpec) && mixed.Args[1] == keys, mixed.Result, "expected a mix of the keys %s", keys.Ref())
-	back := w.only(mixed.Result, ops.Rope)
+	summed := w.only(n.Result, ops.Einsum)
+	w.check(hasSpec(summed, sumSpec) && summed.Args[1] == keys, summed.Result, "expected a weighted sum of the keys %s", keys.Ref())
+	back := w.only(summed.Result, ops.Rope)
 	w.input(back.Args[1], "position")
 	inverse := a.Rope
 	inverse.Inverse = !inverse.Inverse

@@ -18,7 +18,7 @@ import (
 // operation goes to the first that takes it. The orders that matter, and why,
 // are in each kind's Row; package passes checks them.
 var table = []Kind{
-	KindMix,
+	KindHyper,
 	KindExperts,
 	KindAttention,
 	KindIndexTopK,

@@ -62,7 +62,7 @@ func linearResults(l *Linear) []*ir.Value {
 // transformer: from a low rank after a norm, of groups, with a gate.
 func linearName(l *Linear) string {
 	var names []string
-	role := "in"
+	role := "qkv_a"
 	if len(l.Products) == 1 {
 		role = "" // it is called after its weight
 	}
@@ -74,7 +74,7 @@ func linearName(l *Linear) string {
 		names = append(names, p.Weight, p.Gate)
 		switch {
 		case p.Groups > 1:
-			role = "low"
+			role = "out_a"
 		case p.Gate != "":
 			role = "router"
 		}

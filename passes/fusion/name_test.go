@@ -8,11 +8,11 @@ func TestRegionName(t *testing.T) {
 		names []string
 		want  string
 	}{
-		{"in", []string{"layers.3.attn.wq_a.weight", "layers.3.attn.compressor.ape"}, "layers.3.attn.in"},
+		{"qkv_a", []string{"layers.3.attn.wq_a.weight", "layers.3.attn.compressor.ape"}, "layers.3.attn.qkv_a"},
 		{"attend", []string{"layers.3.attn.window", "", "layers.3.attn.sink"}, "layers.3.attn.attend"},
-		{"mix", []string{"layers.10.a", "layers.1.b"}, "layers.mix"},
+		{"hyper", []string{"layers.10.a", "layers.1.b"}, "layers.hyper"},
 		{"", []string{"head.weight"}, "head"},
-		{"mix", []string{"hc_head_fn", "hc_head_scale", "hc_head_base"}, "hc_head.mix"},
+		{"hyper", []string{"hc_head_fn", "hc_head_scale", "hc_head_base"}, "hc_head.hyper"},
 		{"cache", []string{"window", "norm.weight"}, "cache"},
 		{"cache", []string{"window"}, "window.cache"},
 		{"in", nil, "in"},

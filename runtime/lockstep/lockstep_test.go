@@ -131,8 +131,8 @@ func TestFaults(t *testing.T) {
 		want        string // the kernel
 		says        string
 	}{
-		{"a number", "%layer1.after_attn", func(d []byte) { add(d, 5, 0.2) }, "attn_mix_write_prefill", "%layer1.after_attn[row 0, element 5] is "},
-		{"not a number", "%layer1.after_ffn", nan, "ffn_mix_write_prefill", "[row 0, element 0] is NaN, expected "},
+		{"a number", "%layer1.after_attn", func(d []byte) { add(d, 5, 0.2) }, "attn_hyper_write_prefill", "%layer1.after_attn[row 0, element 5] is "},
+		{"not a number", "%layer1.after_ffn", nan, "ffn_hyper_write_prefill", "[row 0, element 0] is NaN, expected "},
 		{"logits", "%logits", func(d []byte) { add(d, len(d)/4-1, 0.5) }, "head_prefill", "%logits[row "},
 		{"an expert that is none", "%layer1.experts", func(d []byte) { d[0], d[1] = 0xff, 0x7f }, "ffn_experts_route_prefill", "%layer1.experts[row 0] is [32767 "},
 		{"an entry that was not seen", "%layer2.index_topk", func(d []byte) { d[0] = 60 }, "attn_indexer_topk_merge_prefill", "%layer2.index_topk[row 0] is ["},

@@ -78,18 +78,18 @@ func TestDoctorFinds(t *testing.T) {
 		t.Skip("-short: two examinations of all kernels")
 	}
 	r := examine(t, func(bool) *gpu { return newGPU(t, fake.Options{Residency: true}) })
-	if r.OK || !strings.Contains(strings.Join(r.Errors, "\n"), "kernel embed_mix_write_prefill: prefill step from token 0 of slot 0 on: ") {
+	if r.OK || !strings.Contains(strings.Join(r.Errors, "\n"), "kernel embed_hyper_write_prefill: prefill step from token 0 of slot 0 on: ") {
 		t.Errorf("a GPU that computes nothing: ok %v, %q", r.OK, r.Errors)
 	}
 	r = examine(t, func(bool) *gpu {
 		return newGPU(t, fake.Options{Residency: true, Fault: func(d *fake.Dispatch) int {
-			if d.Kernel == "attn_low_prefill" {
+			if d.Kernel == "attn_out_a_prefill" {
 				return objc.FailedPageFault
 			}
 			return 0
 		}})
 	})
-	if r.OK || len(r.Errors) < 2 || !strings.Contains(r.Errors[1], "kernel by kernel: the GPU failed in a prefill step, kernel attn_low_prefill: ") {
+	if r.OK || len(r.Errors) < 2 || !strings.Contains(r.Errors[1], "kernel by kernel: the GPU failed in a prefill step, kernel attn_out_a_prefill: ") {
 		t.Errorf("a GPU that fails: %q", r.Errors)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // "write", which reads it from the arena.
 
 // sourceLaunches makes y ready in prefill.
-func (x *mixing) sourceLaunches() error {
+func (x *hyper) sourceLaunches() error {
 	s := x.m.Source
 	rows := ir.Sym(x.rows)
 	bytes := rows.Mul(ir.Const(int64(4 * x.m.Width)))
@@ -32,7 +32,7 @@ func (x *mixing) sourceLaunches() error {
 	return nil
 }
 
-func (x *mixing) add(l program.Launch, err error) error {
+func (x *hyper) add(l program.Launch, err error) error {
 	x.launches = append(x.launches, l)
 	return err
 }
@@ -108,7 +108,7 @@ type ready struct {
 	k      int
 }
 
-func (r *ready) bind(w *mixWrite) mixSource {
+func (r *ready) bind(w *hyperWrite) hyperSource {
 	s := &readySource{ready: r, shared: w.scratch("y_shared", r.shared, kernel.F32, kernel.Read)}
 	if r.parts != nil {
 		s.parts = w.scratch("y_parts", r.parts, kernel.F32, kernel.Read)
@@ -122,7 +122,7 @@ type readySource struct {
 	shared, parts kernel.Buffer
 }
 
-func (s *readySource) tile(w *mixWrite) {
+func (s *readySource) tile(w *hyperWrite) {
 	for i := range w.row {
 		for first := 0; first < w.columns; first += w.Schedule().Threads {
 			s.sum(w, i, kernel.Thread().Add(i32(first)))
@@ -131,7 +131,7 @@ func (s *readySource) tile(w *mixWrite) {
 }
 
 // sum adds up the parts of the i-th row's column that lies at a place of the tile.
-func (s *readySource) sum(w *mixWrite, i int, place *kernel.Expr) {
+func (s *readySource) sum(w *hyperWrite, i int, place *kernel.Expr) {
 	column := w.Let("column", w.column0.Add(place))
 	w.If(place.Lt(i32(w.columns)).And(column.Lt(i32(w.m.Width))), func() {
 		y := w.Var("y", f32(0))

@@ -5,21 +5,22 @@ import (
 	"smelt/ir/ops"
 )
 
-// Mix writes a half block's result into the residual streams and reads the
-// next half block's input from them:
+// Hyper is a step of the hyper-connections (docs/model.md#residual-streams): it writes a
+// half block's result into the residual streams and reads the next half block's
+// input from them:
 //
 //	after[k] = Post[k]*y + sum_j Comb[j,k] Before[j]
 //	Next: z = rms(flatten(after)) . Fn, pre/post/comb from z, x = norm(sum_k pre[k] after[k])
 //
 // Without a Source, after is given (After): the streams of the rows taken.
-type Mix struct {
+type Hyper struct {
 	Streams, Width int
 	Source         Source
-	Before         *ir.Value // [R, Streams, Width]; nil with Embed or Take
-	Post           *ir.Value // [R, Streams]
-	Comb           *ir.Value // [R, Streams, Streams]
-	After          *ir.Value // [R, Streams, Width]; a result unless Take
-	Next           *MixNext  // nil after the last layer's last half block
+	Before         *ir.Value  // [R, Streams, Width]; nil with Embed or Take
+	Post           *ir.Value  // [R, Streams]
+	Comb           *ir.Value  // [R, Streams, Streams]
+	After          *ir.Value  // [R, Streams, Width]; a result unless Take
+	Next           *HyperNext // nil after the last layer's last half block
 }
 
 // Source says how y is made; exactly one of its fields is set.
@@ -50,9 +51,9 @@ type ExpertsSource struct {
 // TakeSource: the streams of the wanted rows of Streams [T, ...].
 type TakeSource struct{ Streams, Rows *ir.Value }
 
-// MixNext reads one vector from the streams. Head: only weights pre, no post
+// HyperNext reads one vector from the streams. Head: only weights pre, no post
 // and comb.
-type MixNext struct {
+type HyperNext struct {
 	Fn, Scale, Base string // parameters
 	FnEps           float64
 	HCEps           float64
@@ -64,17 +65,17 @@ type MixNext struct {
 	Post, Comb      *ir.Value // nil with Head
 }
 
-// KindMix is the kind of region that Mix views.
-var KindMix = &Pattern[Mix]{
+// KindHyper is the kind of region that Hyper views.
+var KindHyper = &Pattern[Hyper]{
 	Row: Row{
-		Name: "mix",
-		Pass: "fuse-mix",
-		Doc:  "residual streams: write one half block's result, read the next one's input",
+		Name: "hyper",
+		Pass: "fuse-hyper",
+		Doc:  "hyper-connections: write one half block's result, read the next one's input",
 		Before: []Order{
-			{"fuse-linear", "the norm of a half block's input and the products of streams are the mixing's"},
+			{"fuse-linear", "the norm of a half block's input and the products of streams belong to the hyper-connections"},
 		},
 	},
-	begin: mixAt, results: mixResults, name: mixName,
+	begin: hyperAt, results: hyperResults, name: hyperName,
 }
 
 const (
@@ -82,7 +83,7 @@ const (
 	readSpec  = "tk,tkd->td"   // pre, streams
 )
 
-func mixResults(m *Mix) []*ir.Value {
+func hyperResults(m *Hyper) []*ir.Value {
 	var out []*ir.Value
 	if m.Source.Take == nil {
 		out = append(out, m.After)
@@ -93,26 +94,26 @@ func mixResults(m *Mix) []*ir.Value {
 	return out
 }
 
-func mixName(m *Mix) string {
+func hyperName(m *Hyper) string {
 	s := &m.Source
 	switch {
 	case s.Embed != nil:
-		return regionName("mix", nil, s.Embed.Table)
+		return regionName("hyper", nil, s.Embed.Table)
 	case s.Project != nil:
-		return regionName("mix", s.Project.X, s.Project.Weight)
+		return regionName("hyper", s.Project.X, s.Project.Weight)
 	case s.Experts != nil:
-		return regionName("mix", nil, s.Experts.Down, s.Experts.SharedDown)
+		return regionName("hyper", nil, s.Experts.Down, s.Experts.SharedDown)
 	}
-	return regionName("mix", nil, m.Next.Fn, m.Next.Scale, m.Next.Base)
+	return regionName("hyper", nil, m.Next.Fn, m.Next.Scale, m.Next.Base)
 }
 
-// mixAt walks from the streams as they are after a mixing: the token's row
+// hyperAt walks from the streams as they are afterwards: the token's row
 // repeated, rows taken, or a sum of what is written and what stays.
-func mixAt(w *walk, n *ir.Node) *Mix {
+func hyperAt(w *walk, n *ir.Node) *Hyper {
 	if n.Result.Type.Rank() != 3 {
 		return nil
 	}
-	m := &Mix{After: n.Result}
+	m := &Hyper{After: n.Result}
 	switch {
 	case n.Op == ops.Broadcast:
 		w.take(n)
@@ -127,7 +128,7 @@ func mixAt(w *walk, n *ir.Node) *Mix {
 		return nil
 	}
 	m.Streams, m.Width = w.size(m.After, 1), w.size(m.After, 2)
-	m.Next = w.mixNext(m)
+	m.Next = w.hyperNext(m)
 	w.check(m.Next != nil || m.Source.Take == nil, m.After, "rows of streams are taken, but nothing is read from them")
 	return m
 }
@@ -143,7 +144,7 @@ func (w *walk) embed(broadcast *ir.Node) *EmbedSource {
 func (w *walk) isWriteBack(v *ir.Value) bool { return w.is(v, ops.Einsum) && hasSpec(v.Def, writeSpec) }
 
 // writeBack is after = post y + comb before.
-func (w *walk) writeBack(m *Mix, sum *ir.Node) {
+func (w *walk) writeBack(m *Hyper, sum *ir.Node) {
 	kept, written := w.operands(sum, w.isWriteBack)
 	stay := w.def(kept, ops.Einsum)
 	m.Comb, m.Before = stay.Args[0], stay.Args[1]
@@ -163,7 +164,7 @@ func (w *walk) writeBack(m *Mix, sum *ir.Node) {
 }
 
 // source finds what makes y: one product, or the experts' down projections.
-func (w *walk) source(m *Mix, y *ir.Value) {
+func (w *walk) source(m *Hyper, y *ir.Value) {
 	if w.is(y, ops.Matmul) {
 		n := w.def(y, ops.Matmul)
 		m.Source.Project = &ProjectSource{X: n.Args[0], Weight: w.weight(n.Args[1])}
@@ -181,8 +182,8 @@ func (w *walk) source(m *Mix, y *ir.Value) {
 	}
 }
 
-// mixNext reads from the streams; nil if nothing in the scope does.
-func (w *walk) mixNext(m *Mix) *MixNext {
+// hyperNext reads from the streams; nil if nothing in the scope does.
+func (w *walk) hyperNext(m *Hyper) *HyperNext {
 	var collapse *ir.Node
 	for _, u := range w.scope.uses[m.After] {
 		if w.scope.in[u] && hasSpec(u, readSpec) && u.Args[1] == m.After {
@@ -193,7 +194,7 @@ func (w *walk) mixNext(m *Mix) *MixNext {
 		return nil
 	}
 	w.take(collapse)
-	next := &MixNext{}
+	next := &HyperNext{}
 	rms := w.only(collapse.Result, ops.RMSNorm)
 	weighed := w.only(rms.Result, ops.Mul)
 	factor, _ := w.operands(weighed, w.isWeight)
@@ -214,7 +215,7 @@ func (w *walk) mixNext(m *Mix) *MixNext {
 }
 
 // flattened is z = rms(flatten(streams)) . fn.
-func (w *walk) flattened(m *Mix, next *MixNext, z *ir.Value) {
+func (w *walk) flattened(m *Hyper, next *HyperNext, z *ir.Value) {
 	product := w.def(z, ops.Matmul)
 	next.Fn = w.weight(product.Args[1])
 	rms := w.def(product.Args[0], ops.RMSNorm)
@@ -249,14 +250,14 @@ func (w *walk) affine(v *ir.Value) (z, scale, base *ir.Value) {
 }
 
 // wholeLogits reads the head's form.
-func (w *walk) wholeLogits(next *MixNext, v *ir.Value) (z *ir.Value) {
+func (w *walk) wholeLogits(next *HyperNext, v *ir.Value) (z *ir.Value) {
 	z, scale, base := w.affine(v)
 	next.Scale, next.Base = w.vector(scale, 1), w.vector(base, w.size(z, -1))
 	return z
 }
 
 // splitLogits reads the three parts of z; first is pre's.
-func (w *walk) splitLogits(m *Mix, next *MixNext, first *ir.Value) (z *ir.Value) {
+func (w *walk) splitLogits(m *Hyper, next *HyperNext, first *ir.Value) (z *ir.Value) {
 	n := m.Streams
 	z = w.part(next, first, 0, 0, n)
 	for _, u := range w.scope.uses[z] {
@@ -291,7 +292,7 @@ func (w *walk) splitLogits(m *Mix, next *MixNext, first *ir.Value) (z *ir.Value)
 
 // part is slice(z) * slice(scale) + slice(base): scale's element i, and count
 // elements of z and base. It returns z.
-func (w *walk) part(next *MixNext, v *ir.Value, i, from, count int) *ir.Value {
+func (w *walk) part(next *HyperNext, v *ir.Value, i, from, count int) *ir.Value {
 	z, scale, base := w.affine(v)
 	cut := func(v *ir.Value, from, count int) *ir.Value {
 		s := w.def(v, ops.Slice)

@@ -6,17 +6,17 @@ import (
 	"smelt/passes/fusion"
 )
 
-// mixSource makes the half block's result y in the kernel "write".
-type mixSource interface {
+// hyperSource makes the half block's result y in the kernel "write".
+type hyperSource interface {
 	// tile fills w.y[i*w.columns+c] for the branch's rows i and the tile's columns c.
-	tile(w *mixWrite)
+	tile(w *hyperWrite)
 	// stream gives a stream's element where the streams are given instead of y.
-	stream(w *mixWrite, i int, stream, column *kernel.Expr) *kernel.Expr
+	stream(w *hyperWrite, i int, stream, column *kernel.Expr) *kernel.Expr
 }
 
 // bindSource binds what the region's source needs; in prefill products are
 // ready before.
-func (w *mixWrite) bindSource() mixSource {
+func (w *hyperWrite) bindSource() hyperSource {
 	s := w.m.Source
 	switch {
 	case s.Embed != nil:
@@ -43,7 +43,7 @@ func (w *mixWrite) bindSource() mixSource {
 }
 
 // touchedRows: of a table each of the step's rows needs a row.
-func (w *mixWrite) touchedRows(before int, table *matrix) {
+func (w *hyperWrite) touchedRows(before int, table *matrix) {
 	if table == nil {
 		return
 	}
@@ -58,11 +58,11 @@ func (w *mixWrite) touchedRows(before int, table *matrix) {
 // noStream is for sources that make y.
 type noStream struct{}
 
-func (noStream) stream(*mixWrite, int, *kernel.Expr, *kernel.Expr) *kernel.Expr { return f32(0) }
+func (noStream) stream(*hyperWrite, int, *kernel.Expr, *kernel.Expr) *kernel.Expr { return f32(0) }
 
 // eachColumns runs make for the columns of the tile that this SIMD group makes
 // at once, from `first` on, and stores the sums it gives: [column][row].
-func (w *mixWrite) eachColumns(sums func(first *kernel.Expr) [][]*kernel.Expr) {
+func (w *hyperWrite) eachColumns(sums func(first *kernel.Expr) [][]*kernel.Expr) {
 	body := func(first *kernel.Expr) {
 		y := sums(first)
 		w.If(kernel.Lane().Eq(i32(0)), func() {
@@ -83,7 +83,7 @@ func (w *mixWrite) eachColumns(sums func(first *kernel.Expr) [][]*kernel.Expr) {
 
 // matrixRows are the matrix's rows for a few columns of the tile; beyond the
 // width the last is repeated, and not stored.
-func (w *mixWrite) matrixRows(o *opened, from *kernel.Expr) []rowOf {
+func (w *hyperWrite) matrixRows(o *opened, from *kernel.Expr) []rowOf {
 	first := w.Let("column", w.column0.Add(from))
 	rows := make([]rowOf, matvecRows)
 	for j := range rows {
@@ -104,7 +104,7 @@ type projectSource struct {
 	w *matrix
 }
 
-func (s *projectSource) tile(w *mixWrite) {
+func (s *projectSource) tile(w *hyperWrite) {
 	row := func(i int) reader { return s.x.reader(w.Let("x_row", w.row[i].Mul(i32(s.k/4)))) }
 	inputs := w.stage(len(w.row), w.inputs, row, s.w)[s.w]
 	if inputs == nil {
@@ -124,7 +124,7 @@ type expertsSource struct {
 	sharedDown  *matrix
 }
 
-func (s *expertsSource) tile(w *mixWrite) {
+func (s *expertsSource) tile(w *hyperWrite) {
 	row := func(i int) reader { return s.shared.reader(w.Let("shared_row", w.row[i].Mul(i32(s.f/4)))) }
 	shared := w.stage(len(w.row), w.inputs, row, s.sharedDown)[s.sharedDown]
 	chosen := s.stageChosen(w)
@@ -137,7 +137,7 @@ func (s *expertsSource) tile(w *mixWrite) {
 }
 
 // sums adds up the shared and the chosen experts' parts of a few columns.
-func (s *expertsSource) sums(w *mixWrite, first *kernel.Expr, inputs []input, chosen func(i int, e, at *kernel.Expr) input) [][]*kernel.Expr {
+func (s *expertsSource) sums(w *hyperWrite, first *kernel.Expr, inputs []input, chosen func(i int, e, at *kernel.Expr) input) [][]*kernel.Expr {
 	shared := w.dot(w.matrixRows(s.sharedDown.open(nil), first), inputs)
 	y := make([][]*kernel.Expr, matvecRows)
 	for i := range w.row {
@@ -159,7 +159,7 @@ func (s *expertsSource) sums(w *mixWrite, first *kernel.Expr, inputs []input, ch
 
 // stageChosen gives the hidden vector of the i-th row's expert e, which is number
 // `at` of all choices; staged, they lie row by row.
-func (s *expertsSource) stageChosen(w *mixWrite) func(i int, e, at *kernel.Expr) input {
+func (s *expertsSource) stageChosen(w *hyperWrite) func(i int, e, at *kernel.Expr) input {
 	reader := func(at *kernel.Expr) reader { return s.mid.reader(w.Let("mid_row", at.Mul(i32(s.f/4)))) }
 	if !w.stages() || w.err != nil {
 		return func(_ int, _, at *kernel.Expr) input { return direct(reader(at)) }
@@ -182,7 +182,7 @@ type embedSource struct {
 
 // tile: the tile's columns of a row are unpacked by as many threads as there
 // are blocks of columns.
-func (s *embedSource) tile(w *mixWrite) {
+func (s *embedSource) tile(w *hyperWrite) {
 	columns := s.table.blockUnits() * s.table.unpack.Elements
 	blocks := (w.columns + columns - 1) / columns
 	for i := range w.row {
@@ -194,7 +194,7 @@ func (s *embedSource) tile(w *mixWrite) {
 }
 
 // block unpacks a block of the i-th row's columns.
-func (s *embedSource) block(w *mixWrite, i int, block *kernel.Expr, columns int) {
+func (s *embedSource) block(w *hyperWrite, i int, block *kernel.Expr, columns int) {
 	row := s.table.open(nil).row(w.StepAt("token", w.row[i]))
 	at := w.Let("block_column", w.column0.Add(block.Mul(i32(columns))))
 	w.If(at.Lt(i32(w.m.Width)), func() {
@@ -210,9 +210,9 @@ func (s *embedSource) block(w *mixWrite, i int, block *kernel.Expr, columns int)
 // takeSource: the streams of the wanted rows are given.
 type takeSource struct{ streams kernel.Buffer }
 
-func (s *takeSource) tile(*mixWrite) {}
+func (s *takeSource) tile(*hyperWrite) {}
 
-func (s *takeSource) stream(w *mixWrite, i int, stream, column *kernel.Expr) *kernel.Expr {
+func (s *takeSource) stream(w *hyperWrite, i int, stream, column *kernel.Expr) *kernel.Expr {
 	source := w.StepAt("wanted", w.row[i]).Mul(i32(w.m.Streams)).Add(stream)
 	return s.streams.At(source.Mul(i32(w.m.Width)).Add(column))
 }

@@ -1,4 +1,4 @@
-// attn_low_decode
+// attn_out_a_decode
 //
 // products of one input, a SIMD group for each few outputs
 //
@@ -32,7 +32,7 @@ struct Step {
 };
 
 [[kernel, max_total_threads_per_threadgroup(256)]]
-void attn_low_decode(
+void attn_out_a_decode(
     constant Args &args [[buffer(0)]],
     device const Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],

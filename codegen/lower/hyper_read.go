@@ -6,19 +6,19 @@ import (
 	"smelt/passes/fusion"
 )
 
-// mixReadThreads is the threadgroup of "read", where the target allows it: one
+// hyperReadThreads is the threadgroup of "read", where the target allows it: one
 // row's streams are read by as many threads as there may be.
-const mixReadThreads = 1024
+const hyperReadThreads = 1024
 
-// mixReadChunks is how many vectors of four a thread holds at most between the
+// hyperReadChunks is how many vectors of four a thread holds at most between the
 // two passes over a row; more lie in threadgroup memory.
-const mixReadChunks = 4
+const hyperReadChunks = 4
 
-// read is the second launch of a mix: weights from the logits' shares, then
+// read is the second launch: weights from the logits' shares, then
 // the collapsed and normed vector.
-func (x *mixing) read() error {
-	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(mixReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
-	r := &mixRead{unit: u, mixing: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+func (x *hyper) read() error {
+	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(hyperReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
+	r := &hyperRead{unit: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
 	r.bind()
 	r.logits()
 	r.collapse()
@@ -27,11 +27,11 @@ func (x *mixing) read() error {
 	return err
 }
 
-// mixRead is the kernel "read" in the making.
-type mixRead struct {
+// hyperRead is the kernel "read" in the making.
+type hyperRead struct {
 	*unit
-	*mixing
-	next                *fusion.MixNext
+	*hyper
+	next                *fusion.HyperNext
 	row                 *kernel.Expr
 	shareIn, streams    kernel.Buffer
 	wanted              bool
@@ -42,7 +42,7 @@ type mixRead struct {
 	parked              kernel.Array      // or all of it
 }
 
-func (r *mixRead) bind() {
+func (r *hyperRead) bind() {
 	m := r.m
 	r.shareIn = r.scratch("z_shares", r.shares, kernel.F32, kernel.Read)
 	if t := m.Source.Take; t != nil {
@@ -64,7 +64,7 @@ func (r *mixRead) bind() {
 
 // logits adds the shares up and makes pre, post and comb of them in the
 // first SIMD group, a lane for each logit.
-func (r *mixRead) logits() {
+func (r *hyperRead) logits() {
 	n, count := r.m.Streams, r.logitCount()
 	lanes := r.Schedule().SimdWidth
 	simds := r.Schedule().Threads / lanes
@@ -93,7 +93,7 @@ func (r *mixRead) logits() {
 
 // weights turns the lanes' logits into pre (lanes 0 to n-1), post (n to 2n-1)
 // and comb (2n on).
-func (r *mixRead) weights(logit *kernel.Expr) {
+func (r *hyperRead) weights(logit *kernel.Expr) {
 	n, lane := r.m.Streams, kernel.Lane()
 	count := r.logitCount()
 	index := r.Let("index", lane.Min(i32(count-1)))
@@ -118,7 +118,7 @@ func (r *mixRead) weights(logit *kernel.Expr) {
 
 // sinkhorn normalises rows and columns in turn (docs/model.md#residual-streams). Lanes
 // beyond n*n compute what nobody reads.
-func (r *mixRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
+func (r *hyperRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 	n, eps := r.m.Streams, f32(r.next.HCEps)
 	over := func(x *kernel.Expr, from, to int, f func(a, b *kernel.Expr) *kernel.Expr) *kernel.Expr {
 		for mask := from; mask < to; mask *= 2 {
@@ -139,12 +139,12 @@ func (r *mixRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 }
 
 // collapse makes u = sum_k pre[k] h[k] and stores its norm times the weight.
-func (r *mixRead) collapse() {
+func (r *hyperRead) collapse() {
 	source := r.row
 	if r.wanted {
 		source = r.Let("source", r.StepAt("wanted", r.row))
 	}
-	if n := r.chunks(); n <= mixReadChunks {
+	if n := r.chunks(); n <= hyperReadChunks {
 		r.held = r.Vars("u", 4*n, f32(0))
 	} else {
 		r.parked = r.SharedArray("u", kernel.F32, r.m.Width)
@@ -163,7 +163,7 @@ func (r *mixRead) collapse() {
 }
 
 // collapseChunk makes four elements of u, and adds their squares up.
-func (r *mixRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.Variable) {
+func (r *hyperRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.Variable) {
 	n, quads := r.m.Streams, r.m.Width/4
 	u := r.held
 	if u != nil {
@@ -187,7 +187,7 @@ func (r *mixRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.
 }
 
 // element is element q of the vector of four numbered `at`, the thread's ch-th.
-func (r *mixRead) element(ch int, at *kernel.Expr, q int) *kernel.Expr {
+func (r *hyperRead) element(ch int, at *kernel.Expr, q int) *kernel.Expr {
 	if r.held != nil {
 		return r.held[4*ch+q].Expr
 	}
@@ -195,13 +195,13 @@ func (r *mixRead) element(ch int, at *kernel.Expr, q int) *kernel.Expr {
 }
 
 // chunks is how many vectors of four of a row a thread has.
-func (r *mixRead) chunks() int {
+func (r *hyperRead) chunks() int {
 	return (r.m.Width/4 + r.Schedule().Threads - 1) / r.Schedule().Threads
 }
 
 // eachChunk runs f for the thread's vectors of four, of which the row has
 // Width/4; ch is known if they are held.
-func (r *mixRead) eachChunk(f func(ch int, at *kernel.Expr)) {
+func (r *hyperRead) eachChunk(f func(ch int, at *kernel.Expr)) {
 	threads, quads := r.Schedule().Threads, r.m.Width/4
 	if r.held == nil {
 		r.For("quad", kernel.Thread(), i32(quads), i32(threads), func(at *kernel.Expr) { f(0, at) })

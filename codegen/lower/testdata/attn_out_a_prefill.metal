@@ -1,4 +1,4 @@
-// attn_low_prefill
+// attn_out_a_prefill
 //
 // products of one input, in tiles
 //
@@ -32,7 +32,7 @@ struct Step {
 };
 
 [[kernel, max_total_threads_per_threadgroup(256)]]
-void attn_low_prefill(
+void attn_out_a_prefill(
     constant Args &args [[buffer(0)]],
     device const Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],

@@ -9,7 +9,7 @@ import (
 	"smelt/passes/fusion"
 )
 
-// The mixing of residual streams is two launches. "write" makes a tile of the
+// Hyper-connections take two launches. "write" makes a tile of the
 // half block's result y, writes it into the streams and adds up the tile's
 // share of the next half block's stream logits z; threadgroups cannot meet, so
 // "read", a threadgroup a row, adds the shares up, makes the weights and
@@ -17,19 +17,19 @@ import (
 //
 // In prefill y comes from launches of its own.
 
-// mixColumns is how many columns of the streams a threadgroup of "write" makes.
-func (in *Input) mixColumns() int {
+// hyperColumns is how many columns of the streams a threadgroup of "write" makes.
+func (in *Input) hyperColumns() int {
 	if in.Target.Vector > 0 {
 		return 128
 	}
 	return 32
 }
 
-func lowerMix(in *Input, m *fusion.Mix) ([]program.Launch, error) {
+func lowerHyper(in *Input, m *fusion.Hyper) ([]program.Launch, error) {
 	if n := m.Streams; n&(n-1) != 0 || n*n > in.Target.SimdWidth || m.Width%4 != 0 {
 		return nil, fmt.Errorf("%d streams of %d elements; kernels take 1, 2 or 4 streams of a multiple of 4", n, m.Width)
 	}
-	x := &mixing{in: in, m: m, rows: mixRows(m), columns: in.mixColumns()}
+	x := &hyper{in: in, m: m, rows: hyperRows(m), columns: in.hyperColumns()}
 	x.inputs = in.inputsAtOnce(x.stagedBytes())
 	if in.Phase == program.Prefill {
 		if err := x.sourceLaunches(); err != nil {
@@ -51,8 +51,8 @@ func lowerMix(in *Input, m *fusion.Mix) ([]program.Launch, error) {
 	return x.launches, nil
 }
 
-// mixRows is the symbol of the rows a mix works on.
-func mixRows(m *fusion.Mix) string {
+// hyperRows is the symbol of the rows that hyper-connections work on.
+func hyperRows(m *fusion.Hyper) string {
 	v := m.After
 	if m.Source.Take != nil {
 		v = m.Source.Take.Rows
@@ -61,10 +61,10 @@ func mixRows(m *fusion.Mix) string {
 	return name
 }
 
-// mixing is the lowering of one mix region.
-type mixing struct {
+// hyper is the lowering of one region of hyper-connections.
+type hyper struct {
 	in       *Input
-	m        *fusion.Mix
+	m        *fusion.Hyper
 	rows     string
 	columns  int              // of a threadgroup of "write"
 	inputs   int              // rows of a threadgroup of "write", at most
@@ -73,15 +73,15 @@ type mixing struct {
 	launches []program.Launch
 }
 
-func (x *mixing) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }
+func (x *hyper) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }
 
-// takenBytes is the size of the rows that a mix takes of a value with more.
-func (x *mixing) takenBytes() ir.Expr {
+// takenBytes is the size of the rows taken of a value with more.
+func (x *hyper) takenBytes() ir.Expr {
 	return ir.Sym(x.rows).Mul(ir.Const(int64(4 * x.m.Streams * x.m.Width)))
 }
 
 // logitCount is the length of z.
-func (x *mixing) logitCount() int {
+func (x *hyper) logitCount() int {
 	if x.m.Next.Head {
 		return x.m.Streams
 	}
@@ -89,7 +89,7 @@ func (x *mixing) logitCount() int {
 }
 
 // stagedBytes is the size of a row's inputs in threadgroup memory, if they are staged.
-func (x *mixing) stagedBytes() int {
+func (x *hyper) stagedBytes() int {
 	s := x.m.Source
 	switch {
 	case x.in.Phase == program.Prefill:
@@ -102,14 +102,14 @@ func (x *mixing) stagedBytes() int {
 }
 
 // write is the first launch.
-func (x *mixing) write() error {
+func (x *hyper) write() error {
 	s, _ := x.in.matvecSchedule()
 	s.Settings = []kernel.Setting{{Name: "columns per threadgroup", Value: fmt.Sprint(x.columns), Why: "as many as eight SIMD groups make outputs of the product at once"}}
 	if x.in.Target.Vector > 0 {
 		s.Settings[0].Why = "the input is staged once for all of them"
 	}
 	u := x.in.begin(x.in.kernelName("write"), s, x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
-	w := &mixWrite{unit: u, mixing: x}
+	w := &hyperWrite{unit: u, hyper: x}
 	w.bind()
 	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(x.columns)))
 	row0 := u.Let("row0", kernel.Group(1).Mul(i32(x.inputs)))
@@ -122,11 +122,11 @@ func (x *mixing) write() error {
 	return err
 }
 
-// mixWrite is the kernel "write" in the making.
-type mixWrite struct {
+// hyperWrite is the kernel "write" in the making.
+type hyperWrite struct {
 	*unit
-	*mixing
-	source             mixSource
+	*hyper
+	source             hyperSource
 	before, post, comb kernel.Buffer
 	after, shareOut    kernel.Buffer
 	fn                 vector
@@ -135,7 +135,7 @@ type mixWrite struct {
 	row, live          []*kernel.Expr
 }
 
-func (w *mixWrite) bind() {
+func (w *hyperWrite) bind() {
 	m := w.m
 	w.source = w.bindSource()
 	if m.Before != nil {
@@ -154,7 +154,7 @@ func (w *mixWrite) bind() {
 	w.tile = w.SharedArray("streams", kernel.F32, w.inputs*m.Streams*w.columns)
 }
 
-func (w *mixWrite) body(row0, left *kernel.Expr, n int) {
+func (w *hyperWrite) body(row0, left *kernel.Expr, n int) {
 	w.row, w.live = nil, nil
 	for i := range n {
 		row, live := row0, (*kernel.Expr)(nil)
@@ -176,7 +176,7 @@ func (w *mixWrite) body(row0, left *kernel.Expr, n int) {
 
 // streams computes the new streams of the tile: element e of a row is column
 // e mod columns of stream e / columns.
-func (w *mixWrite) streams() {
+func (w *hyperWrite) streams() {
 	m, elements := w.m, w.m.Streams*w.columns
 	w.Comment("into the streams")
 	for i := range w.row {
@@ -201,7 +201,7 @@ func (w *mixWrite) streams() {
 }
 
 // newStream is post[k]*y + sum_j comb[j,k] before[j].
-func (w *mixWrite) newStream(i int, stream, column, at, y *kernel.Expr) *kernel.Expr {
+func (w *hyperWrite) newStream(i int, stream, column, at, y *kernel.Expr) *kernel.Expr {
 	n := w.m.Streams
 	if w.m.Source.Take != nil {
 		return w.source.stream(w, i, stream, column)
@@ -219,7 +219,7 @@ func (w *mixWrite) newStream(i int, stream, column, at, y *kernel.Expr) *kernel.
 
 // partials adds up the tile's share of each logit: SIMD group s takes logits
 // s, s+8 ...; the last is the sum of squares.
-func (w *mixWrite) partials() {
+func (w *hyperWrite) partials() {
 	n := w.logitCount()
 	simds := w.Schedule().Threads / w.Schedule().SimdWidth
 	w.Comment("shares of the next logits; the last is the sum of squares")
@@ -242,7 +242,7 @@ func (w *mixWrite) partials() {
 
 // addColumns adds the products of a SIMD group's columns of the tile, from
 // `first` on, to the sums of logit z.
-func (w *mixWrite) addColumns(z, first *kernel.Expr, sums []kernel.Variable) {
+func (w *hyperWrite) addColumns(z, first *kernel.Expr, sums []kernel.Variable) {
 	m, n := w.m, w.logitCount()
 	column := w.Let("column", w.column0.Add(kernel.Lane().Add(first)))
 	for stream := range m.Streams {

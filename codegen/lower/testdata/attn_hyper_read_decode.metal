@@ -1,8 +1,8 @@
-// attn_mix_read_decode
+// attn_hyper_read_decode
 //
 // stream weights from the logits, streams collapsed and normed, a threadgroup a row
 //
-// Stands for (region mix):
+// Stands for (region hyper):
 //   %72 = dequantize @layers.0.attn.wo_b.weight : tensor<128 x 128 x f32>
 //   %73 = matmul(%71, %72) : tensor<T x 128 x f32>
 //   %74 = reshape(%27) {shape = [T, 4, 1]} : tensor<T x 4 x 1 x f32>
@@ -65,7 +65,7 @@ struct Args {
 };
 
 [[kernel, max_total_threads_per_threadgroup(1024)]]
-void attn_mix_read_decode(
+void attn_hyper_read_decode(
     constant Args &args [[buffer(0)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
