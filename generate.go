@@ -34,7 +34,7 @@ type Request struct {
 	// MaxTokens ends the text; 0 means when the model ends it or the context is full.
 	MaxTokens int
 	// Sampling picks the tokens; its zero value takes the most likely one. nil means
-	// what Suggested says, with a seed drawn anew.
+	// what Files.Suggested says, with a seed drawn anew.
 	Sampling *sampling.Params
 	// Stream tells the random numbers of requests with the same seed apart.
 	Stream uint64
@@ -90,11 +90,11 @@ type Result struct {
 // ErrBusy or ErrClosed, with an *OptionError, a *ContextError or ErrEmptyPrompt,
 // and with ErrNoTokenizer or ErrNoChat. The end of ctx ends the text.
 func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
-	ids, err := m.Encode(r)
+	ids, err := m.files.Encode(r)
 	if err != nil {
 		return nil, err
 	}
-	stop, err := m.Stop()
+	stop, err := m.files.Stop()
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	tok, err := m.Tokenizer()
+	tok, err := m.files.Tokenizer()
 	if err != nil && !errors.Is(err, ErrNoTokenizer) {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (m *Model) sampling(r Request) (sampling.Params, error) {
 	if r.Sampling != nil {
 		return *r.Sampling, nil
 	}
-	p, err := m.Suggested()
+	p, err := m.files.Suggested()
 	p.Seed = rand.Uint64()
 	return p, err
 }
@@ -131,7 +131,7 @@ func (m *Model) sampling(r Request) (sampling.Params, error) {
 // probability that the model gives each, and those of top more in its place. It
 // generates nothing; of the request only the prompt counts.
 func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, error) {
-	ids, err := m.Encode(r)
+	ids, err := m.files.Encode(r)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, erro
 	if _, reason, err := g.Wait(); err != nil || reason == StopCancelled {
 		return nil, errors.Join(err, ctx.Err())
 	}
-	tok, err := m.Tokenizer()
+	tok, err := m.files.Tokenizer()
 	if err != nil && !errors.Is(err, ErrNoTokenizer) {
 		return nil, err
 	}

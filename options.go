@@ -118,7 +118,7 @@ func (f *Files) Start(ctx context.Context, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Files: f, options: o, choice: choice, device: d}
+	m := &Model{files: f, options: o, choice: choice, device: d}
 	if m.scheduler, err = schedule(d, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -85,7 +85,7 @@ const (
 
 // Model is an open model on a device. Its methods are safe for concurrent use.
 type Model struct {
-	*Files
+	files     *Files
 	options   Options // complete
 	choice    devices.Choice
 	device    device.Device
@@ -107,6 +107,10 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	return m, nil
 }
 
+// Files are the model's, for their tokenizer, limits and suggestions. They are the
+// Model's to close.
+func (m *Model) Files() *Files { return m.files }
+
 // Device is the name of the device that runs the model.
 func (m *Model) Device() string { return m.device.Name() }
 
@@ -121,5 +125,5 @@ func (m *Model) Options() Options { return m.options }
 // the files.
 func (m *Model) Close() error {
 	m.scheduler.Close()
-	return errors.Join(m.device.Close(), m.Files.Close())
+	return errors.Join(m.device.Close(), m.files.Close())
 }

@@ -105,7 +105,7 @@ func TestLogProbs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prompt, err := m.Encode(Request{Prompt: "Once upon a time"})
+	prompt, err := m.Files().Encode(Request{Prompt: "Once upon a time"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestBundle(t *testing.T) {
 	}
 	for name, o := range map[string]Options{"Context": {Context: 49}, "Chunk": {Chunk: 9}, "Slots": {Slots: 3}} {
 		var e *OptionError
-		if _, err := m.Complete(o); !errors.As(err, &e) || e.Names()[0] != name {
+		if _, err := m.Files().Complete(o); !errors.As(err, &e) || e.Names()[0] != name {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
