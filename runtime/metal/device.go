@@ -82,9 +82,6 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	return &Device{planned.Profiling(d, m), m}, nil
 }
 
-// GPU describes the GPU that runs the kernels.
-func (d *Device) GPU() *GPU { return d.machine.info }
-
 // StepTime is how long the GPU took for the last step, from its first dispatch to
 // its last; 0 before the first step.
 func (d *Device) StepTime() (t time.Duration, err error) {
