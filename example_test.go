@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math"
 
-	"smelt"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // storyteller is a checkpoint that comes with smelt. It tells stories for children.

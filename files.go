@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"sync"
 
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/models/chat"
-	"smelt/models/tokenizer"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/tokenizer"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // Files are the files of a model: weights, tokenizer, suggestions and, of a bundle,

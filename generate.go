@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"smelt/models/tokenizer"
-	"smelt/runtime/sampling"
-	"smelt/runtime/scheduler"
-	"smelt/runtime/session"
+	"smelt.example/smelt/internal/runtime/scheduler"
+	"smelt.example/smelt/internal/runtime/session"
+	"smelt.example/smelt/models/tokenizer"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // ErrEmptyPrompt: a request has no token to go on from.

@@ -1,4 +1,4 @@
-module smelt
+module smelt.example/smelt
 
 go 1.26.0
 

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"smelt/internal/regular"
-	"smelt/internal/strictjson"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/internal/strictjson"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // generationConfig holds the sampling that generation_config.json suggests.

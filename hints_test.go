@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 func TestGenerationConfig(t *testing.T) {

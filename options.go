@@ -6,11 +6,11 @@ import (
 
 	"math"
 
-	"smelt/internal/option"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
-	"smelt/runtime/scheduler"
-	"smelt/runtime/session"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/scheduler"
+	"smelt.example/smelt/internal/runtime/session"
 )
 
 // Options say how to run a model. The zero value is ready for use.

@@ -23,14 +23,14 @@ import (
 	"errors"
 	"fmt"
 
-	"smelt/internal/option"
-	"smelt/models"
-	"smelt/models/arch"
-	"smelt/models/chat"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
-	"smelt/runtime/scheduler"
-	"smelt/runtime/session"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/scheduler"
+	"smelt.example/smelt/internal/runtime/session"
+	"smelt.example/smelt/models"
 )
 
 var (

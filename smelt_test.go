@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 const (
 	storyteller = "examples/storyteller/checkpoint"
-	fixture     = "models/deepseekv4/testdata/fixtures/b-official-fp8fp4" // without a tokenizer
+	fixture     = "internal/models/deepseekv4/testdata/fixtures/b-official-fp8fp4" // without a tokenizer
 )
 
 func open(t *testing.T, path string, o Options) *Model {

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"time"
 
-	"smelt/ir"
-	"smelt/runtime/device"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/ir"
 )
 
 // Machine says what was measured on.

@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/codegen/roofline"
-	"smelt/ir"
-	"smelt/models"
-	"smelt/runtime/binding"
-	"smelt/runtime/profile"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/roofline"
+	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
 )
 
 // hostMemory is a binding.CacheMemory.
@@ -40,7 +40,7 @@ type fake struct {
 
 func newFake(t *testing.T, o bundle.Options) *fake {
 	t.Helper()
-	m, err := models.Open("../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
+	m, err := models.Open("../internal/models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

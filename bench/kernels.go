@@ -7,14 +7,14 @@ import (
 	"slices"
 	"time"
 
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/codegen/roofline"
-	"smelt/internal/option"
-	"smelt/ir"
-	"smelt/runtime/binding"
-	"smelt/runtime/device"
-	"smelt/runtime/profile"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/roofline"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/ir"
 )
 
 // KernelOptions says which steps to take apart.

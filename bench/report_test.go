@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"smelt/codegen/roofline"
+	"smelt.example/smelt/internal/codegen/roofline"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"smelt/codegen/program"
-	"smelt/internal/option"
-	"smelt/ir"
-	"smelt/runtime/binding"
-	"smelt/runtime/device"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // RunOptions says how long texts are measured.

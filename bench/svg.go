@@ -9,7 +9,7 @@ import (
 	"math"
 	"strings"
 
-	"smelt/internal/output"
+	"smelt.example/smelt/internal/output"
 )
 
 // The charts' text. Numbers come from the structs below, names through the

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // start begins a module with the four inputs of a step, x [T, 4] and some symbols.

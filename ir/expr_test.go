@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // naive is an expression tree evaluated in big.Int, built beside an ir.Expr.

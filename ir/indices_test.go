@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 const indicesHead = `module @m

@@ -11,7 +11,7 @@ package ir
 import (
 	"fmt"
 
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
 )
 
 // Module is one step of a model.

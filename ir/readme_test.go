@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/eval"
-	"smelt/ir/tensor"
-	"smelt/ir/text"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // readme returns the modules of README.md by name.

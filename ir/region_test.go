@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/ir/text"
 )
 
 func refs(values []*ir.Value) string {

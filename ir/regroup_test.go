@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // pick takes the nodes of a module whose results print as refs.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
+	"smelt.example/smelt/ir"
 )
 
 func TestTypes(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"math"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // whole builds a module that uses everything the verifier looks at.

@@ -9,10 +9,10 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
-	"smelt/internal/strictjson"
-	"smelt/models/arch"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/strictjson"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // An UnknownError says that a config.json names no architecture that smelt knows.

@@ -4,13 +4,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/ir"
-	"smelt/models"
-	"smelt/models/checkpoint/container"
-	"smelt/runtime/cpu"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/reference"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/reference"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
 )
 
 const fixture = "deepseekv4/testdata/fixtures/b-official-fp8fp4"

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"log"
 
-	"smelt/models"
-	"smelt/models/chat"
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/models"
 )
 
 func ExampleOpen() {

@@ -6,10 +6,10 @@ package models
 import (
 	"slices"
 
-	"smelt/models/arch"
-	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/container"
-	"smelt/models/deepseekv4"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/deepseekv4"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // Model is an open checkpoint of a known architecture.

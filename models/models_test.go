@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/arch"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 const fixture = "deepseekv4/testdata/fixtures/a-bf16"

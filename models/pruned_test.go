@@ -10,15 +10,15 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/models/arch"
-	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/agreement"
-	"smelt/runtime/cpu"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // pruning makes a copy of a checkpoint that lacks the last experts of some layers.

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir/encoding"
-	"smelt/models/checkpoint"
-	"smelt/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // trial is a container as whoever adds one would write it: this file, and the row

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/ir"
-	"smelt/ir/encoding"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/ir/ops"
 )
 
 // Formats says how the rows that attention looks at, and the index keys that

@@ -9,22 +9,22 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/encoding"
-	"smelt/ir/eval"
-	"smelt/ir/ops"
-	"smelt/ir/tensor"
-	"smelt/ir/text"
-	"smelt/models"
-	"smelt/models/checkpoint/safetensors"
-	"smelt/passes"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
 // quantisedFixtures lists the checkpoints whose golden file has logits with
 // simulated cache formats: the repository's, and those of SMELT_SHARED.
 func quantisedFixtures(t *testing.T) []string {
 	t.Helper()
-	dirs := []string{filepath.FromSlash("../models/deepseekv4/testdata/fixtures/b-official-fp8fp4")}
+	dirs := []string{filepath.FromSlash("../internal/models/deepseekv4/testdata/fixtures/b-official-fp8fp4")}
 	if shared := os.Getenv("SMELT_SHARED"); shared != "" {
 		return append(dirs, filepath.Join(shared, "fixtures", "a-official-fp8fp4"))
 	}

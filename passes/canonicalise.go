@@ -3,8 +3,8 @@ package passes
 import (
 	"slices"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // canonicalise applies the rules below, then drops dead operations. All are

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // DumpTo returns an Options.Dump that has every stage written as NN_pass.ir:

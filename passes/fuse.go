@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/ir"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
 )
 
 // fuse is the pass that makes regions of one kind, of the operations that are

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"smelt/ir"
-	"smelt/ir/text"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 var update = flag.Bool("update", false, "write what is printed into testdata")

@@ -11,14 +11,14 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/internal/sample"
-	"smelt/ir"
-	"smelt/ir/eval"
-	"smelt/ir/tensor"
-	"smelt/models"
-	"smelt/models/deepseekv4"
-	"smelt/passes"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/deepseekv4"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/internal/sample"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
 // settings are the options that models are compiled with here.
@@ -63,7 +63,7 @@ func glob(t testing.TB, pattern string) []string {
 // operation is in a region, each region reads as its kind's view, and a layer
 // has the regions that its attention asks for.
 func TestModels(t *testing.T) {
-	paths := append(glob(t, "../models/deepseekv4/testdata/configs/*.json"), "../examples/storyteller/checkpoint/config.json")
+	paths := append(glob(t, "../internal/models/deepseekv4/testdata/configs/*.json"), "../examples/storyteller/checkpoint/config.json")
 	for _, path := range paths {
 		for _, s := range settings {
 			c, m := graphOf(t, path)
@@ -129,7 +129,7 @@ func part(name string) string {
 // TestBits: passes that only group operations do not change a bit, neither of
 // the logits nor of any named value, whatever the formats of the caches.
 func TestBits(t *testing.T) {
-	for _, dir := range sample.Short(t, glob(t, "../models/deepseekv4/testdata/fixtures/*"), 1) {
+	for _, dir := range sample.Short(t, glob(t, "../internal/models/deepseekv4/testdata/fixtures/*"), 1) {
 		for _, i := range []int{0, 2} {
 			s := settings[i]
 			t.Run(filepath.Base(dir)+" "+s.name, func(t *testing.T) {
@@ -214,7 +214,7 @@ func equalBits(a, b tensor.Value[float32]) bool {
 // TestRegionList: the regions of a small model, in order, with their numbers of
 // operations, inputs and results.
 func TestRegionList(t *testing.T) {
-	_, m := graphOf(t, "../models/deepseekv4/testdata/configs/a-bf16.json")
+	_, m := graphOf(t, "../internal/models/deepseekv4/testdata/configs/a-bf16.json")
 	r, err := passes.Run(m, trained)
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestRegionList(t *testing.T) {
 // TestSameText: two runs give the same bytes at every stage, and each parses
 // back (the input of a run is left as it was).
 func TestSameText(t *testing.T) {
-	_, m := graphOf(t, "../models/deepseekv4/testdata/configs/a-bf16.json")
+	_, m := graphOf(t, "../internal/models/deepseekv4/testdata/configs/a-bf16.json")
 	first, err := passes.Run(m, trained)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestSameText(t *testing.T) {
 
 func BenchmarkPasses(b *testing.B) {
 	for _, name := range []string{"flash", "pro"} {
-		_, m := graphOf(b, "../models/deepseekv4/testdata/configs/"+name+".json")
+		_, m := graphOf(b, "../internal/models/deepseekv4/testdata/configs/"+name+".json")
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				if _, err := passes.Run(m, trained); err != nil {
@@ -268,7 +268,7 @@ func BenchmarkPasses(b *testing.B) {
 }
 
 func BenchmarkViews(b *testing.B) {
-	_, m := graphOf(b, "../models/deepseekv4/testdata/configs/pro.json")
+	_, m := graphOf(b, "../internal/models/deepseekv4/testdata/configs/pro.json")
 	r, err := passes.Run(m, trained)
 	if err != nil {
 		b.Fatal(err)

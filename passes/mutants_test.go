@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // The tests here change one operation of a region's body at a time. A view

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // pass turns a module into one that computes the same, or, where its doc says

@@ -3,8 +3,8 @@ package passes
 import (
 	"fmt"
 
-	"smelt/ir"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
 )
 
 // Options configure a pipeline.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
 )
 
 const small = `module @small

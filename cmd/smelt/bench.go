@@ -12,14 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/bench"
-	"smelt/codegen/bundle"
-	"smelt/internal/output"
-	"smelt/models"
-	"smelt/models/synthetic"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
+	"smelt.example/smelt/bench"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/models"
 )
 
 func newBench(io stdio) *cobra.Command {

@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/bench"
-	"smelt/codegen/bundle"
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/runtime/device"
+	"smelt.example/smelt/bench"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
 )
 
 // benchKernelsOptions are the flags of `smelt bench kernels`.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/bench"
-	"smelt/codegen/bundle"
+	"smelt.example/smelt/bench"
+	"smelt.example/smelt/codegen/bundle"
 )
 
 // benchRunOptions are the flags of `smelt bench run`.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/bench"
-	"smelt/runtime/cpu/jit"
+	"smelt.example/smelt/bench"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
 // needCPU skips where there is no libLLVM to measure with.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 
-	lib "smelt"
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/passes"
+	lib "smelt.example/smelt"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
 // compiled is an open bundle with the checkpoint it was compiled from.

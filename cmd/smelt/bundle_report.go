@@ -3,7 +3,7 @@ package main
 import (
 	"io"
 
-	"smelt/codegen/bundle"
+	"smelt.example/smelt/codegen/bundle"
 )
 
 // bundleReport is the output of `smelt compile --json` and `smelt inspect BUNDLE --json`,

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
 // TestSharedCodeCache: machine code in a folder that others may write to is not

@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/target"
-	"smelt/models"
-	"smelt/passes"
-	"smelt/runtime/devices"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
 // compileOptions are the flags of `smelt compile`.

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/internal/message"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/message"
 )
 
 // byteUnits are the suffixes of --memory, longest first.

@@ -56,7 +56,7 @@ func TestCompileMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles bundles")
 	}
-	fixture, chunk := "../../models/deepseekv4/testdata/fixtures/a-bf16", "16"
+	fixture, chunk := "../../internal/models/deepseekv4/testdata/fixtures/a-bf16", "16"
 	r := smelt(t, "", "compile", fixture, "-o", filepath.Join(t.TempDir(), "free"), "--chunk", chunk, "--json")
 	var free struct{ Memory struct{ Peak int64 } }
 	if err := json.Unmarshal([]byte(r.out), &free); err != nil || free.Memory.Peak == 0 {

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"smelt/codegen/bundle"
-	"smelt/internal/output"
-	"smelt/ir"
-	"smelt/models/checkpoint"
-	"smelt/passes"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/passes"
 )
 
 // judge finds out before anything is compiled that the bundle and the stages have

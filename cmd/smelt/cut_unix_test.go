@@ -15,9 +15,9 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/devices"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/devices"
 )
 
 // cutting has a process of the tests change a file of weights while the command

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/internal/message"
-	"smelt/models"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/models"
 )
 
 // deviceOptions are the flags that concern devices.

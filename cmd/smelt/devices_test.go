@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"smelt/runtime/devices"
+	"smelt.example/smelt/internal/runtime/devices"
 )
 
 // TestDeviceChoice: of a device that nobody named, standard error says which it is

@@ -13,15 +13,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/codegen/bundle"
-	"smelt/doctor"
-	"smelt/internal/output"
-	"smelt/models"
-	"smelt/models/synthetic"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
-	"smelt/runtime/metal"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/doctor"
+	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/metal"
+	"smelt.example/smelt/models"
 )
 
 // doctorFile is where the report goes if nobody says where.

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/doctor"
-	"smelt/models/synthetic"
-	"smelt/runtime/devices"
-	"smelt/runtime/lockstep"
-	"smelt/runtime/metal"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/doctor"
+	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/lockstep"
+	"smelt.example/smelt/internal/runtime/metal"
 )
 
 // doctorReport is the output of `smelt doctor --json`. Field names are stable;

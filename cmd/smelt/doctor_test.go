@@ -12,14 +12,14 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/doctor"
-	"smelt/internal/output"
-	"smelt/models"
-	"smelt/runtime/agreement"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
-	"smelt/runtime/metal"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/doctor"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/metal"
+	"smelt.example/smelt/models"
 )
 
 // TestDoctorModel: the kernels of doctor's own model are the storyteller's, to the

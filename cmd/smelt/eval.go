@@ -12,14 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/internal/output"
-	"smelt/ir"
-	"smelt/ir/eval"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
-	"smelt/models"
-	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // evalOptions are the flags of `smelt eval`.

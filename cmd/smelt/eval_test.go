@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 func evalJSON(t *testing.T, args ...string) (r evalReport) {

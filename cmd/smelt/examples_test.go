@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
 // notRun are command lines of the documentation that TestExamples does not run,
@@ -42,7 +42,7 @@ var notRun = map[string]string{
 	"smelt bench run --synthetic flash --layers 2 --frontiers 512,2048 -n 8 --rows 1,2,4,8,16":          weightsInMemory,
 }
 
-const weightsInMemory = "gigabytes of weights; models/synthetic has tests"
+const weightsInMemory = "gigabytes of weights; internal/models/synthetic has tests"
 
 // smaller are arguments of lines in the order of replacing, and smaller ones that
 // show the same.

@@ -1,6 +1,6 @@
 package main
 
-import "smelt/internal/option"
+import "smelt.example/smelt/internal/option"
 
 // flagNames are the flags that set the options of the libraries.
 var flagNames = map[option.Name]string{

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"smelt/internal/option"
+	"smelt.example/smelt/internal/option"
 )
 
 // TestFlagNames: every option that the libraries name has a flag of some command,

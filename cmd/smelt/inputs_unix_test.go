@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"smelt/codegen/bundle"
+	"smelt.example/smelt/codegen/bundle"
 )
 
 // A stranger is put in place of a file: something that is none.

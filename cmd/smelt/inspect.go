@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"smelt/codegen/bundle"
-	"smelt/ir/text"
-	"smelt/models"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // inspectOptions are the flags of `smelt inspect`.

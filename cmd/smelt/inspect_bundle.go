@@ -8,12 +8,12 @@ import (
 	"io"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/kernel"
-	"smelt/codegen/report"
-	"smelt/internal/output"
-	"smelt/ir/text"
-	"smelt/passes"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/report"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/passes"
 )
 
 // inspectBundle prints a bundle's summary or what the flags ask for.

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/runtime/metal"
-	"smelt/runtime/metal/fake"
-	"smelt/runtime/metal/objc"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/metal"
+	"smelt.example/smelt/internal/runtime/metal/fake"
+	"smelt.example/smelt/internal/runtime/metal/objc"
 )
 
 func TestInspectBundleGolden(t *testing.T) {

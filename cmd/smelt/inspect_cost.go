@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // costReport is the output of `smelt inspect BUNDLE --cost --json`. Field names

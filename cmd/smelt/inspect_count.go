@@ -1,8 +1,8 @@
 package main
 
 import (
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // elements is how many numbers a parameter of this type has.

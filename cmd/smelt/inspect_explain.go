@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/kernel"
-	"smelt/codegen/plan"
-	"smelt/codegen/storage"
-	"smelt/ir/encoding"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // writeExplanation prints what was chosen and why: by the passes, for this

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/internal/option"
-	"smelt/runtime/metal"
-	"smelt/runtime/metal/objc"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/metal"
+	"smelt.example/smelt/internal/runtime/metal/objc"
 )
 
 // examineGPU tries a bundle on this machine's GPU. Compiling its kernels takes seconds the

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/codegen/bundle"
-	"smelt/ir"
-	"smelt/passes/fusion"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
 )
 
 // layerKind is the layers that are alike in what their regions do.

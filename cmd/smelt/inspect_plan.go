@@ -5,9 +5,9 @@ import (
 	"io"
 	"strings"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/plan"
-	"smelt/ir"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/ir"
 )
 
 // writePlan lists the dispatches of both kinds of steps.

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"slices"
 
-	"smelt/ir/ops"
-	"smelt/models"
-	"smelt/models/arch"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/models"
 )
 
 // inspectReport is the output of `smelt inspect --json`, and the data of the page. Field

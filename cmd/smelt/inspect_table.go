@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/exp/constraints"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // table lines up cells in columns. Rows are kept until write.

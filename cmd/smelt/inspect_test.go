@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"smelt/ir/text"
-	"smelt/models"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/models"
 )
 
 var update = flag.Bool("update", false, "write the golden files in testdata anew")
@@ -82,7 +82,7 @@ func golden(t *testing.T, name, got string) {
 // checkpoints are the committed checkpoints by name.
 func checkpoints(t *testing.T) map[string]string {
 	t.Helper()
-	dirs, err := filepath.Glob("../../models/deepseekv4/testdata/fixtures/*")
+	dirs, err := filepath.Glob("../../internal/models/deepseekv4/testdata/fixtures/*")
 	if err != nil || len(dirs) == 0 {
 		t.Fatal("no fixtures: ", err)
 	}

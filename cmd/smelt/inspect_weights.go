@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt/ir"
-	"smelt/models"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // weightReport is one parameter of `smelt inspect --weights --json`. Field

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"smelt/internal/sample"
+	"smelt.example/smelt/internal/sample"
 )
 
 // TestKills kills two commands that write at a few random times; scripts/kills, run

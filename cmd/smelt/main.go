@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/internal/option"
-	"smelt/models/checkpoint/container"
-	"smelt/runtime/cpu/fault"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/cpu/fault"
 )
 
 func main() {

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 var scratch string
 
 // mixedFixture has layers of all kinds.
-const mixedFixture = "../../models/deepseekv4/testdata/fixtures/b-official-fp8fp4"
+const mixedFixture = "../../internal/models/deepseekv4/testdata/fixtures/b-official-fp8fp4"
 
 // copyOf copies a checkpoint into a folder of the test's own.
 func copyOf(t *testing.T, dir string) string {

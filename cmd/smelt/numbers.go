@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/exp/constraints"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // numeric lists the types of flags.

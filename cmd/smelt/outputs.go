@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"smelt/codegen/bundle"
-	"smelt/internal/output"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // outputOptions are common to commands that write files.

@@ -3,9 +3,9 @@ package main
 import (
 	"runtime"
 
-	"smelt/bench"
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
+	"smelt.example/smelt/bench"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // Ranges of numbers that several commands take. Those of sizes are the planner's;

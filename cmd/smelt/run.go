@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	lib "smelt"
-	"smelt/codegen/bundle"
-	"smelt/runtime/devices"
-	"smelt/runtime/sampling"
+	lib "smelt.example/smelt"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // runOptions are the flags of `smelt run`.

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	lib "smelt"
-	"smelt/models/chat"
-	"smelt/runtime/cpu/jit"
+	lib "smelt.example/smelt"
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
 // runArgs is a command line that runs on the reference device, unless it names
@@ -218,7 +218,7 @@ func TestRunDefaults(t *testing.T) {
 
 // TestRunChat: prompts are the tokens of the reference's chat encoding.
 func TestRunChat(t *testing.T) {
-	data, err := os.ReadFile("../../models/deepseekv4/testdata/chat-golden.json")
+	data, err := os.ReadFile("../../internal/models/deepseekv4/testdata/chat-golden.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,15 +13,15 @@ import (
 	"testing"
 	"time"
 
-	msl "smelt/codegen/msl/standin"
-	"smelt/codegen/program"
-	"smelt/codegen/target"
-	"smelt/internal/sample"
-	"smelt/ir"
-	"smelt/runtime/cpu"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/devices"
-	"smelt/runtime/lockstep"
+	msl "smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/lockstep"
+	"smelt.example/smelt/internal/sample"
+	"smelt.example/smelt/ir"
 )
 
 // proving is set by scripts/proof: all is tried, and the table printed.

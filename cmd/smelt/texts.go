@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"smelt/internal/regular"
+	"smelt.example/smelt/internal/regular"
 )
 
 // Texts and token lists are read once and in order, so that they may come from

@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/models/checkpoint"
-	"smelt/models/tokenizer"
+	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/models/tokenizer"
 )
 
 // tokenizeOptions are the flags of `smelt tokenize`.

@@ -11,7 +11,7 @@ import (
 
 const (
 	storyteller  = "../../examples/storyteller/checkpoint"
-	plainFixture = "../../models/deepseekv4/testdata/fixtures/a-bf16" // has no tokenizer.json
+	plainFixture = "../../internal/models/deepseekv4/testdata/fixtures/a-bf16" // has no tokenizer.json
 )
 
 func TestTokenizeRoundTrip(t *testing.T) {

@@ -5,9 +5,9 @@ import (
 	"io"
 	"math"
 
-	"smelt/internal/output"
-	"smelt/ir/tensor"
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/output"
 )
 
 // tracer collects named intermediates over the chunks of a text.

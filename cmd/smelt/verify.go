@@ -10,13 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt/codegen/bundle"
-	"smelt/codegen/kernel"
-	msl "smelt/codegen/msl/standin"
-	"smelt/codegen/target"
-	"smelt/runtime/device"
-	"smelt/runtime/devices"
-	"smelt/runtime/lockstep"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/codegen/kernel"
+	msl "smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/runtime/lockstep"
 )
 
 // verifyOptions are the flags of `smelt verify`.

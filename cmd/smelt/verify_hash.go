@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
-	"smelt/codegen/bundle"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // hashReport is the output of `smelt verify --hash --json`. Field names are stable;

@@ -7,10 +7,10 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/ir"
-	"smelt/runtime/lockstep"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/lockstep"
+	"smelt.example/smelt/ir"
 )
 
 // verifyCheck is one prompt and what followed.

@@ -8,8 +8,8 @@ import (
 	"io"
 	"path/filepath"
 
-	"smelt/ir/encoding"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // scanReport is the output of `smelt verify --scan --json`. Field names are

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	msl "smelt/codegen/msl/standin"
-	"smelt/models/checkpoint/safetensors"
-	"smelt/runtime/agreement"
-	"smelt/runtime/lockstep"
+	msl "smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/lockstep"
 )
 
 // newMirrored prepares a verifier of a bundle against a mirror of it.

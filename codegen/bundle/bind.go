@@ -6,13 +6,13 @@ import (
 	"path/filepath"
 	"reflect"
 
-	"smelt/codegen/storage"
-	"smelt/internal/message"
-	"smelt/internal/regular"
-	"smelt/ir"
-	"smelt/ir/encoding"
-	"smelt/models/checkpoint"
-	"smelt/passes"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/passes"
 )
 
 // Bind compares an open checkpoint with the one that the bundle was compiled from:

@@ -9,14 +9,14 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/plan"
-	"smelt/codegen/printer"
-	"smelt/codegen/storage"
-	"smelt/codegen/target"
-	"smelt/ir"
-	"smelt/ir/text"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/printer"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // Bundle is a compiled model.

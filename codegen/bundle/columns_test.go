@@ -5,9 +5,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"smelt/codegen/storage"
-	"smelt/ir"
-	"smelt/ir/encoding"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // TestColumns: which columns of stored rows a parameter has survives the bundle's document.

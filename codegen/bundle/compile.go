@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/codegen/storage"
-	"smelt/codegen/target"
-	"smelt/ir"
-	"smelt/models/arch"
-	"smelt/models/checkpoint"
-	"smelt/passes"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/passes"
 )
 
 // Source is a graph whose parameters are bound to a checkpoint.

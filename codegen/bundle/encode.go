@@ -3,9 +3,9 @@ package bundle
 import (
 	"slices"
 
-	"smelt/codegen/plan"
-	"smelt/codegen/storage"
-	"smelt/ir"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/ir"
 )
 
 // encodePlan puts a plan into the document's terms.

@@ -9,15 +9,15 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/passes"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
 // written compiles a fixture into a folder and lists its files.
 func written(t testing.TB) (dir string, files []string) {
 	t.Helper()
-	m, err := models.Open("../../models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
+	m, err := models.Open("../../internal/models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"testing"
 
-	"smelt/ir"
-	"smelt/models"
-	"smelt/passes"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/passes"
 )
 
-const fixture = "../../models/deepseekv4/testdata/fixtures/a-bf16"
+const fixture = "../../internal/models/deepseekv4/testdata/fixtures/a-bf16"
 
 // source opens the fixture, or another checkpoint.
 func source(t testing.TB, dir string) Source {

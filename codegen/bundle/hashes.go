@@ -15,10 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"smelt/internal/message"
-	"smelt/internal/option"
-	"smelt/internal/regular"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // Hashes are the SHA-256 of all of a checkpoint's files of weights.

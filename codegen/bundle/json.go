@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
-	"smelt/internal/strictjson"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // encode writes the JSON of a bundle: the same value gives the same bytes.

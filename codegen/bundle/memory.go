@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/codegen/plan"
-	"smelt/codegen/program"
-	"smelt/ir"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
 )
 
 // Memory counts the bytes that running a bundle takes.

@@ -13,10 +13,10 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"smelt/internal/message"
-	"smelt/internal/regular"
-	"smelt/ir/text"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // Limits of a bundle's files in bytes; Pro's are far below.

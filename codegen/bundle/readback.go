@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"smelt/codegen/kernel"
-	"smelt/internal/regular"
-	"smelt/ir"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/ir"
 )
 
 // verifyWritten reads back what was written to dir, whose bundle.json is going to be

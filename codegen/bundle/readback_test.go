@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/kernel"
-	"smelt/ir"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/ir"
 )
 
 // TestReadBack: a bundle that would be read back as another is not written, and what

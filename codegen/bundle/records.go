@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"smelt/internal/message"
-	"smelt/internal/regular"
-	"smelt/models/checkpoint"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/models/checkpoint"
 )
 
 // Files beside bundle.json that describe the checkpoint and not the bundle: two compiles

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"smelt/models"
+	"smelt.example/smelt/models"
 )
 
 // copied is a copy of the fixture, to be changed.

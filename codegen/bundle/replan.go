@@ -7,14 +7,14 @@ import (
 	"strings"
 	"unicode"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/plan"
-	"smelt/codegen/storage"
-	"smelt/codegen/target"
-	"smelt/internal/message"
-	"smelt/ir"
-	"smelt/ir/encoding"
-	"smelt/passes"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/passes"
 )
 
 // replan plans the module for the options and parameters of the document, and

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/target"
-	"smelt/models"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/models"
 )
 
 // TestFewerThreads: a plan made anew with smaller threadgroups keeps its target's

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // span is a value of bundle.json: where it stands.

@@ -13,8 +13,8 @@ import (
 	"slices"
 	"sync"
 
-	"smelt/internal/output"
-	"smelt/internal/regular"
+	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/regular"
 )
 
 // Write writes the bundle to dir, which must not exist, be empty, or hold a bundle

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"smelt/models"
+	"smelt.example/smelt/models"
 )
 
 // names lists what is directly in a folder.

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"smelt/codegen/kernel"
-	"smelt/codegen/kernel/draw"
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel/draw"
 )
 
 // exact compares kernels field by field, expressions as lists of their operations:

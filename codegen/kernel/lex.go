@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // Limits of a kernel's text.

@@ -11,7 +11,7 @@ import (
 	"log"
 	"os"
 
-	"smelt"
+	"smelt.example/smelt"
 )
 
 func main() {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt"
+	"smelt.example/smelt"
 )
 
 // TestChat asks twice; the second answer follows on the first.

@@ -10,10 +10,10 @@ import (
 	"log"
 	"os"
 
-	"smelt/ir"
-	"smelt/ir/eval"
-	"smelt/ir/tensor"
-	"smelt/ir/text"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 func main() {

@@ -11,8 +11,8 @@ import (
 	"log"
 	"os"
 
-	"smelt"
-	"smelt/codegen/bundle"
+	"smelt.example/smelt"
+	"smelt.example/smelt/codegen/bundle"
 )
 
 func main() {

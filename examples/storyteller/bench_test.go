@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"testing"
 
-	"smelt/codegen/bundle"
-	"smelt/models"
-	"smelt/runtime/cpu"
-	"smelt/runtime/cpu/jit"
-	"smelt/runtime/device"
-	"smelt/runtime/reference"
-	"smelt/runtime/session"
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/reference"
+	"smelt.example/smelt/internal/runtime/session"
+	"smelt.example/smelt/models"
 )
 
 // BenchmarkDevices compares the processor's kernels with the evaluator: tokens a

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"smelt"
-	"smelt/runtime/sampling"
+	"smelt.example/smelt"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 func main() {

@@ -10,13 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/internal/sample"
-	"smelt/ir/eval"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
-	"smelt/models"
-	"smelt/models/checkpoint/safetensors"
-	"smelt/models/tokenizer"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/sample"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/tokenizer"
 )
 
 // story is the storyteller in one encoding with its reference outputs.

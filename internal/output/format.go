@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"smelt/internal/regular"
+	"smelt.example/smelt/internal/regular"
 )
 
 // A Format is a kind of files that smelt writes, each with a mark near its beginning

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"smelt/internal/option"
+	"smelt.example/smelt/internal/option"
 )
 
 // force is Rules.Force in errors.

@@ -22,7 +22,7 @@ import (
 	"io"
 	"os"
 
-	"smelt/internal/option"
+	"smelt.example/smelt/internal/option"
 )
 
 // Rules decide whether a file may be written.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // Findings collects what is wrong with one file, and what is merely odd. The

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // Object is the object under key, or nil if it is absent or something else,

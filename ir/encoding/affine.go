@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // Affine is MLX's affine quantisation: codes of Bits bits (2 3 4 5 6 8), a scale and a bias of type

@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // BitType is the type of a bit expression.

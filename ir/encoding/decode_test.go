@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // slowDecode reads value (r, c) by the definition of the format, bit by bit and in float64.

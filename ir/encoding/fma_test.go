@@ -3,8 +3,8 @@ package encoding
 import (
 	"testing"
 
-	"smelt/ir/internal/fmacheck"
+	"smelt.example/smelt/internal/ir/fmacheck"
 )
 
 // TestNothingFused: decoded values and stored bytes are the same on every machine.
-func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt/ir/encoding") }
+func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt.example/smelt/ir/encoding") }

@@ -1,6 +1,6 @@
 package encoding
 
-import "smelt/ir/num"
+import "smelt.example/smelt/internal/ir/num"
 
 // FP4 is DeepSeek's FP4: e2m1 codes, two per byte with element 2j in the low half of byte j, and one
 // E8M0 scale per 32 columns. value = code * 2^(scale-127). Name: fp4_e2m1_g32.

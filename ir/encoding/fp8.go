@@ -3,7 +3,7 @@ package encoding
 import (
 	"math"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // FP8Block is DeepSeek's FP8: e4m3 codes and one E8M0 scale per 128 x 128 block, with blocks cut

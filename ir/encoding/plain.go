@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // Plain stores the values themselves, as BF16, F16, F32 or F64. Names: bf16, f16, f32, f64.

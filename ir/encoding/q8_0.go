@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // Q80 is GGUF's Q8_0: a row is blocks of 32 columns, each a scale of type F16 and 32 signed bytes.

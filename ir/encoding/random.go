@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // Random says how evenly distributed random words become the bytes of a plane. Word i of the plane,

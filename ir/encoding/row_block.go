@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // BlockCode is a small float that a block of a row is stored in, with one

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // EncodeRow stores a row: each element as the nearest value that its segment

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt/ir/num"
+	"smelt.example/smelt/internal/ir/num"
 )
 
 // planesOf makes random planes of rows x cols: any codes but those that

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // Matmul is x [..., K] times the transpose of w [N, K]: weights lie as

@@ -5,7 +5,7 @@ import (
 	"math"
 	"testing"
 
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // Add, Mul and Div combine two tensors whose shapes agree from the last

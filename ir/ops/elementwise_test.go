@@ -6,8 +6,8 @@ import (
 	"math/big"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

@@ -3,8 +3,8 @@ package ops
 import (
 	"fmt"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // TakeRows picks rows of data [N, ...] by index [...]: the embedding look-up,

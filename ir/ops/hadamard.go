@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // Hadamard is the orthonormal Walsh-Hadamard transform of the last axis, whose

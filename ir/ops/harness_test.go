@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 // operand is an input of an operation: f for real numbers (each a float32), i for integers.

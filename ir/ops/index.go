@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // indexVariable is the operand's name in the formulas of IndexMap and IndexRange.

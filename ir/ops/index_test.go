@@ -7,8 +7,8 @@ import (
 	"sort"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // Every sum of the evaluator has one order: element k goes to lane k mod 8,

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"smelt/ir"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // RopeAttr describes a rotary position embedding. Factor 0 means no YaRN; the

@@ -3,10 +3,10 @@ package ops
 import (
 	"fmt"
 
-	"smelt/ir"
-	"smelt/ir/encoding"
-	"smelt/ir/num"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // RoundAttr says what RoundTo rounds: Count elements of the last axis from

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"testing"
 
-	"smelt/ir/ops"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

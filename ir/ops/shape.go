@@ -3,8 +3,8 @@ package ops
 import (
 	"fmt"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // ShapeAttr is the shape an operation gives its result.

@@ -3,8 +3,8 @@ package ops
 import (
 	"fmt"
 
-	"smelt/ir"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
 )
 
 // Dequantize gives a parameter's stored values as the graph's element. Real

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 func init() {

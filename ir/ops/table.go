@@ -9,7 +9,7 @@
 // evaluator every stored intermediate is a float32.
 package ops
 
-import "smelt/ir"
+import "smelt.example/smelt/ir"
 
 var table = checked(
 	// parameters and states

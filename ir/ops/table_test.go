@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir/internal/fmacheck"
-	"smelt/ir/ops"
+	"smelt.example/smelt/internal/ir/fmacheck"
+	"smelt.example/smelt/ir/ops"
 )
 
 // TestNothingFused: the reference gives the same bits on every machine. Generic
 // functions are compiled where they are instantiated, which is here.
-func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt/ir/ops") }
+func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt.example/smelt/ir/ops") }
 
 func TestTable(t *testing.T) {
 	names := ops.Names()

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir/ops"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/ir/text"
 )
 
 const (

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/ir/text"
 )
 
 // roundTrip prints a module and parses it back. It must be the same.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/alecthomas/participle/v2"
 
-	"smelt/ir"
+	"smelt.example/smelt/ir"
 )
 
 // Formulas parses size expressions such as floor((T+3)/4)*64, which is how

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/ir"
+	"smelt.example/smelt/ir"
 )
 
 func TestFormulas(t *testing.T) {

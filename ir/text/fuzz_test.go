@@ -4,8 +4,8 @@ import (
 	"reflect"
 	"testing"
 
-	"smelt/ir"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
 )
 
 // fields lists the attribute fields of an operation as the text spells them.

@@ -10,9 +10,9 @@ import (
 
 	"github.com/alecthomas/participle/v2/lexer"
 
-	"smelt/internal/message"
-	"smelt/ir"
-	"smelt/ir/ops"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
 )
 
 const (

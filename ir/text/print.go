@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt/ir"
+	"smelt.example/smelt/ir"
 )
 
 // Print writes a module in the text form.

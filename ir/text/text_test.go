@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"smelt/ir"
-	"smelt/ir/ops"
-	"smelt/ir/text"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/ops"
+	"smelt.example/smelt/ir/text"
 )
 
 // cases reads the archive of modules: testdata/modules.txtar. A file name.ir is

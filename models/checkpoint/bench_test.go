@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // BenchmarkOpen opens a folder with as many tensors and shards as V4-Flash

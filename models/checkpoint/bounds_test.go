@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // indexOf is an index of n tensors, each in a file of the given name.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // TestBrokenFolders: each folder has one fault and gives one finding that

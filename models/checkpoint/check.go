@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // collect joins the tensors of all files; a name may occur once.

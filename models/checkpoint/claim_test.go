@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // TestCoverage: a tensor's claims must be all its rows, each once.

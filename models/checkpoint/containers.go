@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"smelt/internal/message"
-	"smelt/internal/regular"
-	"smelt/models/checkpoint/container"
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/regular"
 )
 
 // A File is one file of weights, whatever its format.

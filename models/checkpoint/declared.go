@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"smelt/internal/message"
-	"smelt/ir/encoding"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // Declared holds what a configuration says about stored formats. Storage decides; Declared

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt/internal/message"
-	"smelt/internal/regular"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/regular"
 )
 
 const (

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt/internal/message"
+	"smelt.example/smelt/internal/message"
 )
 
 // maxItems is how many findings a message shows, and how many items of each.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // inMemory makes a file of one-byte tensors.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
-	"smelt/internal/strictjson"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // index is the content of model.safetensors.index.json.

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 
-	"smelt/internal/message"
-	"smelt/ir"
-	"smelt/ir/encoding"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // maxBadIndices is how many bad integers of a tensor a message spells out.

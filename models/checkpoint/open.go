@@ -14,8 +14,8 @@ import (
 	"strings"
 	"sync"
 
-	"smelt/internal/regular"
-	"smelt/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/regular"
 )
 
 // A Checkpoint is an open checkpoint.

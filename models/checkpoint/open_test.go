@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
 // weight is a tensor of n bytes that repeat its name.

@@ -5,9 +5,9 @@ import (
 	"math/bits"
 	"sort"
 
-	"smelt/ir/encoding"
-	"smelt/ir/tensor"
-	"smelt/models/checkpoint/container"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/ir/encoding"
 )
 
 // A View is a run of a parameter's rows as one checkpoint tensor holds them.

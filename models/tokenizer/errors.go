@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"smelt/internal/message"
-	"smelt/internal/strictjson"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // refusal is an error whose text needs no further context.

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"sync"
 
-	"smelt/internal/regular"
+	"smelt.example/smelt/internal/regular"
 )
 
 // Limits on what is read from outside. Real files stay far below them (the

@@ -3,7 +3,7 @@ package sampling
 import (
 	"math"
 
-	"smelt/internal/pick"
+	"smelt.example/smelt/internal/pick"
 )
 
 // Choice is how one row's token is picked: Params made ready for a row, with its

@@ -4,8 +4,8 @@ import (
 	"math"
 	"slices"
 
-	"smelt/ir/num"
-	"smelt/ir/tensor"
+	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/ir/tensor"
 )
 
 // LogProb is the natural logarithm of a row's probability of a token, before

@@ -9,7 +9,7 @@ package sampling
 import (
 	"math"
 
-	"smelt/internal/option"
+	"smelt.example/smelt/internal/option"
 )
 
 // What sampling is asked for at most: from a temperature of a million on all tokens

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt/internal/pick"
+	"smelt.example/smelt/internal/pick"
 )
 
 var (

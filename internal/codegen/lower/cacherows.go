@@ -1,0 +1,193 @@
+package lower
+
+import (
+	"math"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir/encoding"
+)
+
+// cacheRows reads and writes rows of a state in its stored format.
+type cacheRows struct {
+	u     *unit
+	name  string
+	cache *program.Cache
+	// memory is the state as 32-bit words, or where rows of f32 are only read,
+	// as vectors of four f32.
+	memory kernel.Buffer
+	unit   int           // bytes of an element of memory
+	index  kernel.Scalar // of an index of memory
+}
+
+// cacheRow is one row of a slot's log.
+type cacheRow struct {
+	at *kernel.Expr // its first element of the memory
+}
+
+// cacheRows binds a state's memory.
+func (u *unit) cacheRows(name, state string, a kernel.Access) *cacheRows {
+	c := &cacheRows{u: u, name: name, cache: u.in.Caches[state], unit: 4, index: kernel.I32}
+	if c.cache == nil {
+		u.fail("state @%s has no place in memory", state)
+		c.cache = &program.Cache{Row: encoding.RowLayout{Width: 4, Bytes: 16, Segments: []encoding.RowSegment{{Kind: encoding.RowF32, Count: 4}}}, Capacity: 1, Slots: 1}
+	}
+	c.check(state)
+	if a == kernel.Read && c.plain() {
+		c.unit = 16
+		c.memory = u.vectors(name, program.Arg{State: state}, a)
+	} else {
+		c.memory = u.state(name, state, a)
+	}
+	bytes := float64(c.cache.Slots) * float64(c.cache.Capacity) * float64(c.cache.Row.Bytes)
+	if bytes/float64(c.unit) > math.MaxInt32 {
+		c.index = kernel.I64
+	}
+	return c
+}
+
+// plain reports whether every element is an f32.
+func (c *cacheRows) plain() bool {
+	s := c.cache.Row.Segments
+	return len(s) == 1 && s[0].Kind == encoding.RowF32
+}
+
+// check refuses layouts whose parts do not fit chunks of four elements and
+// words of scales.
+func (c *cacheRows) check(state string) {
+	l := c.cache.Row
+	for i, s := range l.Segments {
+		chunk := 4
+		if s.Kind == encoding.RowE2M1 {
+			chunk = 8 // of a word
+		}
+		if s.FirstElement%4 != 0 || s.Count%chunk != 0 {
+			c.u.fail("state @%s: %s rows of %d elements: kernels take elements %d to %d as %s in runs of %d only",
+				state, l.Format.Name(), l.Width, s.FirstElement, s.FirstElement+s.Count-1, s.Kind, chunk)
+		}
+		if s.Block > 0 && (s.ScaleOffset%4 != 0 || s.FirstElement%s.Block != 0 || hasScales(l.Segments[:i])) {
+			c.u.fail("state @%s: %s rows of %d elements: kernels take one part with scales, in whole blocks from element 0 and with scales at a multiple of 4 bytes",
+				state, l.Format.Name(), l.Width)
+		}
+	}
+}
+
+func hasScales(segments []encoding.RowSegment) bool {
+	for _, s := range segments {
+		if s.Block > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// row names row `index` (at least 0) of a slot's log.
+func (c *cacheRows) row(slot, index *kernel.Expr) cacheRow {
+	if n := c.cache.Capacity; c.cache.Ring && n&(n-1) == 0 {
+		index = index.And(i32(n - 1))
+	} else if c.cache.Ring {
+		index = index.Rem(i32(n))
+	}
+	at := slot.To(c.index).Mul(c.number(c.cache.Capacity)).Add(index.To(c.index)).Mul(c.number(c.cache.Row.Bytes / c.unit))
+	return cacheRow{c.u.Let(c.name+"_row", at)}
+}
+
+func (c *cacheRows) number(n int) *kernel.Expr { return kernel.C(c.index, float64(n)) }
+
+// word is the index of the 32-bit word at a byte offset (a multiple of 4) of a
+// row, plus more words.
+func (c *cacheRows) word(row cacheRow, offset int, more *kernel.Expr) *kernel.Expr {
+	return row.at.Add(more.Add(i32(offset / 4)).To(c.index))
+}
+
+// inSegment runs f for the segment that element i (a multiple of 4) lies in.
+func (c *cacheRows) inSegment(i *kernel.Expr, f func(encoding.RowSegment)) {
+	c.amongSegments(c.cache.Row.Segments, i, f)
+}
+
+func (c *cacheRows) amongSegments(segments []encoding.RowSegment, i *kernel.Expr, f func(encoding.RowSegment)) {
+	s := segments[0]
+	if len(segments) == 1 {
+		f(s)
+		return
+	}
+	c.u.If(i.Lt(i32(s.FirstElement+s.Count)), func() { f(s) }, func() { c.amongSegments(segments[1:], i, f) })
+}
+
+// load4 reads elements i to i+3; i is a multiple of 4 and may differ from lane
+// to lane.
+func (c *cacheRows) load4(row cacheRow, i *kernel.Expr) [4]*kernel.Expr {
+	return lanesOf(c.load(row, i))
+}
+
+// load is load4 as a vector (f32x4).
+func (c *cacheRows) load(row cacheRow, i *kernel.Expr) *kernel.Expr {
+	if len(c.cache.Row.Segments) == 1 {
+		return c.loadFrom(c.cache.Row.Segments[0], row, i)
+	}
+	v := c.u.Var(c.name+"4", splat(f32(0)))
+	c.inSegment(i, func(s encoding.RowSegment) { v.Set(c.loadFrom(s, row, i)) })
+	return v.Expr
+}
+
+// loadFrom is load of a segment.
+func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr) *kernel.Expr {
+	u, place := c.u, i.Sub(i32(s.FirstElement))
+	switch s.Kind {
+	case encoding.RowBF16:
+		at := u.Let("at", c.word(row, s.Offset, place.Div(i32(2))))
+		low, high := u.Let("pair", c.memory.At(at)), u.Let("pair", c.memory.At(at.Add(c.number(1))))
+		upper := kernel.U(0xffff0000)
+		return kernel.Vector(floatOf(encoding.BF16, low), low.And(upper).As(kernel.F32), floatOf(encoding.BF16, high), high.And(upper).As(kernel.F32))
+	case encoding.RowE4M3:
+		codes := u.Let("codes", c.memory.At(c.word(row, s.Offset, place.Div(i32(4)))))
+		return c.decode(encoding.FP8Block{}, codes, c.scale(s, row, place))
+	case encoding.RowE2M1:
+		codes := c.memory.At(c.word(row, s.Offset, place.Div(i32(8))))
+		half := place.To(kernel.U32).And(kernel.U(4)).Shl(kernel.U(2)) // bits before the chunk's codes: 0 or 16
+		return c.decode(encoding.FP4{}, u.Let("codes", codes.Shr(half)), c.scale(s, row, place))
+	}
+	if c.unit == 16 {
+		return u.Let(c.name+"4", c.memory.At(row.at.Add(place.Div(i32(4)).To(c.index))))
+	}
+	at := u.Let("at", c.word(row, s.Offset, place))
+	var x []*kernel.Expr
+	for n := range 4 {
+		x = append(x, u.Let("element", c.memory.At(at.Add(c.number(n))).As(kernel.F32)))
+	}
+	return kernel.Vector(x...)
+}
+
+// decode reads the four lowest codes of a word, as weights of that encoding
+// have them.
+func (c *cacheRows) decode(e encoding.Encoding, codes, scale *kernel.Expr) *kernel.Expr {
+	unpack, err := encoding.UnpackOf(e, c.u.in.means())
+	if err != nil {
+		c.u.fail("%w", err)
+		return splat(scale)
+	}
+	all := c.u.unpacked(unpack, []*kernel.Expr{codes})
+	var x []*kernel.Expr
+	for n := range 4 {
+		x = append(x, c.u.Let("element", valueOf(unpack, n, all[n]).Mul(scale)))
+	}
+	return kernel.Vector(x...)
+}
+
+// scale is the scale of the block that an element of the segment is in.
+func (c *cacheRows) scale(s encoding.RowSegment, row cacheRow, place *kernel.Expr) *kernel.Expr {
+	block := c.u.Let("block", place.Div(i32(s.Block)))
+	four := c.memory.At(c.word(row, s.ScaleOffset, block.Div(i32(4))))
+	shift := block.To(kernel.U32).And(kernel.U(3)).Shl(kernel.U(3))
+	return c.u.Let("scale", floatOf(encoding.E8M0, four.Shr(shift).And(kernel.U(0xff))))
+}
+
+// setFloat stores element i alone. It is for rows of f32: several elements of
+// other formats share a word.
+func (c *cacheRows) setFloat(row cacheRow, i, v *kernel.Expr) {
+	if !c.plain() {
+		c.u.fail("state %s holds rows as %s; kernels that make a row's elements one by one append f32 only", c.name, c.cache.Row.Format.Name())
+		return
+	}
+	c.memory.Set(c.word(row, 0, i), v.As(kernel.U32))
+}

@@ -1,0 +1,38 @@
+package lower
+
+import "smelt.example/smelt/codegen/kernel"
+
+// threadgroupSum adds a value up over all threads, SIMD groups in ascending order.
+func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {
+	s := u.Schedule()
+	n := s.Threads / s.SimdWidth
+	part := u.Let("part", v.SimdSum())
+	if n == 1 {
+		return part
+	}
+	parts := u.SharedArray("partial", kernel.F32, n)
+	u.Barrier()
+	u.If(kernel.Lane().Eq(i32(0)), func() { parts.Set(kernel.Simd(), part) }, nil)
+	u.Barrier()
+	total := parts.At(i32(0))
+	for i := 1; i < n; i++ {
+		total = total.Add(parts.At(i32(i)))
+	}
+	return u.Let("total", total)
+}
+
+// rms is 1/sqrt(mean(x^2)+eps) of k elements, from vector `first` on, added up
+// by the whole threadgroup; every thread gets it.
+func (u *unit) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
+	sum := u.Var("squares", f32(0))
+	u.For("i", kernel.Thread(), i32(k/4), i32(u.Schedule().Threads), func(i *kernel.Expr) {
+		v := u.Let("v", x.At(first.Add(i)))
+		acc := sum.Expr
+		for lane := range 4 {
+			acc = v.Lane(lane).Fma(v.Lane(lane), acc)
+		}
+		sum.Set(acc)
+	})
+	total := u.threadgroupSum(sum.Expr)
+	return u.Let("inv_rms", total.Mul(f32(1/float64(k))).Add(f32(eps)).Rsqrt())
+}

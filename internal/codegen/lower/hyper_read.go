@@ -1,0 +1,218 @@
+package lower
+
+import (
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
+)
+
+// hyperReadThreads is the threadgroup of "read", where the target allows it: one
+// row's streams are read by as many threads as there may be.
+const hyperReadThreads = 1024
+
+// hyperReadChunks is how many vectors of four a thread holds at most between the
+// two passes over a row; more lie in threadgroup memory.
+const hyperReadChunks = 4
+
+// read is the second launch: weights from the logits' shares, then
+// the collapsed and normed vector.
+func (x *hyper) read() error {
+	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(hyperReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
+	r := &hyperRead{unit: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+	r.bind()
+	r.logits()
+	r.collapse()
+	l, err := u.launch("read", ir.Sym(x.rows))
+	x.launches = append(x.launches, l)
+	return err
+}
+
+// hyperRead is the kernel "read" in the making.
+type hyperRead struct {
+	*unit
+	*hyper
+	next                *fusion.HyperNext
+	row                 *kernel.Expr
+	shareIn, streams    kernel.Buffer
+	wanted              bool
+	scale, base, weight vector
+	x, post, comb       kernel.Buffer
+	sums, pre           kernel.Array
+	held                []kernel.Variable // the collapsed vector: the thread's chunks,
+	parked              kernel.Array      // or all of it
+}
+
+func (r *hyperRead) bind() {
+	m := r.m
+	r.shareIn = r.scratch("z_shares", r.shares, kernel.F32, kernel.Read)
+	if t := m.Source.Take; t != nil {
+		r.streams, r.wanted = r.activation4("streams", t.Streams, kernel.Read), true
+		r.touched(r.takenBytes())
+	} else {
+		r.streams = r.activation4("after", m.After, kernel.Read)
+	}
+	r.scale, r.base = r.vector("scale", r.next.Scale), r.vector("base", r.next.Base)
+	r.weight = r.vector("norm", r.next.Norm.Weight)
+	r.x = r.activation4("x", r.next.X, kernel.Write)
+	if !r.next.Head {
+		r.post = r.activation("post", r.next.Post, kernel.Write)
+		r.comb = r.activation("comb", r.next.Comb, kernel.Write)
+	}
+	r.sums = r.SharedArray("sums", kernel.F32, r.Schedule().Threads)
+	r.pre = r.SharedArray("pre", kernel.F32, m.Streams)
+}
+
+// logits adds the shares up and makes pre, post and comb of them in the
+// first SIMD group, a lane for each logit.
+func (r *hyperRead) logits() {
+	n, count := r.m.Streams, r.logitCount()
+	lanes := r.Schedule().SimdWidth
+	simds := r.Schedule().Threads / lanes
+	r.Comment("z: SIMD group s adds up the shares of tiles s, s+%d ...", simds)
+	sum := r.Var("z_part", f32(0))
+	r.If(kernel.Lane().Le(i32(count)), func() {
+		r.For("tile", kernel.Simd(), i32(r.tiles()), i32(simds), func(tile *kernel.Expr) {
+			at := r.row.Mul(i32(r.tiles())).Add(tile).Mul(i32(count + 1)).Add(kernel.Lane())
+			sum.Set(sum.Add(r.shareIn.At(at)))
+		})
+	}, nil)
+	r.sums.Set(kernel.Thread(), sum.Expr)
+	r.Barrier()
+	r.If(kernel.Simd().Eq(i32(0)), func() {
+		z := r.Var("z", f32(0))
+		for s := range simds {
+			z.Set(z.Add(r.sums.At(kernel.Lane().Add(i32(lanes * s)))))
+		}
+		squares := r.Let("squares", z.Shuffle(i32(count)))
+		inv := r.Let("inv_rms", squares.Mul(f32(1/float64(n*r.m.Width))).Add(f32(r.next.FnEps)).Rsqrt())
+		logit := r.Let("logit", z.Mul(inv))
+		r.weights(logit)
+	}, nil)
+	r.Barrier()
+}
+
+// weights turns the lanes' logits into pre (lanes 0 to n-1), post (n to 2n-1)
+// and comb (2n on).
+func (r *hyperRead) weights(logit *kernel.Expr) {
+	n, lane := r.m.Streams, kernel.Lane()
+	count := r.logitCount()
+	index := r.Let("index", lane.Min(i32(count-1)))
+	part := i32(0)
+	if !r.next.Head {
+		part = r.Let("part", index.Lt(i32(n)).Select(i32(0), index.Lt(i32(2*n)).Select(i32(1), i32(2))))
+	}
+	v := r.Let("v", logit.Mul(r.scale.At(part)).Add(r.base.At(index)))
+	gate := r.Let("gate", f32(1).Div(f32(1).Add(v.Neg().Exp())))
+	r.If(lane.Lt(i32(n)), func() { r.pre.Set(lane, gate.Add(f32(r.next.HCEps))) }, nil)
+	if r.next.Head {
+		return
+	}
+	r.If(lane.Ge(i32(n)).And(lane.Lt(i32(2*n))), func() {
+		r.post.Set(r.row.Mul(i32(n)).Add(lane.Sub(i32(n))), gate.Mul(f32(r.next.PostScale)))
+	}, nil)
+	r.Comment("comb: lane i*%d+j holds element (i, j)", n)
+	element := r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(r.Schedule().SimdWidth-1))))
+	c := r.sinkhorn(element)
+	r.If(lane.Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(lane), c) }, nil)
+}
+
+// sinkhorn normalises rows and columns in turn (docs/model.md#residual-streams). Lanes
+// beyond n*n compute what nobody reads.
+func (r *hyperRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
+	n, eps := r.m.Streams, f32(r.next.HCEps)
+	over := func(x *kernel.Expr, from, to int, f func(a, b *kernel.Expr) *kernel.Expr) *kernel.Expr {
+		for mask := from; mask < to; mask *= 2 {
+			x = r.Let("fold", f(x, x.ShuffleXor(mask)))
+		}
+		return x
+	}
+	add := func(a, b *kernel.Expr) *kernel.Expr { return a.Add(b) }
+	most := over(v, 1, n, func(a, b *kernel.Expr) *kernel.Expr { return a.Max(b) })
+	c := r.Var("c", v.Sub(most).Exp())
+	c.Set(c.Div(over(c.Expr, 1, n, add)).Add(eps))
+	c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
+	r.For("iteration", i32(1), i32(r.next.Iters), i32(1), func(*kernel.Expr) {
+		c.Set(c.Div(over(c.Expr, 1, n, add).Add(eps)))
+		c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
+	})
+	return c.Expr
+}
+
+// collapse makes u = sum_k pre[k] h[k] and stores its norm times the weight.
+func (r *hyperRead) collapse() {
+	source := r.row
+	if r.wanted {
+		source = r.Let("source", r.StepAt("wanted", r.row))
+	}
+	if n := r.chunks(); n <= hyperReadChunks {
+		r.held = r.Vars("u", 4*n, f32(0))
+	} else {
+		r.parked = r.SharedArray("u", kernel.F32, r.m.Width)
+	}
+	squares := r.Var("squares", f32(0))
+	r.eachChunk(func(ch int, at *kernel.Expr) { r.collapseChunk(ch, at, source, squares) })
+	total := r.threadgroupSum(squares.Expr)
+	inv := r.Let("inv", total.Mul(f32(1/float64(r.m.Width))).Add(f32(r.next.Norm.Eps)).Rsqrt())
+	r.eachChunk(func(ch int, at *kernel.Expr) {
+		var out [4]*kernel.Expr
+		for q := range out {
+			out[q] = r.element(ch, at, q).Mul(inv).Mul(r.weight.At(at.Mul(i32(4)).Add(i32(q))))
+		}
+		r.x.Set(r.row.Mul(i32(r.m.Width/4)).Add(at), kernel.Vector(out[:]...))
+	})
+}
+
+// collapseChunk makes four elements of u, and adds their squares up.
+func (r *hyperRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.Variable) {
+	n, quads := r.m.Streams, r.m.Width/4
+	u := r.held
+	if u != nil {
+		u = u[4*ch:][:4]
+	} else {
+		u = r.Vars("sum", 4, f32(0))
+	}
+	for k := range n {
+		h := r.Let("h", r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at)))
+		p := r.Let("p", r.pre.At(i32(k)))
+		for q := range u {
+			u[q].Set(p.Fma(h.Lane(q), u[q].Expr))
+		}
+	}
+	for q := range u {
+		squares.Set(u[q].Fma(u[q].Expr, squares.Expr))
+		if r.held == nil {
+			r.parked.Set(at.Mul(i32(4)).Add(i32(q)), u[q].Expr)
+		}
+	}
+}
+
+// element is element q of the vector of four numbered `at`, the thread's ch-th.
+func (r *hyperRead) element(ch int, at *kernel.Expr, q int) *kernel.Expr {
+	if r.held != nil {
+		return r.held[4*ch+q].Expr
+	}
+	return r.parked.At(at.Mul(i32(4)).Add(i32(q)))
+}
+
+// chunks is how many vectors of four of a row a thread has.
+func (r *hyperRead) chunks() int {
+	return (r.m.Width/4 + r.Schedule().Threads - 1) / r.Schedule().Threads
+}
+
+// eachChunk runs f for the thread's vectors of four, of which the row has
+// Width/4; ch is known if they are held.
+func (r *hyperRead) eachChunk(f func(ch int, at *kernel.Expr)) {
+	threads, quads := r.Schedule().Threads, r.m.Width/4
+	if r.held == nil {
+		r.For("quad", kernel.Thread(), i32(quads), i32(threads), func(at *kernel.Expr) { f(0, at) })
+		return
+	}
+	for ch := range r.chunks() {
+		at := r.Let("quad", kernel.Thread().Add(i32(ch*threads)))
+		if (ch+1)*threads <= quads {
+			f(ch, at)
+		} else {
+			r.If(at.Lt(i32(quads)), func() { f(ch, at) }, nil)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
+)
+
+// lowerLinear makes one launch of all products of a region: threadgroups are
+// dealt out to the products, one after another along the grid's first axis.
+func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
+	if in.Phase == program.Prefill {
+		return linearPrefill(in, l)
+	}
+	return linearDecode(in, l)
+}
+
+// linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
+func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
+	s, outputs := in.matvecSchedule()
+	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
+	s.Settings = []kernel.Setting{
+		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
+		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},
+	}
+	u := in.begin(in.kernelName(""), s, in.doc("products of one input, a SIMD group for each few outputs")...)
+	d := &linearUnit{unit: u, l: l, outputsPerGroup: outputs, inputsPerGroup: inputs}
+	rows, err := d.bindInput(4)
+	if err != nil {
+		return nil, err
+	}
+	var parts []part
+	for i := range l.Products {
+		parts = append(parts, d.product(&l.Products[i]))
+	}
+	row0 := u.Let("row0", kernel.Group(1).Mul(i32(inputs)))
+	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
+	u.oneOrMore(left, inputs, func(n int) { d.inputs(row0, left, n); u.deal(parts) })
+	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), inputs))
+	return []program.Launch{launch}, err
+}
+
+// linearUnit is a decode kernel of a linear region in the making.
+type linearUnit struct {
+	*unit
+	l      *fusion.Linear
+	x      *rowsOf
+	norm   *vector
+	groups int // of X's second axis, 1 if it has none
+	k      int
+
+	outputsPerGroup, inputsPerGroup int
+
+	// The branch being written:
+	row    []*kernel.Expr // clamped to the step's rows
+	live   []*kernel.Expr // whether row i is one; nil for always
+	factor []*kernel.Expr // 1/rms of the row, with a norm
+}
+
+// bindInput binds X, read as vectors of so many elements.
+func (d *linearUnit) bindInput(lanes int) (rows string, err error) {
+	v := d.l.X
+	d.groups, d.k = d.l.Products[0].Groups, d.l.K
+	if d.k%4 != 0 {
+		return "", fmt.Errorf("input %s has rows of %d elements; kernels need a multiple of 4", v.Ref(), d.k)
+	}
+	d.x = d.rowsOf("x", v, lanes)
+	if n := d.l.Norm; n != nil && n.Weight != "" {
+		w := d.vector("norm", n.Weight)
+		d.norm = &w
+	}
+	return rowsSymbol(v)
+}
+
+// inputs prepares n rows from row0 on: their numbers and, with a norm, factors.
+func (d *linearUnit) inputs(row0, left *kernel.Expr, n int) {
+	d.row, d.live, d.factor = nil, nil, nil
+	for i := range n {
+		row, live := row0, (*kernel.Expr)(nil)
+		if i > 0 {
+			live = d.Let("live", left.Gt(i32(i)))
+			row = d.Let("row", row0.Add(i32(i).Min(left.Sub(i32(1)))))
+		}
+		d.row, d.live = append(d.row, row), append(d.live, live)
+	}
+	if d.l.Norm != nil {
+		d.Comment("1/rms of each row")
+		for i := range n {
+			d.factor = append(d.factor, d.rms(d.x.as(4), d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
+		}
+	}
+}
+
+// reader reads row i of the branch, of group g.
+func (d *linearUnit) reader(i int, group *kernel.Expr) reader {
+	first := d.row[i]
+	if d.groups > 1 {
+		first = first.Mul(i32(d.groups)).Add(group)
+	}
+	base := d.Let("x_row", first.Mul(i32(d.k/4)))
+	read := d.x.reader(base)
+	return func(k *kernel.Expr, n int) []*kernel.Expr {
+		out := read(k, n)
+		var norms []*kernel.Expr
+		if d.norm != nil {
+			norms = d.norms(k, n)
+		}
+		for lane := range out {
+			if d.factor != nil {
+				out[lane] = out[lane].Mul(d.factor[i])
+			}
+			if d.norm != nil {
+				out[lane] = out[lane].Mul(norms[lane])
+			}
+			if d.factor != nil {
+				out[lane] = d.Let("xn", out[lane])
+			}
+		}
+		return out
+	}
+}
+
+// norms are n of the norm's weights. Where lanes are those of vector registers
+// they make one vector, which is loaded as what it is in memory.
+func (d *linearUnit) norms(k *kernel.Expr, n int) []*kernel.Expr {
+	out := make([]*kernel.Expr, n)
+	for lane := range out {
+		out[lane] = d.norm.At(k.Add(i32(lane)))
+	}
+	if d.in.Target.Vector > 0 && n > 1 {
+		v := d.Let("norms", kernel.Vector(out...))
+		lanes := make([]*kernel.Expr, n)
+		for lane := range lanes {
+			lanes[lane] = v.Lane(lane)
+		}
+		return lanes
+	}
+	return out
+}
+
+// product binds what one product needs and returns its part of the launch.
+func (d *linearUnit) product(p *fusion.Product) part {
+	up := d.matrix("w", p.Weight)
+	e := d.epilogue(p)
+	var gate *matrix
+	if p.Gate != "" {
+		gate = d.matrix("gate", p.Gate)
+	}
+	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
+	tile := d.outputsPerGroup
+	if p.Finish != nil {
+		tile = p.N / p.Heads
+	}
+	perGroup := (p.N + tile - 1) / tile
+	return part{perGroup * p.Groups, func(group *kernel.Expr) {
+		lead, block := (*kernel.Expr)(nil), group
+		if p.Groups > 1 {
+			lead = d.Let("group", group.Div(i32(perGroup)))
+			block = group.Rem(i32(perGroup))
+		}
+		first := d.Let("first", block.Mul(i32(tile)).Add(kernel.Simd().Mul(i32(matvecRows))))
+		staged := d.stage(len(d.row), d.inputsPerGroup, func(i int) reader { return d.reader(i, lead) }, up, gate)
+		each := func(at *kernel.Expr) { d.outputs(p, up, gate, lead, at, e, staged) }
+		if tile == outputs && p.N%outputs == 0 {
+			each(first)
+		} else if tile == outputs {
+			d.If(first.Lt(i32(p.N)), func() { each(first) }, nil)
+		} else {
+			end := block.Mul(i32(tile)).Add(i32(tile))
+			d.For("at", first, end.Min(i32(p.N)), i32(outputs), each)
+		}
+		if p.Finish != nil {
+			d.Barrier()
+			e.finish(d, block)
+		}
+	}}
+}
+
+// outputs computes matvecRows outputs from `at` on for the branch's rows.
+func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kernel.Expr, e *epilogue, staged inputsOf) {
+	if d.err != nil {
+		return
+	}
+	if staged == nil {
+		inputs := directs(len(d.row), func(i int) reader { return d.reader(i, lead) })
+		staged = inputsOf{up: inputs, gate: inputs}
+	}
+	y := d.dot(d.rowsFrom(up.open(lead), at, p.N), staged[up])
+	if gate != nil {
+		g := d.dot(d.rowsFrom(gate.open(lead), at, p.N), staged[gate])
+		for j := range y {
+			for i := range y[j] {
+				y[j][i] = swiglu(g[j][i], y[j][i], p.Limit)
+			}
+		}
+	}
+	d.Comment("every lane has the sums; lane 0 writes")
+	d.If(kernel.Lane().Eq(i32(0)), func() {
+		for j := range y {
+			n := at.Add(i32(j))
+			for i := range y[j] {
+				d.guard(d.live[i], n.Lt(i32(p.N)), (p.N%matvecRows != 0), func() { e.store(d, i, lead, n, y[j][i]) })
+			}
+		}
+	}, nil)
+}

@@ -1,0 +1,16 @@
+package lower
+
+import "smelt.example/smelt/codegen/kernel"
+
+// rowsFrom names matvecRows rows from `at` on, the last repeated at the edge.
+func (u *unit) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
+	rows := make([]rowOf, matvecRows)
+	for j := range rows {
+		r := at.Add(i32(j))
+		if n%matvecRows != 0 {
+			r = r.Min(i32(n - 1))
+		}
+		rows[j] = o.row(r)
+	}
+	return rows
+}

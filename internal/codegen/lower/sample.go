@@ -1,0 +1,159 @@
+package lower
+
+import (
+	"errors"
+	"fmt"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
+)
+
+// maxVocabulary keeps sums of weights within what portion can multiply.
+const maxVocabulary = 1 << 22
+
+// LowerSample makes the launch that picks a token for each wanted row from the
+// module's logits, and the memory it writes them to: an i32 a row, -1 where no
+// logit is a number. Package pick is the definition, to the bit. The input's
+// region is not used. It fails for a module without Logits.
+func LowerSample(in *Input) (program.Launch, *program.Scratch, error) {
+	logits := program.Logits(in.Module)
+	if logits == nil {
+		return program.Launch{}, nil, errors.New("the module's first result is no vector of logits for each wanted row")
+	}
+	vocab := dim(logits, 1)
+	if vocab < 1 || vocab > maxVocabulary {
+		return program.Launch{}, nil, fmt.Errorf("a vocabulary of %d; sampling takes 1 to %d", vocab, maxVocabulary)
+	}
+	own := *in
+	own.Region = &ir.Region{Kind: program.SampleRegion, Name: program.SampleRegion}
+	u := own.begin(own.kernelName(""), own.sampleSchedule(vocab),
+		"The token of each wanted row: the largest logit, or one drawn by temperature,",
+		"top-k, top-p and min-p. Rows with a negative inverse temperature are left alone.")
+	tokens := &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
+	s := &sampler{unit: u, vocab: vocab}
+	s.logits = u.activation("logits", logits, kernel.Read)
+	out := u.scratch("tokens", tokens, kernel.I32, kernel.Write)
+	row := u.Let("row", kernel.Group(0))
+	s.base = u.Let("base", row.Mul(i32(vocab)))
+	s.inv = u.Let("inv", u.StepAt(program.SampleInv, row))
+	u.If(s.inv.Ge(f32(0)), func() {
+		token := s.pick(row)
+		u.If(kernel.Thread().Eq(i32(0)), func() { out.Set(row, token) }, nil)
+	}, nil)
+	l, err := u.launch("", logits.Type.Shape[0])
+	return l, tokens, err
+}
+
+// sampleSchedule gives a row to the largest threadgroup there is; processors
+// have SIMD groups of as many lanes as a register, since sums of every digit are
+// kept at once.
+func (in *Input) sampleSchedule(vocab int) kernel.Schedule {
+	s := kernel.Schedule{Threads: in.Target.Threads(1024), SimdWidth: in.Target.SimdWidth}
+	if in.Target.Vector > 0 {
+		s.Threads, s.SimdWidth = in.Target.Vector, in.Target.Vector
+	}
+	s.Settings = []kernel.Setting{
+		{Name: "threads", Value: fmt.Sprint(s.Threads), Why: fmt.Sprintf("a threadgroup a row of %d logits", vocab)},
+		{Name: "digit", Value: fmt.Sprint(filterBits), Why: fmt.Sprintf("bits of a filter's bound that a pass over the logits settles: %d sums at once, %d passes", filterDigits-1, filterPasses)},
+	}
+	return s
+}
+
+// sampler writes the kernel that picks a row's token. Tokens rank by orderKey,
+// then by lower id; every filter keeps a prefix of the ranking, so the tokens
+// kept are those with keys above bound, and of those with that very key the ids
+// up to last.
+type sampler struct {
+	*unit
+	vocab  int
+	logits kernel.Buffer
+	base   *kernel.Expr // index of the row's first logit
+	inv    *kernel.Expr // of the temperature
+
+	bestKey *kernel.Expr    // of the largest logit; 0 if none is a number
+	largest *kernel.Expr    // that logit
+	bound   kernel.Variable // u32
+	last    kernel.Variable // i32
+}
+
+// candidate is a token that a thread looks at.
+type candidate struct{ id, logit, key *kernel.Expr }
+
+func (s *sampler) candidate(id *kernel.Expr) candidate {
+	logit := s.Let("logit", s.logits.At(s.base.Add(id)))
+	return candidate{id, logit, s.Let("key", s.orderKey(logit))}
+}
+
+// kept tells whether a token is. Keys of what is no number are never above bound.
+func (s *sampler) kept(c candidate) *kernel.Expr {
+	return c.key.Gt(s.bound.Expr).Or(c.key.Eq(s.bound.Expr).And(c.id.Le(s.last.Expr)))
+}
+
+// choiceBits is a u32 of the row's Choice.
+func (s *sampler) choiceBits(field string, row *kernel.Expr) *kernel.Expr {
+	return s.Let(field, s.StepAt(field, row).As(kernel.U32))
+}
+
+// pick is the row's token.
+func (s *sampler) pick(row *kernel.Expr) *kernel.Expr {
+	best := s.argmax()
+	token := s.Var("picked", best)
+	s.If(s.inv.Gt(f32(0)), func() {
+		s.largest = s.Let("largest", s.normal(s.Let("best_logit", s.logits.At(s.base.Add(best.Max(i32(0)))))))
+		s.bound, s.last = s.Var("bound", kernel.U(0)), s.Var("last", i32(-1))
+		topK := s.Let("top_k", s.StepAt(program.SampleTopK, row))
+		s.If(topK.Gt(i32(0)).And(topK.Lt(i32(s.vocab))), func() {
+			s.Comment("top-k: the best until there are k.")
+			s.keepBest(measure{s.kept, one}, topK.To(kernel.I64))
+		}, nil)
+		topP := s.choiceBits(program.SampleTopP, row)
+		s.If(topP.Gt(kernel.U(0)), func() {
+			s.Comment("top-p: the best until their weights reach that share of all.")
+			weights := measure{s.kept, s.weight}
+			target := s.Let("share", s.portion(s.total(weights), topP).Max(i64(1)))
+			s.keepBest(weights, target)
+		}, nil)
+		s.Comment("min-p, and the draw: the first id whose sum of weights exceeds the share.")
+		minP := s.choiceBits(program.SampleMinP, row)
+		drawn := measure{s.kept, func(c candidate) *kernel.Expr {
+			w := s.weight(c)
+			return w.Ge(minP).Select(w, kernel.U(0))
+		}}
+		token.Set(s.locate(drawn, s.Let("target", s.portion(s.total(drawn), s.choiceBits(program.SampleRandom, row)))))
+	}, nil)
+	return token.Expr
+}
+
+// argmax sets bestKey and returns the id of the largest logit, the lowest among
+// equals, or -1 if none is a number.
+func (s *sampler) argmax() *kernel.Expr {
+	groups, none := s.groups(), i32(1<<30)
+	s.Comment("The largest logit, the lowest id among equals.")
+	key, id := s.Var("best_key", kernel.U(0)), s.Var("best_id", i32(-1))
+	s.For("i", kernel.Thread(), i32(s.vocab), i32(s.Schedule().Threads), func(i *kernel.Expr) {
+		c := s.candidate(i)
+		s.If(c.key.Gt(key.Expr), func() {
+			key.Set(c.key)
+			id.Set(i)
+		}, nil)
+	})
+	keys, ids := s.SharedArray("group_keys", kernel.U32, groups), s.SharedArray("group_ids", kernel.I32, groups)
+	most := s.Let("most", key.SimdMax())
+	first := s.Let("first", key.Eq(most).Select(id.Expr, none).SimdMin())
+	s.If(kernel.Lane().Eq(i32(0)), func() {
+		keys.Set(kernel.Simd(), most)
+		ids.Set(kernel.Simd(), first)
+	}, nil)
+	s.Barrier()
+	bestKey, best := s.Var("row_key", kernel.U(0)), s.Var("row_id", i32(-1))
+	s.For("g", i32(0), i32(groups), i32(1), func(g *kernel.Expr) {
+		k, i := s.Let("k", keys.At(g)), s.Let("id", ids.At(g))
+		s.If(k.Gt(bestKey.Expr).Or(k.Eq(bestKey.Expr).And(i.Lt(best.Expr))), func() {
+			bestKey.Set(k)
+			best.Set(i)
+		}, nil)
+	})
+	s.bestKey = bestKey.Expr
+	return best.Expr
+}

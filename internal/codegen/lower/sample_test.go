@@ -1,0 +1,230 @@
+package lower
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/pick"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// sampleTest is rows of logits with a choice for each.
+type sampleTest struct {
+	vocab   int
+	rows    [][]float32
+	choices []pick.Choice
+}
+
+func (x *sampleTest) add(row []float32, c pick.Choice) {
+	x.rows, x.choices = append(x.rows, row), append(x.choices, c)
+}
+
+// sampleInput is the input of a module that returns W rows of logits.
+func sampleInput(machine target.Target, phase program.Phase, vocab, rows int) *Input {
+	logits := &ir.Value{ID: 1, Type: ir.Tensor(ir.F32, ir.Sym("W"), ir.Const(int64(vocab)))}
+	m := &ir.Module{Symbols: []ir.Symbol{{Name: "W", Def: ir.Wanted}}, Results: []*ir.Value{logits}}
+	return &Input{Module: m, Phase: phase, Step: program.NewStep(m, rows), Target: machine}
+}
+
+// untouched is what is in a token's place before.
+const untouched = 99
+
+// run returns the rows' tokens as the kernel picks them.
+func (x *sampleTest) run(t *testing.T, machine target.Target, phase program.Phase) []int32 {
+	t.Helper()
+	in := sampleInput(machine, phase, x.vocab, len(x.rows))
+	launch, tokens, err := LowerSample(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := newMemory(in, nil)
+	mem.native, mem.choices = true, x.choices
+	var all []float32
+	for _, row := range x.rows {
+		all = append(all, row...)
+		mem.wanted = append(mem.wanted, 0)
+	}
+	mem.values[in.Module.Results[0]] = floatBytes(all)
+	mem.scratch[tokens] = bytes.Repeat([]byte{untouched, 0, 0, 0}, len(x.rows))
+	mem.run(t, []program.Launch{launch})
+	return ints(mem.scratch[tokens])
+}
+
+// check compares with package pick.
+func (x *sampleTest) check(t *testing.T, machine target.Target, phase program.Phase) {
+	t.Helper()
+	for i, got := range x.run(t, machine, phase) {
+		want, err := x.choices[i].Pick(x.rows[i], nil)
+		if errors.Is(err, pick.ErrNoLogits) {
+			want = -1
+		}
+		if got != want {
+			t.Errorf("%s, %d tokens, row %d, %+v: %d, want %d", machine.Name, x.vocab, i, x.choices[i], got, want)
+		}
+	}
+}
+
+// randomLogits have ties, infinities, zeros of both signs and NaN among them.
+func randomLogits(r *rand.Rand, n int) []float32 {
+	row, spread := make([]float32, n), math.Exp(4*r.Float64()-2)
+	special := []float32{float32(math.NaN()), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 1, -1, math.SmallestNonzeroFloat32, -0x1p-127}
+	for i := range row {
+		row[i] = float32(r.NormFloat64() * spread)
+		if r.IntN(4) == 0 {
+			row[i] = special[r.IntN(len(special))]
+		}
+	}
+	switch r.IntN(12) {
+	case 0: // an infinite best, or two
+		row[r.IntN(n)] = float32(math.Inf(1))
+		row[r.IntN(n)] = float32(math.Inf(1))
+	case 1: // all alike
+		for i := range row {
+			row[i] = row[0]
+		}
+	case 2: // one number
+		for i := range row {
+			row[i] = float32(math.NaN())
+		}
+		row[r.IntN(n)] = -3
+	case 3:
+		for i := range row {
+			row[i] = -float32(math.NaN())
+		}
+	}
+	return row
+}
+
+// randomChoice has every filter on or off, at its edges too.
+func randomChoice(r *rand.Rand, n int) pick.Choice {
+	oneOf := func(of ...float64) float64 { return of[r.IntN(len(of))] }
+	p := sampling.Params{
+		Temperature: oneOf(0, 1, 1, 0.7, 2.5, 1e-300, 1e-30, 1e30, 3*r.Float64()),
+		TopK:        int(oneOf(0, 0, 1, 2, float64(1+r.IntN(n)), float64(n-1), float64(n), 1e6)),
+		TopP:        oneOf(1, 1, 1e-300, 0.5, math.Nextafter(1, 0), 1-0x1p-32, 1-r.Float64()),
+		MinP:        oneOf(0, 0, 1, 1e-9, r.Float64()),
+		Seed:        r.Uint64(),
+	}
+	return p.Choice(r.Uint64(), r.Uint64())
+}
+
+// weightOf is the weight of a row's token: as the least weight it keeps just that.
+func weightOf(row []float32, id int, inv float32) uint32 {
+	largest := row[id]
+	for _, x := range row {
+		if pick.Key(x) > pick.Key(largest) {
+			largest = x
+		}
+	}
+	return pick.Weight(row[id], largest, inv)
+}
+
+func TestSample(t *testing.T) {
+	t.Parallel()
+	const seed = 11
+	t.Logf("seed %d", seed)
+	// Two SIMD groups of Metal's, and all it has, take different paths.
+	small := target.GPU
+	small.MaxThreads = 64
+	for _, machine := range []target.Target{target.CPU4, target.CPU8, target.CPU16, small, target.GPU} {
+		vocabs, rows := []int{1, 2, 31, 97, 256, 1009, 5003}, 30
+		if machine.MaxThreads > 100 { // slow in the interpreter
+			vocabs, rows = []int{2, 97, 1009, 5003}, 5
+		}
+		if testing.Short() {
+			vocabs = []int{2, 97, 1009}
+		}
+		for _, vocab := range vocabs {
+			t.Run(fmt.Sprintf("%s of %d, %d tokens", machine.Name, machine.MaxThreads/32+machine.Vector, vocab), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(seed, uint64(vocab+machine.Vector)))
+				x := &sampleTest{vocab: vocab}
+				for range rows - rows/2*(vocab/5000) {
+					row, choice := randomLogits(r, vocab), randomChoice(r, vocab)
+					if choice.Inv > 0 && r.IntN(3) == 0 {
+						choice.MinP = weightOf(row, r.IntN(vocab), choice.Inv)
+					}
+					x.add(row, choice)
+				}
+				x.check(t, machine, program.Decode)
+			})
+		}
+	}
+}
+
+// TestSampleLeavesRowsAlone: rows that are not sampled keep what is in their place.
+func TestSampleLeavesRowsAlone(t *testing.T) {
+	for _, machine := range targets {
+		x := &sampleTest{vocab: 3}
+		for range 3 {
+			x.add([]float32{1, 3, 2}, pick.Choice{})
+		}
+		x.choices[1].Inv = -1
+		if got, want := fmt.Sprint(x.run(t, machine, program.Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
+			t.Errorf("%s: %s, want %s", machine.Name, got, want)
+		}
+	}
+}
+
+func TestSampleRefuses(t *testing.T) {
+	if _, _, err := LowerSample(sampleInput(target.GPU, program.Decode, maxVocabulary+1, 1)); err == nil {
+		t.Error("a vocabulary that sums overflow with was accepted")
+	}
+	in := sampleInput(target.GPU, program.Decode, 5, 1)
+	in.Module.Symbols[0].Def = ir.Rows
+	if _, _, err := LowerSample(in); err == nil {
+		t.Error("a module without logits of wanted rows was accepted")
+	}
+}
+
+// TestSampleWeights: weights are those of package pick, bit by bit.
+func TestSampleWeights(t *testing.T) {
+	t.Parallel()
+	const n = 4096
+	r := rand.New(rand.NewPCG(12, 0))
+	inf := float32(math.Inf(1))
+	for _, c := range []struct{ largest, inv, spread float32 }{
+		{3, 1, 5}, {-700.5, 0.3, 40}, {0, 1.7, 8}, {inf, 1, 9}, {-inf, 1, 9}, {3e38, 0x1p-126, 3e38},
+		{0x1p-125, math.MaxFloat32, 0x1p-126}, {math.SmallestNonzeroFloat32, 0x1p126, 0x1p-125}, {1, 0x1p100, 1e-7},
+	} {
+		logits := []float32{c.largest, -inf, 0, math.SmallestNonzeroFloat32, -math.SmallestNonzeroFloat32, 0x1p-126, -math.MaxFloat32}
+		for len(logits) < n {
+			logits = append(logits, min(c.largest, c.largest-c.spread*float32(r.ExpFloat64())))
+		}
+		for i, x := range logits {
+			logits[i] = min(x, c.largest)
+		}
+		for _, machine := range targets {
+			in := sampleInput(machine, program.Decode, n, 1)
+			u := in.begin("weights", kernel.Schedule{Threads: 32})
+			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
+			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
+			s := &sampler{unit: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
+			largest := u.Let("first", x.At(i32(0)))
+			s.bestKey, s.largest = u.Let("best_key", u.orderKey(largest)), u.Let("largest", s.normal(largest))
+			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { y.Set(i, s.weight(s.candidate(i)).As(kernel.I32)) })
+			in.Region = &ir.Region{Name: "weights"}
+			launch, err := u.launch("", ir.Const(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mem := newMemory(in, nil)
+			mem.native, mem.wanted, mem.choices = true, []int32{0}, []pick.Choice{{Inv: c.inv}}
+			mem.values[from], mem.values[to] = floatBytes(logits), make([]byte, 4*n)
+			mem.run(t, []program.Launch{launch})
+			for i, got := range ints(mem.values[to]) {
+				if want := pick.Weight(logits[i], c.largest, c.inv); uint32(got) != want {
+					t.Fatalf("%s: weight of %g below %g, inverse %g: %d, want %d", machine.Name, logits[i], c.largest, c.inv, got, want)
+				}
+			}
+		}
+	}
+}

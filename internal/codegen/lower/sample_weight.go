@@ -1,0 +1,55 @@
+package lower
+
+import (
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/pick"
+)
+
+func i64(n int64) *kernel.Expr { return kernel.C(kernel.I64, float64(n)) }
+
+// one counts tokens.
+func one(candidate) *kernel.Expr { return kernel.U(1) }
+
+// normal takes numbers below the smallest normal one for 0, as some targets do
+// by themselves. It looks at the bits, so all agree.
+func (s *sampler) normal(x *kernel.Expr) *kernel.Expr {
+	magnitude := x.As(kernel.U32).And(kernel.U(0x7fffffff))
+	return magnitude.Lt(kernel.U(0x00800000)).Select(f32(0), x)
+}
+
+// weight is a token's weight as package pick defines it (u32): two
+// operations of float32 that are rounded the same everywhere, then integers.
+// What it is for logits that are no numbers does not matter.
+func (s *sampler) weight(c candidate) *kernel.Expr {
+	below := s.Let("below", s.normal(c.logit).Sub(s.largest))
+	d := s.Let("d", s.normal(below).Mul(s.inv))
+	d = s.Let("d", d.Ge(f32(pick.Lowest)).Select(d, f32(pick.Lowest)))
+	n := s.Let("n", d.Neg().Mul(f32(1<<pick.ScaleBits)).To(kernel.I32).As(kernel.U32))
+	z := s.Let("z", scaledProduct(n, kernel.U(pick.Log2E), pick.Log2EBits))
+	f := s.Let("f", z.And(kernel.U(1<<pick.ScaleBits-1)))
+	terms := pick.PowerTerms
+	power := kernel.U(terms[len(terms)-1])
+	for i := len(terms) - 2; i >= 0; i-- {
+		power = s.Let("power", kernel.U(terms[i]).Sub(scaledProduct(power, f, pick.ScaleBits)))
+	}
+	power = s.Let("power", kernel.U(1<<pick.PowerBits).Sub(scaledProduct(power, f, pick.ScaleBits)))
+	shift := s.Let("shift", z.Shr(kernel.U(pick.ScaleBits)).Add(kernel.U(pick.PowerBits-pick.WeightBits)))
+	half := kernel.U(1).Shl(shift.Sub(kernel.U(1)))
+	w := s.Let("weight", power.Add(half).Shr(shift))
+	return s.Let("weight", c.key.Eq(s.bestKey).Select(kernel.U(pick.One), w))
+}
+
+// scaledProduct is floor(x*y / 2^bits) of u32 whose product is below 2^63.
+func scaledProduct(x, y *kernel.Expr, bits int64) *kernel.Expr {
+	return x.To(kernel.I64).Mul(y.To(kernel.I64)).Shr(i64(bits)).To(kernel.U32)
+}
+
+// portion is floor(total * share / 2^32) of an i64 below 2^46 and a u32. The
+// product has up to 78 bits; its lower 16 do not matter.
+func (s *sampler) portion(total, share *kernel.Expr) *kernel.Expr {
+	const part = 16
+	wide := s.Let("wide", share.To(kernel.I64))
+	high := total.Shr(i64(part)).Mul(wide)
+	low := total.And(i64(1<<part - 1)).Mul(wide).Shr(i64(part))
+	return high.Add(low).Shr(i64(part))
+}

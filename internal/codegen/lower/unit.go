@@ -1,0 +1,140 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/ir/ops"
+)
+
+// unit is a kernel in the making with the arguments of its launch. The first
+// error sticks and is reported by launch, so that kernel code reads straight on.
+type unit struct {
+	*kernel.Builder
+	in   *Input
+	args []program.Arg
+	err  error
+}
+
+// begin starts a kernel. The name says family and shape, so that equal
+// kernels of different layers get equal names.
+func (in *Input) begin(name string, s kernel.Schedule, doc ...string) *unit {
+	if s.SimdWidth == 0 {
+		s.SimdWidth = in.Target.SimdWidth
+	}
+	return &unit{Builder: kernel.New(name, in.Step.Layout, s, doc...), in: in}
+}
+
+func (u *unit) fail(format string, args ...any) {
+	if u.err == nil {
+		u.err = fmt.Errorf(format, args...)
+	}
+}
+
+// launch ends the kernel.
+func (u *unit) launch(role string, grid ...ir.Expr) (program.Launch, error) {
+	if u.err != nil {
+		return program.Launch{}, u.err
+	}
+	k, err := u.Kernel()
+	if err != nil {
+		return program.Launch{}, err
+	}
+	if n := k.SharedBytes(); n > u.in.Target.SharedMemory {
+		return program.Launch{}, fmt.Errorf("kernel %s: %d bytes of threadgroup memory; at most %d are there", k.Name, n, u.in.Target.SharedMemory)
+	}
+	l := program.Launch{Kernel: k, Region: u.in.Region.Name, Role: role, Args: u.args}
+	for i := range l.Grid {
+		l.Grid[i] = ir.Const(1)
+		if i < len(grid) {
+			l.Grid[i] = grid[i]
+		}
+	}
+	return l, nil
+}
+
+func (u *unit) bind(b kernel.Buffer, a program.Arg) kernel.Buffer {
+	a.Param = b.Name()
+	u.args = append(u.args, a)
+	return b
+}
+
+// activation is a value in the arena, of f32 or i32.
+func (u *unit) activation(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+	elem := kernel.F32
+	if v.Type.Elem == ir.I32 {
+		elem = kernel.I32
+	}
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), program.Arg{Value: v})
+}
+
+// activation4 is a value in the arena read as vectors of four f32: the arena
+// aligns values to 256 bytes, so rows of a multiple of four elements allow it.
+func (u *unit) activation4(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), a), program.Arg{Value: v})
+}
+
+// scratch is memory of the region in the arena.
+func (u *unit) scratch(name string, s *program.Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Of(elem), a), program.Arg{Scratch: s})
+}
+
+// touched states how many bytes of the last bound argument the launch needs.
+func (u *unit) touched(bytes ir.Expr) { u.args[len(u.args)-1].Touched = &bytes }
+
+// state is a cache's memory seen as 32-bit words.
+func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), program.Arg{State: state})
+}
+
+// shift is a scalar parameter: the bits by which a weight's words are shifted.
+func (u *unit) shift(name, param string) *kernel.Expr {
+	p, value := u.Scalar(name, kernel.U32)
+	u.args = append(u.args, program.Arg{Param: p, Shift: param})
+	return value
+}
+
+// weightPlane is a plane of a parameter, seen as elements of type t.
+func (u *unit) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
+	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: u.weightArg(param, r, t.Scalar.Bytes())})
+}
+
+// weightArg is a plane of a parameter, read in elements of so many bytes.
+func (u *unit) weightArg(param string, r encoding.Role, align int) *program.WeightArg {
+	w := &program.WeightArg{Param: param, Role: r, Align: align}
+	p := u.in.Params[param]
+	if p == nil || p.Columns == (storage.Columns{}) {
+		return w
+	}
+	var err error
+	if w.Start, err = p.RowStart(r); err == nil {
+		w.Stride, err = p.RowBytes(r)
+	}
+	if err != nil {
+		u.fail("%w", err)
+	}
+	return w
+}
+
+// rotation names the step's table of cosines and sines for a rope.
+func (u *unit) rotation(a ops.RopeAttr, ratio int) string {
+	f, err := u.in.Step.RopeField(a, ratio)
+	if err != nil {
+		u.fail("%w", err)
+		return u.in.Step.Layout.Fields[0].Name
+	}
+	return f
+}
+
+// i32 and f32 shorten constants in kernel code.
+func i32(n int) *kernel.Expr     { return kernel.I(n) }
+func f32(v float64) *kernel.Expr { return kernel.F(v) }
+
+// vectors is a pointer to vectors of four f32.
+func (u *unit) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
+	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
+}

@@ -1,0 +1,215 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/lower"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+)
+
+// buildStep lowers every region for one kind of step and plans the launches.
+func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.Phase, names *namer) (*Step, error) {
+	rows := p.Chunk
+	if phase == program.Decode {
+		rows = program.MaxDecodeRows
+	}
+	s := &Step{Phase: phase, MaxRows: rows, Params: program.NewStep(m, rows), Limits: p.limits(m, rows)}
+	b := &builder{plan: p, step: s, params: params, values: map[*ir.Value]*Buffer{}, scratch: map[*program.Scratch]*Buffer{}}
+	caches := map[string]*program.Cache{}
+	for _, c := range p.Caches {
+		caches[c.State.Name] = &c.Cache
+	}
+	memo, covered := lower.NewMemo(), 0
+	for _, r := range m.Regions {
+		if r.From != covered {
+			break
+		}
+		covered = r.To
+		launches, err := memo.Lower(&lower.Input{Module: m, Region: r, Phase: phase, Params: params, Caches: caches, Step: s.Params, Target: p.Target})
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range launches {
+			if err := b.dispatch(l, names); err != nil {
+				return nil, fmt.Errorf("region @%s: %w", r.Name, err)
+			}
+		}
+		if err := b.checkYields(r); err != nil {
+			return nil, err
+		}
+	}
+	if covered != len(m.Nodes) {
+		return nil, fmt.Errorf("%s: node %s is in no region; kernels exist for regions only", phase, m.Nodes[covered].Result.Ref())
+	}
+	for _, v := range m.Results {
+		buf := b.values[v]
+		if buf == nil {
+			return nil, fmt.Errorf("result %s is written by no kernel", v.Ref())
+		}
+		s.Results = append(s.Results, buf)
+	}
+	if program.Logits(m) != nil {
+		if err := b.sample(m, names); err != nil {
+			return nil, err
+		}
+	}
+	s.order()
+	s.place()
+	return s, nil
+}
+
+// builder collects dispatches and their buffers.
+type builder struct {
+	plan    *Plan
+	step    *Step
+	params  storage.Parameters
+	values  map[*ir.Value]*Buffer
+	scratch map[*program.Scratch]*Buffer
+	written map[*Buffer]bool
+}
+
+// sample adds the dispatch that picks tokens from the logits.
+func (b *builder) sample(m *ir.Module, names *namer) error {
+	launch, tokens, err := lower.LowerSample(&lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target})
+	if err == nil {
+		err = b.dispatch(launch, names)
+	}
+	if err != nil {
+		return fmt.Errorf("sampling: %w", err)
+	}
+	b.step.Tokens = b.scratchBuffer(launch.Region, tokens)
+	return nil
+}
+
+func (b *builder) dispatch(l program.Launch, names *namer) error {
+	if len(l.Args) != len(l.Kernel.Params) {
+		return fmt.Errorf("kernel %s takes %d parameters, the launch binds %d", l.Kernel.Name, len(l.Kernel.Params), len(l.Args))
+	}
+	d := &Dispatch{Kernel: names.add(l.Kernel), Region: l.Region, Role: l.Role, Grid: l.Grid}
+	for i, a := range l.Args {
+		param := d.Kernel.Params[i]
+		if a.Param != l.Kernel.Params[i].Name {
+			return fmt.Errorf("kernel %s: parameter %d is %s, the launch binds %s", l.Kernel.Name, i, l.Kernel.Params[i].Name, a.Param)
+		}
+		arg, err := b.arg(l.Region, a, param)
+		if err != nil {
+			return fmt.Errorf("kernel %s: parameter %s: %w", l.Kernel.Name, param.Name, err)
+		}
+		d.Args = append(d.Args, arg)
+	}
+	b.step.Dispatches = append(b.step.Dispatches, d)
+	return nil
+}
+
+func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, error) {
+	out := Arg{Param: param, Weight: a.Weight, Needs: ir.Const(4)}
+	switch {
+	case a.Value != nil:
+		out.Buffer = b.value(a.Value)
+		out.Needs = out.Buffer.Bytes
+	case a.Scratch != nil:
+		out.Buffer = b.scratchBuffer(region, a.Scratch)
+		out.Needs = out.Buffer.Bytes
+	case a.Weight != nil:
+		bytes, err := weightBytes(b.params, a.Weight)
+		if err != nil {
+			return out, err
+		}
+		out.Needs = ir.Const(bytes)
+	case a.State != "":
+		for _, c := range b.plan.Caches {
+			if c.State.Name == a.State {
+				out.Cache = c
+			}
+		}
+		if out.Cache == nil {
+			return out, fmt.Errorf("no state @%s", a.State)
+		}
+		if a.Touched == nil {
+			return out, fmt.Errorf("the launch does not say how many bytes of state @%s it needs", a.State)
+		}
+	case a.Shift != "":
+		p, err := b.params.Get(a.Shift)
+		if err != nil {
+			return out, err
+		}
+		bits := int32(8 * (p.Skew(0, encoding.Weight) % 4))
+		out.Scalar = &bits
+	default:
+		return out, fmt.Errorf("bound to nothing")
+	}
+	if a.Touched != nil {
+		out.Needs = *a.Touched
+	}
+	if out.Buffer != nil && param.Access != kernel.Read {
+		if b.written == nil {
+			b.written = map[*Buffer]bool{}
+		}
+		b.written[out.Buffer] = true
+	} else if out.Buffer != nil && !b.written[out.Buffer] {
+		return out, fmt.Errorf("reads %s, which no earlier launch writes", out.Buffer.Name)
+	}
+	return out, nil
+}
+
+func (b *builder) value(v *ir.Value) *Buffer {
+	if buf := b.values[v]; buf != nil {
+		return buf
+	}
+	bytes := ir.Const(4)
+	for _, d := range v.Type.Shape {
+		bytes = bytes.Mul(d)
+	}
+	buf := &Buffer{Name: v.Ref(), Bytes: bytes}
+	b.values[v] = buf
+	b.step.Buffers = append(b.step.Buffers, buf)
+	return buf
+}
+
+func (b *builder) scratchBuffer(region string, s *program.Scratch) *Buffer {
+	if buf := b.scratch[s]; buf != nil {
+		return buf
+	}
+	buf := &Buffer{Name: region + "/" + s.Name, Bytes: s.Bytes, Scratch: true}
+	b.scratch[s] = buf
+	b.step.Buffers = append(b.step.Buffers, buf)
+	return buf
+}
+
+// checkYields sees to it that a region's kernels write what it yields.
+func (b *builder) checkYields(r *ir.Region) error {
+	for _, v := range r.Yields {
+		if !v.Type.State && !b.written[b.values[v]] {
+			return fmt.Errorf("region @%s (%s, %s): no kernel writes its result %s", r.Name, r.Kind, b.step.Phase, v.Ref())
+		}
+	}
+	return nil
+}
+
+// weightBytes is the size of what a weight argument points at.
+func weightBytes(params storage.Parameters, w *program.WeightArg) (int64, error) {
+	p, err := params.Get(w.Param)
+	if err != nil {
+		return 0, err
+	}
+	if w.Table {
+		return int64(8 * len(p.Pieces)), nil
+	}
+	if p.Encoding == nil {
+		return p.Bytes(), nil
+	}
+	planes, err := p.Encoding.Planes(p.Rows, p.Cols)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(planes, func(pl encoding.Plane) bool { return pl.Role == w.Role })
+	if i < 0 {
+		return 0, fmt.Errorf("parameter @%s has no %s", w.Param, w.Role)
+	}
+	return int64(planes[i].Bytes()), nil
+}

@@ -1,0 +1,238 @@
+package plan
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/ir"
+)
+
+// Cost counts what one dispatch moves and computes, for given sizes of a step.
+// Bytes count what it needs, each byte once; Traffic what its loads and stores
+// ask for in all, which caches serve in part.
+type Cost struct {
+	Grid       [3]int64
+	Weights    int64 // bytes read
+	CacheRead  int64
+	CacheWrite int64
+	Read       int64 // activations
+	Write      int64
+	Traffic    int64
+	Flops      int64
+}
+
+// Bytes is all a dispatch needs to read and write.
+func (c Cost) Bytes() int64 { return c.Weights + c.CacheRead + c.CacheWrite + c.Read + c.Write }
+
+// Add adds another dispatch's cost, grid aside.
+func (c *Cost) Add(o Cost) {
+	c.Weights += o.Weights
+	c.CacheRead += o.CacheRead
+	c.CacheWrite += o.CacheWrite
+	c.Read += o.Read
+	c.Write += o.Write
+	c.Traffic += o.Traffic
+	c.Flops += o.Flops
+}
+
+// Cost evaluates a dispatch's cost for values of the module's symbols. For
+// all of a step's dispatches Costs is faster.
+func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) { return d.cost(symbols, estimates{}) }
+
+// Costs evaluates all dispatches of the step.
+func (s *Step) Costs(symbols map[string]int64) ([]Cost, error) {
+	known := estimates{}
+	out := make([]Cost, len(s.Dispatches))
+	for i, d := range s.Dispatches {
+		var err error
+		if out[i], err = d.cost(symbols, known); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// estimates remembers kernels' traffic and operations: layers repeat.
+type estimates map[estimated]kernel.Cost
+
+type estimated struct {
+	kernel *kernel.Kernel
+	grid   [3]int64
+}
+
+func (known estimates) of(k *kernel.Kernel, grid [3]int64, symbols map[string]int64) (kernel.Cost, error) {
+	key := estimated{k, grid}
+	if e, ok := known[key]; ok {
+		return e, nil
+	}
+	e, err := kernel.Estimate(k, kernel.Env{Step: symbols, Grid: grid})
+	known[key] = e
+	return e, err
+}
+
+func (d *Dispatch) cost(symbols map[string]int64, known estimates) (Cost, error) {
+	var c Cost
+	at := env(symbols)
+	for i, g := range d.Grid {
+		n, err := g.Eval(at)
+		if err != nil {
+			return c, fmt.Errorf("dispatch %s: grid %s: %w", d.Kernel.Name, g, err)
+		}
+		c.Grid[i] = n
+	}
+	if c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 {
+		return c, nil
+	}
+	for _, a := range d.Args {
+		n, err := a.Needs.Eval(at)
+		if err != nil {
+			return c, fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
+		}
+		c.count(a, n)
+	}
+	e, err := known.of(d.Kernel, c.Grid, symbols)
+	if err != nil {
+		return c, fmt.Errorf("dispatch %s: %w", d.Kernel.Name, err)
+	}
+	c.Flops = e.Flops
+	c.Traffic = e.Bytes()
+	return c, nil
+}
+
+func (c *Cost) count(a Arg, n int64) {
+	reads, writes := n, n
+	switch a.Param.Access {
+	case kernel.Read:
+		writes = 0
+	case kernel.Write:
+		reads = 0
+	}
+	switch {
+	case a.Weight != nil:
+		c.Weights += reads
+	case a.Cache != nil:
+		c.CacheRead += reads
+		c.CacheWrite += writes
+	case a.Buffer != nil:
+		c.Read += reads
+		c.Write += writes
+	}
+}
+
+// Minimum counts the bytes that a step cannot do without: each weight that it uses once in
+// its encoding, each visible cache byte once, each new one written once.
+func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
+	most := map[any]int64{}
+	var keys []any
+	for _, d := range s.Dispatches {
+		for _, a := range d.Args {
+			key := a.minimumKey()
+			if key == nil {
+				continue
+			}
+			n, err := a.Needs.Eval(env(symbols))
+			if err != nil {
+				return 0, err
+			}
+			if _, seen := most[key]; !seen {
+				keys = append(keys, key)
+			}
+			most[key] = max(most[key], n)
+		}
+	}
+	total := int64(0)
+	for _, k := range keys {
+		total += most[k]
+	}
+	return total, nil
+}
+
+// minimumKey identifies what the argument's bytes are counted once under; nil
+// for activations, which a perfect program would not store.
+func (a *Arg) minimumKey() any {
+	switch {
+	case a.Weight != nil:
+		return *a.Weight
+	case a.Cache != nil:
+		return [2]any{a.Cache, a.Param.Access == kernel.Read}
+	}
+	return nil
+}
+
+// A command buffer must end before the GPU's watchdog does: some seconds, and
+// less where the screen waits. What one takes is bounded by half of what the
+// slowest machine that holds the model has: up to 96 GB of weights fit Macs
+// with 300 GB/s, more than that takes a machine with 800 GB/s (the table of
+// machines in field reports); the least GPU of either has about 8 TFLOP/s.
+const (
+	bufferSeconds  = 0.4
+	smallModel     = 96e9 // bytes of weights
+	smallBytes     = 150e9
+	largeBytes     = 400e9
+	slowFlops      = 4e12
+	slowDispatches = 20e-6 // seconds each
+)
+
+// splitCommandBuffers numbers command buffers so that none is expected to
+// take longer than bufferSeconds at the step's limits. They end at barriers.
+func (s *Step) splitCommandBuffers(weights int64) error {
+	bytesPerSecond := largeBytes
+	if weights <= smallModel {
+		bytesPerSecond = smallBytes
+	}
+	spent, buffer := 0.0, 0
+	symbols := s.Symbols(int(s.limitOf(ir.Reach)), s.MaxRows)
+	var pending []*Dispatch // of the present level
+	cost := 0.0
+	flush := func() {
+		if spent > 0 && spent+cost > bufferSeconds {
+			buffer++
+			spent = 0
+		}
+		for _, d := range pending {
+			d.CommandBuffer = buffer
+		}
+		spent += cost
+		pending, cost = nil, 0
+	}
+	costs, err := s.Costs(symbols)
+	if err != nil {
+		return err
+	}
+	for i, d := range s.Dispatches {
+		if d.Barrier {
+			flush()
+		}
+		c := costs[i]
+		cost += max(float64(c.Bytes())/bytesPerSecond, float64(c.Flops)/slowFlops) + slowDispatches
+		pending = append(pending, d)
+	}
+	flush()
+	return nil
+}
+
+// limitOf is the limit of the symbol with that definition, 1 if there is none.
+func (s *Step) limitOf(def ir.SymbolDef) int64 {
+	for _, sym := range s.Params.Symbols {
+		if sym.Def == def {
+			return s.Limits[sym.Name]
+		}
+	}
+	return 1
+}
+
+// CommandBuffers is how many a step takes, Barriers how many it has.
+func (s *Step) CommandBuffers() int {
+	return s.Dispatches[len(s.Dispatches)-1].CommandBuffer + 1
+}
+
+// Barriers counts the barriers of a step; the end of a command buffer is one.
+func (s *Step) Barriers() int {
+	n := 0
+	for _, d := range s.Dispatches {
+		if d.Barrier {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,62 @@
+package program
+
+import (
+	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/encoding"
+)
+
+// Launch is one dispatch.
+type Launch struct {
+	Kernel *kernel.Kernel
+	Region string     // the region it stands for
+	Role   string     // what it does there: "score", "merge"; empty if the region is one launch
+	Grid   [3]ir.Expr // threadgroups, over the module's symbols
+	Args   []Arg      // one for each of the kernel's parameters, in order
+}
+
+// Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
+// and Shift is set.
+type Arg struct {
+	Param   string
+	Value   *ir.Value  // an activation in the arena
+	Scratch *Scratch   // memory of the region in the arena
+	Weight  *WeightArg // a plane of a parameter, or its table of pieces
+	State   string     // a cache; all slots, from the first byte
+	Shift   string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
+	Touched *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
+}
+
+// WeightArg is the address of a stored plane, aligned down to Align bytes (a
+// kernel that loads words is told by how many bits to shift). Of a parameter in
+// pieces it is the lowest of the pieces' addresses, and Table the table of
+// them: for piece i an i64, the bytes from that address to its first row.
+//
+// Where the parameter has some columns of the stored rows only, what it has of a
+// row begins Start bytes after the row does, and Stride bytes after what it has of
+// the row before. A Stride of 0 is the length of the parameter's rows.
+type WeightArg struct {
+	Param         string
+	Role          encoding.Role
+	Align         int
+	Table         bool
+	Start, Stride int
+}
+
+// Scratch is memory that lives from the region's first launch that names it
+// to its last.
+type Scratch struct {
+	Name  string
+	Bytes ir.Expr // over the module's symbols
+}
+
+// Cache is the layout of a state's memory: Slots logs, each a ring of
+// Capacity rows of RowBytes bytes; index i of a slot lies at row i mod
+// Capacity (Capacity is a power of two where the log is a ring).
+type Cache struct {
+	State    *ir.State
+	Row      encoding.RowLayout
+	Capacity int
+	Ring     bool
+	Slots    int
+}

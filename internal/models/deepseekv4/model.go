@@ -1,0 +1,72 @@
+package deepseekv4
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/models/checkpoint"
+)
+
+// name is the architecture's for people.
+const name = "DeepSeek-V4"
+
+// Architecture is DeepSeek-V4 as one row of the table of models.
+func Architecture() arch.Architecture {
+	return arch.Architecture{Name: name, ModelTypes: []string{modelType}, Classes: []string{class}, Describe: describe}
+}
+
+// describe reads config.json, counts each layer's experts and builds the graph. The
+// error is a *ConfigError or a *checkpoint.Findings, or names the folder.
+func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
+	cfg, err := ParseConfig(ck.ConfigJSON(), filepath.Join(ck.Dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	pruned, err := cfg.countExperts(ck)
+	if err != nil {
+		return nil, err
+	}
+	graph, err := Graph(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the sizes of config.json do not make a graph: %w", ck.Dir, err)
+	}
+	return &arch.Description{
+		Facts: cfg.facts(),
+		Model: checkpoint.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
+		Chat:  ChatFormat{},
+	}, nil
+}
+
+// declared puts config.json's claims about storage into the binder's terms.
+func (q Quantization) declared() checkpoint.Declared {
+	var d checkpoint.Declared
+	switch {
+	case q.Official != nil:
+		d.Default = q.String()
+		d.Agrees = func(e encoding.Encoding) bool {
+			mode := encoding.SettingOf(e).Mode
+			return mode == "fp8" || mode == "fp4" && q.Official.ExpertDType != "fp8"
+		}
+	case q.Global != nil:
+		d.Default = q.Global.String()
+		d.Agrees = q.Global.agrees
+	}
+	for stem, m := range q.Modules {
+		d.Modules = append(d.Modules, checkpoint.DeclaredModule{Stem: stem, Says: m.String(), Agrees: m.agrees})
+	}
+	slices.SortFunc(d.Modules, func(a, b checkpoint.DeclaredModule) int {
+		if a.Stem < b.Stem {
+			return -1
+		}
+		return 1
+	})
+	return d
+}
+
+// agrees reports whether the setting names the encoding.
+func (m ModuleQuant) agrees(e encoding.Encoding) bool {
+	return encoding.SettingOf(e) == encoding.Setting{Mode: m.Mode, Bits: m.Bits, Group: m.Group}
+}

@@ -1,0 +1,117 @@
+package agreement
+
+import (
+	"slices"
+	"testing"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/lockstep"
+	"smelt.example/smelt/internal/runtime/reference"
+	"smelt.example/smelt/internal/runtime/session"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// Sampled has the device pick tokens: exactly those that package sampling picks
+// from its logits, and texts that are the evaluator's.
+func Sampled(t *testing.T, dir string, open Open) {
+	p := New(t, dir, Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 4, Slots: 8}, open)
+	d, ok := p.Device.(device.Sampler)
+	if !ok {
+		t.Fatal("the device does not sample")
+	}
+	ways := lockstep.Ways()
+	p.sampledRows(d)
+	on := func(d device.Device) (texts [][]int32) {
+		s, err := session.New(d, session.Options{Slots: 2, Chunk: 7, Context: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, way := range ways {
+			texts = append(texts, generate(t, s, Random(100*i, 9, d.Vocab()), way))
+		}
+		return texts
+	}
+	machine, err := reference.New(p.Model.Graph, p.Model.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := struct{ device.Device }{d} // only logits: tokens are picked on the host
+	picked, onHost, evaluator := on(d), on(hidden), on(machine)
+	for i, way := range ways {
+		if !slices.Equal(picked[i], onHost[i]) || !slices.Equal(picked[i], evaluator[i]) {
+			t.Errorf("%+v:\n device    %v\n host      %v\n evaluator %v", way, picked[i], onHost[i], evaluator[i])
+		}
+	}
+}
+
+// generate is a text of 20 tokens, in two parts: between them the sequence must
+// be as if tokens were picked from its logits.
+func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Params) (text []int32) {
+	t.Helper()
+	q, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if err := q.Extend(t.Context(), prompt, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, _, err := q.Generate(t.Context(), session.GenerateOptions{MaxTokens: 10, Sampling: way, Emit: func(token int32) error {
+			text = append(text, token)
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.Logits() == nil {
+			t.Fatal("after generating there are no logits")
+		}
+		if err := q.Extend(t.Context(), text[len(text)-1:], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text
+}
+
+// sampledRows runs steps of both kinds whose wanted rows have a choice each.
+func (p *Pair) sampledRows(d device.Sampler) {
+	var choices []sampling.Choice
+	for i, way := range lockstep.Ways() {
+		choices = append(choices, way.Choice(uint64(i), 7))
+	}
+	check := func(step func([]ir.Row, []int, []sampling.Choice, []int32) error, rows []ir.Row, wanted []int, choices []sampling.Choice) {
+		p.t.Helper()
+		tokens := make([]int32, len(wanted))
+		if err := step(rows, wanted, choices, tokens); err != nil {
+			p.t.Fatal(err)
+		}
+		for i, c := range choices {
+			logits, err := d.LastLogits(i)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			if want, err := c.Pick(logits, nil); err != nil || tokens[i] != want {
+				p.t.Errorf("row %d, %+v: token %d, expected %d, %v", i, c, tokens[i], want, err)
+			}
+		}
+		if _, err := d.LastLogits(len(wanted)); err == nil {
+			p.t.Error("logits of a row that nobody wanted")
+		}
+	}
+	var prompt, next []ir.Row
+	for i := range choices[:4] {
+		prompt = append(prompt, ir.Row{Token: int32(40 + i), Slot: int32(i)})
+		next = append(next, ir.Row{Token: int32(90 + i), Position: 1, Slot: int32(i)})
+	}
+	check(d.SamplePrefill, prompt, []int{3, 0, 2}, choices[:3])
+	check(d.SampleDecode, next, []int{0, 1, 2, 3}, choices[2:])
+	if err := d.SampleDecode(next, []int{0}, choices[:2], make([]int32, 1)); err == nil {
+		p.t.Error("two choices for one row were accepted")
+	}
+	for slot := range int32(4) {
+		d.Reset(slot)
+	}
+}

@@ -1,0 +1,79 @@
+package binding
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/ir"
+)
+
+// Slots knows how many tokens each slot of a plan has. Its methods allocate
+// nothing once it is made.
+type Slots struct {
+	plan  *plan.Plan
+	vocab int
+	next  []int32 // position of each slot's next row
+	then  []int32 // the same, after the step that is being checked
+}
+
+// NewSlots are empty ones, for a model with a vocabulary of so many tokens.
+func NewSlots(p *plan.Plan, vocab int) *Slots {
+	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots)}
+}
+
+// Check refuses a step that the plan has no room for, rows that do not go on
+// where their slots are, and tokens outside the vocabulary, for which kernels
+// would read elsewhere in memory. Take makes a checked step's rows count.
+func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
+	if len(rows) < 1 || len(rows) > step.MaxRows {
+		return option.Errorf("a %s step of %d rows; the bundle takes 1 to %d (compile with a larger %s)", step.Phase, len(rows), step.MaxRows, option.Name("Chunk"))
+	}
+	if len(wanted) > s.plan.Wanted {
+		return option.Errorf("%d rows wanted; the bundle takes %d (compile with more %s)", len(wanted), s.plan.Wanted, option.Name("Wanted"))
+	}
+	copy(s.then, s.next)
+	for i, r := range rows {
+		if r.Slot < 0 || int(r.Slot) >= s.plan.Slots {
+			return option.Errorf("row %d: slot %d; expected 0 to %d (compile with more %s)", i, r.Slot, s.plan.Slots-1, option.Name("Slots"))
+		}
+		if r.Position != s.then[r.Slot] {
+			return fmt.Errorf("row %d: slot %d at position %d; expected that it goes on at %d", i, r.Slot, r.Position, s.then[r.Slot])
+		}
+		if int(r.Position) >= s.plan.Context {
+			return option.Errorf("row %d: slot %d at position %d; the bundle takes contexts of %d (compile with a larger %s)", i, r.Slot, r.Position, s.plan.Context, option.Name("Context"))
+		}
+		if err := CheckToken(i, r, s.vocab); err != nil {
+			return err
+		}
+		s.then[r.Slot]++
+	}
+	for _, w := range wanted {
+		if w < 0 || w >= len(rows) {
+			return fmt.Errorf("wanted row %d is outside %d rows", w, len(rows))
+		}
+	}
+	return nil
+}
+
+// CheckToken refuses the i-th row of a step if a vocabulary of so many tokens
+// lacks its token.
+func CheckToken(i int, r ir.Row, vocab int) error {
+	if r.Token < 0 || int(r.Token) >= vocab {
+		return fmt.Errorf("row %d: token %d; expected 0 to %d, the ids of the model's vocabulary", i, r.Token, vocab-1)
+	}
+	return nil
+}
+
+// Take makes the rows of the step checked last part of their slots.
+func (s *Slots) Take() { copy(s.next, s.then) }
+
+// Length is the number of tokens in a slot.
+func (s *Slots) Length(slot int32) int { return int(s.next[slot]) }
+
+// Reset forgets a slot.
+func (s *Slots) Reset(slot int32) {
+	if slot >= 0 && int(slot) < len(s.next) {
+		s.next[slot] = 0
+	}
+}

@@ -1,0 +1,31 @@
+package devices
+
+import (
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/device"
+)
+
+var cpuKind = Kind{
+	Name: "cpu", Doc: "the kernels as machine code on the processor, made by libLLVM", Needs: "libLLVM", Target: "cpu", Auto: true, Profiles: true,
+	open: openCPU,
+}
+
+func openCPU(m Model, o Options) (device.Device, error) {
+	l, err := jit.Open("")
+	if err != nil {
+		return nil, notHere(err)
+	}
+	options := cpu.Options{Threads: o.Threads, LLVM: l, Observe: o.Observe, Poison: o.Poison}
+	if !o.Anew {
+		options.Cache = jit.UserCache()
+	}
+	end := o.Watch.begin("compiling kernels")
+	d, err := cpu.Open(m.Bundle, m.Checkpoint, options)
+	end()
+	if err != nil {
+		return nil, err // and not a device that is a nil pointer
+	}
+	o.built(d)
+	return d, nil
+}

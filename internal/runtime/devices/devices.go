@@ -1,0 +1,220 @@
+// Package devices is the table of devices: what they are called, what they need,
+// what they are good for, and how they are opened. A new device is one file here,
+// and one row of All.
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/runtime/device"
+)
+
+// Kind is a device of the table.
+type Kind struct {
+	Name  string
+	Doc   string // what it runs, and on what
+	Needs string // what the machine must have; "" if nothing
+	// Target is the name of the target whose kernels it runs; "" if it runs the
+	// model's graph, without kernels.
+	Target string
+	// Auto: taken, in the order of the table, if nobody names a device.
+	Auto bool
+	// Slow: there to prove kernels, not to be used for text.
+	Slow bool
+	// Files: it maps the checkpoint's files itself, so a model that was made in
+	// memory is not for it.
+	Files bool
+	// Profiles: it is a device.Profiled, which can be measured kernel by kernel.
+	Profiles bool
+	// Verifies: its steps prove the text that a bundle's kernels have.
+	Verifies bool
+
+	// here, if not nil, tells cheaply whether the machine can have the device.
+	here func() error
+	open func(m Model, o Options) (device.Device, error)
+}
+
+// All is the table, best first.
+func All() Table { return Table{metalKind, cpuKind, referenceKind, standinKind} }
+
+// Auto is the name for the best device there is.
+const Auto = "auto"
+
+// ErrNotHere says that a machine lacks what a device needs.
+var ErrNotHere = errors.New("not on this machine")
+
+// Model is a model to be run on a device.
+type Model struct {
+	bundle.Source
+	// Weights are the checkpoint's, as the evaluator reads them.
+	Weights eval.Weights
+	// Bundle has the kernels. Where it is nil they are compiled when a device that
+	// needs them is opened.
+	Bundle *bundle.Bundle
+}
+
+// Options say how to open a device. What a device has no use for it passes over.
+type Options struct {
+	// Threads that run kernels; 0 for all processors.
+	Threads int
+	// Context, Chunk and Slots size the kernels of a model without a bundle; 0 for
+	// the defaults.
+	Context, Chunk, Slots int
+	// Anew compiles machine code even if it was kept.
+	Anew bool
+	// Steady makes a step compute the same bits each time, also where a device could
+	// vary.
+	Steady bool
+	// Poison fills the arena with NaNs before every step.
+	Poison bool
+	// Sanitize builds kernels with sanitizers, where the device has them.
+	Sanitize bool
+	// Stop, if not nil, is asked while a device is opened; its error ends that.
+	Stop func() error
+	// Observe, if not nil, sees the values that kernels write after the dispatch that
+	// writes them, and may change them.
+	Observe func(name string, data []byte)
+	// Watch is told how opening goes.
+	Watch Watch
+}
+
+// Watch is told how a device is opened. Its functions may be nil.
+type Watch struct {
+	// Begin is told what begins that may take seconds, and returns what is called
+	// when that ends.
+	Begin func(what string) (end func())
+	// Read is told how many bytes of weights are in memory, of how many.
+	Read func(done, total int64)
+	// Note is told why machine code is compiled anew, and is not kept.
+	Note func(why string)
+}
+
+// begin tells what begins.
+func (w Watch) begin(what string) (end func()) {
+	if w.Begin == nil {
+		return func() {}
+	}
+	return w.Begin(what)
+}
+
+// built tells why code is not kept. Whoever observes has opened the device before,
+// and was told.
+func (o Options) built(d device.Described) {
+	if why := d.Build().Note; why != "" && o.Observe == nil && o.Watch.Note != nil {
+		o.Watch.Note(why)
+	}
+}
+
+// Table is a list of devices, best first.
+type Table []Kind
+
+// Names are the devices' names.
+func (t Table) Names() (names []string) {
+	for _, k := range t {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Where are the kinds that a condition holds for.
+func (t Table) Where(holds func(Kind) bool) (some Table) {
+	for _, k := range t {
+		if holds(k) {
+			some = append(some, k)
+		}
+	}
+	return some
+}
+
+// WithKernels are the devices that run kernels.
+func (t Table) WithKernels() Table { return t.Where(func(k Kind) bool { return k.Target != "" }) }
+
+// String lists the names: "metal, cpu".
+func (t Table) String() string { return strings.Join(t.Names(), ", ") }
+
+// Needing lists the names with what each needs: "metal, which needs a Mac, or cpu,
+// which needs libLLVM".
+func (t Table) Needing() string {
+	var all []string
+	for _, k := range t {
+		one := k.Name
+		if k.Needs != "" {
+			one += ", which needs " + k.Needs
+		}
+		all = append(all, one)
+	}
+	return strings.Join(all, ", or ")
+}
+
+// Choice is a device that was opened, and why it was this one.
+type Choice struct {
+	Kind Kind
+	// Why says what kept better devices from being taken; "" if the device was named.
+	Why string
+}
+
+// Open opens the named device, or for Auto the first that the machine has. The
+// error is an ErrNotHere if the machine lacks what the named one needs. Errors of
+// devices that are there are told, not passed over.
+func (t Table) Open(name string, m Model, o Options) (device.Device, Choice, error) {
+	why := "the best there is"
+	found := false
+	for _, k := range t {
+		if name != k.Name && !(name == Auto && k.Auto) {
+			continue
+		}
+		found = true
+		d, err := k.Open(m, o)
+		switch {
+		case err == nil && name == Auto:
+			return d, Choice{k, why}, nil
+		case err == nil:
+			return d, Choice{Kind: k}, nil
+		case name != Auto || !errors.Is(err, ErrNotHere):
+			return nil, Choice{}, err
+		}
+		why = err.Error()
+	}
+	if !found {
+		return nil, Choice{}, fmt.Errorf("device %s: expected %s", name, t.Choices())
+	}
+	return nil, Choice{}, errors.New(why)
+}
+
+// Named is the device of that name.
+func (t Table) Named(name string) (Kind, bool) {
+	i := slices.IndexFunc(t, func(k Kind) bool { return k.Name == name })
+	if i < 0 {
+		return Kind{}, false
+	}
+	return t[i], true
+}
+
+// Choices lists what Open takes: "auto, metal, cpu".
+func (t Table) Choices() string { return Auto + ", " + t.String() }
+
+// Open opens the device, with the kernels it needs. The error is an ErrNotHere if
+// the machine lacks what it needs.
+func (k Kind) Open(m Model, o Options) (device.Device, error) {
+	if k.here != nil {
+		if err := k.here(); err != nil {
+			return nil, notHere(err)
+		}
+	}
+	if k.Target != "" && m.Bundle == nil {
+		var err error
+		m.Bundle, _, err = bundle.Compile(m.Source, bundle.Options{Lean: true, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return k.open(m, o)
+}
+
+// notHere says that an error means the machine lacks what a device needs.
+func notHere(err error) error { return fmt.Errorf("%w: %w", ErrNotHere, err) }

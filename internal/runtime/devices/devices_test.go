@@ -1,0 +1,86 @@
+package devices
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/metal"
+	"smelt.example/smelt/internal/runtime/metal/objc"
+	"smelt.example/smelt/internal/runtime/reference"
+	"smelt.example/smelt/internal/runtime/standin"
+)
+
+// TestChoice: without a name the first device that the machine has is taken, and
+// the choice says why not another; any other failure is told, not passed over.
+func TestChoice(t *testing.T) {
+	broken := errors.New("out of memory")
+	opens := func(err error) func(Model, Options) (device.Device, error) {
+		return func(Model, Options) (device.Device, error) { return &reference.Device{}, err }
+	}
+	kinds := func(metal, cpu error) Table {
+		return Table{
+			{Name: "metal", Auto: true, here: func() error { return metal }, open: opens(nil)},
+			{Name: "cpu", Auto: true, open: opens(cpu)},
+			{Name: "standin", open: opens(nil)},
+			{Name: "reference", Auto: true, open: opens(nil)},
+		}
+	}
+	for name, c := range map[string]struct {
+		kinds           Table
+		device          string
+		taken, why, err string
+	}{
+		"metal":          {kinds(nil, nil), Auto, "metal", "the best there is", ""},
+		"no metal":       {kinds(objc.ErrNotHere, nil), Auto, "cpu", "not on this machine: the metal device needs macOS on Apple silicon", ""},
+		"neither":        {kinds(objc.ErrNotHere, ErrNotHere), Auto, "reference", "not on this machine", ""},
+		"named":          {kinds(nil, nil), "cpu", "cpu", "", ""},
+		"named, missing": {kinds(objc.ErrNotHere, nil), "metal", "", "", "the metal device needs macOS on Apple silicon"},
+		"broken":         {kinds(objc.ErrNotHere, broken), Auto, "", "", "out of memory"},
+		"none":           {kinds(objc.ErrNotHere, ErrNotHere)[:2], Auto, "", "", "not on this machine"},
+		"unknown":        {kinds(nil, nil), "gpu", "", "", "device gpu: expected auto, metal, cpu, standin, reference"},
+	} {
+		d, choice, err := c.kinds.Open(c.device, Model{}, Options{})
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) || (err == nil) != (d != nil) {
+			t.Errorf("%s: %v, %v; expected error %q", name, d, err, c.err)
+		}
+		if choice.Kind.Name != c.taken || choice.Why != c.why {
+			t.Errorf("%s: took %q because %q, expected %q, %q", name, choice.Kind.Name, choice.Why, c.taken, c.why)
+		}
+	}
+}
+
+// TestTable: the order in which devices are tried, the names and targets of all,
+// and that what a machine lacks is told as such.
+func TestTable(t *testing.T) {
+	auto := All().Where(func(k Kind) bool { return k.Auto })
+	if auto.String() != "metal, cpu, reference" || All().Choices() != "auto, metal, cpu, reference, standin" {
+		t.Errorf("devices are tried in the order %s, of %s", auto, All().Choices())
+	}
+	measured := All().Where(func(k Kind) bool { return k.Profiles })
+	if got := measured.Needing(); got != "metal, which needs a Mac, or cpu, which needs libLLVM" {
+		t.Errorf("measurable are %s", got)
+	}
+	opened := map[string]device.Device{"metal": (*metal.Device)(nil), "cpu": (*cpu.Device)(nil), "reference": (*reference.Device)(nil), "standin": (*standin.Device)(nil)}
+	seen := map[string]bool{}
+	for _, k := range All() {
+		_, runsKernels := opened[k.Name].(device.Planned)
+		_, profiles := opened[k.Name].(device.Profiled)
+		if runsKernels != (k.Target != "") || profiles != k.Profiles {
+			t.Errorf("device %s: runs kernels %v, times them %v, and its row says otherwise", k.Name, runsKernels, profiles)
+		}
+		if k.Name == "" || k.Doc == "" || k.open == nil || seen[k.Name] || k.Name == Auto {
+			t.Errorf("the row %+v lacks something, or its name is another's", k)
+		}
+		seen[k.Name] = true
+		if _, err := target.Named(k.Target); err != nil && k.Target != "" {
+			t.Errorf("device %s runs kernels of %q: %v", k.Name, k.Target, err)
+		}
+	}
+	if _, err := metal.Native(); err != nil && !errors.Is(err, objc.ErrNotHere) {
+		t.Errorf("no Metal here, but the error does not say so: %v", err)
+	}
+}

@@ -1,0 +1,20 @@
+package devices
+
+import (
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/reference"
+)
+
+var referenceKind = Kind{Name: "reference", Doc: "the model's graph in plain Go", Auto: true, open: openReference}
+
+func openReference(m Model, _ Options) (device.Device, error) {
+	graph := m.Graph
+	if m.Bundle != nil {
+		graph = m.Bundle.Module
+	}
+	d, err := reference.New(graph, m.Weights)
+	if err != nil {
+		return nil, err // and not a device that is a nil pointer
+	}
+	return d, nil
+}

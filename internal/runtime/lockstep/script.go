@@ -1,0 +1,158 @@
+package lockstep
+
+import (
+	"math/rand/v2"
+
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// Ways are ways to pick tokens, of which every filter is a part.
+func Ways() []sampling.Params {
+	return []sampling.Params{
+		sampling.Greedy(),
+		{Temperature: 1, TopP: 1, Seed: 1},
+		{Temperature: 0.7, TopK: 20, TopP: 1, Seed: 2},
+		{Temperature: 1.2, TopP: 0.9, Seed: 3},
+		{Temperature: 1, TopP: 1, MinP: 0.05, Seed: 4},
+		{Temperature: 1.5, TopK: 50, TopP: 0.8, MinP: 0.02, Seed: 5},
+	}
+}
+
+// Spread is at most `most` rows of n, the first and the last among them; the last
+// if one.
+func Spread(n, most int) []int {
+	if most == 1 {
+		return []int{n - 1}
+	}
+	count := min(n, most)
+	wanted := make([]int, count)
+	for i := range wanted {
+		wanted[i] = i
+		if n > count {
+			wanted[i] = i * (n - 1) / (count - 1)
+		}
+	}
+	return wanted
+}
+
+// Act is a step to run on both sides.
+type Act struct {
+	Phase   program.Phase
+	Rows    []ir.Row
+	Wanted  []int
+	Choices []sampling.Choice
+}
+
+// Run runs the step. A device that can pick tokens does, if there are choices; the
+// logits are returned all the same.
+func (a Act) Run(dev device.Device) (logits []float32, tokens []int32, err error) {
+	s, ok := dev.(device.Sampler)
+	if !ok || a.Choices == nil {
+		run := dev.Decode
+		if a.Phase == program.Prefill {
+			run = dev.Prefill
+		}
+		logits, err = run(a.Rows, a.Wanted)
+		return logits, nil, err
+	}
+	run := s.SampleDecode
+	if a.Phase == program.Prefill {
+		run = s.SamplePrefill
+	}
+	tokens = make([]int32, len(a.Wanted))
+	if err := run(a.Rows, a.Wanted, a.Choices, tokens); err != nil {
+		return nil, nil, err
+	}
+	for i := range tokens {
+		row, err := s.LastLogits(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		logits = append(logits, row...)
+	}
+	return logits, tokens, nil
+}
+
+// Script is a few texts, side by side, in which every kernel of a plan has work:
+// blocks of 4 and of 128 close in prefill and in decode, there are more entries
+// than a small model chooses, steps have rows of one text and of several, a
+// prompt's last rows stand alone, and tokens are picked in all ways. Less of it
+// fits a plan with less room. Tokens are random.
+func Script(p *plan.Plan, vocab int) []Act {
+	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: Ways()}
+	for _, part := range [][]piece{{{0, 130}}, {{0, 70}, {1, 60}}, {{1, 66}, {2, 33}, {3, 7}, {4, 1}}} {
+		s.prefill(part)
+	}
+	for _, slots := range [][]int{{0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0}, {1, 3, 2, 4}} {
+		s.decode(slots)
+	}
+	return s.acts
+}
+
+// piece is a part of a prompt.
+type piece struct{ slot, tokens int }
+
+// decoded is how many tokens the script decodes after each prompt, at most.
+const decoded = 3
+
+type script struct {
+	plan   *plan.Plan
+	vocab  int
+	random *rand.Rand
+	length []int // of each slot's text
+	acts   []Act
+	ways   []sampling.Params
+	picked int
+}
+
+// row is the next of a text.
+func (s *script) row(slot int) ir.Row {
+	s.length[slot]++
+	return ir.Row{Token: int32(s.random.IntN(s.vocab)), Position: int32(s.length[slot] - 1), Slot: int32(slot)}
+}
+
+// prefill runs parts of prompts together, in as many steps as the plan's chunk
+// makes of them.
+func (s *script) prefill(parts []piece) {
+	var rows []ir.Row
+	for _, part := range parts {
+		if part.slot >= s.plan.Slots {
+			continue
+		}
+		for range min(part.tokens, max(1, s.plan.Context-decoded)-s.length[part.slot]) {
+			rows = append(rows, s.row(part.slot))
+		}
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), s.plan.Chunk)
+		s.add(program.Prefill, rows[:n:n])
+		rows = rows[n:]
+	}
+}
+
+// decode runs a row of each slot's text that there is.
+func (s *script) decode(slots []int) {
+	var rows []ir.Row
+	for _, slot := range slots {
+		if slot < s.plan.Slots && s.length[slot] > 0 && s.length[slot] < s.plan.Context && len(rows) < program.MaxDecodeRows {
+			rows = append(rows, s.row(slot))
+		}
+	}
+	if len(rows) > 0 {
+		s.add(program.Decode, rows)
+	}
+}
+
+func (s *script) add(phase program.Phase, rows []ir.Row) {
+	a := Act{Phase: phase, Rows: rows, Wanted: Spread(len(rows), s.plan.Wanted)}
+	for _, w := range a.Wanted {
+		way := s.ways[s.picked%len(s.ways)]
+		s.picked++
+		a.Choices = append(a.Choices, way.Choice(uint64(rows[w].Slot), uint64(rows[w].Position)))
+	}
+	s.acts = append(s.acts, a)
+}

@@ -1,0 +1,92 @@
+package metal
+
+import (
+	"errors"
+	"fmt"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/binding"
+)
+
+// extra counts the bytes of the device that a bundle's Memory does not.
+type extra struct {
+	blocks [2]int64 // rings of step parameters, by kind
+	args   [2]int64 // argument blocks of dispatches
+	tables int64    // of distances between pieces
+}
+
+func (e extra) total() int64 {
+	return e.blocks[0] + e.blocks[1] + e.args[0] + e.args[1] + e.tables
+}
+
+// count adds up what the plan's steps take, by binding them to addresses that
+// mean nothing yet.
+func (e *extra) count(b *bundle.Bundle) error {
+	*e = extra{}
+	var tables binding.Tables
+	where := &binding.Memory{Params: b.Params, Tables: &tables, Weight: func(int, int64, int64) (uint64, error) { return 0, nil }}
+	for i, s := range b.Plan.Steps {
+		e.blocks[i] = int64(ringBlocks * aligned(s.Params.Layout.Bytes()))
+		for _, x := range s.Dispatches {
+			block, err := where.Block(x, 0)
+			if err != nil {
+				return err
+			}
+			e.args[i] += int64(aligned(len(block)))
+		}
+	}
+	e.tables = int64(len(tables.Bytes()))
+	return nil
+}
+
+// admit refuses a bundle that takes more than the GPU should use, and says what
+// would help.
+func (m *machine) admit() error {
+	if err := m.extra.count(m.b); err != nil {
+		return err
+	}
+	gpu, memory := m.info, m.b.Memory()
+	own := m.extra.total()
+	need := memory.Weights + memory.Caches + memory.Arena + own
+	if need > gpu.WorkingSet {
+		fits := m.b.LargestContext(gpu.WorkingSet - own + memory.Steps)
+		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %w",
+			need, memory.Weights, memory.Caches, memory.Arena, own, gpu.WorkingSet, gpu.Name, gpu.remedy(need, fits))
+	}
+	for _, part := range []struct {
+		what  string
+		bytes int64
+		less  error
+	}{
+		{"caches", memory.Caches, option.Errorf("take a smaller %s or %s", option.Name("Context"), option.Name("Slots"))},
+		{"activations", memory.Arena, option.Errorf("take a smaller %s", option.Name("Chunk"))},
+	} {
+		if part.bytes > gpu.MaxBuffer {
+			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: %w", part.what, part.bytes, gpu.Name, gpu.MaxBuffer, part.less)
+		}
+	}
+	return nil
+}
+
+// spared is the memory that the GPU must leave to macOS and other programs: a
+// machine whose wired memory runs out stops as a whole.
+const spared = 8 << 30
+
+// remedy says what makes room for need bytes; fits is the largest context that has
+// room now, 0 if none has.
+func (m *GPU) remedy(need int64, fits int) error {
+	const mib = 1 << 20
+	more := fmt.Sprintf("allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=%d", (need+mib-1)/mib)
+	less := option.Errorf("take %s %d, about the largest that fits", option.Name("Context"), fits)
+	enough := need <= m.Memory-spared
+	switch {
+	case enough && fits > 0:
+		return fmt.Errorf("%s; or %w", more, less)
+	case enough:
+		return errors.New(more)
+	case fits > 0:
+		return less
+	}
+	return fmt.Errorf("this Mac has %d bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", m.Memory)
+}

@@ -1,0 +1,63 @@
+package planned
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// lastStep is the step whose results lie in the arena.
+type lastStep struct {
+	step   *step
+	wanted int
+}
+
+// SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1
+// where no logit is a number. No logits are copied.
+func (d *Device) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	return d.sample(program.Prefill, rows, wanted, choices, tokens)
+}
+
+// SampleDecode is the same with the decode kernels.
+func (d *Device) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	return d.sample(program.Decode, rows, wanted, choices, tokens)
+}
+
+func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
+	if len(choices) != len(wanted) || len(tokens) != len(wanted) {
+		return fmt.Errorf("%d choices and room for %d tokens, for %d wanted rows", len(choices), len(tokens), len(wanted))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.steps[p]
+	if err := d.take(s, rows, wanted, choices); err != nil {
+		return err
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	out, err := d.read(d.arena+Address(s.plan.Tokens.Offset), 4*int64(len(wanted)))
+	if err != nil {
+		return err
+	}
+	for i := range tokens {
+		tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
+	}
+	return nil
+}
+
+// LastLogits are those of the i-th wanted row of the last step.
+func (d *Device) LastLogits(i int) ([]float32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	if i < 0 || i >= d.last.wanted {
+		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, d.last.wanted)
+	}
+	return d.logits(d.last.step, i, 1)
+}

@@ -1,0 +1,153 @@
+package planned
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/stepblock"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// bind makes the argument blocks of all dispatches, by step, and the tables that
+// they point to.
+func (d *Device) bind() ([][][]byte, error) {
+	var tables binding.Tables
+	where := &binding.Memory{Params: d.b.Params, Caches: uint64(d.caches), Tables: &tables,
+		Weight: func(file int, offset, bytes int64) (uint64, error) {
+			if file < 0 || file >= len(d.ck.Files) {
+				return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(d.ck.Files))
+			}
+			at, err := d.machine.Weight(file, offset, bytes)
+			return uint64(at), err
+		}}
+	args, err := d.blocks(where)
+	if err != nil || len(tables.Bytes()) == 0 {
+		return args, err
+	}
+	base, err := d.machine.Alloc("tables of pieces", int64(len(tables.Bytes())))
+	if err != nil {
+		return nil, err
+	}
+	if err := d.machine.Write(base, tables.Bytes()); err != nil {
+		return nil, err
+	}
+	tables.Base = uint64(base)
+	return d.blocks(where)
+}
+
+func (d *Device) blocks(where *binding.Memory) (args [][][]byte, err error) {
+	for _, s := range d.b.Plan.Steps {
+		blocks := make([][]byte, len(s.Dispatches))
+		for i, x := range s.Dispatches {
+			if blocks[i], err = where.Block(x, uint64(d.arena)); err != nil {
+				return nil, err
+			}
+		}
+		args = append(args, blocks)
+	}
+	return args, nil
+}
+
+// step is one kind of step.
+type step struct {
+	d      *Device
+	plan   *plan.Step
+	bound  Step
+	filler *stepblock.Filler
+	symbol ir.Env
+	grids  [][3]int64
+}
+
+func newStep(d *Device, p *plan.Step, bound Step) *step {
+	s := &step{d: d, plan: p, bound: bound, filler: stepblock.New(p.Params), grids: make([][3]int64, len(p.Dispatches))}
+	s.symbol = s.filler.Symbol
+	return s
+}
+
+// prepare writes the step's parameters and grids.
+func (s *step) prepare(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+	if err := s.filler.Fill(s.bound.Params(), rows, wanted, choices); err != nil {
+		return err
+	}
+	for i, x := range s.plan.Dispatches {
+		if err := s.grid(&s.grids[i], x); err != nil {
+			return fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)
+		}
+	}
+	return nil
+}
+
+// grid is a dispatch's grid in the step whose parameters were filled last.
+func (s *step) grid(grid *[3]int64, x *plan.Dispatch) (err error) {
+	groups := int64(1)
+	for axis, g := range x.Grid {
+		if grid[axis], err = g.Eval(s.symbol); err != nil {
+			return err
+		}
+		if grid[axis] < 0 || grid[axis] > math.MaxInt32 {
+			return fmt.Errorf("a grid of %d threadgroups along axis %d", grid[axis], axis)
+		}
+		if groups *= grid[axis]; groups > math.MaxInt32 {
+			return fmt.Errorf("a grid of %d threadgroups or more", groups)
+		}
+	}
+	return nil
+}
+
+// run runs the prepared step to its end.
+func (s *step) run() error {
+	if s.d.opts.Poison {
+		if err := s.d.poison(s.plan.ArenaBytes); err != nil {
+			return err
+		}
+	}
+	if s.d.opts.Observe == nil {
+		return s.launch(0, len(s.plan.Dispatches))
+	}
+	for i, x := range s.plan.Dispatches {
+		if err := s.launch(i, i+1); err != nil {
+			return err
+		}
+		if err := s.observe(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch runs the dispatches from one to before another.
+func (s *step) launch(from, to int) error {
+	if err := s.bound.Start(s.grids, from, to); err != nil {
+		return err
+	}
+	return s.d.machine.Wait(s.d.opts.Context)
+}
+
+// observe shows the named values that a dispatch wrote, and writes back what was
+// changed.
+func (s *step) observe(x *plan.Dispatch) error {
+	for b := range x.Values() {
+		n, err := b.Bytes.Eval(s.symbol)
+		if err != nil {
+			return err
+		}
+		at := s.d.arena + Address(b.Offset)
+		data, err := s.d.read(at, n)
+		if err != nil {
+			return err
+		}
+		shown := bytes.Clone(data)
+		s.d.opts.Observe(b.Name, shown)
+		if bytes.Equal(data, shown) {
+			continue
+		}
+		if err := s.d.machine.Write(at, shown); err != nil {
+			return err
+		}
+	}
+	return nil
+}

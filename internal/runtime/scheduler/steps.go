@@ -1,0 +1,265 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"smelt.example/smelt/internal/runtime/session"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// request is a Request on its way: in the queue without a sequence, then in
+// prompts, then in texts.
+type request struct {
+	Request
+	ctx   context.Context
+	gen   *Generation
+	seq   *session.Sequence
+	rest  []int32 // of the prompt
+	token int32   // chosen, and not yet part of the sequence
+}
+
+// steps is the state of the goroutine that runs steps; no other uses it.
+//
+// A step is a chunk of one prompt or one token for each of several texts. The
+// two alternate while there are both: after a chunk every running text gets its
+// Turns tokens before the next chunk. A running text therefore waits for at
+// most one chunk per Turns tokens, however long and many the prompts are, and a
+// prompt gets on at a rate that does not depend on how long the texts beside it
+// become. Prompts take turns by chunks, so that a short one gets through beside
+// a long one. The first in each list is the next in turn.
+type steps struct {
+	prompts []*request // with prompt left
+	texts   []*request // with a token to decode
+	owed    int        // decode steps before the next chunk
+
+	batch   []*request // of the decode step that runs
+	next    []session.Next
+	choices []sampling.Choice
+	picked  []int32
+}
+
+func (s *Scheduler) run() {
+	defer close(s.done)
+	for s.boundary() {
+		if len(s.prompts) > 0 && (s.owed <= 0 || len(s.texts) == 0) {
+			s.prefill()
+		} else {
+			s.decode()
+		}
+	}
+	for _, r := range slices.Concat(s.prompts, s.texts) {
+		s.release(r, "", ErrClosed)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.queue {
+		r.gen.end("", ErrClosed)
+	}
+	s.queue = nil
+}
+
+// boundary works between two steps: it ends cancelled requests, gives free slots to those
+// that wait, and sleeps while there is nothing to do. It reports whether a step is to run;
+// none is after Close.
+func (s *Scheduler) boundary() bool {
+	cancelled := func(r *request) bool {
+		if !r.cancelled() {
+			return false
+		}
+		s.release(r, session.StopCancelled, nil)
+		return true
+	}
+	s.prompts = slices.DeleteFunc(s.prompts, cancelled)
+	s.texts = slices.DeleteFunc(s.texts, cancelled)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.closed {
+		s.admit()
+		if s.active > 0 {
+			return true
+		}
+		s.wake.Wait()
+	}
+	return false
+}
+
+// cancelled tells whether somebody has ended the text.
+func (r *request) cancelled() bool { return r.gen.cancel.Load() || r.ctx.Err() != nil }
+
+// admit moves requests from the queue to free slots. s.mu is held.
+func (s *Scheduler) admit() {
+	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
+		switch {
+		case r.cancelled():
+			r.gen.end(session.StopCancelled, nil)
+			return true
+		case s.active == s.size.Slots:
+			return false
+		}
+		seq, err := s.sess.Open()
+		if err != nil {
+			r.gen.end("", err)
+			return true
+		}
+		r.seq = seq
+		s.active++
+		s.prompts = append(s.prompts, r)
+		return true
+	})
+}
+
+// release gives the slot back and ends the text, in this order: who waits for
+// the end finds the slot free.
+func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
+	r.seq.Close()
+	s.mu.Lock()
+	s.active--
+	s.mu.Unlock()
+	r.gen.end(reason, err)
+}
+
+// prefill runs one chunk of the prompt whose turn it is.
+func (s *Scheduler) prefill() {
+	r := s.prompts[0]
+	s.prompts = slices.Delete(s.prompts, 0, 1)
+	n := min(s.opts.Chunk, len(r.rest))
+	if r.PromptScores {
+		n = min(n, s.size.Wanted)
+	}
+	r.gen.begin()
+	token, err := r.read(n)
+	if err != nil {
+		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt)), err})
+	} else {
+		s.count(0)
+		r.rest = r.rest[n:]
+		done := len(r.Prompt) - len(r.rest)
+		r.gen.readPrompt(done)
+		if r.Progress != nil {
+			r.Progress(done)
+		}
+		if len(r.rest) > 0 {
+			s.prompts = append(s.prompts, r)
+		} else {
+			s.goOn(r, token, r.seq.Logits())
+		}
+	}
+	// Steps until the slowest text has its turns, n of them sharing the rows.
+	if n := len(s.texts); n > 0 {
+		width := min(n, s.opts.Rows)
+		s.owed = (s.opts.Turns*n + width - 1) / width
+	}
+}
+
+// read gives the sequence the next n tokens of its prompt, and picks the token
+// after the last of all.
+func (r *request) read(n int) (token int32, err error) {
+	last, choice := n == len(r.rest), r.choice(r.seq.Len()+n)
+	switch {
+	case r.PromptScores:
+		var logits []float32
+		if logits, err = r.seq.ExtendAll(r.rest[:n]); err != nil {
+			return 0, err
+		}
+		vocab := len(logits) / n
+		for i := range min(n, len(r.rest)-1) { // nothing of the prompt follows the last
+			r.gen.addPrompt(r.score(logits[i*vocab:(i+1)*vocab], r.rest[i+1]))
+		}
+	case last && !r.Scores:
+		return r.seq.ExtendSample(r.rest, choice)
+	default:
+		if err = r.seq.ExtendStep(r.rest[:n], last); err != nil {
+			return 0, err
+		}
+	}
+	if last {
+		token = r.seq.Pick(choice)
+	}
+	return token, nil
+}
+
+// score is a token's, in the logits before it.
+func (r *request) score(logits []float32, token int32) Score {
+	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
+}
+
+// decode gives the texts whose turn it is a token each, in one step. Session and
+// device promise that a step that fails changes nothing, so the requests outside
+// it go on.
+func (s *Scheduler) decode() {
+	n := min(s.opts.Rows, len(s.texts))
+	s.batch, s.next, s.choices = append(s.batch[:0], s.texts[:n]...), s.next[:0], s.choices[:0]
+	s.texts = slices.Delete(s.texts, 0, n)
+	for _, r := range s.batch {
+		s.next = append(s.next, session.Next{Sequence: r.seq, Token: r.token})
+		s.choices = append(s.choices, r.choice(r.seq.Len()+1))
+	}
+	s.picked = slices.Grow(s.picked[:0], n)[:n]
+	err := s.sess.Sample(s.next, s.choices, s.picked)
+	if err == nil {
+		s.count(n)
+	}
+	for i, r := range s.batch {
+		var logits []float32
+		err := err
+		if err == nil && r.Scores {
+			logits, err = s.sess.SampledLogits(s.next, i)
+		}
+		if err != nil {
+			s.release(r, "", &StepError{fmt.Sprintf("position %d, in a step of %d rows", r.seq.Len(), n), err})
+		} else {
+			s.goOn(r, s.picked[i], logits)
+		}
+	}
+	// What has ended must not stay in memory until the lists fill up again.
+	clear(s.batch)
+	clear(s.next)
+	s.owed--
+}
+
+// choice says how the token at a position is picked.
+func (r *request) choice(position int) sampling.Choice {
+	return r.Sampling.Choice(r.Stream, uint64(position))
+}
+
+// goOn takes the token picked after the newest one from logits, which are needed
+// for Scores only, and puts the request at the end of texts, or ends it. The rules
+// are those of session.Sequence.Generate.
+func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
+	length := r.seq.Len()
+	switch {
+	case length >= s.size.Context:
+		s.release(r, session.StopContext, nil)
+	case token < 0:
+		s.release(r, "", fmt.Errorf("position %d: %w", length, sampling.ErrNoLogits))
+	case slices.Contains(r.Stop, token):
+		s.release(r, session.StopToken, nil)
+	case r.add(token, logits) == r.MaxTokens: // the last token's logits are not needed
+		s.release(r, session.StopLength, nil)
+	default:
+		r.token = token
+		s.texts = append(s.texts, r)
+	}
+}
+
+// add hands out a token, and returns how many there are now.
+func (r *request) add(token int32, logits []float32) int {
+	if !r.Scores {
+		return r.gen.add(token)
+	}
+	return r.gen.add(token, r.score(logits, token))
+}
+
+// count notes a step of decoded rows, or of a chunk if there are none.
+func (s *Scheduler) count(rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rows == 0 {
+		s.stats.Chunks++
+		return
+	}
+	s.stats.Decodes++
+	s.stats.Rows[rows]++
+}

@@ -1,0 +1,108 @@
+package standin
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/models"
+	"smelt.example/smelt/models/checkpoint"
+)
+
+// open opens the stand-in for a proof.
+func open(o Options) agreement.Open {
+	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
+		t.Helper()
+		if _, err := standin.Find(); err != nil {
+			t.Skip(err)
+		}
+		o.Poison, o.Observe = true, observe
+		d, err := Open(b, ck, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+}
+
+// inRepository tells the repository's fixtures from others of the same weights.
+func inRepository(dir string) bool { return strings.HasPrefix(dir, agreement.Fixture("")) }
+
+// TestGoldens runs the two shorter prompts of every fixture through the emitted
+// Metal kernels; package cpu runs the long ones with the same families.
+func TestGoldens(t *testing.T) {
+	for _, dir := range agreement.Fixtures(t) {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			agreement.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
+		})
+	}
+}
+
+// TestFormats runs a longer prompt with quantised caches, with sanitizers.
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), agreement.Trained, open(Options{Sanitize: true, Quick: true}))
+}
+
+// TestEdges: the shorter lengths; package cpu goes through all with the same
+// families of kernels.
+func TestEdges(t *testing.T) {
+	t.Parallel()
+	agreement.Edges(t, agreement.Fixture("a-bf16"), agreement.Trained, agreement.LengthEdges[:2], open(Options{}))
+}
+
+// TestCompanions: a row's logits are the same bits alone and beside others.
+func TestCompanions(t *testing.T) {
+	t.Parallel()
+	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
+}
+
+// TestAddressSpaces lets clang look at every kernel of the repository's fixtures
+// with real address spaces, without running it.
+func TestAddressSpaces(t *testing.T) {
+	c, err := standin.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, dir := range agreement.Fixtures(t) {
+		if !inRepository(dir) {
+			continue // the same shapes and encodings under other names
+		}
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			m, err := models.Open(dir, models.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			b, _, err := bundle.Compile(bundle.Source{Name: "m", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}, bundle.Options{Context: 512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range b.Plan.Kernels {
+				source, err := b.Text(k.Name)
+				if err == nil {
+					err = c.Check(k.Name+".metal", source)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestChanged: the process that runs kernels dies of what is gone from a file, and
+// the error names the file all the same.
+func TestChanged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: kernels are built for it")
+	}
+	t.Parallel()
+	agreement.Changed(t, open(Options{Quick: true}), 8, 0)
+}

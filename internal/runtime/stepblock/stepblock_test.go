@@ -1,0 +1,165 @@
+package stepblock
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/ir/text"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+const module = `module @m
+symbol T = rows
+symbol W = wanted
+symbol P = reach
+symbol E4 = closing(4)
+input %token : tensor<T x i32>
+input %position : tensor<T x i32>
+input %wanted : tensor<W x i32>
+param @table : tensor<8 x 8 x f32>
+%t = dequantize @table : tensor<8 x 8 x f32>
+%x = take_rows(%t, %token) : tensor<T x 8 x f32>
+%y = rope(%x, %position) {dims = 4, theta = 10000.0} : tensor<T x 8 x f32>
+%ends = closing_rows(%position) {ratio = 4} : tensor<E4 x i32>
+%at = take_rows(%position, %ends) : tensor<E4 x i32>
+%back = index_map(%at) {to = i-3} : tensor<E4 x i32>
+%e = take_rows(%y, %ends) : tensor<E4 x 8 x f32>
+%f = rope(%e, %back) {dims = 4, theta = 10000.0, inverse = true} : tensor<E4 x 8 x f32>
+%z = take_rows(%y, %wanted) : tensor<W x 8 x f32>
+return %z, %f
+`
+
+func TestFill(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := program.NewStep(m, 6)
+	f := New(s)
+	block := make([]byte, f.Bytes())
+	rows := []ir.Row{{Token: 5, Position: 1_000_003, Slot: 2}, {Token: 6, Position: 1_000_004, Slot: 2}, {Token: 7, Position: 7, Slot: 0}}
+	if err := f.Fill(block, rows, []int{2, 0}, nil); err != nil {
+		t.Fatal(err)
+	}
+	word := func(field string, i int) uint32 {
+		at := s.Layout.Offset(field)
+		if at < 0 {
+			t.Fatalf("no field %s", field)
+		}
+		return binary.LittleEndian.Uint32(block[at+4*i:])
+	}
+	for field, want := range map[string][]uint32{
+		"T": {3}, "W": {2}, "P": {1_000_005}, "E4": {2},
+		"token": {5, 6, 7}, "position": {1_000_003, 1_000_004, 7}, "slot": {2, 2, 0}, "wanted": {2, 0}, "closing4": {0, 2},
+	} {
+		for i, w := range want {
+			if got := word(field, i); got != w {
+				t.Errorf("%s[%d] is %d, expected %d", field, i, got, w)
+			}
+		}
+	}
+	if v, ok := f.Symbol("P"); !ok || v != 1_000_005 {
+		t.Errorf("P is %d", v)
+	}
+	// Two tables: of the rows' positions, and of closing rows' three back; an
+	// inverse rotation uses the same.
+	if len(s.Ropes) != 2 {
+		t.Fatalf("%d tables of rotations", len(s.Ropes))
+	}
+	for table, positions := range [][]float64{{1_000_003, 1_000_004, 7}, {1_000_000, 4}} {
+		for row, p := range positions {
+			for pair, freq := range []float64{1, 0.01} {
+				sin, cos := math.Sincos(p * freq)
+				got := [2]float64{}
+				for i := range got {
+					got[i] = float64(math.Float32frombits(word(program.RopeTable(table), 4*row+2*pair+i)))
+				}
+				if math.Abs(got[0]-cos) > 1e-7 || math.Abs(got[1]-sin) > 1e-7 {
+					t.Errorf("table %d, row %d, pair %d: %v, expected %v %v", table, row, pair, got, cos, sin)
+				}
+			}
+		}
+	}
+}
+
+// TestFillChoices: how tokens are picked, by wanted row; without choices that
+// they are not, whatever the block had before.
+func TestFillChoices(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := program.NewStep(m, 3)
+	f := New(s)
+	block := make([]byte, f.Bytes())
+	rows, wanted := []ir.Row{{}, {Position: 1}}, []int{1, 0}
+	word := func(field string, i int) uint32 {
+		return binary.LittleEndian.Uint32(block[s.Layout.Offset(field)+4*i:])
+	}
+	choices := []sampling.Choice{{Inv: 2, TopK: 3, TopP: 1 << 31, MinP: 5, Random: 0xfffffff0}, {}}
+	if err := f.Fill(block, rows, wanted, choices); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string][2]uint32{
+		program.SampleInv: {math.Float32bits(2), 0}, program.SampleTopK: {3, 0}, program.SampleTopP: {1 << 31, 0}, program.SampleMinP: {5, 0}, program.SampleRandom: {0xfffffff0, 0},
+	} {
+		if got := [2]uint32{word(field, 0), word(field, 1)}; got != want {
+			t.Errorf("%s is %v, expected %v", field, got, want)
+		}
+	}
+	if err := f.Fill(block, rows, wanted, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range wanted {
+		if inv := math.Float32frombits(word(program.SampleInv, i)); !(inv < 0) {
+			t.Errorf("row %d is sampled with %v, though nobody asked", i, inv)
+		}
+	}
+	if err := f.Fill(block, rows, wanted, choices[:1]); err == nil {
+		t.Error("one choice for two rows was accepted")
+	}
+	m.Results = m.Results[1:]
+	f = New(program.NewStep(m, 3))
+	if err := f.Fill(make([]byte, f.Bytes()), rows, wanted, choices); err == nil {
+		t.Error("choices were accepted where there are no logits")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := New(program.NewStep(m, 2))
+	block := make([]byte, f.Bytes())
+	row := ir.Row{}
+	for name, err := range map[string]error{
+		"short block":        f.Fill(block[1:], []ir.Row{row}, nil, nil),
+		"no rows":            f.Fill(block, nil, nil, nil),
+		"too many rows":      f.Fill(block, []ir.Row{row, row, row}, nil, nil),
+		"too many asked for": f.Fill(block, []ir.Row{row}, []int{0, 0, 0}, nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestFillAllocates: in the decode loop nothing is allocated.
+func TestFillAllocates(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := New(program.NewStep(m, 2))
+	block, rows, wanted := make([]byte, f.Bytes()), []ir.Row{{Position: 3}}, []int{0}
+	if err := f.Fill(block, rows, wanted, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { f.Fill(block, rows, wanted, nil) }); n > 0 {
+		t.Errorf("%v allocations a step", n)
+	}
+}
