@@ -129,7 +129,7 @@ func TestRegionsDoNotNest(t *testing.T) {
 // attentionModule reads the evaluator's test module, attention over a window.
 func attentionModule(t *testing.T) *ir.Module {
 	t.Helper()
-	src, err := os.ReadFile("eval/testdata/attention.ir")
+	src, err := os.ReadFile("../internal/ir/eval/testdata/attention.ir")
 	if err != nil {
 		t.Fatal(err)
 	}

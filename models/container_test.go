@@ -13,7 +13,7 @@ import (
 	"smelt.example/smelt/models"
 )
 
-const fixture = "deepseekv4/testdata/fixtures/b-official-fp8fp4"
+const fixture = "../internal/models/deepseekv4/testdata/fixtures/b-official-fp8fp4"
 
 // prompt is some rows of one sequence, and all of their numbers.
 func prompt(vocab int) (rows []ir.Row, all []int) {

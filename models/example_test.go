@@ -9,7 +9,7 @@ import (
 )
 
 func ExampleOpen() {
-	m, err := models.Open("deepseekv4/testdata/fixtures/a-bf16", models.Options{})
+	m, err := models.Open("../internal/models/deepseekv4/testdata/fixtures/a-bf16", models.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

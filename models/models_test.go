@@ -12,7 +12,7 @@ import (
 	"smelt.example/smelt/models/checkpoint"
 )
 
-const fixture = "deepseekv4/testdata/fixtures/a-bf16"
+const fixture = "../internal/models/deepseekv4/testdata/fixtures/a-bf16"
 
 // withConfig is a copy of the fixture's folder with another config.json.
 func withConfig(t *testing.T, config string) string {

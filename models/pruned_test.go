@@ -116,7 +116,7 @@ func TestPruned(t *testing.T) {
 		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "layers 1, 3: 5 of 8 experts", arch.Line{Label: "experts", Text: "5 to 8 routed, 3 used per token, 1 shared; width 64"}},
 	} {
 		t.Run(x.fixture, func(t *testing.T) {
-			dir := prune(t, "deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)
+			dir := prune(t, "../internal/models/deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)
 			p := agreement.New(t, dir, agreement.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, openCPU)
 			if !strings.Contains(strings.Join(p.Model.Notes, "\n"), x.note) {
 				t.Errorf("the notes %q lack %q", p.Model.Notes, x.note)
@@ -165,7 +165,7 @@ func checkShared(t *testing.T, b *bundle.Bundle, keep map[int]int) {
 // TestPrunedTables: a table that names an expert its layer lacks is refused by
 // layer before anything runs.
 func TestPrunedTables(t *testing.T) {
-	m, err := models.Open(prune(t, "deepseekv4/testdata/fixtures/a-bf16", map[int]int{0: 4}, false), models.Options{})
+	m, err := models.Open(prune(t, "../internal/models/deepseekv4/testdata/fixtures/a-bf16", map[int]int{0: 4}, false), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

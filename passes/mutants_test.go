@@ -248,7 +248,7 @@ func TestAbsentSteps(t *testing.T) {
 		{"fuse-linear.gated", ops.Clamp, "Limit"},
 		{"fuse-linear.finished", ops.Hadamard, "Hadamard"},
 		{"fuse-linear.finished", ops.RoundTo, "Round"},
-		{"fuse-linear.in", ops.Scale, "Scale 0.25"},
+		{"fuse-linear.qkv_a", ops.Scale, "Scale 0.25"},
 		{"fuse-attention.window", ops.RMSNorm, "QNorm"},
 		{"fuse-attention.window", ops.Scale, "Scale 0.35"},
 		{"fuse-cache.overlap", ops.RoundTo, "Round"},

@@ -54,7 +54,7 @@ func TestReadmeRegion(t *testing.T) {
 
 // TestReadmePattern: the page's walk is that of the package.
 func TestReadmePattern(t *testing.T) {
-	source, err := os.ReadFile("fusion/index.go")
+	source, err := os.ReadFile("../internal/passes/fusion/index.go")
 	if err != nil {
 		t.Fatal(err)
 	}

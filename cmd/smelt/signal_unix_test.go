@@ -100,7 +100,7 @@ func TestCtrlC(t *testing.T) {
 // TestSecondCtrlC: when the program cannot end by itself, here because nobody
 // takes its output, another Ctrl-C ends it at once.
 func TestSecondCtrlC(t *testing.T) {
-	long := strings.Repeat("Once upon a time ", 6000) // more than a pipe holds
+	long := strings.Repeat(" little", 14_000) // fits the context, and is more than a pipe holds
 	cmd, out, errors := process(t, runArgs(storyteller, "--echo", "-p", long)...)
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatalf("no text: %v\n%s", err, errors)

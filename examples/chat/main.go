@@ -24,18 +24,17 @@ func main() {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	if err := chat(ctx, m, os.Stdin, os.Stdout); err != nil {
+	if err := chat(ctx, m, smelt.Request{MaxTokens: 1000}, os.Stdin, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// chat answers line after line, and remembers what was said.
-func chat(ctx context.Context, m *smelt.Model, in io.Reader, out io.Writer) error {
-	var said []smelt.Message
+// chat answers line after line as request says, and remembers what was said.
+func chat(ctx context.Context, m *smelt.Model, request smelt.Request, in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	for fmt.Fprint(out, "> "); lines.Scan(); fmt.Fprint(out, "\n> ") {
-		said = append(said, smelt.Message{Role: smelt.RoleUser, Content: lines.Text()})
-		g, err := m.Generate(ctx, smelt.Request{Messages: said})
+		request.Messages = append(request.Messages, smelt.Message{Role: smelt.RoleUser, Content: lines.Text()})
+		g, err := m.Generate(ctx, request)
 		if err != nil {
 			return err
 		}
@@ -49,7 +48,7 @@ func chat(ctx context.Context, m *smelt.Model, in io.Reader, out io.Writer) erro
 		if err != nil {
 			return err
 		}
-		said = append(said, smelt.Message{Role: smelt.RoleAssistant, Content: answer.Text})
+		request.Messages = append(request.Messages, smelt.Message{Role: smelt.RoleAssistant, Content: answer.Text})
 	}
 	return lines.Err()
 }

@@ -84,7 +84,7 @@ func TestNewRefuses(t *testing.T) {
 		o    session.Options
 		want string
 	}{
-		{"no context", session.Options{}, "context 0 must be 1 or more"},
+		{"no context", session.Options{}, "context 0"},
 		{"negative slots", session.Options{Slots: -1, Context: 1}, "slots -1"},
 		{"negative chunk", session.Options{Chunk: -1, Context: 1}, "chunk -1"},
 		{"negative context", session.Options{Context: -1}, "context -1"},
