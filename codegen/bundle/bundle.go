@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/printer"
 	"smelt.example/smelt/internal/codegen/storage"

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/ir"
 )

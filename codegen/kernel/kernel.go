@@ -1,206 +1,150 @@
 // Package kernel is smelt's kernel IR: one GPU kernel as a typed, structured
-// SIMT program. Printers (packages msl and llvm) turn it into a target's text and
-// decide nothing; what a target lacks is legalised here.
+// SIMT program. It parses, prints, verifies and compares kernels and has a Builder
+// that writes them; a compiled bundle's Plan.Kernels are of it too.
+//
+//	b := kernel.New("double", nil, kernel.Schedule{Threads: 32, SimdWidth: 32}, "twice x")
+//	x := b.Pointer("x", kernel.Of(kernel.F32), kernel.ReadWrite)
+//	x.Set(kernel.Thread(), x.At(kernel.Thread()).Mul(kernel.F(2)))
+//	k, err := b.Kernel()
+//	...
+//	fmt.Print(kernel.Print(k))
 //
 // A launch runs a grid of threadgroups. A threadgroup is Schedule.Threads
-// threads in SIMD groups of Schedule.SimdWidth lanes; its threads share the
-// kernel's Shared arrays and meet at barriers. Threadgroups never meet.
+// threads in SIMD groups of Schedule.SimdWidth lanes; its threads share arrays of
+// threadgroup memory and meet at barriers. Threadgroups never meet.
 //
-// The package knows no tensor operation, no model and no target.
+// The types are those of internal/codegen/kernel, which also has the statements and
+// operations that printers read; its README.md teaches the text form. Their methods:
+//
+//	go doc smelt.example/smelt/internal/codegen/kernel.Builder
 package kernel
 
-import "fmt"
+import "smelt.example/smelt/internal/codegen/kernel"
 
-// Kernel is one program with its interface and schedule.
-type Kernel struct {
-	Name     string
-	Doc      []string // what it computes, for the header comment; one line each
-	Schedule Schedule
-	Step     *StepLayout // the layout of the step block all kernels of a plan read
-	Params   []*Param    // in the order of the argument block
-	Shared   []*Shared   // threadgroup memory
-	Body     []Stmt
+// Kernel is one program with its interface (Params, Shared, Step), Schedule and Body.
+// Args lays out its argument block, SharedBytes counts its threadgroup memory, and
+// Param finds a parameter.
+type Kernel = kernel.Kernel
+
+// Parse reads the text form of one kernel and verifies it. The error is an *Error
+// where the text is at fault.
+func Parse(src string) (*Kernel, error) { return kernel.Parse(src) }
+
+// Print writes the text form; Parse gives the same kernel back.
+func Print(k *Kernel) string { return kernel.Print(k) }
+
+// Verify checks what a kernel must keep to: names, types, bounds known before
+// running, barriers where all threads come along.
+func Verify(k *Kernel) error { return kernel.Verify(k) }
+
+// Equal reports whether two kernels are the same in all that the text form has:
+// names, remarks and schedule too. Numbers are compared by their bits.
+func Equal(a, b *Kernel) bool { return kernel.Equal(a, b) }
+
+// Error says what is wrong with a kernel's text, and at which Line and Column.
+type Error = kernel.Error
+
+// Schedule holds the numbers that may differ between targets for one computation:
+// Threads of a threadgroup, SimdWidth, and Settings with the reasons for the rest.
+type Schedule = kernel.Schedule
+
+// Setting is one choice of a Schedule: Name, Value and Why.
+type Setting = kernel.Setting
+
+// StepLayout describes the block of numbers that a run rewrites before each step.
+// Fields lie in order, 4 bytes for each element, without padding.
+type StepLayout = kernel.StepLayout
+
+// StepField is one number (Len 0) of a StepLayout, or an array of Len numbers, I32
+// or F32.
+type StepField = kernel.StepField
+
+// Builder writes a kernel. Pointer, Scalar and SharedArray declare what it works on,
+// StepValue and StepAt read the step block, Let, Var, For, If, Barrier, Fragment and
+// Comment add statements, and Kernel verifies what was built. Names that are taken
+// get a number behind them.
+type Builder = kernel.Builder
+
+// New starts a kernel. A step of nil is a block without fields; doc is the header
+// comment, a line each.
+func New(name string, step *StepLayout, s Schedule, doc ...string) *Builder {
+	return kernel.New(name, step, s, doc...)
 }
 
-// Schedule holds the numbers that may differ between targets for one computation.
-type Schedule struct {
-	Threads   int // per threadgroup, a multiple of SimdWidth
-	SimdWidth int // lanes of a SIMD group
-	// Settings lists all other choices (tile sizes, rows a pass ...) with reasons,
-	// for `smelt inspect --explain`; printers ignore it.
-	Settings []Setting
-}
+// Buffer is a pointer parameter: At loads an element, Set stores one, Prefetch hints
+// at one.
+type Buffer = kernel.Buffer
 
-// Setting is one choice of a schedule with its reason.
-type Setting struct{ Name, Value, Why string }
+// Array is an array of threadgroup memory: At loads an element, Set stores one.
+type Array = kernel.Array
+
+// Variable is an Expr that Set gives another value.
+type Variable = kernel.Variable
+
+// Matrix is a matrix that a SIMD group holds: Load, Store and Accumulate.
+type Matrix = kernel.Matrix
 
 // Access says what a kernel does with a buffer.
-type Access uint8
+type Access = kernel.Access
 
 // The accesses of a buffer.
 const (
-	Read Access = iota
-	Write
-	ReadWrite
+	Read      Access = kernel.Read
+	Write     Access = kernel.Write
+	ReadWrite Access = kernel.ReadWrite
 )
 
-var accesses = [...]string{Read: "read", Write: "write", ReadWrite: "readwrite"}
-
-func (a Access) String() string { return wordOf(accesses[:], int(a)) }
-
-// Param is one field of the argument block: a pointer into device memory, or
-// (Pointer false) a 32-bit scalar that the plan fixes for each launch.
-type Param struct {
-	Name    string
-	Pointer bool
-	Elem    Type // of a pointer, what it points at; of a scalar, I32, U32 or F32
-	Access  Access
-}
-
-// Shared is an array in threadgroup memory. Its content is undefined when a
-// threadgroup starts.
-type Shared struct {
-	Name string
-	Elem Scalar
-	Len  int
-}
-
-// Bytes is the size of the array.
-func (s *Shared) Bytes() int { return s.Len * s.Elem.Bytes() }
-
-// StepLayout describes the block of step parameters, which a run rewrites before each
-// step. Fields lie in order, 4 bytes for each element, without padding.
-type StepLayout struct{ Fields []StepField }
-
-// StepField is one number (Len 0) or an array of Len numbers, I32 or F32.
-type StepField struct {
-	Name string
-	Elem Scalar
-	Len  int
-}
-
-// Field returns the field of that name, or nil.
-func (l *StepLayout) Field(name string) *StepField {
-	for i := range l.Fields {
-		if l.Fields[i].Name == name {
-			return &l.Fields[i]
-		}
-	}
-	return nil
-}
-
-// Offset is the byte offset of a field, -1 for an unknown one.
-func (l *StepLayout) Offset(name string) int {
-	at := 0
-	for _, f := range l.Fields {
-		if f.Name == name {
-			return at
-		}
-		at += 4 * max(f.Len, 1)
-	}
-	return -1
-}
-
-// Bytes is the size of the block.
-func (l *StepLayout) Bytes() int {
-	at := 0
-	for _, f := range l.Fields {
-		at += 4 * max(f.Len, 1)
-	}
-	return at
-}
-
-// Scalar is an element type.
-type Scalar uint8
+// Scalar is an element type; Bytes is its size in memory.
+type Scalar = kernel.Scalar
 
 // The element types. Bool is for conditions only; U8, U16 and F16 are for
 // memory: arithmetic converts them first. I64 is for addresses.
 const (
-	Bool Scalar = iota
-	I32
-	U32
-	F32
-	I64
-	U8
-	U16
-	F16
+	Bool Scalar = kernel.Bool
+	I32  Scalar = kernel.I32
+	U32  Scalar = kernel.U32
+	F32  Scalar = kernel.F32
+	I64  Scalar = kernel.I64
+	U8   Scalar = kernel.U8
+	U16  Scalar = kernel.U16
+	F16  Scalar = kernel.F16
 )
 
-var scalars = [...]struct {
-	name  string
-	bytes int
-}{Bool: {"bool", 1}, I32: {"i32", 4}, U32: {"u32", 4}, F32: {"f32", 4}, I64: {"i64", 8}, U8: {"u8", 1}, U16: {"u16", 2}, F16: {"f16", 2}}
-
-func (s Scalar) String() string {
-	if int(s) < len(scalars) {
-		return scalars[s].name
-	}
-	return fmt.Sprintf("scalar(%d)", s)
-}
-
-// Bytes is the size of an element in memory; 0 for an unknown type.
-func (s Scalar) Bytes() int {
-	if int(s) < len(scalars) {
-		return scalars[s].bytes
-	}
-	return 0
-}
-
-// Type is a scalar (Lanes 1) or a vector of 2 or 4.
-type Type struct {
-	Scalar Scalar
-	Lanes  int
-}
+// Type is a Scalar (Lanes 1) or a vector of 2 or 4.
+type Type = kernel.Type
 
 // Of is the scalar type.
-func Of(s Scalar) Type { return Type{s, 1} }
+func Of(s Scalar) Type { return kernel.Of(s) }
 
-// Vec is the vector type of n lanes.
-func Vec(s Scalar, n int) Type { return Type{s, n} }
+// Vec is the vector type of n lanes, 2 or 4.
+func Vec(s Scalar, n int) Type { return kernel.Vec(s, n) }
 
-// Bytes is the size in memory.
-func (t Type) Bytes() int { return t.Scalar.Bytes() * t.Lanes }
+// Expr is a typed expression. Add, Mul, Min, Lt, Select, Fma, Exp, SimdSum and more
+// combine it with others, To converts it, As reinterprets its bits, and Lane takes one
+// lane. Expressions have no effects: loads read what memory holds when the statement
+// that contains them runs.
+type Expr = kernel.Expr
 
-// String is f32 or f32x4.
-func (t Type) String() string {
-	if t.Lanes == 1 {
-		return t.Scalar.String()
-	}
-	return fmt.Sprintf("%sx%d", t.Scalar, t.Lanes)
-}
+// I is a constant of type i32.
+func I(v int) *Expr { return kernel.I(v) }
 
-// Args is the layout of the argument block: pointers take 8 bytes, scalars 4,
-// each at its natural alignment, the whole a multiple of 8. It returns the
-// offset of each parameter and the size.
-func (k *Kernel) Args() (offsets []int, size int) {
-	for _, p := range k.Params {
-		n := 4
-		if p.Pointer {
-			n = 8
-		}
-		size = (size + n - 1) / n * n
-		offsets = append(offsets, size)
-		size += n
-	}
-	return offsets, (size + 7) / 8 * 8
-}
+// U is a constant of type u32.
+func U(v uint32) *Expr { return kernel.U(v) }
 
-// Param returns the parameter of that name, or nil.
-func (k *Kernel) Param(name string) *Param {
-	for _, p := range k.Params {
-		if p.Name == name {
-			return p
-		}
-	}
-	return nil
-}
+// F is a constant of type f32.
+func F(v float64) *Expr { return kernel.F(v) }
 
-// SharedBytes is the threadgroup memory a threadgroup takes, every array
-// rounded up to 16 bytes.
-func (k *Kernel) SharedBytes() int {
-	n := 0
-	for _, s := range k.Shared {
-		n += (s.Bytes() + 15) / 16 * 16
-	}
-	return n
-}
+// Group is the threadgroup's position in the grid along an axis: 0, 1 or 2 (i32).
+func Group(axis int) *Expr { return kernel.Group(axis) }
+
+// Thread is the thread's index in its threadgroup (i32).
+func Thread() *Expr { return kernel.Thread() }
+
+// Lane is the lane's index in its SIMD group (i32).
+func Lane() *Expr { return kernel.Lane() }
+
+// Simd is the SIMD group's index in its threadgroup (i32).
+func Simd() *Expr { return kernel.Simd() }
+
+// Vector makes a vector of 2 or 4 scalars of one type.
+func Vector(lanes ...*Expr) *Expr { return kernel.Vector(lanes...) }

@@ -1,6 +1,6 @@
 package llvm
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // A kernel vector that lanes do not agree on has two forms: lane by lane, with its
 // elements side by side as in memory (operand.vector), or element by element, each a

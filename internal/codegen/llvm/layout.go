@@ -3,7 +3,7 @@ package llvm
 import (
 	"github.com/llir/llvm/ir/value"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // A kernel vector's elements lie side by side in each lane, as in memory. To take

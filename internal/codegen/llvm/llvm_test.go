@@ -14,7 +14,7 @@ import (
 	"github.com/llir/llvm/ir/value"
 	"golang.org/x/tools/txtar"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")

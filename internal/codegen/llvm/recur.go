@@ -8,7 +8,7 @@ import (
 
 	"github.com/llir/llvm/ir"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // A kernel of several products has a loop for each. Their texts differ in the buffers that

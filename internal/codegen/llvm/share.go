@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"sync"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 //go:embed *.go

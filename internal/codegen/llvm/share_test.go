@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // stepKernel reads two of its step block's three fields; rows is the length of

@@ -3,7 +3,7 @@ package lower
 import (
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
 )

@@ -3,7 +3,7 @@ package lower
 import (
 	"math"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir/encoding"
 )

@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // part is a run of threadgroups along the grid's first axis that do one job.
 type part struct {

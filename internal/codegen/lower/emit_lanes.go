@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // splat is a vector of four equal elements.
 func splat(x *kernel.Expr) *kernel.Expr { return kernel.Vector(x, x, x, x) }

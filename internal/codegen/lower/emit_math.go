@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // swiglu is silu(min(gate, limit)) * clamp(up, -limit, limit); limit 0: no clamps.
 func swiglu(gate, up *kernel.Expr, limit float64) *kernel.Expr {

@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // threadgroupSum adds a value up over all threads, SIMD groups in ascending order.
 func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {

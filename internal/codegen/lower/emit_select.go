@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // selection picks the k largest of n keys by one threadgroup; of equal keys
 // those with the lowest numbers. All threads must reach run.

@@ -3,7 +3,7 @@ package lower
 import (
 	"math"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/encoding"

@@ -3,7 +3,7 @@ package lower
 import (
 	"fmt"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // tiling says how a prefill product is cut. A threadgroup makes a tile of rows x

@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // A SIMD group alone, which is a program for vector registers, goes through the
 // blocks of its tile in turn. A block's sums fill the registers for one depth and

@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // An expert of a prefill step has a few rows only, for which unpacked weights are
 // not worth storing: lanes take outputs side by side, and a weight that was unpacked

@@ -1,7 +1,7 @@
 package lower
 
 import (
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
 )

@@ -3,7 +3,7 @@ package lower
 import (
 	"math"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // input is a vector of a step's row as a product reads it.

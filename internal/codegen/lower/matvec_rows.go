@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // rowsFrom names matvecRows rows from `at` on, the last repeated at the edge.
 func (u *unit) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {

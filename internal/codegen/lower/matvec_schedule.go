@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // linearDecodeThreads are eight SIMD groups, where the target has as many: enough
 // to hide the latency of the weights' loads, few enough that small products make

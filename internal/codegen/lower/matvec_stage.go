@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // Where SIMD groups are programs for vector registers, neighbouring lanes read

@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // chunkRotation rotates vectors that lie in chunks of four elements.
 type chunkRotation struct {

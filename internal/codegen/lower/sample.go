@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir"
 )

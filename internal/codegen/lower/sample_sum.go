@@ -1,6 +1,6 @@
 package lower
 
-import "smelt.example/smelt/codegen/kernel"
+import "smelt.example/smelt/internal/codegen/kernel"
 
 // measure gives the number that is added up for a token, a u32 up to pick.One, for the
 // tokens that are in.

@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/pick"

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // How tightly text binds, as in C++: more binds tighter.

@@ -3,7 +3,7 @@ package msl_test
 import (
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // The kernels of the golden files and of the runs through the stand-in.

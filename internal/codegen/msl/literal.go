@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // literal is a constant of a scalar type, and how tightly its text binds.

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // identifier matches names that C++ accepts and does not reserve.

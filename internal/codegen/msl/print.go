@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // File is a printed kernel.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/msl"
 )
 

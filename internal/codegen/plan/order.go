@@ -3,7 +3,7 @@ package plan
 import (
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // order puts every dispatch on the earliest level its operands allow and sorts

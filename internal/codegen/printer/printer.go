@@ -4,7 +4,7 @@ package printer
 import (
 	"fmt"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/codegen/target"

@@ -1,7 +1,7 @@
 package program
 
 import (
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/ir"
 )
 

@@ -3,7 +3,7 @@ package program
 import (
 	"fmt"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 )

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // browse loads a page in a browser without a window, and returns the document

@@ -3,7 +3,7 @@ package report
 import (
 	"strings"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/printer"
 	"smelt.example/smelt/internal/codegen/target"
 )

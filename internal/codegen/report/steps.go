@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir"

@@ -4,7 +4,7 @@
 package roofline
 
 import (
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/target"
 )
 

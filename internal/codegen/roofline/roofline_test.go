@@ -5,7 +5,7 @@ import (
 	"math"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/kernel/interp"
 	"smelt.example/smelt/internal/codegen/target"
 )

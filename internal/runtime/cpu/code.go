@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 )

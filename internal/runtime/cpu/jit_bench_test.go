@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/models/synthetic"
 	"smelt.example/smelt/internal/runtime/cpu/jit"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/codegen/lower"
 	"smelt.example/smelt/internal/codegen/program"

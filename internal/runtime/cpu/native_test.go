@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/kernel/draw"
 	"smelt.example/smelt/internal/codegen/kernel/interp"
 	"smelt.example/smelt/internal/runtime/cpu/jit"

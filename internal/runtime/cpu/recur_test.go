@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/kernel/interp"
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/runtime/planned"

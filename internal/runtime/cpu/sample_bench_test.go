@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/codegen/lower"
 	"smelt.example/smelt/internal/codegen/program"

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/kernel/interp"
 )
 

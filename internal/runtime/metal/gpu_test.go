@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/codegen/plan"

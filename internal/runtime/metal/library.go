@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/internal/runtime/private"

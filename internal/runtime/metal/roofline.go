@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/codegen/roofline"
 	"smelt.example/smelt/internal/codegen/target"

@@ -7,7 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // programs draws random kernels.

@@ -3,7 +3,7 @@ package interp
 import (
 	"math"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/ir/num"
 )
 

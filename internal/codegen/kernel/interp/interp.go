@@ -12,7 +12,7 @@ package interp
 import (
 	"fmt"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // Launch holds what a dispatch binds to a kernel.

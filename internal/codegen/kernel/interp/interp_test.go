@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // build makes a kernel of 64 threads in SIMD groups of 32 with a buffer and a

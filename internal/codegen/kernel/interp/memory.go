@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // sharedArray is an array of threadgroup memory with who touched each element

@@ -3,7 +3,7 @@ package interp
 import (
 	"slices"
 
-	"smelt.example/smelt/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel"
 )
 
 // run executes statements for the threads of mask.
