@@ -51,7 +51,7 @@ func (b *binder) declaredNotes() {
 	}
 	counts := map[string]int{}
 	for stem, e := range b.quants {
-		if _, plain := encoding.PlainType(e); !plain && !own[stem] && !b.declared.Agrees(e) {
+		if quantised(e) && !own[stem] && !b.declared.Agrees(e) {
 			counts[e.Name()]++
 		}
 	}

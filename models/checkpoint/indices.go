@@ -68,3 +68,24 @@ func badIndices(p *Param, v View, use ir.Indexed) (n int, text string, err error
 	}
 	return n, fmt.Sprintf("%s: %sexpected 0 to %d", where, text, use.Limit-1), nil
 }
+
+func (s *source) Ints(dst []int32, r int) error {
+	if !s.integer {
+		return fmt.Errorf("parameter @%s holds real numbers", s.name)
+	}
+	i, row := s.locate(r)
+	t := s.views[i].Weight
+	size, _ := t.DType.Size() // bound as integers, which have one
+	size *= s.cols
+	var bad error
+	err := s.views[i].guarded(func() {
+		bad = encoding.DecodeInts(dst, t.DType, s.planes[i].Weight[row*size:(row+1)*size])
+	})
+	switch {
+	case err != nil:
+		return err
+	case bad != nil:
+		return fmt.Errorf("parameter @%s, row %d: tensor %s: %w", s.name, r, t.Name, bad)
+	}
+	return nil
+}

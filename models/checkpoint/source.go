@@ -168,27 +168,6 @@ func (s *source) read(view int, decode func()) {
 	}
 }
 
-func (s *source) Ints(dst []int32, r int) error {
-	if !s.integer {
-		return fmt.Errorf("parameter @%s holds real numbers", s.name)
-	}
-	i, row := s.locate(r)
-	t := s.views[i].Weight
-	size, _ := t.DType.Size() // bound as integers, which have one
-	size *= s.cols
-	var bad error
-	err := s.views[i].guarded(func() {
-		bad = encoding.DecodeInts(dst, t.DType, s.planes[i].Weight[row*size:(row+1)*size])
-	})
-	switch {
-	case err != nil:
-		return err
-	case bad != nil:
-		return fmt.Errorf("parameter @%s, row %d: tensor %s: %w", s.name, r, t.Name, bad)
-	}
-	return nil
-}
-
 // guarded runs read, which reads bytes of the view's tensors: it fails where they
 // are gone.
 func (v View) guarded(read func()) error {

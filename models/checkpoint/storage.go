@@ -100,6 +100,12 @@ func badTable(v View, m matrix) string {
 	return ""
 }
 
+// quantised tells encodings of codes from those that store the values themselves.
+func quantised(e encoding.Encoding) bool {
+	_, plain := encoding.PlainType(e)
+	return !plain
+}
+
 // besideWeight tells whether a plane's leading dimensions go with the weight's:
 // as many, equal but for the rows (which Recognise checks), or flattened.
 func besideWeight(t, w *Tensor) bool {
