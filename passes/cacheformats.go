@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models"

@@ -10,7 +10,7 @@ import (
 	"smelt.example/smelt/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/storage"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // writeExplanation prints what was chosen and why: by the passes, for this

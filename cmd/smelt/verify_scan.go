@@ -8,7 +8,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/models/checkpoint"
 )
 

@@ -7,10 +7,10 @@ import (
 	"reflect"
 
 	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/passes"
 )

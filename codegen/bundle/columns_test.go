@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // TestColumns: which columns of stored rows a parameter has survives the bundle's document.

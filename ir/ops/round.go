@@ -3,10 +3,10 @@ package ops
 import (
 	"fmt"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/num"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // RoundAttr says what RoundTo rounds: Count elements of the last axis from
@@ -21,8 +21,9 @@ type RoundAttr struct {
 // RoundTo rounds elements of the last axis to what a stored format holds, and
 // leaves the others as they are. bf16 rounds each element to the nearest, ties
 // to even. e4m3 and e2m1 rounds in blocks of Block elements, the last perhaps
-// shorter, each with a power-of-two scale (encoding.BlockCode has the rule);
-// a block of zeros stays. What it gives, it leaves unchanged when applied again.
+// shorter, each with a power-of-two scale: the smallest that needs no saturation,
+// 2^ceil(log2(amax/largest)). A block of zeros stays. What it gives, it leaves
+// unchanged when applied again.
 //
 // A row's result depends on that row alone. Another implementation may assume
 // that there is no NaN and no infinity.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // A Binding is a graph's parameters as views of a checkpoint. Every byte of

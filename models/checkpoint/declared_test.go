@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // TestDeclared: a default that differs from storage is a note, an entry for

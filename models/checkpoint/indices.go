@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // maxBadIndices is how many bad integers of a tensor a message spells out.

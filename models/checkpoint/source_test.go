@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // TestSkew: where a view starts follows from its tensor's offset and its first row.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // stored recognises how a stem's tensors store a matrix of m's size, for the

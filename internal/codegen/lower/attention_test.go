@@ -11,11 +11,11 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/num"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

@@ -2,7 +2,7 @@ package lower
 
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // means says what the target is quick at. Vector registers of 16 lanes hold all

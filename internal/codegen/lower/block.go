@@ -2,7 +2,7 @@ package lower
 
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // block is a block of a row, as one of its units sees it.

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

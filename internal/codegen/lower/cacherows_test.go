@@ -10,8 +10,8 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

@@ -8,9 +8,9 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // expertsTest is the down product of chosen experts: matrices of one parameter.

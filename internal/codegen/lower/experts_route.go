@@ -4,9 +4,9 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // router chooses a row's experts within one SIMD group: each lane holds the

@@ -2,7 +2,7 @@ package lower
 
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // blockCode is a small float that kernels round to in blocks with power-of-two

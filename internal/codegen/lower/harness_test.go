@@ -15,12 +15,12 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel/interp"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/num"
 	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/cpu/native"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

@@ -7,7 +7,7 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // matrix is a parameter as a kernel reads it: units of packed words with

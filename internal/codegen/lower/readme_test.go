@@ -10,7 +10,7 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir/text"
 )
 

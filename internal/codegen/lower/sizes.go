@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // dim is a value's dimension as a number; the leading one is the step's.

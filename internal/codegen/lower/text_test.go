@@ -12,7 +12,7 @@ import (
 	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // TestMetalText runs products as the text of their kernels, which the stand-in for

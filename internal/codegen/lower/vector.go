@@ -3,7 +3,7 @@ package lower
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/storage"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // vector reads single elements of a parameter that is stored as plain floats:

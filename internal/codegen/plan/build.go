@@ -8,8 +8,8 @@ import (
 	"smelt.example/smelt/internal/codegen/lower"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // buildStep lowers every region for one kind of step and plans the launches.

@@ -2,8 +2,8 @@ package program
 
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // Launch is one dispatch.

@@ -3,7 +3,7 @@ package storage
 import (
 	"fmt"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // Check refuses a parameter whose pieces are not its rows in order, or whose planes

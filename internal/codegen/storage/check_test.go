@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // TestColumns: a parameter has columns of wider rows, from where something begins

@@ -5,7 +5,7 @@ package storage
 import (
 	"fmt"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // Parameter is a weight as it lies in the checkpoint: a matrix of Rows x Cols

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // writeEmpty writes the checkpoint with a true header and zeros for data,

@@ -12,12 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/arch"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/sample"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/models/checkpoint"
 )
 

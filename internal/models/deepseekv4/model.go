@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/arch"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/models/checkpoint"
 )
 

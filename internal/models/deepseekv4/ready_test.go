@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // TestIndexedParams: of every fixture's graph the tables of experts, and nothing

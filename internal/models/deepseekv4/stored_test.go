@@ -15,8 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/models/checkpoint"
 )
 

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/num"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/sample"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // Renames from official names, in order, to the other layouts.

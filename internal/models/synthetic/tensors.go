@@ -5,10 +5,10 @@ import (
 	"math"
 	"strings"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/models/deepseekv4"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // A stored is a tensor to be made, and what to put into it.

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // A generator makes a tensor's bytes. Every unit bytes depend only on the key

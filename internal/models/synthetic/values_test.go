@@ -6,7 +6,7 @@ import (
 	"math"
 	"testing"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // TestValues: decoded matrices of every encoding have the mean and the deviation asked for, the

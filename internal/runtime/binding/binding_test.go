@@ -6,7 +6,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // TestColumns: what a parameter has of its rows begins Start bytes after they do,

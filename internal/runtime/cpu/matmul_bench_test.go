@@ -9,8 +9,8 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/roofline"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // BenchmarkMatmul runs the prefill kernel of some of Flash's shapes, on all

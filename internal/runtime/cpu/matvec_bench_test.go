@@ -17,9 +17,9 @@ import (
 	"smelt.example/smelt/internal/codegen/roofline"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/text"
 )
 

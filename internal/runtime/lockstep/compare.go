@@ -6,9 +6,9 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/ir/encoding"
 	"smelt.example/smelt/ir/ops"
 )
 

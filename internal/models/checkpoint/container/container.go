@@ -7,7 +7,7 @@ package container
 import (
 	"fmt"
 
-	"smelt.example/smelt/ir/encoding"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // A File is one open file of weights. Values compare equal if and only if they are

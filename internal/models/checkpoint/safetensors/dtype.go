@@ -5,8 +5,8 @@ import (
 	"math"
 	"math/bits"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/ir/encoding"
 )
 
 // A DType is the element type of a tensor, spelled as in the header ("BF16").

@@ -7,4 +7,4 @@ import (
 )
 
 // TestNothingFused: decoded values and stored bytes are the same on every machine.
-func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt.example/smelt/ir/encoding") }
+func TestNothingFused(t *testing.T) { fmacheck.Check(t, "smelt.example/smelt/internal/ir/encoding") }

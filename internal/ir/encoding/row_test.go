@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/num"
-	"smelt.example/smelt/ir/encoding"
 )
 
 func layout(t *testing.T, name string, width int) encoding.RowLayout {
