@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-const here = "smelt.example/smelt/ir/internal/fmacheck/testdata/"
+const here = "smelt.example/smelt/internal/ir/fmacheck/testdata/"
 
 func TestFindsEveryKind(t *testing.T) {
 	for range 2 { // the second time from the build cache
