@@ -8,22 +8,47 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// Matmul is x [..., K] times the transpose of w [N, K]: weights lie as
-// [out, in], as checkpoints store them.
-var Matmul = &ir.Op{
-	Name: "matmul", Doc: "x times the transpose of w, w as [out, in]",
-	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		x, w := s.Args[0], s.Args[1]
-		if x.Rank() < 2 || w.Rank() != 2 || !x.Shape[x.Rank()-1].Equal(w.Shape[1]) {
-			return x, fmt.Errorf("takes x [..., k] and w [n, k]")
-		}
-		return ir.Tensor(ir.F32, replaced(x.Shape, x.Rank()-1, w.Shape[0])...), nil
-	},
-	Execute: ir.Both(matmul[float32], matmul[float64]),
+// Contractions: products that are summed over a dimension.
+var (
+	// Matmul is x [..., K] times the transpose of w [N, K]: weights lie as
+	// [out, in], as checkpoints store them.
+	Matmul = &ir.Op{
+		Name: "matmul", Doc: "x times the transpose of w, w as [out, in]",
+		Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   matmulRule,
+		Execute: ir.Both(matmul[float32], matmul[float64]),
+	}
+
+	// ExpertMatmul multiplies each row by the matrices of its experts: x [T, K] or
+	// [T, E, K], ids [T, E], w [experts, N, K]; the result is [T, E, N].
+	ExpertMatmul = &ir.Op{
+		Name: "expert_matmul", Doc: "per row and chosen expert, x times the transpose of that expert's matrix",
+		Arity: ir.Arity{Min: 3, Max: 3}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   expertMatmulRule,
+		Execute: ir.Both(expertMatmul[float32], expertMatmul[float64]),
+		Indexes: []ir.Index{{Operand: 1, Into: 2, Axis: 0}},
+	}
+
+	// Einsum contracts two tensors. Every letter stands once in a term; letters of
+	// the result come from the operands; a letter the result lacks is in both.
+	// The sum runs over the contracted letters in the first operand's order.
+	Einsum = &ir.Op{
+		Name: "einsum", Doc: "contraction of two tensors by named dimensions",
+		Arity: ir.Arity{Min: 2, Max: 2}, Attr: EinsumAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   einsumRule,
+		Execute: ir.Both(einsum[float32], einsum[float64]),
+	}
+)
+
+func matmulRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	x, w := s.Args[0], s.Args[1]
+	if x.Rank() < 2 || w.Rank() != 2 || !x.Shape[x.Rank()-1].Equal(w.Shape[1]) {
+		return x, fmt.Errorf("takes x [..., k] and w [n, k]")
+	}
+	return ir.Tensor(ir.F32, replaced(x.Shape, x.Rank()-1, w.Shape[0])...), nil
 }
 
 func matmul[F tensor.Float](c *ir.Call[F]) error {
@@ -55,24 +80,16 @@ func rowsOf[F tensor.Float](v tensor.Value[F], k int) func(buf []F, r int) []F {
 	}
 }
 
-// ExpertMatmul multiplies each row by the matrices of its experts: x [T, K] or
-// [T, E, K], ids [T, E], w [experts, N, K]; the result is [T, E, N].
-var ExpertMatmul = &ir.Op{
-	Name: "expert_matmul", Doc: "per row and chosen expert, x times the transpose of that expert's matrix",
-	Arity: ir.Arity{Min: 3, Max: 3}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.I32, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		x, ids, w := s.Args[0], s.Args[1], s.Args[2]
-		if ids.Rank() != 2 || w.Rank() != 3 || x.Rank() < 2 || x.Rank() > 3 ||
-			!ir.SameShape(x.Shape[:x.Rank()-1], ids.Shape[:x.Rank()-1]) || !x.Shape[x.Rank()-1].Equal(w.Shape[2]) {
-			return x, fmt.Errorf("takes x [rows, k] or [rows, e, k], ids [rows, e] and w [experts, n, k]")
-		}
-		return ir.Tensor(ir.F32, ids.Shape[0], ids.Shape[1], w.Shape[1]), nil
-	},
-	Execute: ir.Both(expertMatmul[float32], expertMatmul[float64]),
-	Indexes: []ir.Index{{Operand: 1, Into: 2, Axis: 0}},
+func expertMatmulRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.I32, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	x, ids, w := s.Args[0], s.Args[1], s.Args[2]
+	if ids.Rank() != 2 || w.Rank() != 3 || x.Rank() < 2 || x.Rank() > 3 ||
+		!ir.SameShape(x.Shape[:x.Rank()-1], ids.Shape[:x.Rank()-1]) || !x.Shape[x.Rank()-1].Equal(w.Shape[2]) {
+		return x, fmt.Errorf("takes x [rows, k] or [rows, e, k], ids [rows, e] and w [experts, n, k]")
+	}
+	return ir.Tensor(ir.F32, ids.Shape[0], ids.Shape[1], w.Shape[1]), nil
 }
 
 func expertMatmul[F tensor.Float](c *ir.Call[F]) error {
@@ -118,16 +135,6 @@ func expertMatmul[F tensor.Float](c *ir.Call[F]) error {
 // EinsumAttr names the dimensions of both operands and of the result by one
 // letter each: "tgi,goi->tgo". A letter that the result lacks is summed over.
 type EinsumAttr struct{ Spec string }
-
-// Einsum contracts two tensors. Every letter stands once in a term; letters of
-// the result come from the operands; a letter the result lacks is in both.
-// The sum runs over the contracted letters in the first operand's order.
-var Einsum = &ir.Op{
-	Name: "einsum", Doc: "contraction of two tensors by named dimensions",
-	Arity: ir.Arity{Min: 2, Max: 2}, Attr: EinsumAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types:   einsumRule,
-	Execute: ir.Both(einsum[float32], einsum[float64]),
-}
 
 // einsumTerms splits a spec into its letters and sorts them by role.
 type einsumTerms struct {

@@ -25,14 +25,14 @@ func binary(name, doc string, f32 func(a, b float32) float32, f64 func(a, b floa
 	return &ir.Op{
 		Name: name, Doc: doc, Arity: ir.Arity{Min: 2, Max: 2},
 		Effect: ir.Pure, Class: ir.Class{Kind: ir.Elementwise, ULP: 1},
-		Types: broadcastRule,
+		Types: binaryRule,
 		Execute: ir.Both(
 			func(c *ir.Call[float32]) error { return zip(c, f32) },
 			func(c *ir.Call[float64]) error { return zip(c, f64) }),
 	}
 }
 
-func broadcastRule(s *ir.Signature) (ir.Type, error) {
+func binaryRule(s *ir.Signature) (ir.Type, error) {
 	if err := operands(s, ir.F32, ir.F32); err != nil {
 		return ir.Type{}, err
 	}

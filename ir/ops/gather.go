@@ -7,23 +7,46 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// TakeRows picks rows of data [N, ...] by index [...]: the embedding look-up,
-// the hash table of experts, the rows that close a window.
-var TakeRows = &ir.Op{
-	Name: "take_rows", Doc: "rows of the first operand's leading axis, by index",
-	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 1, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		data, index := s.Args[0], s.Args[1]
-		if data.State || data.Rank() == 0 {
-			return data, fmt.Errorf("operand 0 must be a tensor of rows")
-		}
-		return ir.Tensor(data.Elem, append(append([]ir.Expr(nil), index.Shape...), data.Shape[1:]...)...), nil
-	},
-	Execute: ir.Both(takeRows[float32], takeRows[float64]),
-	Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: 0}},
+// Rows and elements by index. An index outside is an error.
+var (
+	// TakeRows picks rows of data [N, ...] by index [...]: the embedding look-up,
+	// the hash table of experts, the rows that close a window.
+	TakeRows = &ir.Op{
+		Name: "take_rows", Doc: "rows of the first operand's leading axis, by index",
+		Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   takeRowsRule,
+		Execute: ir.Both(takeRows[float32], takeRows[float64]),
+		Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: 0}},
+	}
+
+	// TakeAlong picks from each row of x [T, N] the elements that index [T, K] names.
+	TakeAlong = &ir.Op{
+		Name: "take_along", Doc: "per row, the elements of the last axis that the index names",
+		Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   takeAlongRule,
+		Execute: ir.Both(takeAlong[float32], takeAlong[float64]),
+		Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: -1}},
+	}
+
+	// Mask puts Fill where an index list [T, K] says "none" (-1), in a tensor
+	// [T, ..., K].
+	Mask = &ir.Op{
+		Name: "mask", Doc: "the first operand, with fill where the index is -1",
+		Arity: ir.Arity{Min: 2, Max: 2}, Attr: MaskAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   maskRule,
+		Execute: ir.Both(mask[float32], mask[float64]),
+	}
+)
+
+func takeRowsRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 1, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	data, index := s.Args[0], s.Args[1]
+	if data.State || data.Rank() == 0 {
+		return data, fmt.Errorf("operand 0 must be a tensor of rows")
+	}
+	return ir.Tensor(data.Elem, append(append([]ir.Expr(nil), index.Shape...), data.Shape[1:]...)...), nil
 }
 
 func takeRows[F tensor.Float](c *ir.Call[F]) error {
@@ -80,22 +103,15 @@ func decodeRows[E any](out []E, s tensor.Source, index []int32, width int, decod
 	return nil
 }
 
-// TakeAlong picks from each row of x [T, N] the elements that index [T, K] names.
-var TakeAlong = &ir.Op{
-	Name: "take_along", Doc: "per row, the elements of the last axis that the index names",
-	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		x, index := s.Args[0], s.Args[1]
-		if x.Rank() != 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) {
-			return x, fmt.Errorf("takes x [rows, n] and an index [rows, k]")
-		}
-		return ir.Tensor(ir.F32, index.Shape...), nil
-	},
-	Execute: ir.Both(takeAlong[float32], takeAlong[float64]),
-	Indexes: []ir.Index{{Operand: 1, Into: 0, Axis: -1}},
+func takeAlongRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	x, index := s.Args[0], s.Args[1]
+	if x.Rank() != 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) {
+		return x, fmt.Errorf("takes x [rows, n] and an index [rows, k]")
+	}
+	return ir.Tensor(ir.F32, index.Shape...), nil
 }
 
 func takeAlong[F tensor.Float](c *ir.Call[F]) error {
@@ -117,22 +133,15 @@ func takeAlong[F tensor.Float](c *ir.Call[F]) error {
 // MaskAttr holds the value of masked elements.
 type MaskAttr struct{ Fill float64 }
 
-// Mask puts Fill where an index list [T, K] says "none" (-1), in a tensor
-// [T, ..., K].
-var Mask = &ir.Op{
-	Name: "mask", Doc: "the first operand, with fill where the index is -1",
-	Arity: ir.Arity{Min: 2, Max: 2}, Attr: MaskAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		x, index := s.Args[0], s.Args[1]
-		if x.Rank() < 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) || !x.Shape[x.Rank()-1].Equal(index.Shape[1]) {
-			return x, fmt.Errorf("takes x [rows, ..., k] and an index [rows, k]")
-		}
-		return x, nil
-	},
-	Execute: ir.Both(mask[float32], mask[float64]),
+func maskRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	x, index := s.Args[0], s.Args[1]
+	if x.Rank() < 2 || index.Rank() != 2 || !x.Shape[0].Equal(index.Shape[0]) || !x.Shape[x.Rank()-1].Equal(index.Shape[1]) {
+		return x, fmt.Errorf("takes x [rows, ..., k] and an index [rows, k]")
+	}
+	return x, nil
 }
 
 func mask[F tensor.Float](c *ir.Call[F]) error {

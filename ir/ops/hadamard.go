@@ -18,18 +18,20 @@ import (
 var Hadamard = &ir.Op{
 	Name: "hadamard", Doc: "orthonormal Walsh-Hadamard transform of the last axis",
 	Arity: ir.Arity{Min: 1, Max: 1}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := sameAsFirst(s)
-		if err != nil {
-			return x, err
-		}
-		last := x.Shape[x.Rank()-1]
-		if n, ok := last.Value(); !ok || n < 1 || n&(n-1) != 0 {
-			return x, fmt.Errorf("the last dimension, %s, must be a power of two", last)
-		}
-		return x, nil
-	},
+	Types:   hadamardRule,
 	Execute: ir.Both(hadamard[float32], hadamard[float64]),
+}
+
+func hadamardRule(s *ir.Signature) (ir.Type, error) {
+	x, err := sameAsFirst(s)
+	if err != nil {
+		return x, err
+	}
+	last := x.Shape[x.Rank()-1]
+	if n, ok := last.Value(); !ok || n < 1 || n&(n-1) != 0 {
+		return x, fmt.Errorf("the last dimension, %s, must be a power of two", last)
+	}
+	return x, nil
 }
 
 func hadamard[F tensor.Float](c *ir.Call[F]) error {

@@ -8,24 +8,70 @@ import (
 	"smelt.example/smelt/ir"
 )
 
+// Rows and indices: exact arithmetic on integers, and choices among scores.
+var (
+	// IndexMap applies exact integer arithmetic to every element.
+	IndexMap = &ir.Op{
+		Name: "index_map", Doc: "an integer formula over i, applied to every element",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexMapAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:    indexMapRule,
+		Execute:  ir.Both(indexMap[float32], indexMap[float64]),
+		Computes: true,
+	}
+
+	// IndexRange lists consecutive indices per row: window positions, visible
+	// entries, the tokens of a block. Indices below 0 or at Limit and above become
+	// -1 ("none").
+	IndexRange = &ir.Op{
+		Name: "index_range", Doc: "per row, count indices from first(i); -1 outside [0, limit(i))",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexRangeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:    indexRangeRule,
+		Execute:  ir.Both(indexRange[float32], indexRange[float64]),
+		Computes: true,
+	}
+
+	// ClosingRows lists, ascending, the rows of the step whose position closes a
+	// block of Ratio tokens: (position+1) mod Ratio = 0. The module must declare
+	// the symbol closing(Ratio), which is the length of the list.
+	ClosingRows = &ir.Op{
+		Name: "closing_rows", Doc: "the rows whose position closes a block of ratio tokens",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: RatioAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:    closingRowsRule,
+		Execute:  ir.Both(closingRows[float32], closingRows[float64]),
+		Computes: true,
+	}
+
+	// Sort puts the last axis in ascending order.
+	Sort = &ir.Op{
+		Name: "sort", Doc: "integers of the last axis, ascending",
+		Arity: ir.Arity{Min: 1, Max: 1}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   func(s *ir.Signature) (ir.Type, error) { return s.Args[0], operand(s, 0, ir.I32) },
+		Execute: ir.Both(sortLast[float32], sortLast[float64]),
+	}
+
+	// TopK keeps per row the K largest of scores [T, N] and returns their ids
+	// ascending, -1 behind them when there are fewer. Ids are 0..N-1, or those of
+	// a second operand [T, N] in which -1 means "not to be chosen". The order is
+	// total: higher score first, then lower position; +0 equals -0; NaN is last.
+	TopK = &ir.Op{
+		Name: "topk", Doc: "per row, the ids of the k largest scores, ascending, -1 behind",
+		Arity: ir.Arity{Min: 1, Max: 2}, Attr: TopKAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   topKRule,
+		Execute: ir.Both(topK[float32], topK[float64]),
+	}
+)
+
 // indexVariable is the operand's name in the formulas of IndexMap and IndexRange.
 const indexVariable = "i"
 
 // IndexMapAttr holds a formula over the variable i.
 type IndexMapAttr struct{ To ir.Expr }
 
-// IndexMap applies exact integer arithmetic to every element.
-var IndexMap = &ir.Op{
-	Name: "index_map", Doc: "an integer formula over i, applied to every element",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexMapAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		return s.Args[0], onlyIndexVariable(s.Attr.(IndexMapAttr).To)
-	},
-	Execute:  ir.Both(indexMap[float32], indexMap[float64]),
-	Computes: true,
+func indexMapRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	return s.Args[0], onlyIndexVariable(s.Attr.(IndexMapAttr).To)
 }
 
 func onlyIndexVariable(e ir.Expr) error {
@@ -80,30 +126,21 @@ func indexMap[F tensor.Float](c *ir.Call[F]) error {
 // formulas over i, Count is a size over the step's symbols.
 type IndexRangeAttr struct{ First, Count, Limit ir.Expr }
 
-// IndexRange lists consecutive indices per row: window positions, visible
-// entries, the tokens of a block. Indices below 0 or at Limit and above become
-// -1 ("none").
-var IndexRange = &ir.Op{
-	Name: "index_range", Doc: "per row, count indices from first(i); -1 outside [0, limit(i))",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: IndexRangeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		t, a := s.Args[0], s.Attr.(IndexRangeAttr)
-		if err := onlyIndexVariable(a.First); err != nil {
-			return t, err
-		}
-		if err := onlyIndexVariable(a.Limit); err != nil {
-			return t, err
-		}
-		if t.Rank() != 1 {
-			return t, fmt.Errorf("takes one index per row")
-		}
-		return ir.Tensor(ir.I32, t.Shape[0], a.Count), nil
-	},
-	Execute:  ir.Both(indexRange[float32], indexRange[float64]),
-	Computes: true,
+func indexRangeRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	t, a := s.Args[0], s.Attr.(IndexRangeAttr)
+	if err := onlyIndexVariable(a.First); err != nil {
+		return t, err
+	}
+	if err := onlyIndexVariable(a.Limit); err != nil {
+		return t, err
+	}
+	if t.Rank() != 1 {
+		return t, fmt.Errorf("takes one index per row")
+	}
+	return ir.Tensor(ir.I32, t.Shape[0], a.Count), nil
 }
 
 func indexRange[F tensor.Float](c *ir.Call[F]) error {
@@ -138,30 +175,21 @@ func indexRange[F tensor.Float](c *ir.Call[F]) error {
 // RatioAttr is the number of tokens a compressed entry stands for.
 type RatioAttr struct{ Ratio int }
 
-// ClosingRows lists, ascending, the rows of the step whose position closes a
-// block of Ratio tokens: (position+1) mod Ratio = 0. The module must declare
-// the symbol closing(Ratio), which is the length of the list.
-var ClosingRows = &ir.Op{
-	Name: "closing_rows", Doc: "the rows whose position closes a block of ratio tokens",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: RatioAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.I32); err != nil {
-			return ir.Type{}, err
+func closingRowsRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	t := s.Args[0]
+	if t.Rank() != 1 {
+		return t, fmt.Errorf("takes one position per row")
+	}
+	ratio := int64(s.Attr.(RatioAttr).Ratio)
+	for _, sym := range s.Symbols {
+		if sym.Def == ir.Closing && sym.Arg == ratio {
+			return ir.Tensor(ir.I32, ir.Sym(sym.Name)), nil
 		}
-		t := s.Args[0]
-		if t.Rank() != 1 {
-			return t, fmt.Errorf("takes one position per row")
-		}
-		ratio := int64(s.Attr.(RatioAttr).Ratio)
-		for _, sym := range s.Symbols {
-			if sym.Def == ir.Closing && sym.Arg == ratio {
-				return ir.Tensor(ir.I32, ir.Sym(sym.Name)), nil
-			}
-		}
-		return t, fmt.Errorf("the module declares no symbol closing(%d)", ratio)
-	},
-	Execute:  ir.Both(closingRows[float32], closingRows[float64]),
-	Computes: true,
+	}
+	return t, fmt.Errorf("the module declares no symbol closing(%d)", ratio)
 }
 
 func closingRows[F tensor.Float](c *ir.Call[F]) error {
@@ -187,14 +215,6 @@ func closingRows[F tensor.Float](c *ir.Call[F]) error {
 	return nil
 }
 
-// Sort puts the last axis in ascending order.
-var Sort = &ir.Op{
-	Name: "sort", Doc: "integers of the last axis, ascending",
-	Arity: ir.Arity{Min: 1, Max: 1}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types:   func(s *ir.Signature) (ir.Type, error) { return s.Args[0], operand(s, 0, ir.I32) },
-	Execute: ir.Both(sortLast[float32], sortLast[float64]),
-}
-
 func sortLast[F tensor.Float](c *ir.Call[F]) error {
 	in, err := c.Args[0].Ints()
 	if err != nil {
@@ -212,32 +232,23 @@ func sortLast[F tensor.Float](c *ir.Call[F]) error {
 // TopKAttr is the number of elements to keep.
 type TopKAttr struct{ K int }
 
-// TopK keeps per row the K largest of scores [T, N] and returns their ids
-// ascending, -1 behind them when there are fewer. Ids are 0..N-1, or those of
-// a second operand [T, N] in which -1 means "not to be chosen". The order is
-// total: higher score first, then lower position; +0 equals -0; NaN is last.
-var TopK = &ir.Op{
-	Name: "topk", Doc: "per row, the ids of the k largest scores, ascending, -1 behind",
-	Arity: ir.Arity{Min: 1, Max: 2}, Attr: TopKAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
+func topKRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t, k := s.Args[0], s.Attr.(TopKAttr).K
+	if t.Rank() != 2 || k < 1 {
+		return t, fmt.Errorf("takes scores [rows, n] and k of 1 or more")
+	}
+	if len(s.Args) == 2 {
+		if err := operand(s, 1, ir.I32); err != nil {
+			return t, err
 		}
-		t, k := s.Args[0], s.Attr.(TopKAttr).K
-		if t.Rank() != 2 || k < 1 {
-			return t, fmt.Errorf("takes scores [rows, n] and k of 1 or more")
+		if !ir.SameShape(s.Args[1].Shape, t.Shape) {
+			return t, fmt.Errorf("ids must have the scores' shape")
 		}
-		if len(s.Args) == 2 {
-			if err := operand(s, 1, ir.I32); err != nil {
-				return t, err
-			}
-			if !ir.SameShape(s.Args[1].Shape, t.Shape) {
-				return t, fmt.Errorf("ids must have the scores' shape")
-			}
-		}
-		return ir.Tensor(ir.I32, t.Shape[0], ir.Const(int64(k))), nil
-	},
-	Execute: ir.Both(topK[float32], topK[float64]),
+	}
+	return ir.Tensor(ir.I32, t.Shape[0], ir.Const(int64(k))), nil
 }
 
 func topK[F tensor.Float](c *ir.Call[F]) error {

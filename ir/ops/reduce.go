@@ -9,6 +9,56 @@ import (
 	"smelt.example/smelt/ir"
 )
 
+// Sums and norms along an axis.
+var (
+	// ReduceSum adds up one axis, which goes away.
+	ReduceSum = &ir.Op{
+		Name: "reduce_sum", Doc: "sum along an axis, which goes away",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   reduceSumRule,
+		Execute: ir.Both(reduceSum[float32], reduceSum[float64]),
+	}
+
+	// RMSNorm divides each last-axis vector by its root mean square:
+	// x / sqrt(mean(x*x) + eps). The weight, if any, is a following Mul.
+	RMSNorm = &ir.Op{
+		Name: "rms_norm", Doc: "x / sqrt(mean(x*x) + eps) along the last axis",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: RMSNormAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   sameAsFirst,
+		Execute: ir.Both(rmsNorm[float32], rmsNorm[float64]),
+	}
+
+	// Softmax is exp(x-max) / sum of the same, along one axis. Entries of -inf get
+	// zero; an axis of only -inf is an error.
+	Softmax = &ir.Op{
+		Name: "softmax", Doc: "softmax along an axis; -inf entries get 0",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   softmaxRule,
+		Execute: ir.Both(softmax[float32], softmax[float64]),
+	}
+
+	// SinkSoftmax is a softmax along the last axis of scores [T, H, K] with one
+	// extra logit per head, sink [H], whose value vector is zero: it counts in the
+	// denominator only (docs/model.md#attention).
+	SinkSoftmax = &ir.Op{
+		Name: "sink_softmax", Doc: "softmax along the last axis with a per-head sink in the denominator",
+		Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   sinkSoftmaxRule,
+		Execute: ir.Both(sinkSoftmax[float32], sinkSoftmax[float64]),
+	}
+
+	// Sinkhorn turns each n x n matrix of logits into a nearly doubly stochastic
+	// one: softmax over each row, add eps, divide columns by (column sum + eps);
+	// then Iters-1 times rows and columns, each divided by (sum + eps)
+	// (docs/model.md#residual-streams).
+	Sinkhorn = &ir.Op{
+		Name: "sinkhorn", Doc: "row softmax, then alternating column and row normalisation of n x n matrices",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: SinkhornAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
+		Types:   sinkhornRule,
+		Execute: ir.Both(sinkhorn[float32], sinkhorn[float64]),
+	}
+)
+
 // Every sum of the evaluator has one order: element k goes to lane k mod 8,
 // each lane adds its elements in ascending k, starting from zero, and the
 // lanes are added as ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)). Products are
@@ -52,28 +102,23 @@ func sumStrided[F tensor.Float](x []F, at, n, stride int) F {
 	return foldLanes(&l)
 }
 
-// AxisAttr names the axis an operation works along; negative counts from the end.
+// AxisAttr names the axis that [ReduceSum], [Softmax] and [Concat] work along; negative counts
+// from the end.
 type AxisAttr struct{ Axis int }
 
-// ReduceSum adds up one axis, which goes away.
-var ReduceSum = &ir.Op{
-	Name: "reduce_sum", Doc: "sum along an axis, which goes away",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		t := s.Args[0]
-		if t.Rank() < 2 {
-			return t, fmt.Errorf("operand must have two dimensions or more")
-		}
-		at, err := axis(s.Attr.(AxisAttr).Axis, t.Rank())
-		if err != nil {
-			return t, err
-		}
-		return ir.Tensor(ir.F32, replaced(t.Shape, at)...), nil
-	},
-	Execute: ir.Both(reduceSum[float32], reduceSum[float64]),
+func reduceSumRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t := s.Args[0]
+	if t.Rank() < 2 {
+		return t, fmt.Errorf("operand must have two dimensions or more")
+	}
+	at, err := axis(s.Attr.(AxisAttr).Axis, t.Rank())
+	if err != nil {
+		return t, err
+	}
+	return ir.Tensor(ir.F32, replaced(t.Shape, at)...), nil
 }
 
 func reduceSum[F tensor.Float](c *ir.Call[F]) error {
@@ -92,15 +137,6 @@ func reduceSum[F tensor.Float](c *ir.Call[F]) error {
 // RMSNormAttr holds the epsilon added to the mean square.
 type RMSNormAttr struct{ Eps float64 }
 
-// RMSNorm divides each last-axis vector by its root mean square:
-// x / sqrt(mean(x*x) + eps). The weight, if any, is a following Mul.
-var RMSNorm = &ir.Op{
-	Name: "rms_norm", Doc: "x / sqrt(mean(x*x) + eps) along the last axis",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: RMSNormAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types:   sameAsFirst,
-	Execute: ir.Both(rmsNorm[float32], rmsNorm[float64]),
-}
-
 func rmsNorm[F tensor.Float](c *ir.Call[F]) error {
 	x, eps := c.Args[0].Dense(), F(c.Node.Attr.(RMSNormAttr).Eps)
 	outer, n, _ := split(c.Shape, len(c.Shape)-1)
@@ -117,19 +153,12 @@ func rmsNorm[F tensor.Float](c *ir.Call[F]) error {
 	return nil
 }
 
-// Softmax is exp(x-max) / sum of the same, along one axis. Entries of -inf get
-// zero; an axis of only -inf is an error.
-var Softmax = &ir.Op{
-	Name: "softmax", Doc: "softmax along an axis; -inf entries get 0",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		_, err := axis(s.Attr.(AxisAttr).Axis, s.Args[0].Rank())
-		return s.Args[0], err
-	},
-	Execute: ir.Both(softmax[float32], softmax[float64]),
+func softmaxRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	_, err := axis(s.Attr.(AxisAttr).Axis, s.Args[0].Rank())
+	return s.Args[0], err
 }
 
 func softmax[F tensor.Float](c *ir.Call[F]) error {
@@ -178,23 +207,15 @@ func softmaxAlong[F tensor.Float](out, x []F, at, n, stride int, sink *F) error 
 	return nil
 }
 
-// SinkSoftmax is a softmax along the last axis of scores [T, H, K] with one
-// extra logit per head, sink [H], whose value vector is zero: it counts in the
-// denominator only (docs/model.md#attention).
-var SinkSoftmax = &ir.Op{
-	Name: "sink_softmax", Doc: "softmax along the last axis with a per-head sink in the denominator",
-	Arity: ir.Arity{Min: 2, Max: 2}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		t, sink := s.Args[0], s.Args[1]
-		if t.Rank() != 3 || sink.Rank() != 1 || !sink.Shape[0].Equal(t.Shape[1]) {
-			return t, fmt.Errorf("takes scores [rows, heads, keys] and a sink [heads]")
-		}
-		return t, nil
-	},
-	Execute: ir.Both(sinkSoftmax[float32], sinkSoftmax[float64]),
+func sinkSoftmaxRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t, sink := s.Args[0], s.Args[1]
+	if t.Rank() != 3 || sink.Rank() != 1 || !sink.Shape[0].Equal(t.Shape[1]) {
+		return t, fmt.Errorf("takes scores [rows, heads, keys] and a sink [heads]")
+	}
+	return t, nil
 }
 
 func sinkSoftmax[F tensor.Float](c *ir.Call[F]) error {
@@ -218,27 +239,18 @@ type SinkhornAttr struct {
 	Eps   float64
 }
 
-// Sinkhorn turns each n x n matrix of logits into a nearly doubly stochastic
-// one: softmax over each row, add eps, divide columns by (column sum + eps);
-// then Iters-1 times rows and columns, each divided by (sum + eps)
-// (docs/model.md#residual-streams).
-var Sinkhorn = &ir.Op{
-	Name: "sinkhorn", Doc: "row softmax, then alternating column and row normalisation of n x n matrices",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: SinkhornAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Reduction},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		t := s.Args[0]
-		if t.Rank() < 2 || !t.Shape[t.Rank()-1].Equal(t.Shape[t.Rank()-2]) {
-			return t, fmt.Errorf("operand must end in a square matrix")
-		}
-		if a := s.Attr.(SinkhornAttr); a.Iters < 1 {
-			return t, fmt.Errorf("iters must be 1 or more, is %d", a.Iters)
-		}
-		return t, nil
-	},
-	Execute: ir.Both(sinkhorn[float32], sinkhorn[float64]),
+func sinkhornRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t := s.Args[0]
+	if t.Rank() < 2 || !t.Shape[t.Rank()-1].Equal(t.Shape[t.Rank()-2]) {
+		return t, fmt.Errorf("operand must end in a square matrix")
+	}
+	if a := s.Attr.(SinkhornAttr); a.Iters < 1 {
+		return t, fmt.Errorf("iters must be 1 or more, is %d", a.Iters)
+	}
+	return t, nil
 }
 
 func sinkhorn[F tensor.Float](c *ir.Call[F]) error {

@@ -53,17 +53,19 @@ func (a RopeAttr) Frequencies() []float64 {
 var Rope = &ir.Op{
 	Name: "rope", Doc: "rotary position embedding on the last dims elements",
 	Arity: ir.Arity{Min: 2, Max: 2}, Attr: RopeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Elementwise, ULP: 4},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operands(s, ir.F32, ir.I32); err != nil {
-			return ir.Type{}, err
-		}
-		x, pos := s.Args[0], s.Args[1]
-		if x.Rank() < 2 || pos.Rank() != 1 || !pos.Shape[0].Equal(x.Shape[0]) {
-			return x, fmt.Errorf("takes x [rows, ..., d] and positions [rows]")
-		}
-		return x, s.Attr.(RopeAttr).check(x.Shape[x.Rank()-1])
-	},
+	Types:   ropeRule,
 	Execute: ir.Both(rope[float32], rope[float64]),
+}
+
+func ropeRule(s *ir.Signature) (ir.Type, error) {
+	if err := operands(s, ir.F32, ir.I32); err != nil {
+		return ir.Type{}, err
+	}
+	x, pos := s.Args[0], s.Args[1]
+	if x.Rank() < 2 || pos.Rank() != 1 || !pos.Shape[0].Equal(x.Shape[0]) {
+		return x, fmt.Errorf("takes x [rows, ..., d] and positions [rows]")
+	}
+	return x, s.Attr.(RopeAttr).check(x.Shape[x.Rank()-1])
 }
 
 func (a RopeAttr) check(last ir.Expr) error {

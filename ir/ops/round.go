@@ -30,14 +30,16 @@ type RoundAttr struct {
 var RoundTo = &ir.Op{
 	Name: "round_to", Doc: "elements of the last axis as a stored format holds them",
 	Arity: ir.Arity{Min: 1, Max: 1}, Attr: RoundAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		x, err := sameAsFirst(s)
-		if err != nil {
-			return x, err
-		}
-		return x, s.Attr.(RoundAttr).check(x.Shape[x.Rank()-1])
-	},
+	Types:   roundToRule,
 	Execute: ir.Both(roundTo[float32], roundTo[float64]),
+}
+
+func roundToRule(s *ir.Signature) (ir.Type, error) {
+	x, err := sameAsFirst(s)
+	if err != nil {
+		return x, err
+	}
+	return x, s.Attr.(RoundAttr).check(x.Shape[x.Rank()-1])
 }
 
 func (a RoundAttr) check(last ir.Expr) error {

@@ -7,24 +7,53 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// ShapeAttr is the shape an operation gives its result.
+// Shapes and ranges: elements keep their values and their order.
+var (
+	// Reshape keeps the elements in order under another shape.
+	Reshape = &ir.Op{
+		Name: "reshape", Doc: "the same elements in order, in another shape",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: ShapeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   reshapeRule,
+		Execute: ir.Both(reshape[float32], reshape[float64]),
+	}
+
+	// Broadcast repeats dimensions of 1 up to the sizes of its attribute.
+	Broadcast = &ir.Op{
+		Name: "broadcast", Doc: "repeat dimensions of 1 up to a shape of the same rank",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: ShapeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   broadcastRule,
+		Execute: ir.Both(broadcast[float32], broadcast[float64]),
+	}
+
+	// Slice keeps a range of one axis.
+	Slice = &ir.Op{
+		Name: "slice", Doc: "elements [from, from+count) of an axis",
+		Arity: ir.Arity{Min: 1, Max: 1}, Attr: SliceAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   sliceRule,
+		Execute: ir.Both(slice[float32], slice[float64]),
+	}
+
+	// Concat joins two or more tensors along an axis.
+	Concat = &ir.Op{
+		Name: "concat", Doc: "operands one after the other along an axis",
+		Arity: ir.Arity{Min: 2, Max: 16}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
+		Types:   concatRule,
+		Execute: ir.Both(concat[float32], concat[float64]),
+	}
+)
+
+// ShapeAttr is the shape that [Reshape] and [Broadcast] give their result.
 type ShapeAttr struct{ Shape []ir.Expr }
 
-// Reshape keeps the elements in order under another shape.
-var Reshape = &ir.Op{
-	Name: "reshape", Doc: "the same elements in order, in another shape",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: ShapeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		t, want := s.Args[0], s.Attr.(ShapeAttr).Shape
-		if t.State {
-			return t, fmt.Errorf("operand must be a tensor")
-		}
-		if from, to := product(t.Shape), product(want); len(want) == 0 || !from.Equal(to) {
-			return t, fmt.Errorf("%s elements do not fit shape %s", from, want)
-		}
-		return ir.Tensor(t.Elem, want...), nil
-	},
-	Execute: ir.Both(reshape[float32], reshape[float64]),
+func reshapeRule(s *ir.Signature) (ir.Type, error) {
+	t, want := s.Args[0], s.Attr.(ShapeAttr).Shape
+	if t.State {
+		return t, fmt.Errorf("operand must be a tensor")
+	}
+	if from, to := product(t.Shape), product(want); len(want) == 0 || !from.Equal(to) {
+		return t, fmt.Errorf("%s elements do not fit shape %s", from, want)
+	}
+	return ir.Tensor(t.Elem, want...), nil
 }
 
 func product(shape []ir.Expr) ir.Expr {
@@ -46,26 +75,20 @@ func reshape[F tensor.Float](c *ir.Call[F]) error {
 	return err
 }
 
-// Broadcast repeats dimensions of 1 up to the sizes of its attribute.
-var Broadcast = &ir.Op{
-	Name: "broadcast", Doc: "repeat dimensions of 1 up to a shape of the same rank",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: ShapeAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		t := s.Args[0]
-		want := s.Attr.(ShapeAttr).Shape
-		ok := len(want) == t.Rank()
-		for i := 0; ok && i < len(want); i++ {
-			ok = t.Shape[i].Equal(want[i]) || isOne(t.Shape[i])
-		}
-		if !ok {
-			return t, fmt.Errorf("shape %s does not repeat to %s", t.Shape, want)
-		}
-		return ir.Tensor(ir.F32, want...), nil
-	},
-	Execute: ir.Both(broadcast[float32], broadcast[float64]),
+func broadcastRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t := s.Args[0]
+	want := s.Attr.(ShapeAttr).Shape
+	ok := len(want) == t.Rank()
+	for i := 0; ok && i < len(want); i++ {
+		ok = t.Shape[i].Equal(want[i]) || isOne(t.Shape[i])
+	}
+	if !ok {
+		return t, fmt.Errorf("shape %s does not repeat to %s", t.Shape, want)
+	}
+	return ir.Tensor(ir.F32, want...), nil
 }
 
 func broadcast[F tensor.Float](c *ir.Call[F]) error {
@@ -79,27 +102,21 @@ func broadcast[F tensor.Float](c *ir.Call[F]) error {
 // SliceAttr cuts [From, From+Count) out of an axis.
 type SliceAttr struct{ Axis, From, Count int }
 
-// Slice keeps a range of one axis.
-var Slice = &ir.Op{
-	Name: "slice", Doc: "elements [from, from+count) of an axis",
-	Arity: ir.Arity{Min: 1, Max: 1}, Attr: SliceAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types: func(s *ir.Signature) (ir.Type, error) {
-		if err := operand(s, 0, ir.F32); err != nil {
-			return ir.Type{}, err
-		}
-		t := s.Args[0]
-		a := s.Attr.(SliceAttr)
-		at, err := axis(a.Axis, t.Rank())
-		if err != nil {
-			return t, err
-		}
-		n, known := t.Shape[at].Value()
-		if !known || a.From < 0 || a.Count <= 0 || int64(a.From) > n-int64(a.Count) {
-			return t, fmt.Errorf("[%d, %d+%d) is not a range of an axis of %s", a.From, a.From, a.Count, t.Shape[at])
-		}
-		return ir.Tensor(ir.F32, replaced(t.Shape, at, ir.Const(int64(a.Count)))...), nil
-	},
-	Execute: ir.Both(slice[float32], slice[float64]),
+func sliceRule(s *ir.Signature) (ir.Type, error) {
+	if err := operand(s, 0, ir.F32); err != nil {
+		return ir.Type{}, err
+	}
+	t := s.Args[0]
+	a := s.Attr.(SliceAttr)
+	at, err := axis(a.Axis, t.Rank())
+	if err != nil {
+		return t, err
+	}
+	n, known := t.Shape[at].Value()
+	if !known || a.From < 0 || a.Count <= 0 || int64(a.From) > n-int64(a.Count) {
+		return t, fmt.Errorf("[%d, %d+%d) is not a range of an axis of %s", a.From, a.From, a.Count, t.Shape[at])
+	}
+	return ir.Tensor(ir.F32, replaced(t.Shape, at, ir.Const(int64(a.Count)))...), nil
 }
 
 func slice[F tensor.Float](c *ir.Call[F]) error {
@@ -113,14 +130,6 @@ func slice[F tensor.Float](c *ir.Call[F]) error {
 		copy(out[o*a.Count*inner:(o+1)*a.Count*inner], x[from:])
 	}
 	return nil
-}
-
-// Concat joins two or more tensors along an axis.
-var Concat = &ir.Op{
-	Name: "concat", Doc: "operands one after the other along an axis",
-	Arity: ir.Arity{Min: 2, Max: 16}, Attr: AxisAttr{}, Effect: ir.Pure, Class: ir.Class{Kind: ir.Exact},
-	Types:   concatRule,
-	Execute: ir.Both(concat[float32], concat[float64]),
 }
 
 func concatRule(s *ir.Signature) (ir.Type, error) {

@@ -1,12 +1,17 @@
 // Package ops is the table of the IR's operations: one row each, with its type
 // rule, numeric contract and reference function. A family of operations has
-// one file; adding an operation is one declaration and one row here.
+// one file, which begins with their declarations; adding an operation is one
+// declaration and one row here. A module is built with them by [ir.Builder]:
+//
+//	y := b.Add(ops.Softmax, ops.AxisAttr{Axis: -1}, x)
+//
+// An operation that has an Attr takes a value of that type, others take nil.
 //
 // Reference functions are plain Go with the same bits on every machine:
 // products are rounded before they are added (Go may fuse x*y+z otherwise),
-// sums follow the order that package doc of reduce.go gives, elementary
-// functions come from package num and are computed in float64. In the float32
-// evaluator every stored intermediate is a float32.
+// sums follow the order that reduce.go gives, elementary functions come from
+// package num and are computed in float64. In the float32 evaluator every
+// stored intermediate is a float32.
 package ops
 
 import "smelt.example/smelt/ir"
