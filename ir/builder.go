@@ -74,7 +74,7 @@ func (b *Builder) Name(v *Value, name string) {
 	if b.err != nil {
 		return
 	}
-	if !ValidName(name) || b.names[name] {
+	if !validName(name) || b.names[name] {
 		b.Fail("%%%s: a value's name is made of letters, digits, '_' and '.', begins with a letter and is used once", name)
 		return
 	}
@@ -82,9 +82,9 @@ func (b *Builder) Name(v *Value, name string) {
 	v.Name = name
 }
 
-// ValidName reports whether a name can stand in the text form: letters,
+// validName reports whether a name can stand in the text form: letters,
 // digits, '_' and '.', beginning with a letter, at most 256 bytes.
-func ValidName(name string) bool {
+func validName(name string) bool {
 	if name == "" || len(name) > 256 {
 		return false
 	}

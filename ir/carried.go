@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+
+	"smelt.example/smelt/internal/ir/attr"
 )
 
 // Verify refuses what the text form cannot carry, with the functions of this file: the
@@ -23,7 +25,7 @@ func carriedExpr(e Expr) error {
 	}
 	var err error
 	e.Walk(func(s string) {
-		if !ValidName(s) && err == nil {
+		if !validName(s) && err == nil {
 			err = fmt.Errorf("symbol %q is not a name", s)
 		}
 	})
@@ -44,14 +46,14 @@ func (e Expr) brackets() int {
 }
 
 // carriedAttr refuses attributes with a field that has no text.
-func carriedAttr(attr any) error {
-	if attr == nil {
+func carriedAttr(a any) error {
+	if a == nil {
 		return nil
 	}
-	v := reflect.ValueOf(attr)
+	v := reflect.ValueOf(a)
 	for i := range v.NumField() {
 		if err := carriedField(v.Field(i)); err != nil {
-			return fmt.Errorf("attribute %s: %w", AttrFieldName(v.Type().Field(i).Name), err)
+			return fmt.Errorf("attribute %s: %w", attr.FieldName(v.Type().Field(i).Name), err)
 		}
 	}
 	return nil

@@ -1,6 +1,10 @@
 package ir
 
-import "slices"
+import (
+	"slices"
+
+	"smelt.example/smelt/internal/ir/attr"
+)
 
 // Equal reports whether two verified modules are the same in all that the text form
 // has: names, declarations, operations with their attributes, regions and results.
@@ -21,7 +25,7 @@ func Equal(a, b *Module) bool {
 }
 
 func equalNodes(m, n *Node) bool {
-	return m.Op == n.Op && m.Symbol == n.Symbol && AttrsEqual(m.Attr, n.Attr) && slices.EqualFunc(m.Args, n.Args, equalValues) && equalValues(m.Result, n.Result)
+	return m.Op == n.Op && m.Symbol == n.Symbol && attr.Equal(m.Attr, n.Attr) && slices.EqualFunc(m.Args, n.Args, equalValues) && equalValues(m.Result, n.Result)
 }
 
 // equalValues: numbers count definitions, so that equal ones name the same place.

@@ -59,14 +59,15 @@ var symbolDefs = [...]string{Rows: "rows", Wanted: "wanted", Reach: "reach", Clo
 
 func (d SymbolDef) String() string { return symbolDefs[d] }
 
-// SymbolDefNamed is the inverse of SymbolDef.String.
-func SymbolDefNamed(name string) (SymbolDef, bool) {
-	for d, s := range symbolDefs {
-		if s == name {
-			return SymbolDef(d), true
+// UnmarshalText is the inverse of String.
+func (d *SymbolDef) UnmarshalText(name []byte) error {
+	for known, s := range symbolDefs {
+		if s == string(name) {
+			*d = SymbolDef(known)
+			return nil
 		}
 	}
-	return 0, false
+	return fmt.Errorf("%q is not rows, wanted, reach or closing(n)", name)
 }
 
 // Param is a weight. Its values come from the checkpoint; Encoding names the
@@ -185,6 +186,10 @@ type Op struct {
 	// the operands, and not taken from them.
 	Computes bool
 }
+
+// Index says that the integers of an operand are positions along an axis of
+// another operand, where 0 is the first. Axis counts from the end if negative.
+type Index struct{ Operand, Into, Axis int }
 
 // Arity bounds the number of operands.
 type Arity struct{ Min, Max int }

@@ -3,6 +3,8 @@ package ir
 import (
 	"fmt"
 	"slices"
+
+	"smelt.example/smelt/internal/ir/fault"
 )
 
 // Region is a range of a module's nodes that is compiled as one: an overlay,
@@ -83,11 +85,11 @@ func (m *Module) computeYields(fixed map[*Region]bool) {
 func (v *verifier) regions() error {
 	names, end := map[string]bool{}, 0
 	for i, r := range v.m.Regions {
-		v.part, v.index = Regions, i
+		v.part, v.index = fault.Regions, i
 		switch {
-		case !ValidName(r.Kind):
+		case !validName(r.Kind):
 			return fmt.Errorf("region @%s: kind %q is not a name", r.Name, r.Kind)
-		case !ValidName(r.Name) || names[r.Name]:
+		case !validName(r.Name) || names[r.Name]:
 			return fmt.Errorf("region @%s: not a name, or declared twice", r.Name)
 		case r.From == r.To:
 			return fmt.Errorf("region @%s is empty", r.Name)
@@ -98,7 +100,7 @@ func (v *verifier) regions() error {
 	}
 	leaving := v.m.leaving()
 	for i, r := range v.m.Regions {
-		v.part, v.index = Regions, i
+		v.part, v.index = fault.Regions, i
 		if err := v.yields(r, leaving[r]); err != nil {
 			return fmt.Errorf("region @%s: %w", r.Name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/fault"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 	"smelt.example/smelt/ir/text"
@@ -96,8 +97,8 @@ func TestVerifyRegions(t *testing.T) {
 			if err == nil || err.Error() != "module @m: "+c.want {
 				t.Fatalf("error %v\nwant  module @m: %s", err, c.want)
 			}
-			var f *ir.Fault
-			if !errors.As(err, &f) || f.Part != ir.Regions || f.Index != c.index {
+			var f *fault.Error
+			if !errors.As(err, &f) || f.Part != fault.Regions || f.Index != c.index {
 				t.Errorf("fault in part %d at %d", f.Part, f.Index)
 			}
 		})

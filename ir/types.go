@@ -2,6 +2,7 @@ package ir
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,15 +17,15 @@ const (
 	I32
 )
 
-// ElemNamed is the inverse of Elem.String.
-func ElemNamed(name string) (Elem, bool) {
-	switch name {
-	case "f32":
-		return F32, true
-	case "i32":
-		return I32, true
+// UnmarshalText is the inverse of String.
+func (e *Elem) UnmarshalText(name []byte) error {
+	for _, known := range []Elem{F32, I32} {
+		if known.String() == string(name) {
+			*e = known
+			return nil
+		}
 	}
-	return 0, false
+	return fmt.Errorf("%s is not an element; expected f32 or i32", name)
 }
 
 func (e Elem) String() string {
@@ -53,20 +54,7 @@ func (t Type) Rank() int { return len(t.Shape) }
 
 // Equal reports whether t and u are the same type.
 func (t Type) Equal(u Type) bool {
-	return t.State == u.State && t.Elem == u.Elem && SameShape(t.Shape, u.Shape)
-}
-
-// SameShape reports whether two shapes agree in every dimension.
-func SameShape(a, b []Expr) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !a[i].Equal(b[i]) {
-			return false
-		}
-	}
-	return true
+	return t.State == u.State && t.Elem == u.Elem && slices.EqualFunc(t.Shape, u.Shape, Expr.Equal)
 }
 
 // String prints tensor<T x 128 x f32> or state<128 x f32>.

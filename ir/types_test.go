@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/ir"
 )
 
@@ -43,19 +44,21 @@ func TestTypes(t *testing.T) {
 
 func TestNamesOfElementsAndSymbols(t *testing.T) {
 	for _, e := range []ir.Elem{ir.F32, ir.I32} {
-		if got, ok := ir.ElemNamed(e.String()); !ok || got != e {
-			t.Errorf("%s reads back as %s", e, got)
+		got := ir.Elem(9)
+		if err := got.UnmarshalText([]byte(e.String())); err != nil || got != e {
+			t.Errorf("%s reads back as %s: %v", e, got, err)
 		}
 	}
 	for _, d := range []ir.SymbolDef{ir.Rows, ir.Wanted, ir.Reach, ir.Closing} {
-		if got, ok := ir.SymbolDefNamed(d.String()); !ok || got != d {
-			t.Errorf("%s reads back as %s", d, got)
+		got := ir.SymbolDef(9)
+		if err := got.UnmarshalText([]byte(d.String())); err != nil || got != d {
+			t.Errorf("%s reads back as %d: %v", d, got, err)
 		}
 	}
 	for _, bad := range []string{"", "f64", "F32", "row"} {
-		_, elem := ir.ElemNamed(bad)
-		_, def := ir.SymbolDefNamed(bad)
-		if elem || def {
+		var elem ir.Elem
+		var def ir.SymbolDef
+		if elem.UnmarshalText([]byte(bad)) == nil || def.UnmarshalText([]byte(bad)) == nil {
 			t.Errorf("%q is known", bad)
 		}
 	}
@@ -88,7 +91,7 @@ func TestAttrFields(t *testing.T) {
 	x := ir.Sym("x")
 	fields := func(a any) string {
 		var parts []string
-		for _, f := range ir.AttrFields(a) {
+		for _, f := range attr.Fields(a) {
 			parts = append(parts, f.Name+"="+f.Text)
 		}
 		return strings.Join(parts, " ")
@@ -113,7 +116,7 @@ func TestAttrFields(t *testing.T) {
 		if got := fields(c.attr); got != c.want {
 			t.Errorf("%#v prints %s, want %s", c.attr, got, c.want)
 		}
-		if !ir.AttrsEqual(c.attr, c.attr) {
+		if !attr.Equal(c.attr, c.attr) {
 			t.Errorf("%#v does not equal itself", c.attr)
 		}
 	}
@@ -121,7 +124,7 @@ func TestAttrFields(t *testing.T) {
 		{kinds{Count: 1}, kinds{Count: 2}}, {kinds{Count: 1}, kinds{Second: 1}}, {kinds{}, nil},
 		{kinds{}, struct{ Count int }{}}, {kinds{Eps: 0}, kinds{Eps: math.Copysign(0, -1)}},
 	} {
-		if ir.AttrsEqual(pair[0], pair[1]) {
+		if attr.Equal(pair[0], pair[1]) {
 			t.Errorf("%#v equals %#v", pair[0], pair[1])
 		}
 	}

@@ -3,35 +3,9 @@ package ir
 import (
 	"fmt"
 	"math"
+
+	"smelt.example/smelt/internal/ir/fault"
 )
-
-// Part says which list of a module something stands in.
-type Part uint8
-
-// The parts of a module; Header is its name and anything of the whole.
-const (
-	Header Part = iota
-	Symbols
-	Inputs
-	Params
-	States
-	Nodes
-	Regions
-	Results
-)
-
-// Fault says what Verify finds wrong, and where: Index counts in the list of Part.
-type Fault struct {
-	Module string
-	Part   Part
-	Index  int
-	Err    error
-}
-
-func (f *Fault) Error() string { return fmt.Sprintf("module @%s: %v", f.Module, f.Err) }
-
-// Unwrap returns the cause.
-func (f *Fault) Unwrap() error { return f.Err }
 
 // Verify checks a module: names declared once and well formed, every operand
 // defined before its use and of this module, every result type what the
@@ -39,13 +13,13 @@ func (f *Fault) Unwrap() error { return f.Err }
 // (each version is appended to at most once and not used after that), and
 // regions that are disjoint and yield all that is used outside; and that the text
 // form carries all of it (see carried.go).
-// An error is a *Fault.
+// An error is a *fault.Error, which says where.
 func Verify(m *Module) error {
 	v := verifier{m: m, params: map[string]*Param{}, states: map[string]*State{}, symbols: map[string]bool{},
 		defined: map[*Value]bool{}, names: map[string]bool{}, appended: map[*Value]*Node{}, opened: map[string]bool{}}
 	for _, step := range []func() error{v.symbolList, v.paramList, v.stateList, v.inputList, v.nodes, v.regions, v.results} {
 		if err := step(); err != nil {
-			return &Fault{m.Name, v.part, v.index, err}
+			return &fault.Error{Module: m.Name, Part: v.part, Index: v.index, Err: err}
 		}
 	}
 	return nil
@@ -61,20 +35,20 @@ type verifier struct {
 	appended map[*Value]*Node // version -> the append that consumed it
 	opened   map[string]bool  // states with an initial version
 	lastID   int
-	part     Part // with index, where the walk is
+	part     fault.Part // with index, where the walk is
 	index    int
 }
 
 func (v *verifier) symbolList() error {
-	if !ValidName(v.m.Name) {
+	if !validName(v.m.Name) {
 		return fmt.Errorf("the module's name %q is not a name", v.m.Name)
 	}
 	for i, s := range v.m.Symbols {
-		v.part, v.index = Symbols, i
+		v.part, v.index = fault.Symbols, i
 		if int(s.Def) >= len(symbolDefs) {
 			return fmt.Errorf("symbol %s: definition %d is unknown", s.Name, s.Def)
 		}
-		if !ValidName(s.Name) || v.symbols[s.Name] {
+		if !validName(s.Name) || v.symbols[s.Name] {
 			return fmt.Errorf("symbol %q: not a name, or declared twice", s.Name)
 		}
 		if (s.Def == Closing) != (s.Arg > 0) || s.Arg < 0 || s.Arg > math.MaxInt32 {
@@ -87,14 +61,14 @@ func (v *verifier) symbolList() error {
 
 func (v *verifier) paramList() error {
 	for i, p := range v.m.Params {
-		v.part, v.index = Params, i
-		if !ValidName(p.Name) || v.params[p.Name] != nil {
+		v.part, v.index = fault.Params, i
+		if !validName(p.Name) || v.params[p.Name] != nil {
 			return fmt.Errorf("parameter @%s: not a name, or declared twice", p.Name)
 		}
 		if err := v.constant(p.Type); err != nil {
 			return fmt.Errorf("parameter @%s: %w", p.Name, err)
 		}
-		if p.Encoding != "" && !ValidName(p.Encoding) {
+		if p.Encoding != "" && !validName(p.Encoding) {
 			return fmt.Errorf("parameter @%s: encoding %q is not a name", p.Name, p.Encoding)
 		}
 		v.params[p.Name] = p
@@ -104,8 +78,8 @@ func (v *verifier) paramList() error {
 
 func (v *verifier) stateList() error {
 	for i, s := range v.m.States {
-		v.part, v.index = States, i
-		if !ValidName(s.Name) || v.states[s.Name] != nil {
+		v.part, v.index = fault.States, i
+		if !validName(s.Name) || v.states[s.Name] != nil {
 			return fmt.Errorf("state @%s: not a name, or declared twice", s.Name)
 		}
 		if err := v.constant(s.Row); err != nil {
@@ -114,7 +88,7 @@ func (v *verifier) stateList() error {
 		if err := v.known(s.Keep); err != nil {
 			return fmt.Errorf("state @%s: keep: %w", s.Name, err)
 		}
-		if s.Stored != "" && !ValidName(s.Stored) {
+		if s.Stored != "" && !validName(s.Stored) {
 			return fmt.Errorf("state @%s: stored %q is not a name", s.Name, s.Stored)
 		}
 		v.states[s.Name] = s
@@ -125,7 +99,7 @@ func (v *verifier) stateList() error {
 func (v *verifier) inputList() error {
 	v.lastID = -1
 	for i, in := range v.m.Inputs {
-		v.part, v.index = Inputs, i
+		v.part, v.index = fault.Inputs, i
 		if in.Def != nil || in.Name == "" || in.Type.State {
 			return fmt.Errorf("input %s: must be a named tensor no operation defines", in.Ref())
 		}
@@ -169,7 +143,7 @@ func (v *verifier) known(e Expr) error {
 
 func (v *verifier) define(x *Value) error {
 	if x.Name != "" {
-		if !ValidName(x.Name) || v.names[x.Name] {
+		if !validName(x.Name) || v.names[x.Name] {
 			return fmt.Errorf("value %s: not a name, or used twice", x.Ref())
 		}
 		v.names[x.Name] = true
@@ -195,7 +169,7 @@ func (v *verifier) define(x *Value) error {
 
 func (v *verifier) nodes() error {
 	for i, n := range v.m.Nodes {
-		v.part, v.index = Nodes, i
+		v.part, v.index = fault.Nodes, i
 		if n.Result == nil || n.Result.Def != n {
 			return fmt.Errorf("a node lacks its result")
 		}
@@ -246,7 +220,7 @@ func (v *verifier) stateUse(n *Node) error {
 }
 
 func (v *verifier) results() error {
-	v.part, v.index = Results, 0
+	v.part, v.index = fault.Results, 0
 	if len(v.m.Results) == 0 {
 		return fmt.Errorf("returns nothing")
 	}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"smelt.example/smelt/internal/ir/tensor"
@@ -86,7 +87,7 @@ func expertMatmulRule(s *ir.Signature) (ir.Type, error) {
 	}
 	x, ids, w := s.Args[0], s.Args[1], s.Args[2]
 	if ids.Rank() != 2 || w.Rank() != 3 || x.Rank() < 2 || x.Rank() > 3 ||
-		!ir.SameShape(x.Shape[:x.Rank()-1], ids.Shape[:x.Rank()-1]) || !x.Shape[x.Rank()-1].Equal(w.Shape[2]) {
+		!slices.EqualFunc(x.Shape[:x.Rank()-1], ids.Shape[:x.Rank()-1], ir.Expr.Equal) || !x.Shape[x.Rank()-1].Equal(w.Shape[2]) {
 		return x, fmt.Errorf("takes x [rows, k] or [rows, e, k], ids [rows, e] and w [experts, n, k]")
 	}
 	return ir.Tensor(ir.F32, ids.Shape[0], ids.Shape[1], w.Shape[1]), nil

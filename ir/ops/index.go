@@ -244,7 +244,7 @@ func topKRule(s *ir.Signature) (ir.Type, error) {
 		if err := operand(s, 1, ir.I32); err != nil {
 			return t, err
 		}
-		if !ir.SameShape(s.Args[1].Shape, t.Shape) {
+		if !slices.EqualFunc(s.Args[1].Shape, t.Shape, ir.Expr.Equal) {
 			return t, fmt.Errorf("ids must have the scores' shape")
 		}
 	}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/ir"
@@ -144,7 +145,7 @@ func concatRule(s *ir.Signature) (ir.Type, error) {
 	var sum ir.Expr
 	for i, t := range s.Args {
 		if t.State || t.Elem != first.Elem || t.Rank() != first.Rank() ||
-			!ir.SameShape(replaced(t.Shape, at), replaced(first.Shape, at)) {
+			!slices.EqualFunc(replaced(t.Shape, at), replaced(first.Shape, at), ir.Expr.Equal) {
 			return t, fmt.Errorf("operand %d differs from the first outside axis %d", i, at)
 		}
 		sum = sum.Add(t.Shape[at])

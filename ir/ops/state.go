@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/ir"
@@ -81,8 +82,8 @@ func appendRule(s *ir.Signature) (ir.Type, error) {
 		}
 	}
 	slot, index := s.Args[1], s.Args[2]
-	if slot.Rank() != 1 || !ir.SameShape(slot.Shape, index.Shape) || rows.State || rows.Elem != st.Elem ||
-		rows.Rank() == 0 || !rows.Shape[0].Equal(slot.Shape[0]) || !ir.SameShape(rows.Shape[1:], st.Shape) {
+	if slot.Rank() != 1 || !slices.EqualFunc(slot.Shape, index.Shape, ir.Expr.Equal) || rows.State || rows.Elem != st.Elem ||
+		rows.Rank() == 0 || !rows.Shape[0].Equal(slot.Shape[0]) || !slices.EqualFunc(rows.Shape[1:], st.Shape, ir.Expr.Equal) {
 		return st, fmt.Errorf("takes slots [r], indices [r] and rows [r, %s]", st.Shape)
 	}
 	return st, nil

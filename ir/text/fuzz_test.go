@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 )
@@ -14,7 +15,7 @@ func fields(op *ir.Op) (names []string) {
 		return nil
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeOf(op.Attr)) {
-		names = append(names, ir.AttrFieldName(f.Name))
+		names = append(names, attr.FieldName(f.Name))
 	}
 	return names
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/participle/v2/lexer"
 
+	"smelt.example/smelt/internal/ir/attr"
+	"smelt.example/smelt/internal/ir/fault"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
@@ -107,23 +109,23 @@ func (r *reader) module(ast *moduleAST) (*ir.Module, error) {
 // fault places what the verifier found.
 func (r *reader) fault(ast *moduleAST, err error) error {
 	at := ast.Pos
-	var f *ir.Fault
+	var f *fault.Error
 	if errors.As(err, &f) {
 		err = f.Err
 		switch f.Part {
-		case ir.Symbols:
+		case fault.Symbols:
 			at = ast.Symbols[f.Index].Pos
-		case ir.Inputs:
+		case fault.Inputs:
 			at = ast.Inputs[f.Index].Pos
-		case ir.Params:
+		case fault.Params:
 			at = ast.Params[f.Index].Pos
-		case ir.States:
+		case fault.States:
 			at = ast.States[f.Index].Pos
-		case ir.Nodes:
+		case fault.Nodes:
 			at = ast.nodes()[f.Index].Pos
-		case ir.Regions:
+		case fault.Regions:
 			at = ast.regions()[f.Index].Pos
-		case ir.Results:
+		case fault.Results:
 			at = ast.Results[f.Index].Pos
 		}
 	}
@@ -133,11 +135,10 @@ func (r *reader) fault(ast *moduleAST, err error) error {
 func (r *reader) symbols(asts []*symbolAST) ([]ir.Symbol, error) {
 	var out []ir.Symbol
 	for _, s := range asts {
-		def, ok := ir.SymbolDefNamed(s.Def)
-		if !ok {
-			return nil, r.failf(s.Pos, "symbol %s: %q is not rows, wanted, reach or closing(n)", s.Name, s.Def)
+		sym := ir.Symbol{Name: s.Name}
+		if err := sym.Def.UnmarshalText([]byte(s.Def)); err != nil {
+			return nil, r.failf(s.Pos, "symbol %s: %v", s.Name, err)
 		}
-		sym := ir.Symbol{Name: s.Name, Def: def}
 		if s.Arg != "" {
 			n, err := strconv.ParseInt(s.Arg, 10, 32)
 			if err != nil {
@@ -266,12 +267,10 @@ func (r *reader) typ(t *typeAST) (ir.Type, error) {
 	if err != nil {
 		return ir.Type{}, err
 	}
-	name, _ := e.Symbol()
-	elem, ok := ir.ElemNamed(name)
-	if !ok {
-		return ir.Type{}, r.failf(last.Pos, "%s is not an element; expected f32 or i32", e)
+	out := ir.Type{State: t.Kind == "state"}
+	if err := out.Elem.UnmarshalText([]byte(e.String())); err != nil {
+		return ir.Type{}, r.failf(last.Pos, "%v", err)
 	}
-	out := ir.Type{State: t.Kind == "state", Elem: elem}
 	out.Shape, err = r.exprs(t.Body[:len(t.Body)-1])
 	return out, err
 }
@@ -372,7 +371,7 @@ func (r *reader) attr(op *ir.Op, n *nodeAST) (any, error) {
 
 func fieldNamed(v reflect.Value, name string) (reflect.Value, bool) {
 	for i := range v.NumField() {
-		if ir.AttrFieldName(v.Type().Field(i).Name) == name {
+		if attr.FieldName(v.Type().Field(i).Name) == name {
 			return v.Field(i), true
 		}
 	}
@@ -382,7 +381,7 @@ func fieldNamed(v reflect.Value, name string) (reflect.Value, bool) {
 func fieldNames(t reflect.Type) string {
 	names := make([]string, t.NumField())
 	for i := range names {
-		names[i] = ir.AttrFieldName(t.Field(i).Name)
+		names[i] = attr.FieldName(t.Field(i).Name)
 	}
 	return strings.Join(names, ", ")
 }

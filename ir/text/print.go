@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/ir"
 )
 
@@ -120,8 +121,8 @@ func (p *printer) node(n *ir.Node) {
 }
 
 // attrText prints an attribute behind an operation; empty if no field is set.
-func attrText(attr any) string {
-	fields := ir.AttrFields(attr)
+func attrText(a any) string {
+	fields := attr.Fields(a)
 	if len(fields) == 0 {
 		return ""
 	}

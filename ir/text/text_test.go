@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 	"smelt.example/smelt/ir/text"
@@ -73,7 +74,7 @@ func TestEveryOperationAndFieldIsWritten(t *testing.T) {
 	for name, src := range canonical {
 		for _, n := range parse(t, name, src).Nodes {
 			seen[n.Op.Name] = true
-			for _, f := range ir.AttrFields(n.Attr) {
+			for _, f := range attr.Fields(n.Attr) {
 				seen[n.Op.Name+"."+f.Name] = true
 			}
 		}
@@ -119,7 +120,7 @@ func TestParsedEqualsBuilt(t *testing.T) {
 	}
 	for i, n := range got.Nodes {
 		w := built.Nodes[i]
-		if n.Op != w.Op || n.Symbol != w.Symbol || !ir.AttrsEqual(n.Attr, w.Attr) || n.Result.Ref() != w.Result.Ref() || !n.Result.Type.Equal(w.Result.Type) {
+		if n.Op != w.Op || n.Symbol != w.Symbol || !attr.Equal(n.Attr, w.Attr) || n.Result.Ref() != w.Result.Ref() || !n.Result.Type.Equal(w.Result.Type) {
 			t.Errorf("node %d: %s of %s, want %s of %s", i, n.Op.Name, n.Result.Type, w.Op.Name, w.Result.Type)
 		}
 		for k, a := range n.Args {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"smelt.example/smelt/internal/ir/encoding"
+	"smelt.example/smelt/internal/ir/indices"
 	"smelt.example/smelt/ir"
 )
 
@@ -56,7 +57,7 @@ type Model struct {
 // shapes and types, contradictions with config.json. On success the graph's
 // parameters carry the names of their encodings.
 func Bind(c *Checkpoint, m Model) (*Binding, error) {
-	indexed, err := ir.IndexedParams(m.Graph)
+	indexed, err := indices.Params(m.Graph)
 	if err != nil {
 		return nil, err
 	}

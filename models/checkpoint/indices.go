@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/ir/encoding"
+	"smelt.example/smelt/internal/ir/indices"
 	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/ir"
 )
 
 // maxBadIndices is how many bad integers of a tensor a message spells out.
@@ -14,7 +14,7 @@ const maxBadIndices = 3
 
 // checkIndices reads the integers that index something and finds those that are
 // outside: one item for each stored tensor that has any.
-func (b *Binding) checkIndices(dir string, indexed map[string]ir.Indexed) error {
+func (b *Binding) checkIndices(dir string, indexed map[string]indices.Use) error {
 	findings := &Findings{Path: dir}
 	var items []string
 	total := 0
@@ -43,7 +43,7 @@ func (b *Binding) checkIndices(dir string, indexed map[string]ir.Indexed) error 
 
 // badIndices counts the integers of a view that are outside, and spells out the
 // first of them.
-func badIndices(p *Param, v View, use ir.Indexed) (n int, text string, err error) {
+func badIndices(p *Param, v View, use indices.Use) (n int, text string, err error) {
 	size, _ := v.Weight.DType.Size() // bound as integers, which have one
 	row := int64(size) * int64(p.Cols)
 	data := v.Weight.Data()[int64(v.StoredFirst)*row:][:int64(v.Rows)*row]

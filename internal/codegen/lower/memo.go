@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/ir/encoding"
@@ -101,7 +102,7 @@ func (s *signer) node(n *ir.Node) {
 			s.state(stateOf(a))
 		}
 	}
-	for _, f := range ir.AttrFields(n.Attr) {
+	for _, f := range attr.Fields(n.Attr) {
 		fmt.Fprintf(&s.text, " %s=%s", f.Name, f.Text)
 	}
 	s.value(n.Result)

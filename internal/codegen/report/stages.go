@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/passes"
@@ -150,7 +151,7 @@ func (t *identities) sharesOperand(have, n *ir.Node, of map[*ir.Value]int) bool 
 // exactKey is an operation with its operands.
 func exactKey(n *ir.Node, of map[*ir.Value]int) string {
 	var key strings.Builder
-	fmt.Fprintf(&key, "%s @%s %v %s %s", n.Op.Name, n.Symbol, ir.AttrFields(n.Attr), n.Result.Name, n.Result.Type)
+	fmt.Fprintf(&key, "%s @%s %v %s %s", n.Op.Name, n.Symbol, attr.Fields(n.Attr), n.Result.Name, n.Result.Type)
 	for _, a := range n.Args {
 		fmt.Fprintf(&key, " %d", of[a])
 	}

@@ -9,8 +9,8 @@ import (
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/indices"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/ir"
 )
 
 // TestIndexedParams: of every fixture's graph the tables of experts, and nothing
@@ -18,14 +18,14 @@ import (
 func TestIndexedParams(t *testing.T) {
 	for _, dir := range fixtures(t) {
 		m := open(t, dir)
-		got, err := ir.IndexedParams(m.Graph)
+		got, err := indices.Params(m.Graph)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range m.Graph.Params {
-			want := ir.Indexed{}
+			want := indices.Use{}
 			if strings.HasSuffix(p.Name, ".ffn.gate.tid2eid") {
-				want = ir.Indexed{Limit: int64(m.Config.Experts), By: "token"}
+				want = indices.Use{Limit: int64(m.Config.Experts), By: "token"}
 			}
 			if got[p.Name] != want {
 				t.Errorf("%s: %s: %+v, want %+v", dir, p.Name, got[p.Name], want)

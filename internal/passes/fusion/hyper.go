@@ -1,6 +1,7 @@
 package fusion
 
 import (
+	"slices"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 )
@@ -148,7 +149,7 @@ func (w *walk) writeBack(m *Hyper, sum *ir.Node) {
 	kept, written := w.operands(sum, w.isWriteBack)
 	stay := w.def(kept, ops.Einsum)
 	m.Comb, m.Before = stay.Args[0], stay.Args[1]
-	w.check(ir.SameShape(m.Before.Type.Shape, m.After.Type.Shape), m.Before, "expected streams shaped %s", m.After.Type)
+	w.check(slices.EqualFunc(m.Before.Type.Shape, m.After.Type.Shape, ir.Expr.Equal), m.Before, "expected streams shaped %s", m.After.Type)
 
 	outer := w.def(written, ops.Mul)
 	narrow := func(v *ir.Value) bool {

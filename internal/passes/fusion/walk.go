@@ -113,7 +113,7 @@ func (w *walk) weight(v *ir.Value) string { return w.def(v, ops.Dequantize).Symb
 // vector is weight, for a parameter of n elements: others would repeat.
 func (w *walk) vector(v *ir.Value, n int) string {
 	name := w.weight(v)
-	w.check(ir.SameShape(v.Type.Shape, ir.Dims(n)), v, "expected a vector of %d elements, is %s", n, v.Type)
+	w.check(slices.EqualFunc(v.Type.Shape, ir.Dims(n), ir.Expr.Equal), v, "expected a vector of %d elements, is %s", n, v.Type)
 	return name
 }
 

@@ -1,11 +1,11 @@
-package ir_test
+package indices_test
 
 import (
 	"maps"
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/ir"
+	"smelt.example/smelt/internal/ir/indices"
 	"smelt.example/smelt/ir/text"
 )
 
@@ -23,25 +23,25 @@ state @s : tensor<4 x f32> keep 2
 %x = take_rows(%e, %token) : tensor<T x 4 x f32>
 `
 
-// TestIndexedParams follows a table's integers to whatever they choose.
-func TestIndexedParams(t *testing.T) {
+// TestParams follows a table's integers to whatever they choose.
+func TestParams(t *testing.T) {
 	for _, c := range []struct {
 		name, src string
-		want      map[string]ir.Indexed
+		want      map[string]indices.Use
 		err       string
 	}{
 		{"nothing is chosen", "%r = take_rows(%t, %token) : tensor<T x 2 x i32>\nreturn %r\n", nil, ""},
 		{"experts by token", "%i = take_rows(%t, %token) : tensor<T x 2 x i32>\n%j = sort(%i) : tensor<T x 2 x i32>\n" +
-			"%r = expert_matmul(%x, %j, %w) : tensor<T x 2 x 3 x f32>\nreturn %r\n", map[string]ir.Indexed{"t": {Limit: 5, By: "token"}}, ""},
+			"%r = expert_matmul(%x, %j, %w) : tensor<T x 2 x 3 x f32>\nreturn %r\n", map[string]indices.Use{"t": {Limit: 5, By: "token"}}, ""},
 		{"elements of a row, by slot", "%i = take_rows(%t, %slot) : tensor<T x 2 x i32>\n%r = take_along(%x, %i) : tensor<T x 2 x f32>\nreturn %r\n",
-			map[string]ir.Indexed{"t": {Limit: 4, By: "slot"}}, ""},
+			map[string]indices.Use{"t": {Limit: 4, By: "slot"}}, ""},
 		{"the least of two", "%i = take_rows(%t, %token) : tensor<T x 2 x i32>\n%a = take_along(%x, %i) : tensor<T x 2 x f32>\n" +
-			"%b = expert_matmul(%x, %i, %w) : tensor<T x 2 x 3 x f32>\nreturn %a, %b\n", map[string]ir.Indexed{"t": {Limit: 4, By: "token"}}, ""},
+			"%b = expert_matmul(%x, %i, %w) : tensor<T x 2 x 3 x f32>\nreturn %a, %b\n", map[string]indices.Use{"t": {Limit: 4, By: "token"}}, ""},
 		{"a whole table, reshaped", "%i = reshape(%t) {shape = [18]} : tensor<18 x i32>\n%r = take_rows(%e, %i) : tensor<18 x 4 x f32>\nreturn %r\n",
-			map[string]ir.Indexed{"t": {Limit: 6}}, ""},
+			map[string]indices.Use{"t": {Limit: 6}}, ""},
 		{"joined", "%i = concat(%t, %t) {axis = 0} : tensor<18 x 2 x i32>\n%r = take_rows(%e, %i) : tensor<18 x 2 x 4 x f32>\nreturn %r\n",
-			map[string]ir.Indexed{"t": {Limit: 6}}, ""},
-		{"rows of itself", "%r = take_rows(%t, %t) : tensor<9 x 2 x 2 x i32>\nreturn %r\n", map[string]ir.Indexed{"t": {Limit: 9}}, ""},
+			map[string]indices.Use{"t": {Limit: 6}}, ""},
+		{"rows of itself", "%r = take_rows(%t, %t) : tensor<9 x 2 x 2 x i32>\nreturn %r\n", map[string]indices.Use{"t": {Limit: 9}}, ""},
 		{"through a formula", "%i = index_map(%t) {to = i*2} : tensor<9 x 2 x i32>\n%r = take_rows(%e, %i) : tensor<9 x 2 x 4 x f32>\nreturn %r\n", nil,
 			"index_map: the integers of parameter @t go into arithmetic"},
 		{"rows of the step", "%i = reshape(%t) {shape = [18]} : tensor<18 x i32>\n%r = take_rows(%x, %i) : tensor<18 x 4 x f32>\nreturn %r\n", nil,
@@ -54,7 +54,7 @@ func TestIndexedParams(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		got, err := ir.IndexedParams(m)
+		got, err := indices.Params(m)
 		switch {
 		case c.err == "" && (err != nil || !maps.Equal(got, c.want)):
 			t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)

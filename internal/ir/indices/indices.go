@@ -1,27 +1,28 @@
-package ir
+// Package indices follows the integers that a model stores to what they choose.
+package indices
 
-import "fmt"
+import (
+	"fmt"
 
-// Index says that the integers of an operand are positions along an axis of
-// another operand, where 0 is the first. Axis counts from the end if negative.
-type Index struct{ Operand, Into, Axis int }
+	"smelt.example/smelt/ir"
+)
 
-// Indexed says how a parameter of integers is used: its values are positions from 0 to
+// Use says how a parameter of integers is used: its values are positions from 0 to
 // Limit-1.
-type Indexed struct {
+type Use struct {
 	Limit int64
 	// By names the module's input that picks the parameter's rows (token); "" where
 	// something else does.
 	By string
 }
 
-// IndexedParams finds the parameters whose integers pick elements, with the
+// Params finds the parameters whose integers pick elements, with the
 // smallest number of those that any operation has. Operations check their
 // indices in the evaluator; kernels do not, so that whoever runs kernels checks
 // the stored integers before. It is an error if a step's sizes or arithmetic
 // stand between a parameter and what it picks: there would be no limit to check.
-func IndexedParams(m *Module) (map[string]Indexed, error) {
-	u := indexUses{from: map[*Value]map[string]bool{}, found: map[string]Indexed{}, by: map[string]string{}}
+func Params(m *ir.Module) (map[string]Use, error) {
+	u := indexUses{from: map[*ir.Value]map[string]bool{}, found: map[string]Use{}, by: map[string]string{}}
 	for _, n := range m.Nodes {
 		if err := u.node(m, n); err != nil {
 			return nil, fmt.Errorf("%s = %s: %w", n.Result.Ref(), n.Op.Name, err)
@@ -35,19 +36,19 @@ func IndexedParams(m *Module) (map[string]Indexed, error) {
 }
 
 type indexUses struct {
-	from  map[*Value]map[string]bool // the parameters whose integers a value has
-	found map[string]Indexed
+	from  map[*ir.Value]map[string]bool // the parameters whose integers a value has
+	found map[string]Use
 	by    map[string]string
 }
 
 // node follows integers through one operation.
-func (u *indexUses) node(m *Module, n *Node) error {
-	integers := n.Result.Type.Elem == I32 && !n.Result.Type.State
-	if n.Op.Refers == RefersToParam && integers {
+func (u *indexUses) node(m *ir.Module, n *ir.Node) error {
+	integers := n.Result.Type.Elem == ir.I32 && !n.Result.Type.State
+	if n.Op.Refers == ir.RefersToParam && integers {
 		u.carry(n.Result, n.Symbol)
 	}
 	for i, a := range n.Args {
-		x, indexes := n.Op.index(i)
+		x, indexes := use(n.Op, i)
 		for param := range u.from[a] {
 			switch {
 			case indexes:
@@ -69,7 +70,7 @@ func (u *indexUses) node(m *Module, n *Node) error {
 	return nil
 }
 
-func (u *indexUses) carry(v *Value, param string) {
+func (u *indexUses) carry(v *ir.Value, param string) {
 	if u.from[v] == nil {
 		u.from[v] = map[string]bool{}
 	}
@@ -77,7 +78,7 @@ func (u *indexUses) carry(v *Value, param string) {
 }
 
 // pick notes that a parameter's integers are positions.
-func (u *indexUses) pick(param string, n *Node, x Index) error {
+func (u *indexUses) pick(param string, n *ir.Node, x ir.Index) error {
 	into := n.Args[x.Into].Type
 	axis := x.Axis
 	if axis < 0 {
@@ -93,16 +94,16 @@ func (u *indexUses) pick(param string, n *Node, x Index) error {
 	if old, seen := u.found[param]; seen {
 		limit = min(limit, old.Limit)
 	}
-	u.found[param] = Indexed{Limit: limit}
+	u.found[param] = Use{Limit: limit}
 	return nil
 }
 
-// index is the use of operand i as an index, if it is one.
-func (op *Op) index(i int) (Index, bool) {
+// use is the use of operand i as an index, if it is one.
+func use(op *ir.Op, i int) (ir.Index, bool) {
 	for _, x := range op.Indexes {
 		if x.Operand == i {
 			return x, true
 		}
 	}
-	return Index{}, false
+	return ir.Index{}, false
 }

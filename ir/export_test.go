@@ -1,0 +1,4 @@
+package ir
+
+// ValidName is for the tests.
+var ValidName = validName
