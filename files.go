@@ -130,7 +130,10 @@ func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) ([]int32, error)
 	if r.Think {
 		mode = chat.Thinking
 	}
-	ids, err := chat.Tokens(f.Model.Chat, r.Messages, mode, tok)
+	if err := chat.CheckRequest(r.Messages); err != nil {
+		return nil, err
+	}
+	ids, err := chat.Tokens(f.Model.Chat, r.Messages, chat.Options{Mode: mode}, tok)
 	if errors.As(err, new(*chat.MissingTokenError)) {
 		err = fmt.Errorf("%w: %w", err, ErrNoChat)
 	}

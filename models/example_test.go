@@ -15,7 +15,7 @@ func ExampleOpen() {
 	}
 	defer m.Close()
 	fmt.Println(m.Architecture, "with", m.Layers, "layers, stored under", m.Binding.Layout)
-	prompt, err := chat.Text(m.Chat, []chat.Message{{Role: chat.RoleUser, Content: "Hi!"}}, chat.Answer)
+	prompt, err := chat.Text(m.Chat, []chat.Message{{Role: chat.RoleUser, Content: "Hi!"}}, chat.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

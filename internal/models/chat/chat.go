@@ -1,6 +1,7 @@
-// Package chat has the types that chat formats share: messages, and segments of a prompt,
-// which keep a format's own tokens apart from text. A model's package turns messages into
-// segments.
+// Package chat has the types that chat formats share: messages; segments of a prompt,
+// which keep a format's own tokens apart from text; and deltas, the pieces in which an
+// answer becomes a message. A model's package turns messages into segments and what
+// the model generates into deltas.
 package chat
 
 import (
@@ -13,12 +14,76 @@ const (
 	RoleSystem    = "system"
 	RoleUser      = "user"
 	RoleAssistant = "assistant"
+	RoleTool      = "tool" // the result of a ToolCall
+
+	// Roles of some formats only.
+	RoleDeveloper = "developer" // a user's turn that may declare tools
+	RoleReminder  = "latest_reminder"
 )
 
-// Message is one turn of a conversation. Content of an assistant is its answer
-// without the reasoning before it.
+// Message is one turn of a conversation. Only Role is always used; of the rest, a
+// role has what its lines below name.
 type Message struct {
-	Role, Content string
+	Role string
+	// Content is the text; an assistant's answer without the reasoning before it.
+	Content string
+
+	// Reasoning and ToolCalls are an assistant's.
+	Reasoning string
+	ToolCalls []ToolCall
+	// ToolCallID says which call a tool's message answers.
+	ToolCallID string
+
+	// Tools and ResponseFormat are a system's or developer's, as JSON whose keys keep
+	// their order: of each tool an object with name, description and parameters, and
+	// the schema of the answer.
+	Tools          []string
+	ResponseFormat string
+
+	// Task asks for another output than an answer, by a name of the format's.
+	Task string
+	// Unfinished leaves an assistant's turn open at its end.
+	Unfinished bool
+}
+
+// ToolCall is a call that an assistant asks for.
+type ToolCall struct {
+	// ID tells calls apart; a model gives none.
+	ID   string
+	Name string
+	// Arguments are a JSON object; of a call that was cut off, its beginning.
+	Arguments string
+}
+
+// Part is a piece of a content that comes in several. Type is text for a text.
+type Part struct{ Type, Text string }
+
+// JoinParts makes one text of parts, with a blank line between them. A part that is no
+// text leaves a note of its type.
+func JoinParts(parts []Part) string {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		texts[i] = p.Text
+		if p.Type != "text" {
+			texts[i] = "[Unsupported " + p.Type + "]"
+		}
+	}
+	return strings.Join(texts, "\n\n")
+}
+
+// CheckRequest refuses, with the first message's number, a conversation that a model
+// cannot answer: a system message is the first, and the last message is not an
+// assistant's.
+func CheckRequest(messages []Message) error {
+	for i, m := range messages {
+		if m.Role == RoleSystem && i > 0 {
+			return fmt.Errorf("chat: message %d has role system: a system message may only be the first; put them together", i+1)
+		}
+	}
+	if n := len(messages); n == 0 || messages[n-1].Role == RoleSystem || messages[n-1].Role == RoleAssistant {
+		return fmt.Errorf("chat: %d messages end without a user message or the result of a tool to answer; add one", n)
+	}
+	return nil
 }
 
 // Mode says how the assistant's next turn starts.
@@ -50,13 +115,27 @@ type Segment struct {
 	Special bool
 }
 
+// Options say how to lay out a conversation. The zero value asks for an answer
+// without reasoning.
+type Options struct {
+	Mode Mode
+	// Effort is a name of the format's for how long to reason; "" is its default.
+	Effort string
+	// KeepReasoning keeps the reasoning of earlier turns, which formats may drop.
+	KeepReasoning bool
+}
+
 // A Format is how a model was taught to chat.
 type Format interface {
 	// Name is the format's name for people: "DeepSeek-V4".
 	Name() string
 	// Encode lays out a conversation for the assistant's next turn. The error
 	// names the first message that does not fit the format.
-	Encode(messages []Message, mode Mode) ([]Segment, error)
+	Encode(messages []Message, o Options) ([]Segment, error)
+	// Parser reads one generated text.
+	Parser(o ParseOptions) Parser
+	// Controls are the special tokens that a Parser minds, by their texts.
+	Controls() []string
 }
 
 // TokenEncoder is the part of a tokenizer that Tokens needs.
@@ -80,8 +159,8 @@ func (e *MissingTokenError) Error() string {
 // Text is the text of a conversation's segments in one string: for people and
 // logs. Encoding it would give messages the power of special tokens; Tokens does
 // not.
-func Text(f Format, messages []Message, mode Mode) (string, error) {
-	segments, err := f.Encode(messages, mode)
+func Text(f Format, messages []Message, o Options) (string, error) {
+	segments, err := f.Encode(messages, o)
 	if err != nil {
 		return "", err
 	}
@@ -94,8 +173,8 @@ func Text(f Format, messages []Message, mode Mode) (string, error) {
 
 // Tokens encodes a conversation to token ids. It fails with a *MissingTokenError
 // if the tokenizer lacks one of the format's special tokens.
-func Tokens(f Format, messages []Message, mode Mode, tok TokenEncoder) ([]int32, error) {
-	segments, err := f.Encode(messages, mode)
+func Tokens(f Format, messages []Message, o Options, tok TokenEncoder) ([]int32, error) {
+	segments, err := f.Encode(messages, o)
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,9 @@ func Architecture() arch.Architecture {
 	return arch.Architecture{Name: name, ModelTypes: []string{modelType}, Classes: []string{class}, Describe: describe}
 }
 
-// describe reads config.json, counts each layer's experts and builds the graph. The
-// error is a *ConfigError or a *checkpoint.Findings, or names the folder.
+// describe reads config.json, counts each layer's experts, builds the graph and finds
+// the profile of the chat format. The error is a *ConfigError or a
+// *checkpoint.Findings, or names the folder.
 func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	cfg, err := ParseConfig(ck.ConfigJSON(), filepath.Join(ck.Dir, "config.json"))
 	if err != nil {
@@ -33,10 +34,18 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: the sizes of config.json do not make a graph: %w", ck.Dir, err)
 	}
+	profile, note, err := profileOf(ck.Dir)
+	if err != nil {
+		return nil, err
+	}
+	facts := cfg.facts()
+	if note != "" {
+		facts.Notes = append(slices.Clone(facts.Notes), note)
+	}
 	return &arch.Description{
-		Facts: cfg.facts(),
+		Facts: facts,
 		Model: checkpoint.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
-		Chat:  ChatFormat{},
+		Chat:  ChatFormat{Profile: profile},
 	}, nil
 }
 

@@ -1,0 +1,75 @@
+package deepseekv4
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Profile is a revision of the chat format. They differ in the words for effort.
+type Profile int
+
+const (
+	Preview Profile = iota // of the first checkpoints
+	P0731                  // of those of 31 July
+)
+
+// String gives the profile's name: preview or 0731.
+func (p Profile) String() string {
+	switch p {
+	case Preview:
+		return "preview"
+	case P0731:
+		return "0731"
+	}
+	return fmt.Sprintf("Profile(%d)", int(p))
+}
+
+// effort is the text that asks for an effort, empty for the profile's usual one.
+func (p Profile) effort(word string) (string, error) {
+	texts := map[string]string{"": "", "high": "", "max": effortAbsolute}
+	known := "high or max"
+	if p == P0731 {
+		texts = map[string]string{"": "", "low": "", "high": effortAbsolute, "max": effortBeyond}
+		known = "low, high or max"
+	}
+	text, ok := texts[word]
+	if !ok {
+		return "", fmt.Errorf("chat: found effort %s, expected %s, which %s's chat format (%v) knows", quoted(word), known, name, p)
+	}
+	return text, nil
+}
+
+// encoderFile is the model's own encoder, which checkpoints may hold. Nothing else in
+// them tells the profiles apart.
+const encoderFile = "encoding/encoding_dsv4.py"
+
+// profileOf reads, and never runs, the encoder in a checkpoint's folder. Without one
+// the name of the folder may tell. The note says so where the choice is a guess.
+func profileOf(dir string) (p Profile, note string, err error) {
+	path := filepath.Join(dir, filepath.FromSlash(encoderFile))
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if strings.Contains(filepath.Base(dir), P0731.String()) {
+			return P0731, fmt.Sprintf("the chat format is that of %v by the folder's name: it has no %s", P0731, encoderFile), nil
+		}
+		return Preview, "", nil
+	}
+	if err != nil {
+		return Preview, "", err
+	}
+	defer file.Close()
+	const most = 256 << 10
+	text, err := io.ReadAll(io.LimitReader(file, most))
+	if err != nil {
+		return Preview, "", fmt.Errorf("reading %s: %w", path, err)
+	}
+	if strings.Contains(string(text), "Beyond maximum") {
+		return P0731, "", nil
+	}
+	return Preview, "", nil
+}
