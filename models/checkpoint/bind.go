@@ -8,6 +8,7 @@ import (
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/indices"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir"
 )
 
@@ -21,9 +22,10 @@ type Binding struct {
 	Notes   []string
 }
 
-// Ignored is how much a rule leaves unused, and why.
+// Ignored is how much is left unused, and why.
 type Ignored struct {
-	Ignore
+	Prefix  string // of the tensors' names, with {l} for any number
+	Reason  string
 	Tensors int
 	Bytes   int64
 }
@@ -38,25 +40,13 @@ func (b *Binding) Param(name string) *Param {
 	return nil
 }
 
-// A Model tells Bind the graph, the layouts of its checkpoints, the tensors that may be
-// left unused, and what config.json says about formats.
-type Model struct {
-	Graph    *ir.Module
-	Layouts  []Layout
-	Ignores  []Ignore
-	Declared Declared
-	// Sized lists where the graph's sizes follow from headers and differ from
-	// config.json. Bind tells it beside what does not fit, for it may be the cause.
-	Sized []string
-}
-
 // Bind finds every parameter of the model in the checkpoint and accounts for
 // every tensor. Nothing is read or copied: what the values of some must be is
 // looked at by the checkpoint's Ready. All findings are reported in one
 // *Findings: parameters without tensors, tensors without a place, wrong
 // shapes and types, contradictions with config.json. On success the graph's
 // parameters carry the names of their encodings.
-func Bind(c *Checkpoint, m Model) (*Binding, error) {
+func Bind(c *Checkpoint, m schema.Model) (*Binding, error) {
 	indexed, err := indices.Params(m.Graph)
 	if err != nil {
 		return nil, err
@@ -88,13 +78,13 @@ func Bind(c *Checkpoint, m Model) (*Binding, error) {
 
 type binder struct {
 	checkpoint *Checkpoint
-	layout     *Layout
-	rules      map[string]*Rule  // by parameter pattern
-	shapes     map[string]matrix // by parameter name
-	index      map[string]int    // tensor name -> number
-	tensors    []Tensor          // of the checkpoint
-	claims     [][]claim         // per tensor
-	declared   Declared
+	layout     *schema.Layout
+	rules      map[string]*schema.Rule // by parameter pattern
+	shapes     map[string]matrix       // by parameter name
+	index      map[string]int          // tensor name -> number
+	tensors    []Tensor                // of the checkpoint
+	claims     [][]claim               // per tensor
+	declared   schema.Declared
 	quants     map[string]encoding.Encoding // by stem; integers have none
 	out        Binding
 
@@ -131,9 +121,9 @@ func matrixOf(t ir.Type) matrix {
 	return m
 }
 
-func newBinder(c *Checkpoint, m Model, layout *Layout) *binder {
+func newBinder(c *Checkpoint, m schema.Model, layout *schema.Layout) *binder {
 	b := &binder{
-		checkpoint: c, layout: layout, rules: map[string]*Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
+		checkpoint: c, layout: layout, rules: map[string]*schema.Rule{}, shapes: map[string]matrix{}, declared: m.Declared,
 		index: make(map[string]int, len(c.tensors)), tensors: c.tensors, claims: make([][]claim, len(c.tensors)), bad: map[*Tensor]bool{}, quants: map[string]encoding.Encoding{},
 		out: Binding{Layout: layout.Name, Params: make([]Param, 0, len(m.Graph.Params)), Notes: slices.Clone(c.Notes)},
 	}
@@ -151,7 +141,7 @@ func newBinder(c *Checkpoint, m Model, layout *Layout) *binder {
 
 // param binds one parameter of the graph.
 func (b *binder) param(p *ir.Param) {
-	pattern, layer := generalise(p.Name)
+	pattern, layer := schema.Generalise(p.Name)
 	rule := b.rules[pattern]
 	if rule == nil {
 		b.missing = append(b.missing, absence{p.Name, p.Name + ": layout " + b.layout.Name + " has no rule for it"})
@@ -162,17 +152,17 @@ func (b *binder) param(p *ir.Param) {
 	if place == nil {
 		var names []string
 		for _, pl := range rule.Places {
-			names = append(names, pl.expected(p.Name, pl.stem(layer, 0)))
+			names = append(names, pl.Expected(p.Name, pl.At(layer, 0)))
 		}
 		text := fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))
 		for _, pl := range rule.Places {
-			text += b.orphans(pl.stem(layer, 0))
+			text += b.orphans(pl.At(layer, 0))
 		}
 		b.missing = append(b.missing, absence{names[0], text})
 		return
 	}
 	out := Param{Name: p.Name, Rows: m.rows, Cols: m.cols, Integer: m.integer, Place: *place, checkpoint: b.checkpoint}
-	if place.perIndex() {
+	if place.PerIndex() {
 		b.bindEach(&out, *place, layer, m)
 	} else {
 		b.bindWhole(&out, *place, layer, m)
@@ -183,16 +173,32 @@ func (b *binder) param(p *ir.Param) {
 	b.out.Params = append(b.out.Params, out)
 }
 
+// recognise picks the layout, or notes that there is none and returns nil.
+func recognise(tensors []Tensor, layouts []schema.Layout, findings *Findings) *schema.Layout {
+	if layout := schema.Recognise(layouts, tensors); layout != nil {
+		return layout
+	}
+	var items []string
+	for _, l := range layouts {
+		items = append(items, fmt.Sprintf("expected for %s: %s*", l.Name, strings.Join(l.Marks, "*, ")))
+	}
+	for i, t := range tensors[:min(len(tensors), 5)] {
+		items = append(items, fmt.Sprintf("found %s (%d of %d tensors)", describe(&t), i+1, len(tensors)))
+	}
+	findings.Add("the tensors' names are of no layout smelt knows", "this is another kind of model, or a conversion to report", items...)
+	return nil
+}
+
 // choose picks the first place of which the checkpoint has any tensor.
-func (b *binder) choose(rule *Rule, layer string, m matrix) *Place {
+func (b *binder) choose(rule *schema.Rule, layer string, m matrix) *schema.Place {
 	for i := range rule.Places {
 		pl := &rule.Places[i]
 		n := 1
-		if pl.perIndex() {
+		if pl.PerIndex() {
 			n = int(m.dims[0])
 		}
 		for k := range n {
-			if w, _ := b.find(pl.stem(layer, k)); w != nil {
+			if w, _ := b.find(pl.At(layer, k)); w != nil {
 				return pl
 			}
 		}
@@ -212,6 +218,13 @@ func (b *binder) find(stem string) (weight *Tensor, planes [3]*Tensor) {
 	planes = b.companionsOf(stem)
 	planes[encoding.Weight] = weight
 	return weight, planes
+}
+
+// companions are the names under which a weight's scales and biases lie
+// beside it, by the suffixes that converters use.
+var companions = [...]struct{ scales, biases string }{
+	{".scale", ""},         // DeepSeek
+	{".scales", ".biases"}, // MLX
 }
 
 // companionsOf finds scales and biases in one spelling; if a second one
@@ -255,12 +268,12 @@ func (b *binder) tensor(name string) *Tensor {
 }
 
 // bindEach binds one stored tensor to each index of the leading dimension.
-func (b *binder) bindEach(out *Param, place Place, layer string, m matrix) {
+func (b *binder) bindEach(out *Param, place schema.Place, layer string, m matrix) {
 	per := m.rows / int(m.dims[0])
 	for n := range int(m.dims[0]) {
-		stem := place.stem(layer, n)
+		stem := place.At(layer, n)
 		if w, _ := b.find(stem); w == nil {
-			name := place.expected(out.Name, stem)
+			name := place.Expected(out.Name, stem)
 			b.missing = append(b.missing, absence{name, fmt.Sprintf("%s[%d] [%d %d]: looked for %s%s", out.Name, n, per, m.cols, name, b.orphans(stem))})
 			continue
 		}
@@ -276,7 +289,7 @@ func (b *binder) bindEach(out *Param, place Place, layer string, m matrix) {
 
 // bindWhole binds one stored tensor, or this parameter's share of the rows of
 // a fused one.
-func (b *binder) bindWhole(out *Param, place Place, layer string, m matrix) {
+func (b *binder) bindWhole(out *Param, place schema.Place, layer string, m matrix) {
 	before, total, ok := b.share(out.Name, place, layer, m)
 	if !ok {
 		return
@@ -288,7 +301,7 @@ func (b *binder) bindWhole(out *Param, place Place, layer string, m matrix) {
 		whole.dims = slices.Clone(m.dims)
 		whole.dims[len(m.dims)-2] = int64(total)
 	}
-	v, ok := b.stored(place.tenants(out.Name, layer), place.stem(layer, 0), whole)
+	v, ok := b.stored(place.Tenants(out.Name, layer), place.At(layer, 0), whole)
 	if !ok {
 		return
 	}
@@ -308,13 +321,13 @@ func (b *binder) bindWhole(out *Param, place Place, layer string, m matrix) {
 
 // share finds a parameter's place among those fused with it: the rows before
 // it and the rows of all, per leading index.
-func (b *binder) share(name string, place Place, layer string, m matrix) (before, total int, ok bool) {
+func (b *binder) share(name string, place schema.Place, layer string, m matrix) (before, total int, ok bool) {
 	if len(place.Fused) == 0 {
 		return 0, m.rows / m.lead, true
 	}
 	found := false
 	for _, pattern := range place.Fused {
-		other := fill(pattern, layer)
+		other := schema.Fill(pattern, layer)
 		o, known := b.shapes[other]
 		if !known {
 			b.missing = append(b.missing, absence{other, fmt.Sprintf("%s: is stored together with %s, which the graph lacks", name, other)})

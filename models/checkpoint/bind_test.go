@@ -10,6 +10,7 @@ import (
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir"
 )
 
@@ -40,12 +41,12 @@ func raw(name string, dt safetensors.DType, data []byte, shape ...int64) safeten
 }
 
 // rules is a layout named "test" whose tensors all start with "s.".
-func rules(rs ...Rule) []Layout {
-	return []Layout{{Name: "test", Marks: []string{"s."}, Rules: rs}}
+func rules(rs ...schema.Rule) []schema.Layout {
+	return []schema.Layout{{Name: "test", Marks: []string{"s."}, Rules: rs}}
 }
 
-func at(param, stem string, fused ...string) Rule {
-	return Rule{Param: param, Places: []Place{{Stem: stem, Fused: fused}}}
+func at(param, stem string, fused ...string) schema.Rule {
+	return schema.Rule{Param: param, Places: []schema.Place{{Stem: stem, Fused: fused}}}
 }
 
 func openTensors(t testing.TB, outs ...safetensors.Out) *Checkpoint {
@@ -53,9 +54,9 @@ func openTensors(t testing.TB, outs ...safetensors.Out) *Checkpoint {
 	return mustOpen(t, folder{map[string][]safetensors.Out{"model.safetensors": outs}, map[string]string{"config.json": "{}"}}.write(t))
 }
 
-func mustBind(t testing.TB, c *Checkpoint, layouts []Layout, params ...*ir.Param) *Binding {
+func mustBind(t testing.TB, c *Checkpoint, layouts []schema.Layout, params ...*ir.Param) *Binding {
 	t.Helper()
-	b, err := Bind(c, Model{Graph: &ir.Module{Params: params}, Layouts: layouts})
+	b, err := Bind(c, schema.Model{Graph: &ir.Module{Params: params}, Layouts: layouts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestPieces(t *testing.T) {
 			outs = append(outs, raw(fmt.Sprintf("s.3.p.%d%s", n, suffix), safetensors.DType(d.DType), p.Of(d.Role), int64(d.Rows), int64(d.Cols)))
 		}
 	}
-	layout := rules(Rule{Param: "l.{l}.p", Places: []Place{{Stem: "s.{l}.p.whole"}, {Stem: "s.{l}.p.{n}", Note: "in pieces"}}})
+	layout := rules(schema.Rule{Param: "l.{l}.p", Places: []schema.Place{{Stem: "s.{l}.p.whole"}, {Stem: "s.{l}.p.{n}", Note: "in pieces"}}})
 	graph := param("l.3.p", 4, rows, k)
 	b := mustBind(t, openTensors(t, outs...), layout, graph)
 	p := b.Param("l.3.p")
@@ -193,7 +194,7 @@ func TestBindFindings(t *testing.T) {
 	tests := []struct {
 		name   string
 		outs   []safetensors.Out
-		layout []Layout
+		layout []schema.Layout
 		params []*ir.Param
 		want   []string
 	}{
@@ -218,7 +219,7 @@ func TestBindFindings(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			b, err := Bind(openTensors(t, test.outs...), Model{Graph: &ir.Module{Params: test.params}, Layouts: test.layout, Ignores: []Ignore{{Prefix: "x.{l}.", Reason: "test"}}})
+			b, err := Bind(openTensors(t, test.outs...), schema.Model{Graph: &ir.Module{Params: test.params}, Layouts: test.layout, Ignores: []schema.Ignore{{Prefix: "x.{l}.", Reason: "test"}}})
 			if err == nil || b != nil {
 				t.Fatalf("bound: %+v", b)
 			}
@@ -237,12 +238,12 @@ func TestBindFindings(t *testing.T) {
 // TestIgnored counts what an ignore rule leaves unused; the rest is bound.
 func TestIgnored(t *testing.T) {
 	c := openTensors(t, bf16("s.w.weight", 6, 4), bf16("x.0.a", 3), bf16("x.12.b.scale", 2, 2), bf16("y", 1))
-	b, err := Bind(c, Model{Graph: &ir.Module{Params: []*ir.Param{param("a", 6, 4)}}, Layouts: rules(at("a", "s.w")),
-		Ignores: []Ignore{{"x.{l}.", "not used yet"}, {"z.", "never there"}, {"y", "odd"}}})
+	b, err := Bind(c, schema.Model{Graph: &ir.Module{Params: []*ir.Param{param("a", 6, 4)}}, Layouts: rules(at("a", "s.w")),
+		Ignores: []schema.Ignore{{Prefix: "x.{l}.", Reason: "not used yet"}, {Prefix: "z.", Reason: "never there"}, {Prefix: "y", Reason: "odd"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Ignored{{Ignore{"x.{l}.", "not used yet"}, 2, 14}, {Ignore{"y", "odd"}, 1, 2}}
+	want := []Ignored{{"x.{l}.", "not used yet", 2, 14}, {"y", "odd", 1, 2}}
 	if !slices.Equal(b.Ignored, want) {
 		t.Errorf("ignored %+v, want %+v", b.Ignored, want)
 	}

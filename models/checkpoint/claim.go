@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"smelt.example/smelt/internal/models/schema"
 )
 
 // claim is a run of a tensor's rows that a view uses. A plane with other rows
@@ -38,10 +40,10 @@ func (b *binder) claimAll(ts [3]*Tensor) {
 
 // leftovers accounts for every tensor: claimed completely and once, ignored
 // by a rule, or a finding.
-func (b *binder) leftovers(ignores []Ignore) {
+func (b *binder) leftovers(ignores []schema.Ignore) {
 	counts := make([]Ignored, len(ignores))
-	for i := range ignores {
-		counts[i].Ignore = ignores[i]
+	for i, g := range ignores {
+		counts[i] = Ignored{Prefix: g.Prefix, Reason: g.Reason}
 	}
 	for i := range b.tensors {
 		t := &b.tensors[i]
@@ -49,7 +51,7 @@ func (b *binder) leftovers(ignores []Ignore) {
 			b.checkClaims(t, b.claims[i])
 			continue
 		}
-		k := slices.IndexFunc(ignores, func(g Ignore) bool { return g.covers(t.Name) })
+		k := slices.IndexFunc(ignores, func(g schema.Ignore) bool { return g.Covers(t.Name) })
 		if k < 0 {
 			b.unclaimed = append(b.unclaimed, absence{t.Name, describe(t)})
 			continue
@@ -100,17 +102,17 @@ func (b *binder) secondPlaces() {
 	}
 	for i := range b.out.Params {
 		p := &b.out.Params[i]
-		pattern, layer := generalise(p.Name)
+		pattern, layer := schema.Generalise(p.Name)
 		for _, place := range b.rules[pattern].Places {
 			if place.Stem == p.Place.Stem {
 				continue
 			}
-			for _, stem := range place.stems(layer, b.shapes[p.Name]) {
+			for _, stem := range place.Stems(layer, int(b.shapes[p.Name].dims[0])) {
 				_, planes := b.find(stem)
 				for _, t := range planes {
 					if t != nil && without[t.Name] {
 						delete(without, t.Name)
-						b.twice = append(b.twice, fmt.Sprintf("%s: %s is taken from %s", describe(t), p.Name, p.Place.expected(p.Name, p.Place.stem(layer, 0))))
+						b.twice = append(b.twice, fmt.Sprintf("%s: %s is taken from %s", describe(t), p.Name, p.Place.Expected(p.Name, p.Place.At(layer, 0))))
 					}
 				}
 			}

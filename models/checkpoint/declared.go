@@ -6,26 +6,7 @@ import (
 	"slices"
 
 	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/ir/encoding"
 )
-
-// Declared holds what a configuration says about stored formats. Storage decides; Declared
-// is compared with it.
-type Declared struct {
-	// Default describes the format of everything quantised, or is empty. Agrees
-	// reports whether an encoding is the one it names. A default that disagrees is a note.
-	Default string
-	Agrees  func(encoding.Encoding) bool
-	// Modules are entries for single stems. One that disagrees is an error.
-	Modules []DeclaredModule
-}
-
-// DeclaredModule is one per-path entry.
-type DeclaredModule struct {
-	Stem   string
-	Says   string
-	Agrees func(encoding.Encoding) bool
-}
 
 // checkDeclared compares per-path entries with storage.
 func (b *binder) checkDeclared() {

@@ -7,6 +7,7 @@ import (
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir"
 )
 
@@ -16,23 +17,23 @@ func TestDeclared(t *testing.T) {
 	is := func(names ...string) func(encoding.Encoding) bool {
 		return func(e encoding.Encoding) bool { return slices.Contains(names, e.Name()) }
 	}
-	module := func(stem, format string) DeclaredModule {
-		return DeclaredModule{Stem: stem, Says: "format " + format, Agrees: is(format)}
+	module := func(stem, format string) schema.DeclaredModule {
+		return schema.DeclaredModule{Stem: stem, Says: "format " + format, Agrees: is(format)}
 	}
 	tests := []struct {
 		name     string
-		declared Declared
+		declared schema.Declared
 		notes    []string
 		err      string
 	}{
-		{"nothing", Declared{}, nil, ""},
-		{"all as declared", Declared{Default: "X", Agrees: is("mxfp4", "mxfp8")}, nil, ""},
-		{"experts in another format", Declared{Default: "X", Agrees: is("mxfp8")}, []string{"config.json declares X; found 2 tensors stored as mxfp4, which is what is used"}, ""},
-		{"everything in another format", Declared{Default: "X", Agrees: is()},
+		{"nothing", schema.Declared{}, nil, ""},
+		{"all as declared", schema.Declared{Default: "X", Agrees: is("mxfp4", "mxfp8")}, nil, ""},
+		{"experts in another format", schema.Declared{Default: "X", Agrees: is("mxfp8")}, []string{"config.json declares X; found 2 tensors stored as mxfp4, which is what is used"}, ""},
+		{"everything in another format", schema.Declared{Default: "X", Agrees: is()},
 			[]string{"config.json declares X; found 2 tensors stored as mxfp4, which is what is used", "config.json declares X; found 1 tensor stored as mxfp8, which is what is used"}, ""},
-		{"own entry", Declared{Default: "X", Agrees: is("mxfp4"), Modules: []DeclaredModule{module("s.c", "mxfp8")}}, nil, ""},
-		{"entry of something else", Declared{Modules: []DeclaredModule{module("s.z", "mxfp8")}}, []string{"config.json describes the format of s.z, which the model does not use"}, ""},
-		{"entry that contradicts", Declared{Modules: []DeclaredModule{module("s.ab", "mxfp8"), module("s.plain", "mxfp4"), module("s.c", "mxfp8")}}, nil,
+		{"own entry", schema.Declared{Default: "X", Agrees: is("mxfp4"), Modules: []schema.DeclaredModule{module("s.c", "mxfp8")}}, nil, ""},
+		{"entry of something else", schema.Declared{Modules: []schema.DeclaredModule{module("s.z", "mxfp8")}}, []string{"config.json describes the format of s.z, which the model does not use"}, ""},
+		{"entry that contradicts", schema.Declared{Modules: []schema.DeclaredModule{module("s.ab", "mxfp8"), module("s.plain", "mxfp4"), module("s.c", "mxfp8")}}, nil,
 			"2 settings of config.json's quantization contradicting the tensors; correct config.json; the tensors decide what is stored\n  s.ab: config.json says format mxfp8, stored is mxfp4\n  s.plain: config.json says format mxfp4, stored is bf16"},
 	}
 	c := openTensors(t, bf16("s.plain", 2, 2),
@@ -43,7 +44,7 @@ func TestDeclared(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			params := []*ir.Param{param("plain", 2, 2), param("a", 1, 32), param("b", 2, 32), param("c", 1, 32), param("d", 1, 32)}
-			b, err := Bind(c, Model{Graph: &ir.Module{Params: params}, Layouts: layout, Declared: test.declared})
+			b, err := Bind(c, schema.Model{Graph: &ir.Module{Params: params}, Layouts: layout, Declared: test.declared})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Errorf("%v, want %q", err, test.err)

@@ -7,6 +7,7 @@ import (
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/indices"
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/schema"
 )
 
 // maxBadIndices is how many bad integers of a tensor a message spells out.
@@ -60,7 +61,7 @@ func badIndices(p *Param, v View, use indices.Use) (n int, text string, err erro
 		return n, "", err
 	}
 	where := describe(v.Weight)
-	if _, layer := generalise(p.Name); layer != "" {
+	if _, layer := schema.Generalise(p.Name); layer != "" {
 		where += ", layer " + layer
 	}
 	if n > maxBadIndices {

@@ -7,6 +7,7 @@ import (
 
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir/encoding"
 )
 
@@ -71,7 +72,7 @@ type Param struct {
 	Rows    int // product of all dimensions but the last
 	Cols    int
 	Integer bool
-	Place   Place
+	Place   schema.Place
 	Views   []View // ascending in First, without gaps
 
 	checkpoint *Checkpoint

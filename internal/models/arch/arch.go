@@ -6,6 +6,7 @@ package arch
 import (
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
 )
@@ -28,7 +29,7 @@ type Description struct {
 	// Model is the graph with what binds its parameters: the layouts that
 	// checkpoints of the architecture come in, what they may hold beside, and what
 	// the configuration says of formats.
-	Model checkpoint.Model
+	Model schema.Model
 	// Chat is the model's chat format, nil if it has none.
 	Chat chat.Format
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -24,7 +25,12 @@ func (c *Config) countExperts(ck *checkpoint.Checkpoint) (pruned []string, err e
 	}
 	counts := slices.Repeat([]int{c.Experts}, c.Layers)
 	var bad []string
-	for l, router := range checkpoint.StoredMatrices(ck, Layouts(), routers...) {
+	layout := schema.Recognise(Layouts(), ck.Tensors())
+	if layout == nil {
+		return nil, nil // which Bind reports
+	}
+	for l, name := range routers {
+		router := layout.Matrix(ck.Lookup, name)
 		if router == nil {
 			continue
 		}

@@ -1,16 +1,18 @@
 package deepseekv4
 
-import "smelt.example/smelt/models/checkpoint"
+import (
+	"smelt.example/smelt/internal/models/schema"
+)
 
 // mlxLayout has the names mlx-lm and mlx-vlm save a converted model under:
 // DeepSeek's below "model.", with some tensors fused and some renamed. Forks
 // differ, so most rows have alternatives (field.md 7.3, C).
-func mlxLayout() checkpoint.Layout {
+func mlxLayout() schema.Layout {
 	const m, a, x, f = "model.layers.{l}.", "layers.{l}.attn.", "layers.{l}.attn.indexer.", "layers.{l}.ffn."
-	return checkpoint.Layout{
+	return schema.Layout{
 		Name:  "MLX-converted names",
 		Marks: []string{m + "attn", m + "ffn", m + "hc_"},
-		Rules: []checkpoint.Rule{
+		Rules: []schema.Rule{
 			rule("embed.weight", "model.embed_tokens", "model.embed"),
 			rule("head.weight", "lm_head", "head"),
 			rule("norm.weight", "model.norm"),
@@ -31,7 +33,7 @@ func mlxLayout() checkpoint.Layout {
 			rule(a+"q_norm.weight", m+"attn.q_norm"),
 			rule(a+"wq_b.weight", m+"attn.wq_b"),
 			rule(a+"kv_norm.weight", m+"attn.kv_norm"),
-			placed(a+"wo_a.weight", checkpoint.Place{Stem: m + "attn.wo_a"}, inPieces(m+"attn.wo_a.{n}")),
+			placed(a+"wo_a.weight", schema.Place{Stem: m + "attn.wo_a"}, inPieces(m+"attn.wo_a.{n}")),
 			rule(a+"wo_b.weight", m+"attn.wo_b"),
 			rule(a+"compressor.ape", m+"attn.compressor.ape"),
 			compressorHalf(a+"compressor.", m+"attn.compressor.", "wkv"),
@@ -57,15 +59,15 @@ func mlxLayout() checkpoint.Layout {
 }
 
 // fusable is a parameter that is stored alone or in a fused tensor.
-func fusable(param, alone, together, note string, params ...string) checkpoint.Rule {
-	return placed(param, checkpoint.Place{Stem: alone}, fused(together, note, params...))
+func fusable(param, alone, together, note string, params ...string) schema.Rule {
+	return placed(param, schema.Place{Stem: alone}, fused(together, note, params...))
 }
 
-func compressorHalf(param, stem, which string) checkpoint.Rule {
+func compressorHalf(param, stem, which string) schema.Rule {
 	return fusable(param+which+".weight", stem+which, stem+"wkv_gate", "compressors' wkv and wgate fused", param+"wkv.weight", param+"wgate.weight")
 }
 
-func mlxExperts(ours, theirs string) checkpoint.Rule {
+func mlxExperts(ours, theirs string) schema.Rule {
 	const f = "model.layers.{l}.ffn."
 	return placed("layers.{l}.ffn.experts."+ours,
 		stacked(f+"switch_mlp."+theirs), stacked(f+"experts."+ours),

@@ -1,15 +1,17 @@
 package deepseekv4
 
-import "smelt.example/smelt/models/checkpoint"
+import (
+	"smelt.example/smelt/internal/models/schema"
+)
 
 // officialLayout has DeepSeek's own names. Besides the published FP8/FP4
 // checkpoints, bf16 copies, mlx-community's 4-bit conversions (experts
 // stacked, wo_a in pieces) and per-expert mxfp4 use them.
-func officialLayout() checkpoint.Layout {
-	return checkpoint.Layout{
+func officialLayout() schema.Layout {
+	return schema.Layout{
 		Name:  "official names",
 		Marks: []string{"embed.", "head.", "norm.", "hc_head_", "layers.{l}.attn", "layers.{l}.ffn", "layers.{l}.hc_"},
-		Rules: []checkpoint.Rule{
+		Rules: []schema.Rule{
 			rule("embed.weight", "embed"),
 			rule("head.weight", "head"),
 			rule("norm.weight", "norm"),
@@ -30,7 +32,7 @@ func officialLayout() checkpoint.Layout {
 			rule("layers.{l}.attn.wq_b.weight", "layers.{l}.attn.wq_b"),
 			rule("layers.{l}.attn.wkv.weight", "layers.{l}.attn.wkv"),
 			rule("layers.{l}.attn.kv_norm.weight", "layers.{l}.attn.kv_norm"),
-			placed("layers.{l}.attn.wo_a.weight", checkpoint.Place{Stem: "layers.{l}.attn.wo_a"}, inPieces("layers.{l}.attn.wo_a.{n}")),
+			placed("layers.{l}.attn.wo_a.weight", schema.Place{Stem: "layers.{l}.attn.wo_a"}, inPieces("layers.{l}.attn.wo_a.{n}")),
 			rule("layers.{l}.attn.wo_b.weight", "layers.{l}.attn.wo_b"),
 			rule("layers.{l}.attn.compressor.ape", "layers.{l}.attn.compressor.ape"),
 			rule("layers.{l}.attn.compressor.wkv.weight", "layers.{l}.attn.compressor.wkv"),

@@ -1,18 +1,20 @@
 package deepseekv4
 
-import "smelt.example/smelt/models/checkpoint"
+import (
+	"smelt.example/smelt/internal/models/schema"
+)
 
 // transformersLayout has the names of HF transformers 5.17, and those by which
 // older releases differ: q_norm for q_a_norm, indexer.weights_proj without
 // scorer, the indexer beside the compressor.
-func transformersLayout() checkpoint.Layout {
+func transformersLayout() schema.Layout {
 	const m, a, f = "model.layers.{l}.", "layers.{l}.attn.", "layers.{l}.ffn."
 	const s, e = m + "self_attn.", m + "mlp."
 	const gate, up = f + "experts.w1", f + "experts.w3"
-	return checkpoint.Layout{
+	return schema.Layout{
 		Name:  "transformers' names",
 		Marks: []string{m + "self_attn", m + "mlp", m + "input_layernorm"},
-		Rules: []checkpoint.Rule{
+		Rules: []schema.Rule{
 			rule("embed.weight", "model.embed_tokens"),
 			rule("head.weight", "lm_head"),
 			rule("norm.weight", "model.norm"),
@@ -50,7 +52,7 @@ func transformersLayout() checkpoint.Layout {
 			rule(f+"gate.tid2eid", e+"gate.tid2eid"),
 			placed(gate, fused(e+"experts.gate_up_proj", "experts stacked, gate over up", gate, up), apart(e+"experts.{n}.gate_proj")),
 			placed(up, fused(e+"experts.gate_up_proj", "experts stacked, gate over up", gate, up), apart(e+"experts.{n}.up_proj")),
-			placed(f+"experts.w2", checkpoint.Place{Stem: e + "experts.down_proj"}, apart(e+"experts.{n}.down_proj")),
+			placed(f+"experts.w2", schema.Place{Stem: e + "experts.down_proj"}, apart(e+"experts.{n}.down_proj")),
 			rule(f+"shared_experts.w1.weight", e+"shared_experts.gate_proj"),
 			rule(f+"shared_experts.w2.weight", e+"shared_experts.down_proj"),
 			rule(f+"shared_experts.w3.weight", e+"shared_experts.up_proj"),
@@ -58,7 +60,7 @@ func transformersLayout() checkpoint.Layout {
 	}
 }
 
-func indexerRule(param string, theirs ...string) checkpoint.Rule {
+func indexerRule(param string, theirs ...string) schema.Rule {
 	var stems []string
 	for _, parent := range []string{"compressor.indexer.", "indexer."} {
 		for _, t := range theirs {

@@ -1,48 +1,48 @@
 package deepseekv4
 
 import (
-	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/internal/models/schema"
 )
 
 // Layouts lists the families of names V4 checkpoints come in; one file each.
 // Within a family the stored formats, and whether experts are stacked, are
 // found from the tensors themselves.
-func Layouts() []checkpoint.Layout {
-	return []checkpoint.Layout{officialLayout(), mlxLayout(), transformersLayout()}
+func Layouts() []schema.Layout {
+	return []schema.Layout{officialLayout(), mlxLayout(), transformersLayout()}
 }
 
 // Ignores lists what a checkpoint may hold and smelt does not use.
-func Ignores() []checkpoint.Ignore {
+func Ignores() []schema.Ignore {
 	const mtp = "the multi-token-prediction block is not used yet"
-	return []checkpoint.Ignore{{Prefix: "mtp.{l}.", Reason: mtp}, {Prefix: "model.mtp.{l}.", Reason: mtp}}
+	return []schema.Ignore{{Prefix: "mtp.{l}.", Reason: mtp}, {Prefix: "model.mtp.{l}.", Reason: mtp}}
 }
 
 // rules makes a layout's table from pairs: the parameter, then its stems.
-func rule(param string, stems ...string) checkpoint.Rule {
-	r := checkpoint.Rule{Param: param}
+func rule(param string, stems ...string) schema.Rule {
+	r := schema.Rule{Param: param}
 	for _, s := range stems {
-		r.Places = append(r.Places, checkpoint.Place{Stem: s})
+		r.Places = append(r.Places, schema.Place{Stem: s})
 	}
 	return r
 }
 
-func placed(param string, places ...checkpoint.Place) checkpoint.Rule {
-	return checkpoint.Rule{Param: param, Places: places}
+func placed(param string, places ...schema.Place) schema.Rule {
+	return schema.Rule{Param: param, Places: places}
 }
 
-func stacked(stem string) checkpoint.Place {
-	return checkpoint.Place{Stem: stem, Note: "experts stacked"}
+func stacked(stem string) schema.Place {
+	return schema.Place{Stem: stem, Note: "experts stacked"}
 }
 
-func apart(stem string) checkpoint.Place {
-	return checkpoint.Place{Stem: stem, Note: "one tensor per expert"}
+func apart(stem string) schema.Place {
+	return schema.Place{Stem: stem, Note: "one tensor per expert"}
 }
 
-func inPieces(stem string) checkpoint.Place {
-	return checkpoint.Place{Stem: stem, Note: "wo_a in pieces"}
+func inPieces(stem string) schema.Place {
+	return schema.Place{Stem: stem, Note: "wo_a in pieces"}
 }
 
 // fused is a place in a tensor that holds several parameters' rows in order.
-func fused(stem, note string, params ...string) checkpoint.Place {
-	return checkpoint.Place{Stem: stem, Fused: params, Note: note}
+func fused(stem, note string, params ...string) schema.Place {
+	return schema.Place{Stem: stem, Fused: params, Note: note}
 }

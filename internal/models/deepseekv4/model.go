@@ -7,6 +7,7 @@ import (
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -44,14 +45,14 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	}
 	return &arch.Description{
 		Facts: facts,
-		Model: checkpoint.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
+		Model: schema.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
 		Chat:  ChatFormat{Profile: profile},
 	}, nil
 }
 
 // declared puts config.json's claims about storage into the binder's terms.
-func (q Quantization) declared() checkpoint.Declared {
-	var d checkpoint.Declared
+func (q Quantization) declared() schema.Declared {
+	var d schema.Declared
 	switch {
 	case q.Official != nil:
 		d.Default = q.String()
@@ -64,9 +65,9 @@ func (q Quantization) declared() checkpoint.Declared {
 		d.Agrees = q.Global.agrees
 	}
 	for stem, m := range q.Modules {
-		d.Modules = append(d.Modules, checkpoint.DeclaredModule{Stem: stem, Says: m.String(), Agrees: m.agrees})
+		d.Modules = append(d.Modules, schema.DeclaredModule{Stem: stem, Says: m.String(), Agrees: m.agrees})
 	}
-	slices.SortFunc(d.Modules, func(a, b checkpoint.DeclaredModule) int {
+	slices.SortFunc(d.Modules, func(a, b schema.DeclaredModule) int {
 		if a.Stem < b.Stem {
 			return -1
 		}
