@@ -9,6 +9,7 @@ import (
 	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 )
@@ -35,7 +36,7 @@ func inRepository(dir string) bool { return strings.HasPrefix(dir, agreement.Fix
 // TestGoldens runs the two shorter prompts of every fixture through the emitted
 // Metal kernels; package cpu runs the long ones with the same families.
 func TestGoldens(t *testing.T) {
-	for _, dir := range agreement.Fixtures(t) {
+	for _, dir := range sample.Short(t, agreement.Fixtures(t), 1) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			agreement.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
@@ -45,6 +46,9 @@ func TestGoldens(t *testing.T) {
 
 // TestFormats runs a longer prompt with quantised caches, with sanitizers.
 func TestFormats(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: package cpu runs the same families of kernels")
+	}
 	t.Parallel()
 	agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), agreement.Trained, open(Options{Sanitize: true, Quick: true}))
 }
@@ -52,12 +56,18 @@ func TestFormats(t *testing.T) {
 // TestEdges: the shorter lengths; package cpu goes through all with the same
 // families of kernels.
 func TestEdges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: package cpu runs the same families of kernels")
+	}
 	t.Parallel()
-	agreement.Edges(t, agreement.Fixture("a-bf16"), agreement.Trained, agreement.LengthEdges[:2], open(Options{}))
+	agreement.Edges(t, agreement.Fixture("a-bf16"), agreement.Trained, agreement.LengthEdges[:2], open(Options{Quick: true}))
 }
 
 // TestCompanions: a row's logits are the same bits alone and beside others.
 func TestCompanions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: package cpu runs the same families of kernels")
+	}
 	t.Parallel()
 	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
 }
@@ -69,10 +79,13 @@ func TestAddressSpaces(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
+	var dirs []string // others have the same shapes and encodings under other names
 	for _, dir := range agreement.Fixtures(t) {
-		if !inRepository(dir) {
-			continue // the same shapes and encodings under other names
+		if inRepository(dir) {
+			dirs = append(dirs, dir)
 		}
+	}
+	for _, dir := range sample.Short(t, dirs, 1) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			m, err := models.Open(dir, models.Options{})
