@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/internal/strictjson"
 	"smelt.example/smelt/runtime/sampling"
@@ -51,9 +52,9 @@ func (g *generationConfig) parse(data []byte) error {
 	if top := strictjson.ParseObject(data, &out); top != nil {
 		*g = generationConfig{
 			Sample:      optional(top.Boolean("do_sample")),
-			Temperature: optional(top.Number("temperature", strictjson.AtLeast(0), strictjson.AtMost(sampling.MaxTemperature))),
+			Temperature: optional(top.Number("temperature", strictjson.AtLeast(0), strictjson.AtMost(pick.MaxTemperature))),
 			TopP:        optional(top.Number("top_p", strictjson.Above(0), strictjson.AtMost(1))),
-			TopK:        optional(top.Integer("top_k", 0, sampling.MaxTopK)),
+			TopK:        optional(top.Integer("top_k", 0, pick.MaxTopK)),
 		}
 		for _, id := range top.Integers("eos_token_id", -1, math.MaxInt32) {
 			g.EOS = append(g.EOS, int32(id))

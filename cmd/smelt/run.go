@@ -14,6 +14,7 @@ import (
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -71,8 +72,8 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.StringVar(&o.system, "system", "", "system text, with --chat")
 	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
 	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
-	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(sampling.MaxTemperature)), "temperature; 0 takes the most likely token")
-	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, sampling.MaxTopK), "sample from the K most likely tokens; 0 is off")
+	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(pick.MaxTemperature)), "temperature; 0 takes the most likely token")
+	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, pick.MaxTopK), "sample from the K most likely tokens; 0 is off")
 	floatFlag(f, &o.sampling.TopP, "top-p", 1, limits[float64]{least: 0, most: 1, above: true}, "sample from the most likely tokens that together have this probability")
 	floatFlag(f, &o.sampling.MinP, "min-p", 0, from(0.0, 1), "drop tokens less likely than this share of the most likely one")
 	uint64Flag(f, &o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")

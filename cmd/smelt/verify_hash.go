@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/checkpoint/filehash"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -32,7 +33,7 @@ type comparedHash struct {
 }
 
 // hashFiles hashes a checkpoint's files with a bar on a terminal.
-func hashFiles(ctx context.Context, io stdio, ck *checkpoint.Checkpoint, hub bool) (*bundle.Hashes, error) {
+func hashFiles(ctx context.Context, io stdio, ck *checkpoint.Checkpoint, hub bool) (*filehash.Hashes, error) {
 	total := int64(0)
 	for _, f := range ck.Files {
 		total += f.Size()
@@ -40,7 +41,7 @@ func hashFiles(ctx context.Context, io stdio, ck *checkpoint.Checkpoint, hub boo
 	bar := newBytesProgress(io.err, total, "hashing weights")
 	defer bar.Clear()
 	var done atomic.Int64
-	h, err := bundle.HashFiles(ctx, ck, bundle.HashOptions{Hub: hub, Progress: func(n int64) { bar.SetBytes(done.Add(n)) }})
+	h, err := filehash.Of(ctx, ck, filehash.Options{Hub: hub, Progress: func(n int64) { bar.SetBytes(done.Add(n)) }})
 	if errors.Is(err, context.Canceled) {
 		return nil, errInterrupted
 	}

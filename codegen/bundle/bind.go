@@ -18,7 +18,7 @@ import (
 // Bind compares an open checkpoint with the one that the bundle was compiled from:
 // configuration, names, sizes and headers of the files, and where its headers put
 // each parameter with where the bundle has it. Weights are not read: others of the
-// same names and shapes pass; see Modified and HashFiles.
+// same names and shapes pass; see Modified and RecordedHashes.
 func (b *Bundle) Bind(s Source) error {
 	if err := b.checkFiles(s.Checkpoint); err != nil {
 		return err

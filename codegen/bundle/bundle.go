@@ -14,6 +14,7 @@ import (
 	"smelt.example/smelt/internal/codegen/printer"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/models/checkpoint/filehash"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models/checkpoint"
@@ -34,8 +35,8 @@ type Bundle struct {
 	Plan       *plan.Plan
 	Params     storage.Parameters
 	// Hashes of the checkpoint's files, to be recorded beside the bundle; nil for
-	// none. See HashFiles.
-	Hashes *Hashes
+	// none. See package filehash.
+	Hashes *filehash.Hashes
 
 	seal, folder string     // of bundle.json, as read or written
 	times        []fileTime // of the checkpoint's files, when it was compiled

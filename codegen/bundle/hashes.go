@@ -1,151 +1,21 @@
 package bundle
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/checkpoint/filehash"
 	"smelt.example/smelt/internal/option"
-	"smelt.example/smelt/internal/regular"
-	"smelt.example/smelt/models/checkpoint"
-)
-
-// Hashes are the SHA-256 of all of a checkpoint's files of weights.
-type Hashes struct {
-	Files []FileHash // in the checkpoint's order
-}
-
-// Sources counts the files by where their hash comes from.
-func (h *Hashes) Sources() (read, hub int) {
-	for _, f := range h.Files {
-		if f.Source == SourceHub {
-			hub++
-		} else {
-			read++
-		}
-	}
-	return read, hub
-}
-
-// FileHash is one file's.
-type FileHash struct {
-	Name   string `json:"name"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	Source string `json:"source"` // SourceRead or SourceHub
-}
-
-// Where a hash comes from.
-const (
-	SourceRead = "read" // smelt read the file
-	SourceHub  = "hub"  // the Hugging Face hub's cache names the file by it
 )
 
 // hashesDoc is weights.json.
 type hashesDoc struct {
-	Format string     `json:"format"`
-	Bundle string     `json:"bundle_sha256"` // last member of bundle.json
-	Files  []FileHash `json:"files"`
-}
-
-// HashOptions say how files are hashed.
-type HashOptions struct {
-	// Hub takes the hash from the name where the Hugging Face hub's cache has
-	// named the file by it, and does not read the file.
-	Hub bool
-	// Progress, if not nil, is told of bytes that were read; from many goroutines.
-	Progress func(n int64)
-}
-
-// HashFiles hashes a checkpoint's files, as many at once as there are processors.
-// It ends early with the context's error.
-func HashFiles(ctx context.Context, ck *checkpoint.Checkpoint, o HashOptions) (*Hashes, error) {
-	out := &Hashes{Files: make([]FileHash, len(ck.Files))}
-	errs := make([]error, len(ck.Files))
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(ck.Files)) {
-		workers.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(ck.Files) {
-					return
-				}
-				out.Files[i], errs[i] = hashFile(ctx, ck.Files[i].Path(), ck.Files[i].Size(), o)
-			}
-		})
-	}
-	workers.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return out, errors.Join(errs...)
-}
-
-// hubBlob matches the name of a git LFS file in the hub's cache: its SHA-256.
-// Others are named by a git hash of 40 digits.
-var hubBlob = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// hubHash reads a file's hash from the name of its link's target in the hub's cache:
-// snapshots/REVISION/NAME -> ../../blobs/HASH.
-func hubHash(path string) (string, bool) {
-	to, err := os.Readlink(path)
-	if err != nil || filepath.Base(filepath.Dir(to)) != "blobs" || !hubBlob.MatchString(filepath.Base(to)) {
-		return "", false
-	}
-	return filepath.Base(to), true
-}
-
-// hashBuffer is read at a time.
-const hashBuffer = 4 << 20
-
-func hashFile(ctx context.Context, path string, size int64, o HashOptions) (FileHash, error) {
-	out := FileHash{Name: filepath.Base(path), Bytes: size, Source: SourceRead}
-	progress := o.Progress
-	if progress == nil {
-		progress = func(int64) {}
-	}
-	if sum, ok := hubHash(path); ok && o.Hub {
-		progress(size)
-		out.SHA256, out.Source = sum, SourceHub
-		return out, nil
-	}
-	f, _, err := regular.Open(path)
-	if err != nil {
-		return out, err
-	}
-	defer f.Close() // only read
-	// No more than the size that the checkpoint was opened with, and one byte to
-	// see that it has grown.
-	r, sum, buffer, read := io.LimitReader(f, size+1), sha256.New(), make([]byte, min(hashBuffer, size+1)), int64(0)
-	for ctx.Err() == nil {
-		n, err := r.Read(buffer)
-		sum.Write(buffer[:n])
-		read += int64(n)
-		progress(int64(n))
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return out, err
-		}
-	}
-	if ctx.Err() == nil && read != size {
-		return out, fmt.Errorf("%s: its size changed while it was read: %d bytes when it was opened; wait until it is complete and try again", path, size)
-	}
-	out.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return out, nil
+	Format string          `json:"format"`
+	Bundle string          `json:"bundle_sha256"` // last member of bundle.json
+	Files  []filehash.Hash `json:"files"`
 }
 
 // ErrNoHashes is in RecordedHashes' error of a bundle that was written without
@@ -153,7 +23,7 @@ func hashFile(ctx context.Context, path string, size int64, o HashOptions) (File
 var ErrNoHashes = errors.New("has no record of the weights")
 
 // RecordedHashes returns the hashes that were written with the bundle, or ErrNoHashes.
-func (b *Bundle) RecordedHashes() (*Hashes, error) {
+func (b *Bundle) RecordedHashes() (*filehash.Hashes, error) {
 	var doc hashesDoc
 	path := filepath.Join(b.Dir, hashesName)
 	err := b.readRecord(hashesName, &doc)
@@ -168,9 +38,9 @@ func (b *Bundle) RecordedHashes() (*Hashes, error) {
 		return nil, option.Errorf("%s: %d files, the bundle has %d; compile the bundle again with %s", path, len(doc.Files), len(b.Files), option.Name("Hashes"))
 	}
 	for i, f := range doc.Files {
-		if f.Name != b.Files[i].Name || f.Bytes != b.Files[i].Bytes || !hubBlob.MatchString(f.SHA256) || f.Source != SourceRead && f.Source != SourceHub {
+		if f.Name != b.Files[i].Name || f.Bytes != b.Files[i].Bytes || !filehash.Valid(f.SHA256) || f.Source != filehash.Read && f.Source != filehash.Hub {
 			return nil, option.Errorf("%s: files[%d] is not of %s; compile the bundle again with %s", path, i, b.Files[i].Name, option.Name("Hashes"))
 		}
 	}
-	return &Hashes{doc.Files}, nil
+	return &filehash.Hashes{Files: doc.Files}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"smelt.example/smelt/internal/models/checkpoint/filehash"
 	"smelt.example/smelt/models"
 )
 
@@ -82,7 +83,7 @@ func TestHashes(t *testing.T) {
 		t.Errorf("no record: %v", err)
 	}
 	var told atomic.Int64
-	h, err := HashFiles(t.Context(), s.Checkpoint, HashOptions{Hub: true, Progress: func(n int64) { told.Add(n) }})
+	h, err := filehash.Of(t.Context(), s.Checkpoint, filehash.Options{Hub: true, Progress: func(n int64) { told.Add(n) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestHashes(t *testing.T) {
 			t.Fatal(err)
 		}
 		told.Add(-int64(len(data)))
-		if want := (FileHash{filepath.Base(f.Path()), int64(len(data)), digest(data), SourceRead}); h.Files[i] != want {
+		if want := (filehash.Hash{Name: filepath.Base(f.Path()), Bytes: int64(len(data)), SHA256: digest(data), Source: filehash.Read}); h.Files[i] != want {
 			t.Errorf("%+v, expected %+v", h.Files[i], want)
 		}
 	}
@@ -115,14 +116,14 @@ func TestHashes(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := HashFiles(ended, s.Checkpoint, HashOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := filehash.Of(ended, s.Checkpoint, filehash.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 	file := s.Checkpoint.Files[0].Path()
 	if err := os.Truncate(file, s.Checkpoint.Files[0].Size()+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := HashFiles(t.Context(), s.Checkpoint, HashOptions{}); err == nil || !strings.Contains(err.Error(), "its size changed") {
+	if _, err := filehash.Of(t.Context(), s.Checkpoint, filehash.Options{}); err == nil || !strings.Contains(err.Error(), "its size changed") {
 		t.Errorf("a file that grew: %v", err)
 	}
 }
@@ -133,7 +134,7 @@ func TestRecordRefused(t *testing.T) {
 	t.Parallel()
 	s := source(t, fixture)
 	b, _ := twoBundles()
-	h, err := HashFiles(t.Context(), s.Checkpoint, HashOptions{})
+	h, err := filehash.Of(t.Context(), s.Checkpoint, filehash.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestStrangeRecords(t *testing.T) {
 	if data, err := os.ReadFile(mine); err != nil || string(data) != `{"format":"mine"}` {
 		t.Errorf("a file that smelt did not write: %q %v", data, err)
 	}
-	b.Hashes = &Hashes{}
+	b.Hashes = &filehash.Hashes{}
 	for _, spoil := range []func() string{
 		func() string { return mine },
 		func() string { return put(t, "x", dir, timesName) },
@@ -226,26 +227,12 @@ func TestHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	h, err := HashFiles(t.Context(), m.Checkpoint, HashOptions{Hub: true})
-	if err != nil || h.Files[0].SHA256 != hash || h.Files[0].Source != SourceHub {
+	h, err := filehash.Of(t.Context(), m.Checkpoint, filehash.Options{Hub: true})
+	if err != nil || h.Files[0].SHA256 != hash || h.Files[0].Source != filehash.Hub {
 		t.Errorf("%+v %v", h, err)
 	}
-	h, err = HashFiles(t.Context(), m.Checkpoint, HashOptions{})
-	if err != nil || h.Files[0].SHA256 == hash || h.Files[0].Source != SourceRead {
+	h, err = filehash.Of(t.Context(), m.Checkpoint, filehash.Options{})
+	if err != nil || h.Files[0].SHA256 == hash || h.Files[0].Source != filehash.Read {
 		t.Errorf("to compare with, the file is to be read: %+v %v", h, err)
-	}
-	for _, to := range []string{
-		filepath.Join("..", "blobs", hash[:40]), filepath.Join("..", "others", hash), filepath.Join("blobs", strings.ToUpper(hash)), filepath.Join("blobs", hash+"0"), filepath.Join("blobs", hash, "x"),
-	} {
-		link := filepath.Join(t.TempDir(), "model.safetensors")
-		if err := os.Symlink(to, link); err != nil {
-			t.Fatal(err)
-		}
-		if sum, ok := hubHash(link); ok {
-			t.Errorf("%s: taken for %s", to, sum)
-		}
-	}
-	if _, ok := hubHash(put(t, "x", blobs, hash)); ok {
-		t.Error("a file that is no link is taken for a hash")
 	}
 }

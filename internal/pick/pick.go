@@ -21,6 +21,13 @@ type Choice struct {
 	Random uint32  // the random number in [0, 1), times 2^32
 }
 
+// What is asked for at most: from a temperature of a million on all tokens are as
+// likely, and no vocabulary has more tokens.
+const (
+	MaxTemperature = 1e6
+	MaxTopK        = 4 << 20
+)
+
 // ErrNoLogits is returned when a row has no logit that is a number.
 var ErrNoLogits = errors.New("sampling: no logit is a number: the model's output is broken, or the row is empty")
 

@@ -153,9 +153,7 @@ type floorAST struct {
 
 // newParser builds the parser; it costs about a millisecond, so each Parse
 // makes its own and the package keeps no state.
-func newParser() (*participle.Parser[moduleAST], error) { return parserOf[moduleAST]() }
-
-func parserOf[T any]() (*participle.Parser[T], error) {
+func newParser() (*participle.Parser[moduleAST], error) {
 	// The lexer tries the rules in order, so frequent tokens come first; Float
 	// stands before Int and before Punct's minus.
 	rules, err := lexer.NewSimple([]lexer.SimpleRule{
@@ -172,5 +170,5 @@ func parserOf[T any]() (*participle.Parser[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return participle.Build[T](participle.Lexer(rules), participle.UseLookahead(1))
+	return participle.Build[moduleAST](participle.Lexer(rules), participle.UseLookahead(1))
 }

@@ -132,3 +132,23 @@ func attrText(a any) string {
 	}
 	return " {" + strings.Join(parts, ", ") + "}"
 }
+
+// Node prints one operation, without what it is defined as elsewhere: operands
+// that have no name are printed by their IDs.
+func Node(n *ir.Node) string {
+	args := ""
+	for i, a := range n.Args {
+		if i > 0 {
+			args += ", "
+		}
+		args += a.Ref()
+	}
+	s := n.Result.Ref() + " = " + n.Op.Name
+	if n.Symbol != "" {
+		s += " @" + n.Symbol
+	}
+	if len(n.Args) > 0 {
+		s += "(" + args + ")"
+	}
+	return s + attrText(n.Attr) + " : " + n.Result.Type.String()
+}

@@ -12,13 +12,6 @@ import (
 	"smelt.example/smelt/internal/option"
 )
 
-// What sampling is asked for at most: from a temperature of a million on all tokens
-// are as likely, and no vocabulary has more tokens.
-const (
-	MaxTemperature = 1e6
-	MaxTopK        = 4 << 20
-)
-
 // Params says how to pick. The filters apply in this order: Temperature,
 // TopK, TopP, MinP. The zero value takes the largest logit.
 type Params struct {
