@@ -3,9 +3,15 @@ package passes
 import (
 	"fmt"
 
+	"smelt.example/smelt/internal/passes/cacheformat"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
 )
+
+// Formats says how the rows that attention looks at (Rows: f32, bf16 or fp8) and the
+// index keys that choose among them (Keys: f32, bf16 or fp4) are stored. RopeExact keeps
+// the rotated elements of fp8 rows as computed. Check refuses other names.
+type Formats = cacheformat.Formats
 
 // Options configure a pipeline.
 type Options struct {
@@ -14,7 +20,7 @@ type Options struct {
 	// Lean lets stages forget their modules, all but the last: of the largest
 	// models they take some 200 MB.
 	Lean bool
-	// Dump, if set, sees every stage: 0 is the input. See DumpTo.
+	// Dump, if set, sees every stage: 0 is the input.
 	Dump func(index int, pass string, m *ir.Module) error
 }
 
@@ -76,12 +82,12 @@ func ordered(passes []pass, orders []order) []pass {
 	return passes
 }
 
-// cacheFormats is the pass CacheFormats.
+// cacheFormats is cacheformat.Choose as a pass.
 func cacheFormats(c *passRun, m *ir.Module) (*ir.Module, error) {
 	if c.Options.Formats == (Formats{}) {
 		return m, nil
 	}
-	out, choices, err := CacheFormats(m, c.Options.Formats)
+	out, choices, err := cacheformat.Choose(m, c.Options.Formats)
 	if err != nil {
 		return nil, err
 	}

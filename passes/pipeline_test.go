@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/passes/dump"
 	"smelt.example/smelt/internal/passes/fusion"
 	"smelt.example/smelt/ir"
 )
@@ -104,7 +105,7 @@ func TestKindsOrdered(t *testing.T) {
 // TestDump: one file for each stage, which prints the stage.
 func TestDump(t *testing.T) {
 	files := map[string]string{}
-	r, err := run(parse(t, small), Options{Dump: DumpTo(func(name string, content func(io.Writer) error) error {
+	r, err := run(parse(t, small), Options{Dump: dump.To(func(name string, content func(io.Writer) error) error {
 		var b strings.Builder
 		err := content(&b)
 		files[name] = b.String()
@@ -119,7 +120,7 @@ func TestDump(t *testing.T) {
 		}
 	}
 	refused := errors.New("refused")
-	if _, err := run(parse(t, small), Options{Dump: DumpTo(func(string, func(io.Writer) error) error { return refused })}, nil); !errors.Is(err, refused) || !strings.Contains(err.Error(), "dump of the stage input") {
+	if _, err := run(parse(t, small), Options{Dump: dump.To(func(string, func(io.Writer) error) error { return refused })}, nil); !errors.Is(err, refused) || !strings.Contains(err.Error(), "dump of the stage input") {
 		t.Errorf("a file that is refused: got %v", err)
 	}
 }

@@ -12,9 +12,9 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/passes/dump"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
-	"smelt.example/smelt/passes"
 )
 
 // judge finds out before anything is compiled that the bundle and the stages have
@@ -92,7 +92,7 @@ func (o *compileOptions) dumpRules(path string) output.Rules {
 // dumper writes the stages into the folder of --dump-dir.
 func (o *compileOptions) dumper(ctx context.Context, path string) func(int, string, *ir.Module) error {
 	rules := o.dumpRules(path)
-	return passes.DumpTo(func(name string, content func(io.Writer) error) error {
+	return dump.To(func(name string, content func(io.Writer) error) error {
 		if err := os.MkdirAll(o.dump, 0o777); err != nil {
 			return fmt.Errorf("--dump-dir: %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/passes/cacheformat"
 	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
@@ -45,7 +46,7 @@ func (b *Bundle) Bind(s Source) error {
 // checkCaches compares how states are stored with what the bundle's cache formats
 // make of the checkpoint's graph.
 func (b *Bundle) checkCaches(graph *ir.Module) error {
-	_, choices, err := passes.CacheFormats(graph, passes.Formats{Rows: b.CacheRows, Keys: b.CacheKeys})
+	_, choices, err := cacheformat.Choose(graph, passes.Formats{Rows: b.CacheRows, Keys: b.CacheKeys})
 	if err != nil {
 		return fmt.Errorf("the bundle %s: %w%s", b.Dir, err, b.again())
 	}

@@ -36,7 +36,7 @@ type Options struct {
 	Formats passes.Formats
 	Target  target.Target // the zero value is target.GPU
 	Lean    bool          // stages keep their reports, not their modules
-	// Dump sees every stage of the passes; see passes.DumpTo.
+	// Dump sees every stage of the passes.
 	Dump func(index int, pass string, m *ir.Module) error
 }
 

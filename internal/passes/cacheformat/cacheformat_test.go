@@ -1,4 +1,4 @@
-package passes_test
+package cacheformat_test
 
 import (
 	"encoding/binary"
@@ -13,18 +13,18 @@ import (
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/passes/cacheformat"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models"
-	"smelt.example/smelt/passes"
 )
 
 // quantisedFixtures lists the checkpoints whose golden file has logits with
 // simulated cache formats: the repository's, and those of SMELT_SHARED.
 func quantisedFixtures(t *testing.T) []string {
 	t.Helper()
-	dirs := []string{filepath.FromSlash("../internal/models/deepseekv4/testdata/fixtures/b-official-fp8fp4")}
+	dirs := []string{filepath.FromSlash("../../models/deepseekv4/testdata/fixtures/b-official-fp8fp4")}
 	if shared := os.Getenv("SMELT_SHARED"); shared != "" {
 		return append(dirs, filepath.Join(shared, "fixtures", "a-official-fp8fp4"))
 	}
@@ -85,10 +85,10 @@ func difference[F tensor.Float](t *testing.T, got []F, want []uint32) (plain, be
 	return plain, beyond
 }
 
-// TestCacheFormatsGolden compares logits with the reference's, which simulates
+// TestChooseGolden compares logits with the reference's, which simulates
 // FP8 rows and FP4 index keys. In float32 a value may lie on the other side of
 // a rounding step than in the reference's float64.
-func TestCacheFormatsGolden(t *testing.T) {
+func TestChooseGolden(t *testing.T) {
 	for _, dir := range quantisedFixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			m, err := models.Open(dir, models.Options{})
@@ -101,7 +101,7 @@ func TestCacheFormatsGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer g.Close()
-			rounded, choices, err := passes.CacheFormats(m.Graph, passes.Formats{Rows: "fp8", Keys: "fp4", RopeExact: true})
+			rounded, choices, err := cacheformat.Choose(m.Graph, cacheformat.Formats{Rows: "fp8", Keys: "fp4", RopeExact: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,8 +127,8 @@ func TestCacheRowsSurvive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer model.Close()
-	for _, f := range []passes.Formats{{Rows: "fp8", Keys: "fp4"}, {Rows: "bf16", Keys: "bf16"}} {
-		m, _, err := passes.CacheFormats(model.Graph, f)
+	for _, f := range []cacheformat.Formats{{Rows: "fp8", Keys: "fp4"}, {Rows: "bf16", Keys: "bf16"}} {
+		m, _, err := cacheformat.Choose(model.Graph, f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func inserted(m *ir.Module) string {
 	return strings.Join(out, "\n")
 }
 
-func TestCacheFormats(t *testing.T) {
+func TestChoose(t *testing.T) {
 	const (
 		window = "attended rows: their product goes into a softmax with sink"
 		keys   = "index keys: their product goes through a relu into topk"
@@ -261,11 +261,11 @@ func TestCacheFormats(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name    string
-		formats passes.Formats
+		formats cacheformat.Formats
 		choices []string
 		want    string
 	}{
-		{"as trained", passes.Formats{Rows: "fp8", Keys: "fp4"},
+		{"as trained", cacheformat.Formats{Rows: "fp8", Keys: "fp4"},
 			[]string{"@window: fp8_b64_r16 (" + window + ")", "@keys: fp4_b32 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored fp8_b64_r16
 state @keys : tensor<32 x f32> keep P stored fp4_b32
@@ -279,7 +279,7 @@ state @plain : tensor<96 x f32> keep P stored f32
 %22 = round_to(%20) {format = "e4m3", block = 64, count = 80} : tensor<T x 96 x f32>
 %window.row = round_to(%22) {format = "bf16", from = 80, count = 16} : tensor<T x 96 x f32>
 %24 = append(%21, %slot, %position, %window.row) : state<96 x f32>`},
-		{"the reference's simulation", passes.Formats{Rows: "fp8", Keys: "bf16", RopeExact: true},
+		{"the reference's simulation", cacheformat.Formats{Rows: "fp8", Keys: "bf16", RopeExact: true},
 			[]string{"@window: f32 (" + window + "; rounded to fp8 but for the rotated elements)", "@keys: bf16 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored f32
 state @keys : tensor<32 x f32> keep P stored bf16
@@ -288,14 +288,14 @@ state @plain : tensor<96 x f32> keep P stored f32
 %10 = append(%8, %slot, %position, %keys.row) : state<32 x f32>
 %window.row = round_to(%17) {format = "e4m3", block = 64, count = 80} : tensor<T x 96 x f32>
 %20 = append(%18, %slot, %position, %window.row) : state<96 x f32>`},
-		{"bf16 rows", passes.Formats{Rows: "bf16", Keys: "f32", RopeExact: true},
+		{"bf16 rows", cacheformat.Formats{Rows: "bf16", Keys: "f32", RopeExact: true},
 			[]string{"@window: bf16 (" + window + ")", "@keys: f32 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored bf16
 state @keys : tensor<32 x f32> keep P stored f32
 state @plain : tensor<96 x f32> keep P stored f32
 %window.row = round_to(%16) {format = "bf16", count = 96} : tensor<T x 96 x f32>
 %19 = append(%17, %slot, %position, %window.row) : state<96 x f32>`},
-		{"nothing rounded", passes.Formats{Rows: "f32", Keys: "f32"},
+		{"nothing rounded", cacheformat.Formats{Rows: "f32", Keys: "f32"},
 			[]string{"@window: f32 (" + window + ")", "@keys: f32 (" + keys + ")", plain},
 			`state @window : tensor<96 x f32> keep P stored f32
 state @keys : tensor<32 x f32> keep P stored f32
@@ -303,7 +303,7 @@ state @plain : tensor<96 x f32> keep P stored f32`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := parse(t, small)
-			got, choices, err := passes.CacheFormats(m, c.formats)
+			got, choices, err := cacheformat.Choose(m, c.formats)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -322,8 +322,8 @@ state @plain : tensor<96 x f32> keep P stored f32`},
 	}
 }
 
-// TestCacheFormatsLeaves has states whose use is not that of rows or keys; they stay f32.
-func TestCacheFormatsLeaves(t *testing.T) {
+// TestChooseLeaves has states whose use is not that of rows or keys; they stay f32.
+func TestChooseLeaves(t *testing.T) {
 	const unread = "rotated, but neither attention nor an index reads it"
 	scores := small[strings.Index(small, "%12 = "):strings.Index(small, "%16 = ")]
 	for _, c := range []struct{ name, old, with, state, why string }{
@@ -347,7 +347,7 @@ func TestCacheFormatsLeaves(t *testing.T) {
 				t.Fatal("nothing is replaced")
 			}
 			m := parse(t, strings.Replace(small, c.old, c.with, 1))
-			got, choices, err := passes.CacheFormats(m, passes.Formats{Rows: "fp8", Keys: "fp4"})
+			got, choices, err := cacheformat.Choose(m, cacheformat.Formats{Rows: "fp8", Keys: "fp4"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -360,16 +360,16 @@ func TestCacheFormatsLeaves(t *testing.T) {
 	}
 }
 
-func TestCacheFormatsErrors(t *testing.T) {
-	good := passes.Formats{Rows: "fp8", Keys: "fp4"}
+func TestChooseErrors(t *testing.T) {
+	good := cacheformat.Formats{Rows: "fp8", Keys: "fp4"}
 	for _, c := range []struct {
 		name    string
-		formats passes.Formats
+		formats cacheformat.Formats
 		replace []string
 		want    string
 	}{
-		{"rows", passes.Formats{Rows: "fp4", Keys: "fp4"}, nil, `cache formats: expected rows as f32, bf16 or fp8, found "fp4"`},
-		{"keys", passes.Formats{Rows: "fp8"}, nil, `cache formats: expected index keys as f32, bf16 or fp4, found ""`},
+		{"rows", cacheformat.Formats{Rows: "fp4", Keys: "fp4"}, nil, `cache formats: expected rows as f32, bf16 or fp8, found "fp4"`},
+		{"keys", cacheformat.Formats{Rows: "fp8"}, nil, `cache formats: expected index keys as f32, bf16 or fp4, found ""`},
 		{"twice", good, []string{"state @keys : tensor<32 x f32> keep P", "state @keys : tensor<32 x f32> keep P stored bf16"},
 			"state @keys is stored as bf16 already; cache formats are chosen once"},
 		{"width of keys", good, []string{"<32 x", "<24 x", "x 32 x", "x 24 x", "32}", "24}", "32]", "24]"}, "state @keys: expected index keys of a power of two of elements for fp4 (hadamard), found 24; keep them as bf16"},
@@ -380,7 +380,7 @@ func TestCacheFormatsErrors(t *testing.T) {
 			for i := 0; i < len(c.replace); i += 2 {
 				src = strings.ReplaceAll(src, c.replace[i], c.replace[i+1])
 			}
-			if _, _, err := passes.CacheFormats(parse(t, src), c.formats); err == nil || err.Error() != c.want {
+			if _, _, err := cacheformat.Choose(parse(t, src), c.formats); err == nil || err.Error() != c.want {
 				t.Errorf("error %v\nwant  %s", err, c.want)
 			}
 		})

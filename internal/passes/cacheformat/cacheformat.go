@@ -1,4 +1,5 @@
-package passes
+// Package cacheformat chooses how the states of a module are stored.
+package cacheformat
 
 import (
 	"fmt"
@@ -21,13 +22,13 @@ type Formats struct {
 	RopeExact bool
 }
 
-// CacheChoice says how a state is stored and why, for reports.
-type CacheChoice struct{ State, Format, Why string }
+// Choice says how a state is stored and why, for reports.
+type Choice struct{ State, Format, Why string }
 
 // String is the choice on one line.
-func (c CacheChoice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.State, c.Format, c.Why) }
+func (c Choice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.State, c.Format, c.Why) }
 
-// CacheFormats sets the stored format of every state and rounds, before each
+// Choose sets the stored format of every state and rounds, before each
 // append, the rows to what that format holds, so that a module's values are
 // those a device computes with its caches in that format.
 //
@@ -39,12 +40,12 @@ func (c CacheChoice) String() string { return fmt.Sprintf("@%s: %s (%s)", c.Stat
 //
 // Errors: an unknown format, a width that the format cannot have, and a module
 // whose states have formats already.
-func CacheFormats(m *ir.Module, f Formats) (*ir.Module, []CacheChoice, error) {
+func Choose(m *ir.Module, f Formats) (*ir.Module, []Choice, error) {
 	if err := f.Check(); err != nil {
 		return nil, nil, err
 	}
 	p := &cachePass{formats: f, uses: usesOf(m), results: m.Results, appends: map[*ir.Node]rounding{}, queries: map[*ir.Node]query{}}
-	var choices []CacheChoice
+	var choices []Choice
 	for _, s := range m.States {
 		if s.Stored != "" {
 			return nil, nil, fmt.Errorf("state @%s is stored as %s already; cache formats are chosen once", s.Name, s.Stored)
@@ -101,7 +102,7 @@ func usesOf(m *ir.Module) map[*ir.Value][]*ir.Node {
 }
 
 // choose decides on one state and notes what to rewrite.
-func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
+func (p *cachePass) choose(m *ir.Module, s *ir.State) (Choice, error) {
 	appends, reads := p.line(m, s.Name)
 	width, _ := s.Row.Shape[0].Value()
 	rope := rotated(appends)
@@ -112,7 +113,7 @@ func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
 	)
 	switch products := p.keyProducts(reads); {
 	case rope == 0 || s.Row.Rank() != 1:
-		return CacheChoice{s.Name, "f32", "its rows are not rotated vectors"}, nil
+		return Choice{s.Name, "f32", "its rows are not rotated vectors"}, nil
 	case products != nil:
 		why = "index keys: their product goes through a relu into topk"
 		format, r, err = p.formats.keys(int(width))
@@ -132,7 +133,7 @@ func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
 			why += "; rounded to fp8 but for the rotated elements"
 		}
 	default:
-		return CacheChoice{s.Name, "f32", "rotated, but neither attention nor an index reads it"}, nil
+		return Choice{s.Name, "f32", "rotated, but neither attention nor an index reads it"}, nil
 	}
 	r.name = s.Name + ".row"
 	for i, n := range appends {
@@ -141,7 +142,7 @@ func (p *cachePass) choose(m *ir.Module, s *ir.State) (CacheChoice, error) {
 		}
 		p.appends[n] = r
 	}
-	return CacheChoice{s.Name, format, why}, err
+	return Choice{s.Name, format, why}, err
 }
 
 // line collects what appends to and what reads any version of a state.
@@ -244,7 +245,6 @@ func (p *cachePass) leadsTo(n *ir.Node, end *ir.Op, via ...*ir.Op) bool {
 	})
 }
 
-// check reports an unknown format.
 // Check refuses names that are no format of rows or of keys.
 func (f Formats) Check() error {
 	switch {
