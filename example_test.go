@@ -67,7 +67,7 @@ func ExampleModel_Generate_chat() {
 			return
 		}
 		fmt.Printf("%s %q (%s after %d tokens)\n", question, answer.Text, answer.Reason, len(answer.Tokens))
-		messages = append(messages, smelt.Message{Role: smelt.RoleAssistant, Content: answer.Text})
+		messages = append(messages, answer.Message)
 	}
 	// Output:
 	// Tell me about a cat. "The secret word of Dan is silver." (stop token after 8 tokens)

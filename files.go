@@ -126,14 +126,10 @@ func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) ([]int32, error)
 	if f.Model.Chat == nil {
 		return nil, fmt.Errorf("%s has no chat format: %w", f.Model.Architecture, ErrNoChat)
 	}
-	mode := chat.Answer
-	if r.Think {
-		mode = chat.Thinking
-	}
 	if err := chat.CheckRequest(r.Messages); err != nil {
 		return nil, err
 	}
-	ids, err := chat.Tokens(f.Model.Chat, r.Messages, chat.Options{Mode: mode}, tok)
+	ids, err := chat.Tokens(f.Model.Chat, r.Messages, chat.Options{Mode: r.mode(), Effort: r.Effort}, tok)
 	if errors.As(err, new(*chat.MissingTokenError)) {
 		err = fmt.Errorf("%w: %w", err, ErrNoChat)
 	}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
+	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/runtime/scheduler"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/models/tokenizer"
@@ -26,8 +28,10 @@ type Request struct {
 	NoBOS bool
 	// Messages is a conversation to answer, in the model's chat format.
 	Messages []Message
-	// Think lets the model reason before it answers Messages.
-	Think bool
+	// Think lets the model reason before it answers Messages, and Effort, if not empty,
+	// says how long, by a word of its chat format.
+	Think  bool
+	Effort string
 	// Tokens are a prompt's token ids, taken as they are.
 	Tokens []int32
 
@@ -77,6 +81,12 @@ type Result struct {
 	Text   string
 	Tokens []int32
 	Reason StopReason
+	// Message is Text taken apart, if it answers Messages: the reasoning, the answer
+	// and, if a message declares tools, calls of those. Markup says where the calls
+	// are not in the model's chat format, nil if they are; Message then has what could
+	// be read. Give calls IDs before sending them back with their results.
+	Message Message
+	Markup  error
 	// PromptTokens is how many tokens of the prompt were read.
 	PromptTokens int
 	// Sampling is how tokens were picked, the seed included.
@@ -114,7 +124,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Generation{ctx: ctx, tok: tok, sampling: how, gen: g}, nil
+	return &Generation{ctx: ctx, tok: tok, chat: m.files.answer(r), sampling: how, gen: g}, nil
 }
 
 // sampling is how a request's tokens are picked.
@@ -167,6 +177,7 @@ func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, erro
 type Generation struct {
 	ctx      context.Context      // the caller's
 	tok      *tokenizer.Tokenizer // nil if there is none
+	chat     *answer              // nil if no messages are answered
 	sampling sampling.Params
 	gen      *scheduler.Generation
 }
@@ -234,7 +245,36 @@ func (g *Generation) Wait() (Result, error) {
 	}
 	text.WriteString(d.flush())
 	r.Text = text.String()
+	if g.chat != nil {
+		r.Message, r.Markup = g.chat.parse(g.tok, tokens)
+	}
 	return r, err
+}
+
+// answer is how to read the answer to messages.
+type answer struct {
+	format  chat.Format
+	options chat.ParseOptions
+}
+
+// answer is how to read the text that a request with messages gets, else nil.
+func (f *Files) answer(r Request) *answer {
+	if r.Messages == nil {
+		return nil
+	}
+	tools := slices.ContainsFunc(r.Messages, func(m Message) bool { return len(m.Tools) > 0 })
+	return &answer{f.Model.Chat, chat.ParseOptions{Stage: r.mode().Stage(), Tools: tools}}
+}
+
+func (r Request) mode() chat.Mode {
+	if r.Think {
+		return chat.Thinking
+	}
+	return chat.Answer
+}
+
+func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32) (Message, error) {
+	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, tok.NewStream(false)), tokens)
 }
 
 // decoder makes text of tokens; without a tokenizer it makes none.

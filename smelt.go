@@ -72,8 +72,11 @@ type OptionError = option.Error
 // UnknownModelError says that config.json names no architecture that smelt knows.
 type UnknownModelError = models.UnknownError
 
-// Message is one turn of a conversation. Its Role is RoleSystem, RoleUser or
-// RoleAssistant.
+// Message is one turn of a conversation: a Role, a Content and, by role, more. An
+// assistant's has Reasoning and ToolCalls, each with ID, Name and Arguments, a JSON
+// object; of a call that was cut off, its beginning. A tool's message has the ToolCallID
+// that it answers. A system's may declare Tools, each as JSON with name, description
+// and parameters.
 type Message = chat.Message
 
 // Roles of a Message.
@@ -81,6 +84,7 @@ const (
 	RoleSystem    = chat.RoleSystem
 	RoleUser      = chat.RoleUser
 	RoleAssistant = chat.RoleAssistant
+	RoleTool      = chat.RoleTool
 )
 
 // Model is an open model on a device. Its methods are safe for concurrent use.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/runtime/sampling"
 )
 
@@ -226,6 +228,48 @@ func TestErrors(t *testing.T) {
 	for _, err := range ids.Text() {
 		if !errors.Is(err, ErrNoTokenizer) {
 			t.Errorf("text without a tokenizer: %v", err)
+		}
+	}
+}
+
+// TestMessage: an answer to messages comes taken apart, by tokens and not by spelling;
+// calls only if tools are declared.
+func TestMessage(t *testing.T) {
+	m := open(t, storyteller, Options{Context: 64})
+	question := []Message{{Role: RoleUser, Content: "Tell me about a cat."}}
+	for _, think := range []bool{false, true} {
+		r, err := generate(t, m, Request{Messages: question, Think: think, Effort: "high", MaxTokens: 6, Sampling: &sampling.Params{}}).Wait()
+		if got := r.Message; err != nil || r.Markup != nil || r.Text == "" || got.Role != RoleAssistant || got.Content+got.Reasoning != r.Text || (got.Reasoning == "") == think {
+			t.Errorf("think %v: %+v, %v", think, r, err)
+		}
+	}
+	if r, err := generate(t, m, Request{Prompt: "Once", MaxTokens: 2}).Wait(); err != nil || r.Message.Role != "" {
+		t.Errorf("a text is no message: %+v, %v", r.Message, err)
+	}
+	tok, err := m.Files().Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"
+	ids, err := tok.Encode("hm</think>Yes." + calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed, err := tok.EncodeOrdinary("</think>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids = append(typed, ids...)
+	for tools, want := range map[string]Message{
+		"":   {Role: RoleAssistant, Reasoning: "</think>hm", Content: "Yes." + calls},
+		"{}": {Role: RoleAssistant, Reasoning: "</think>hm", Content: "Yes.", ToolCalls: []chat.ToolCall{{Name: "f", Arguments: "{}"}}},
+	} {
+		r := Request{Messages: slices.Clone(question), Think: true}
+		if tools != "" {
+			r.Messages[0].Tools = []string{tools}
+		}
+		if got, err := m.Files().answer(r).parse(tok, ids); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("tools %q: %+v, %v", tools, got, err)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func chat(ctx context.Context, m *smelt.Model, request smelt.Request, in io.Read
 		if err != nil {
 			return err
 		}
-		request.Messages = append(request.Messages, smelt.Message{Role: smelt.RoleAssistant, Content: answer.Text})
+		request.Messages = append(request.Messages, answer.Message)
 	}
 	return lines.Err()
 }
