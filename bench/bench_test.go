@@ -14,13 +14,13 @@ import (
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/roofline"
-	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
 )
 
-// hostMemory is a binding.CacheMemory.
+// hostMemory is a devmem.CacheMemory.
 type hostMemory []byte
 
 func (m hostMemory) Read(to []byte, at int64) error     { copy(to, m[at:]); return nil }
@@ -31,8 +31,8 @@ func (m hostMemory) Copy(to, from, n int64) error       { copy(m[to:to+n], m[fro
 // keeps a log.
 type fake struct {
 	b      *bundle.Bundle
-	slots  *binding.Slots
-	caches *binding.Caches
+	slots  *devmem.Slots
+	caches *devmem.Caches
 	mode   profile.Mode
 	log    []string
 	fail   error
@@ -50,17 +50,17 @@ func newFake(t *testing.T, o bundle.Options) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{b: b, slots: binding.NewSlots(b.Plan, 256)}
-	f.caches = binding.NewCaches(b.Plan, hostMemory(make([]byte, b.Plan.CacheBytes)), f.slots)
+	f := &fake{b: b, slots: devmem.NewSlots(b.Plan, 256)}
+	f.caches = devmem.NewCaches(b.Plan, hostMemory(make([]byte, b.Plan.CacheBytes)), f.slots)
 	return f
 }
 
-func (f *fake) Name() string            { return "fake" }
-func (f *fake) Close() error            { return nil }
-func (f *fake) Vocab() int              { return 4 }
-func (f *fake) Bundle() *bundle.Bundle  { return f.b }
-func (f *fake) Caches() *binding.Caches { return f.caches }
-func (f *fake) Reset(slot int32)        { f.slots.Reset(slot) }
+func (f *fake) Name() string           { return "fake" }
+func (f *fake) Close() error           { return nil }
+func (f *fake) Vocab() int             { return 4 }
+func (f *fake) Bundle() *bundle.Bundle { return f.b }
+func (f *fake) Caches() *devmem.Caches { return f.caches }
+func (f *fake) Reset(slot int32)       { f.slots.Reset(slot) }
 
 func (f *fake) CacheRow(*plan.Cache, int32, int) ([]byte, error) {
 	return nil, errors.New("a fake has no rows")

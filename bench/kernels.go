@@ -11,8 +11,8 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/roofline"
 	"smelt.example/smelt/internal/option"
-	"smelt.example/smelt/internal/runtime/binding"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
 )
@@ -183,7 +183,7 @@ type measurement struct {
 	costs  []plan.Cost
 	rows   []ir.Row
 	wanted []int
-	marks  []*binding.Mark
+	marks  []*devmem.Mark
 }
 
 // prepare brings the slots to the length that the step begins at. Texts begin

@@ -7,8 +7,8 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/option"
-	"smelt.example/smelt/internal/runtime/binding"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -165,7 +165,7 @@ func (b *bench) frontier(from, to int, o RunOptions) (*Frontier, error) {
 
 // generate makes n tokens of each of the first slots' texts. The first tokens
 // differ, so that the texts do: equal ones would share their experts.
-func (b *bench) generate(mark *binding.Mark, rows, n int) (*Decode, error) {
+func (b *bench) generate(mark *devmem.Mark, rows, n int) (*Decode, error) {
 	step := make([]ir.Row, rows)
 	wanted := make([]int, rows)
 	for i, t := range b.next(rows) {

@@ -13,10 +13,10 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/models/arch"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 )
@@ -117,14 +117,14 @@ func TestPruned(t *testing.T) {
 	} {
 		t.Run(x.fixture, func(t *testing.T) {
 			dir := prune(t, "../internal/models/deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)
-			p := agreement.New(t, dir, agreement.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, openCPU)
+			p := devicetest.New(t, dir, devicetest.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, openCPU)
 			if !strings.Contains(strings.Join(p.Model.Notes, "\n"), x.note) {
 				t.Errorf("the notes %q lack %q", p.Model.Notes, x.note)
 			}
 			if !slices.Contains(p.Model.Lines, x.line) {
 				t.Errorf("%q lacks %q", p.Model.Lines, x.line)
 			}
-			tokens := agreement.Random(0, 31, p.Model.VocabSize)
+			tokens := devicetest.Random(0, 31, p.Model.VocabSize)
 			p.Feed(false, 0, 0, tokens)
 			p.Feed(true, 1, 0, tokens[:9])
 			p.Report()

@@ -15,9 +15,9 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/doctor"
 	"smelt.example/smelt/internal/output"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal"
 	"smelt.example/smelt/models"
 )
@@ -124,7 +124,7 @@ func examine(t *testing.T, out, errs *bytes.Buffer, o doctorOptions) *examined {
 func TestDoctorFindings(t *testing.T) {
 	c := openForTest(t, "--context", "12", "--chunk", "8", "--slots", "2", "--wanted", "3", "--cache", "f32")
 	result, err := doctor.Check(t.Context(), doctor.Subject{Name: "cpu", Open: func(observe func(string, []byte)) (device.Planned, error) {
-		m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
+		m, err := devicetest.NewMirror(c.Bundle, c.model.Weights)
 		if err != nil {
 			return nil, err
 		}

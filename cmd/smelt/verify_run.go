@@ -121,7 +121,7 @@ func (v *verifier) step(ctx context.Context, phase program.Phase, rows []ir.Row,
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	r, err := v.both.Step(phase, rows, lockstep.Spread(len(rows), v.plan.Wanted), nil)
+	r, err := v.both.Step(phase, rows, lockstep.SampleRows(len(rows), v.plan.Wanted), nil)
 	if err != nil {
 		return fmt.Errorf("%s, %s step from token %d: %w", c.Name, phase, rows[0].Position, err)
 	}

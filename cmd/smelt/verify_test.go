@@ -12,14 +12,14 @@ import (
 
 	msl "smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/lockstep"
 )
 
 // newMirrored prepares a verifier of a bundle against a mirror of it.
-func newMirrored(t *testing.T, c *compiled) (*verifier, *agreement.Mirror) {
+func newMirrored(t *testing.T, c *compiled) (*verifier, *devicetest.Mirror) {
 	t.Helper()
-	m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
+	m, err := devicetest.NewMirror(c.Bundle, c.model.Weights)
 	if err != nil {
 		t.Fatal(err)
 	}

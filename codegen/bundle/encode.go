@@ -62,7 +62,7 @@ func encodeStep(s *plan.Step, caches map[*plan.Cache]int) stepDoc {
 }
 
 func encodeArg(a plan.Arg, buffers map[*plan.Buffer]int, caches map[*plan.Cache]int) argDoc {
-	d := argDoc{Scalar: a.Scalar, Needs: a.Needs.String()}
+	d := argDoc{Scalar: a.Scalar, Needs: a.BytesAccessed.String()}
 	switch {
 	case a.Buffer != nil:
 		i := buffers[a.Buffer]

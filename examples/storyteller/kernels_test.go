@@ -8,10 +8,10 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	msl "smelt.example/smelt/internal/codegen/msl/standin"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/internal/runtime/standin"
 	"smelt.example/smelt/internal/sample"
@@ -97,7 +97,7 @@ func compareLast(t *testing.T, m *models.Model, told []int32, logits []float32) 
 	t.Helper()
 	feed(t, machine[float32](t, m), told, func(p int) bool { return p == len(told)-1 }, func(_ int, want []float32) {
 		for i, w := range want {
-			if d := math.Abs(float64(logits[i]) - float64(w)); !(d <= agreement.Limit) {
+			if d := math.Abs(float64(logits[i]) - float64(w)); !(d <= devicetest.Limit) {
 				t.Fatalf("logit %d is %v after %d tokens, the evaluator's %v", i, logits[i], len(told), w)
 			}
 		}

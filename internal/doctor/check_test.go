@@ -12,8 +12,8 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/doctor"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/passes"
@@ -43,7 +43,7 @@ func compile(t *testing.T) compiled {
 
 // reflection is a mirror that may not close.
 type reflection struct {
-	*agreement.Mirror
+	*devicetest.Mirror
 	closing error
 }
 
@@ -65,7 +65,7 @@ func (c compiled) subject(t *testing.T, prepare func(d *reflection, observed boo
 		Name:  "mirror",
 		Notes: func(device.Planned) []string { return []string{"made of glass"} },
 		Open: func(observe func(string, []byte)) (device.Planned, error) {
-			m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
+			m, err := devicetest.NewMirror(c.Bundle, c.model.Weights)
 			if err != nil {
 				return nil, err
 			}

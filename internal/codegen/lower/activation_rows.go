@@ -12,14 +12,14 @@ type reader func(k *kernel.Expr, n int) []*kernel.Expr
 
 // rowsOf is an activation that is read in vectors of 1, 2 or 4 elements.
 type rowsOf struct {
-	u     *unit
+	u     *emitter
 	name  string
 	v     *ir.Value
 	bound map[int]kernel.Buffer // by elements
 }
 
 // rowsOf binds an activation in vectors of n elements, to begin with.
-func (u *unit) rowsOf(name string, v *ir.Value, n int) *rowsOf {
+func (u *emitter) rowsOf(name string, v *ir.Value, n int) *rowsOf {
 	r := &rowsOf{u: u, name: name, v: v, bound: map[int]kernel.Buffer{}}
 	r.as(n)
 	return r
@@ -33,7 +33,7 @@ func (r *rowsOf) as(n int) kernel.Buffer {
 	}
 	b = r.u.bind(r.u.Pointer(r.name, kernel.Vec(kernel.F32, n), kernel.Read), program.Arg{Value: r.v})
 	if len(r.bound) > 0 {
-		r.u.touched(ir.Const(0)) // counted with the first
+		r.u.accesses(ir.Const(0)) // counted with the first
 	}
 	r.bound[n] = b
 	return b

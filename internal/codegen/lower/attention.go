@@ -159,7 +159,7 @@ type rowKeys struct {
 	first, end    *kernel.Expr // numbers of keys: those before first lie before the sequence
 }
 
-func (a *attention) rowKeys(u *unit, row *kernel.Expr) rowKeys {
+func (a *attention) rowKeys(u *emitter, row *kernel.Expr) rowKeys {
 	k := rowKeys{row: row}
 	k.position = u.Let("position", u.StepAt("position", row))
 	k.first = u.Let("first_key", i32(a.Size-1).Sub(k.position).Max(i32(0)))
@@ -177,7 +177,7 @@ func (a *attention) rowKeys(u *unit, row *kernel.Expr) rowKeys {
 }
 
 // splitCount is splits, in a kernel.
-func (a *attention) splitCount(u *unit) *kernel.Expr {
+func (a *attention) splitCount(u *emitter) *kernel.Expr {
 	n := i32(a.Size + a.listed())
 	if a.allVisible() {
 		n = n.Add(u.StepValue(a.reach).Div(i32(a.Ratio)))
@@ -196,7 +196,7 @@ func (a *attention) vectorAt(row, head *kernel.Expr) *kernel.Expr {
 }
 
 // write divides a head's accumulator by the sum, rotates it back and stores it.
-func (a *attention) write(u *unit, result kernel.Buffer, row, head *kernel.Expr, s headState) {
+func (a *attention) write(u *emitter, result kernel.Buffer, row, head *kernel.Expr, s headState) {
 	for _, m := range s.acc {
 		m.Set(m.Div(splat(s.sum.Expr)))
 	}

@@ -11,7 +11,7 @@ import (
 
 // attendUnit is the kernel that goes through keys.
 type attendUnit struct {
-	*unit
+	*emitter
 	a        *attention
 	k        rowKeys
 	slot     *kernel.Expr
@@ -60,12 +60,12 @@ func (a *attention) attender(role, what string) (*attendUnit, attender) {
 
 func (a *attention) newAttendUnit(role, doc string) *attendUnit {
 	s := kernel.Schedule{Threads: a.groups * a.in.Target.SimdWidth, Settings: a.settings()}
-	u := &attendUnit{unit: a.in.begin(a.in.kernelName(role), s, a.in.doc(doc)...), a: a}
+	u := &attendUnit{emitter: a.in.begin(a.in.kernelName(role), s, a.in.doc(doc)...), a: a}
 	u.window = u.cacheRows("window", a.Window, kernel.Read)
-	u.touched(a.windowRows().Mul(ir.Const(int64(u.window.cache.Row.Bytes))))
+	u.accesses(a.windowRows().Mul(ir.Const(int64(u.window.cache.Row.Bytes))))
 	if a.Entries != "" {
 		u.entries = u.cacheRows("entries", a.Entries, kernel.Read)
-		u.touched(a.entryRows(u.entries.cache).Mul(ir.Const(int64(u.entries.cache.Row.Bytes))))
+		u.accesses(a.entryRows(u.entries.cache).Mul(ir.Const(int64(u.entries.cache.Row.Bytes))))
 	}
 	if a.Selected != nil {
 		u.selected = u.activation("selected", a.Selected, kernel.Read)
@@ -119,7 +119,7 @@ func (a *attention) attendSplit() (program.Launch, error) {
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))
-	splits := a.splitCount(u.unit)
+	splits := a.splitCount(u.emitter)
 	from := u.Let("from", u.split.Mul(i32(a.keys)))
 	u.Comment("The merge does not read splits without a key of the row.")
 	u.If(from.Add(i32(a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
@@ -132,7 +132,7 @@ func (a *attention) attendSplit() (program.Launch, error) {
 
 // place names what the SIMD group works on.
 func (u *attendUnit) place(row *kernel.Expr) {
-	u.k = u.a.rowKeys(u.unit, u.Let("row", row))
+	u.k = u.a.rowKeys(u.emitter, u.Let("row", row))
 	u.slot = u.Let("slot", u.StepAt("slot", u.k.row))
 	group := kernel.Group(0).Mul(i32(u.a.groups)).Add(kernel.Simd())
 	u.head0 = u.Let("head", group.Mul(i32(u.a.heads)))
@@ -141,13 +141,13 @@ func (u *attendUnit) place(row *kernel.Expr) {
 // start reads, norms and rotates the queries; statistics gives a head's first
 // maximum and sum.
 func (u *attendUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (top, sum *kernel.Expr)) {
-	finish := &fusion.Finish{Norm: u.a.QNorm, Rope: &u.a.Rope}
+	finish := &fusion.Postprocess{Norm: u.a.QNorm, Rope: &u.a.Rope}
 	for h := range u.a.heads {
 		head := u.head0.Add(i32(h))
 		var s headState
 		at := u.Let("q_at", u.a.vectorAt(u.k.row, head))
 		s.query = u.loadChunks(u.a.Dim, func(c *kernel.Expr) *kernel.Expr { return q.At(at.Add(c)) })
-		u.finish(s.query, u.a.Dim, finish, u.k.row, 0)
+		u.postprocess(s.query, u.a.Dim, finish, u.k.row, 0)
 		top, sum := statistics(head)
 		s.top, s.sum = u.Var("top", top), u.Var("sum", sum)
 		s.acc = u.newLaneVector("acc", u.a.Dim)
@@ -214,7 +214,7 @@ func (u *attendUnit) takeRow(cache *cacheRows, index *kernel.Expr) {
 // write stores the results.
 func (u *attendUnit) write(result kernel.Buffer) {
 	for h, s := range u.heads {
-		u.a.write(u.unit, result, u.k.row, u.head0.Add(i32(h)), s)
+		u.a.write(u.emitter, result, u.k.row, u.head0.Add(i32(h)), s)
 	}
 }
 

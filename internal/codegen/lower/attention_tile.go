@@ -107,11 +107,11 @@ func (u *tileUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (to
 // side by side. Where accumulators will be they lie row by row before.
 func (u *tileUnit) readQueries(q kernel.Buffer) {
 	dim, heads := u.a.Dim, u.a.heads
-	finish := &fusion.Finish{Norm: u.a.QNorm, Rope: &u.a.Rope}
+	finish := &fusion.Postprocess{Norm: u.a.QNorm, Rope: &u.a.Rope}
 	u.eachHead(func(h *kernel.Expr) {
 		from := u.Let("q_at", u.a.vectorAt(u.k.row, u.head0.Add(h)))
 		v := u.loadChunks(dim, func(c *kernel.Expr) *kernel.Expr { return q.At(from.Add(c)) })
-		u.finish(v, dim, finish, u.k.row, 0)
+		u.postprocess(v, dim, finish, u.k.row, 0)
 		to := u.Let("to", h.Mul(i32(u.stride)))
 		u.storeVector(v, dim, func(i, x *kernel.Expr) { u.acc.Set(to.Add(i), x) })
 	})
@@ -310,7 +310,7 @@ func (u *tileUnit) accOf(h *kernel.Expr) laneVector {
 func (u *tileUnit) write(result kernel.Buffer) {
 	u.eachHead(func(h *kernel.Expr) {
 		s := headState{sum: u.Var("sum", u.sums.At(h)), acc: u.accOf(h)}
-		u.a.write(u.unit, result, u.k.row, u.head0.Add(h), s)
+		u.a.write(u.emitter, result, u.k.row, u.head0.Add(h), s)
 	})
 }
 

@@ -7,12 +7,12 @@ import (
 
 // means says what the target is quick at. Vector registers of 16 lanes hold all
 // numbers of e2m1, one of which each lane can take at once.
-func (in *Input) means() encoding.Means {
-	return encoding.Means{Halves: in.Target.Vector > 0, E2M1: in.Target.Vector >= 16}
+func (in *Input) means() encoding.Features {
+	return encoding.Features{Halves: in.Target.Vector > 0, E2M1: in.Target.Vector >= 16}
 }
 
 // unpacked are the codes of a unit whose words these are.
-func (u *unit) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.Expr {
+func (u *emitter) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.Expr {
 	b := u.bits(words)
 	out := make([]*kernel.Expr, len(unpack.Codes))
 	for i, e := range unpack.Codes {
@@ -22,7 +22,7 @@ func (u *unit) unpacked(unpack encoding.Unpack, words []*kernel.Expr) []*kernel.
 }
 
 // unpackedPairs are the codes of a unit in pairs (f32x2).
-func (u *unit) unpackedPairs(unpack encoding.Unpack, pairs [][2]int, words []*kernel.Expr) (out []*kernel.Expr) {
+func (u *emitter) unpackedPairs(unpack encoding.Unpack, pairs [][2]int, words []*kernel.Expr) (out []*kernel.Expr) {
 	b := &bits{u: u, words: words}
 	for _, p := range pairs {
 		out = append(out, b.expr(unpack.Codes[p[0]].Args[0]).Halves())
@@ -33,13 +33,13 @@ func (u *unit) unpackedPairs(unpack encoding.Unpack, pairs [][2]int, words []*ke
 // bits lowers an encoding's bit expressions over the words of a unit, or over a
 // block and the number of a unit in it.
 type bits struct {
-	u      *unit
+	u      *emitter
 	words  []*kernel.Expr
 	block  *block
 	halves map[*encoding.BitExpr]*kernel.Expr // both halves of words
 }
 
-func (u *unit) bits(words []*kernel.Expr) *bits {
+func (u *emitter) bits(words []*kernel.Expr) *bits {
 	return &bits{u: u, words: words, halves: map[*encoding.BitExpr]*kernel.Expr{}}
 }
 

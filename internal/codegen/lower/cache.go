@@ -18,7 +18,7 @@ const cacheGroups = 4
 // threadgroups follow those of the entries before it; a job is one vector.
 type cacheEntry struct {
 	*fusion.Entry
-	u      *unit
+	u      *emitter
 	number int
 	symbol string // number of jobs
 	share  int    // SIMD groups that pool one vector
@@ -52,7 +52,7 @@ func lowerCache(in *Input, c *fusion.Cache) ([]program.Launch, error) {
 }
 
 // cacheEntry binds what an entry needs.
-func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
+func (u *emitter) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 	out := &cacheEntry{Entry: e, u: u, number: number, share: 1}
 	if e.Width < 4 || e.Width%4 != 0 {
 		return nil, fmt.Errorf("entries of %d elements for state @%s; kernels need a multiple of 4", e.Width, e.State)
@@ -67,9 +67,9 @@ func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 		}
 		pooled := ir.Sym(out.symbol).Mul(ir.Const(int64(out.tokens() * e.Width * 4)))
 		out.values = u.cacheRows("values", p.Values, kernel.Read)
-		u.touched(pooled)
+		u.accesses(pooled)
 		out.scores = u.cacheRows("scores", p.Scores, kernel.Read)
-		u.touched(pooled)
+		u.accesses(pooled)
 	} else {
 		if out.symbol, err = rowsSymbol(e.X); err != nil {
 			return nil, err
@@ -77,7 +77,7 @@ func (u *unit) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 		out.x = u.activation4("x", e.X, kernel.Read)
 	}
 	out.state = u.cacheRows("cache", e.State, kernel.Write)
-	u.touched(ir.Sym(out.symbol).Mul(ir.Const(int64(out.state.cache.Row.Bytes))))
+	u.accesses(ir.Sym(out.symbol).Mul(ir.Const(int64(out.state.cache.Row.Bytes))))
 	if n := out.state.cache.Row.Width; n != e.Width && u.err == nil {
 		return nil, fmt.Errorf("entries of %d elements for state @%s, whose rows have %d", e.Width, e.State, n)
 	}
@@ -106,7 +106,7 @@ func (e *cacheEntry) tokens() int {
 }
 
 // dealEntries deals threadgroups out to the entries.
-func (u *unit) dealEntries(group *kernel.Expr, entries []*cacheEntry) {
+func (u *emitter) dealEntries(group *kernel.Expr, entries []*cacheEntry) {
 	e := entries[0]
 	if len(entries) == 1 {
 		e.work(group)
@@ -134,13 +134,13 @@ func (e *cacheEntry) work(group *kernel.Expr) {
 			v := u.loadChunks(e.Width, func(chunk *kernel.Expr) *kernel.Expr {
 				return e.x.At(job.Mul(i32(e.Width / 4)).Add(chunk))
 			})
-			e.finish(v, job, job)
+			e.postprocess(v, job, job)
 		}, nil)
 	case e.share == 1 && !e.chunkByChunk():
 		u.If(live, func() {
 			b := e.block(job)
 			v := u.loadChunks(e.Width, b.pool)
-			e.finish(v, job, b.row)
+			e.postprocess(v, job, b.row)
 		}, nil)
 	default:
 		e.workByChunks(job, live)
@@ -175,24 +175,24 @@ func (e *cacheEntry) workByChunks(job, live *kernel.Expr) {
 	u.Barrier()
 	u.If(live.And(part.Eq(i32(0))), func() {
 		v := u.loadVector(e.Width, func(i *kernel.Expr) *kernel.Expr { return pooled.At(first.Add(i)) })
-		e.finish(v, job, u.Let("closing_row", u.StepAt(program.ClosingField(e.Pool.Ratio), job)))
+		e.postprocess(v, job, u.Let("closing_row", u.StepAt(program.ClosingField(e.Pool.Ratio), job)))
 	}, nil)
 }
 
-// finish finishes the vector of a job and appends it; row is the step's row it
+// postprocess makes the vector of a job and appends it; row is the step's row it
 // belongs to.
-func (e *cacheEntry) finish(v laneVector, job, row *kernel.Expr) {
+func (e *cacheEntry) postprocess(v laneVector, job, row *kernel.Expr) {
 	u, ratio := e.u, 0
 	index := u.StepAt("position", row)
 	if e.Pool != nil {
 		ratio = e.Pool.Ratio
 		index = index.Div(i32(ratio))
 	}
-	f := e.Finish
+	f := e.Post
 	if e.state.rounds(f.Round) {
 		f.Round = nil
 	}
-	u.finish(v, e.Width, &f, job, ratio)
+	u.postprocess(v, e.Width, &f, job, ratio)
 	u.Comment("append")
 	e.state.store(e.state.row(u.StepAt("slot", row), index), v)
 }

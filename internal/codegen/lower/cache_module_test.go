@@ -148,7 +148,7 @@ func (b *moduleBuilder) pooled(e testEntry, open func() *ir.Value, values, score
 	b.append(e, open(), slot, b.Add(ops.IndexMap, ops.IndexMapAttr{To: i.FloorDiv(r)}, position), vector)
 }
 
-// finish is an entry's norm, rotation, transform and rounding.
+// postprocess is an entry's norm, rotation, transform and rounding.
 func (b *moduleBuilder) finish(e testEntry, x, position *ir.Value) *ir.Value {
 	if e.norm {
 		x = b.Add(ops.Mul, nil, b.Add(ops.RMSNorm, ops.RMSNormAttr{Eps: 1e-6}, x), b.AddNaming(ops.Dequantize, nil, e.name+".norm"))

@@ -10,7 +10,7 @@ import (
 
 // cacheRows reads and writes rows of a state in its stored format.
 type cacheRows struct {
-	u     *unit
+	u     *emitter
 	name  string
 	cache *program.Cache
 	// memory is the state as 32-bit words, or where rows of f32 are only read,
@@ -26,7 +26,7 @@ type cacheRow struct {
 }
 
 // cacheRows binds a state's memory.
-func (u *unit) cacheRows(name, state string, a kernel.Access) *cacheRows {
+func (u *emitter) cacheRows(name, state string, a kernel.Access) *cacheRows {
 	c := &cacheRows{u: u, name: name, cache: u.in.Caches[state], unit: 4, index: kernel.I32}
 	if c.cache == nil {
 		u.fail("state @%s has no place in memory", state)

@@ -9,11 +9,11 @@ type part struct {
 }
 
 // deal emits the parts as branches on the threadgroup's number.
-func (u *unit) deal(parts []part) {
+func (u *emitter) deal(parts []part) {
 	u.dealFrom(kernel.Group(0), 0, parts)
 }
 
-func (u *unit) dealFrom(group *kernel.Expr, first int, parts []part) {
+func (u *emitter) dealFrom(group *kernel.Expr, first int, parts []part) {
 	p := parts[0]
 	body := func() { p.body(group.Sub(i32(first))) }
 	if len(parts) == 1 {
@@ -34,7 +34,7 @@ func groupsOf(parts []part) int {
 // oneOrMore runs body for up to most rows: one row is the common case; its sums
 // are the same either way. A SIMD group alone also has two by themselves: what
 // other threads would do beside them it does after them.
-func (u *unit) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
+func (u *emitter) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
 	if most == 1 {
 		body(1)
 		return
@@ -47,7 +47,7 @@ func (u *unit) oneOrMore(left *kernel.Expr, most int, body func(n int)) {
 }
 
 // guard runs f where live (unless nil) and, if it may fail, inside hold.
-func (u *unit) guard(live, inside *kernel.Expr, mayFail bool, f func()) {
+func (u *emitter) guard(live, inside *kernel.Expr, mayFail bool, f func()) {
 	cond := live
 	if mayFail {
 		cond = inside

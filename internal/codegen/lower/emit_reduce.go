@@ -3,7 +3,7 @@ package lower
 import "smelt.example/smelt/internal/codegen/kernel"
 
 // threadgroupSum adds a value up over all threads, SIMD groups in ascending order.
-func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {
+func (u *emitter) threadgroupSum(v *kernel.Expr) *kernel.Expr {
 	s := u.Schedule()
 	n := s.Threads / s.SimdWidth
 	part := u.Let("part", v.SimdSum())
@@ -23,7 +23,7 @@ func (u *unit) threadgroupSum(v *kernel.Expr) *kernel.Expr {
 
 // rms is 1/sqrt(mean(x^2)+eps) of k elements, from vector `first` on, added up
 // by the whole threadgroup; every thread gets it.
-func (u *unit) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
+func (u *emitter) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
 	sum := u.Var("squares", f32(0))
 	u.For("i", kernel.Thread(), i32(k/4), i32(u.Schedule().Threads), func(i *kernel.Expr) {
 		v := u.Let("v", x.At(first.Add(i)))

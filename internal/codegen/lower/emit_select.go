@@ -9,7 +9,7 @@ import "smelt.example/smelt/internal/codegen/kernel"
 // the keys at a few bounds. Nothing is moved, so keys may lie in threadgroup or
 // device memory.
 type selection struct {
-	u    *unit
+	u    *emitter
 	n    *kernel.Expr                        // how many keys there are (i32, 1 or more, the same for all threads)
 	k    *kernel.Expr                        // how many to take (i32, 1 to n, the same for all threads)
 	key  func(i *kernel.Expr) *kernel.Expr   // key i (u32)
@@ -29,7 +29,7 @@ const (
 // orderKey maps a score to a u32 in the order of the top-k contract: a higher
 // score has a higher key, +0 equals -0, NaN is below all others. It works on
 // bits, so a target's float comparisons do not matter.
-func (u *unit) orderKey(score *kernel.Expr) *kernel.Expr {
+func (u *emitter) orderKey(score *kernel.Expr) *kernel.Expr {
 	bits := u.Let("bits", score.As(kernel.U32))
 	magnitude := u.Let("magnitude", bits.And(kernel.U(0x7fffffff)))
 	sign := kernel.U(0x80000000)

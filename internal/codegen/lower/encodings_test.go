@@ -63,7 +63,7 @@ func encodings(t *testing.T, affine int) map[int]encoding.Encoding {
 // blocks, so that rows begin at every multiple of two bytes.
 func columns(t *testing.T, e encoding.Encoding, k int) int {
 	t.Helper()
-	u, err := encoding.UnpackOf(e, encoding.Means{})
+	u, err := encoding.UnpackOf(e, encoding.Features{})
 	if err != nil {
 		t.Fatal(err)
 	}

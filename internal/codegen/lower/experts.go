@@ -41,7 +41,7 @@ func expertsDecode(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 	s, outputs := in.matvecSchedule()
 	s.Settings = []kernel.Setting{{Name: "outputs per threadgroup", Value: fmt.Sprint(outputs), Why: "of one expert and one row"}, routing}
 	u := in.begin(in.kernelName(role), s, in.doc("routing, then a tile of a chosen expert's hidden vector")...)
-	d := &expertsHiddenDecode{unit: u, e: e, outputs: outputs, choose: u.chooser(e, weights)}
+	d := &expertsHiddenDecode{emitter: u, e: e, outputs: outputs, choose: u.chooser(e, weights)}
 	d.bind()
 	if u.err != nil {
 		return nil, u.err
@@ -53,7 +53,7 @@ func expertsDecode(in *Input, e *fusion.Experts) ([]program.Launch, error) {
 
 // chooser gives a row's choice and its weight: by routing, or with weights by
 // what an earlier launch left.
-func (u *unit) chooser(e *fusion.Experts, weights *program.Scratch) func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
+func (u *emitter) chooser(e *fusion.Experts, weights *program.Scratch) func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
 	if weights == nil {
 		r := u.router(e)
 		return func(row, choice *kernel.Expr) (expert, weight *kernel.Expr) {
@@ -71,7 +71,7 @@ func (u *unit) chooser(e *fusion.Experts, weights *program.Scratch) func(row, ch
 
 // expertsHiddenDecode is the kernel of hidden vectors in the making.
 type expertsHiddenDecode struct {
-	*unit
+	*emitter
 	e        *fusion.Experts
 	outputs  int // of a threadgroup
 	choose   func(row, choice *kernel.Expr) (expert, weight *kernel.Expr)

@@ -12,7 +12,7 @@ import (
 // router chooses a row's experts within one SIMD group: each lane holds the
 // scores of experts lane, lane+32 ...
 type router struct {
-	*unit
+	*emitter
 	e       *fusion.Experts
 	logits  kernel.Buffer
 	bias    *vector
@@ -22,8 +22,8 @@ type router struct {
 }
 
 // router binds what routing reads, and writes where others need it.
-func (u *unit) router(e *fusion.Experts) *router {
-	r := &router{unit: u, e: e, logits: u.activation("logits", e.Logits, kernel.Read)}
+func (u *emitter) router(e *fusion.Experts) *router {
+	r := &router{emitter: u, e: e, logits: u.activation("logits", e.Logits, kernel.Read)}
 	switch {
 	case e.Table != "":
 		r.table = u.integers("experts_of", e.Table, e.Logits.Type.Shape[0])
@@ -44,7 +44,7 @@ func (u *unit) router(e *fusion.Experts) *router {
 
 // integers reads a parameter of integers, row-major, as i32: the low four
 // bytes of each. A step needs so many of its rows.
-func (u *unit) integers(name, param string, rows ir.Expr) func(i *kernel.Expr) *kernel.Expr {
+func (u *emitter) integers(name, param string, rows ir.Expr) func(i *kernel.Expr) *kernel.Expr {
 	zero := func(*kernel.Expr) *kernel.Expr { return i32(0) }
 	p, err := u.in.Params.Get(param)
 	if err != nil {
@@ -58,7 +58,7 @@ func (u *unit) integers(name, param string, rows ir.Expr) func(i *kernel.Expr) *
 	}
 	first := p.Pieces[0].StoredFirst * p.Cols
 	plane := u.weightPlane(name, param, encoding.Weight, kernel.Of(kernel.U8))
-	u.touched(rows.Mul(ir.Const(int64(size * p.Cols))))
+	u.accesses(rows.Mul(ir.Const(int64(size * p.Cols))))
 	return func(i *kernel.Expr) *kernel.Expr {
 		var bits *kernel.Expr
 		at := i.Add(i32(first)).Mul(i32(size))

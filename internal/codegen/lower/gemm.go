@@ -40,14 +40,14 @@ func (in *Input) tiling() tiling {
 
 // outputsAtOnce is how many rows of weights are unpacked at a time.
 func (t tiling) outputsAtOnce() int {
-	if t.alone() {
+	if t.oneSIMDGroup() {
 		return t.blockOutputs
 	}
 	return t.outputs
 }
 
-// alone reports whether one SIMD group makes the whole tile.
-func (t tiling) alone() bool { return t.threads == t.simdWidth }
+// oneSIMDGroup reports whether one SIMD group makes the whole tile.
+func (t tiling) oneSIMDGroup() bool { return t.threads == t.simdWidth }
 
 // schedule is the schedule of every kernel built on gemm.
 func (t tiling) schedule() kernel.Schedule {
@@ -70,7 +70,7 @@ func (t tiling) listSchedule() kernel.Schedule {
 // gemm computes tiles of a product. It owns the operand tiles; results are left
 // in out, row-major.
 type gemm struct {
-	*unit
+	*emitter
 	tiling
 	x, w  kernel.Array
 	out   kernel.Array
@@ -78,12 +78,12 @@ type gemm struct {
 	used  *kernel.Expr  // rows of out that there are
 }
 
-func (u *unit) newGemm() *gemm { return u.gemmFor(false) }
+func (u *emitter) newGemm() *gemm { return u.gemmFor(false) }
 
 // gemmFor is newGemm, or for few rows alone.
-func (u *unit) gemmFor(few bool) *gemm {
+func (u *emitter) gemmFor(few bool) *gemm {
 	t := u.in.tiling()
-	g := &gemm{unit: u, tiling: t, used: i32(t.rows)}
+	g := &gemm{emitter: u, tiling: t, used: i32(t.rows)}
 	g.x = u.SharedArray("x_tile", kernel.F32, t.rows*t.depth)
 	if !few {
 		g.w = u.SharedArray("w_tile", kernel.F32, t.outputsAtOnce()*t.depth)
@@ -128,7 +128,7 @@ type tileRow struct {
 // `rows` rows are wanted; weights are rows first.. of o. A row's result depends
 // on that row alone.
 func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX rowReader) {
-	if g.alone() {
+	if g.oneSIMDGroup() {
 		g.multiplyAlone(o, first, rows, loadX)
 		return
 	}
@@ -251,7 +251,7 @@ type kept struct {
 // keep keeps the output tile: in the threads, or of a SIMD group alone, which
 // would have too much to hold, by making the next one elsewhere.
 func (g *gemm) keep() *kept {
-	if g.alone() {
+	if g.oneSIMDGroup() {
 		k := &kept{tile: &kernel.Array{}}
 		*k.tile = g.out
 		if g.spare == nil {
@@ -272,7 +272,7 @@ func (g *gemm) keep() *kept {
 // eachKept runs f for every element i of the output tile's rows with the kept one's
 // value there; with nothing kept, nil.
 func (g *gemm) eachKept(k *kept, f func(i, v, kept *kernel.Expr)) {
-	if g.alone() {
+	if g.oneSIMDGroup() {
 		g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) {
 			if k == nil {
 				f(i, g.out.At(i), nil)

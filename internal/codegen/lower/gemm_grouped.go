@@ -64,7 +64,7 @@ func groupChoices(in *Input, ids *ir.Value, experts int) (program.Launch, *lists
 
 // listed is a kernel that goes through an expert's list, a tile of rows at a time.
 type listed struct {
-	*unit
+	*emitter
 	*gemm
 	counts, items kernel.Buffer
 	total         *kernel.Expr // choices of the step
@@ -72,10 +72,10 @@ type listed struct {
 	l             *lists
 }
 
-func (u *unit) listed(l *lists) *listed {
+func (u *emitter) listed(l *lists) *listed {
 	g := u.gemmFor(u.in.tiling().fewRows > 0)
 	return &listed{
-		unit: u, gemm: g, l: l,
+		emitter: u, gemm: g, l: l,
 		counts: u.scratch("counts", l.counts, kernel.I32, kernel.Read), items: u.scratch("choices", l.items, kernel.I32, kernel.Read),
 		total: u.Let("total", u.StepValue(l.rows).Mul(i32(l.k))),
 		first: u.Let("first", kernel.Group(0).Mul(i32(g.outputs))), expert: u.Let("expert", kernel.Group(1)),
@@ -94,8 +94,8 @@ func (p *listed) multiply(o *opened, rows *kernel.Expr, load rowReader) {
 // tiles runs f for each tile of the expert's list.
 func (p *listed) tiles(f func(t *tileOfList)) {
 	mean := p.total.Add(i32(p.l.experts - 1)).Div(i32(p.l.experts))
-	count := p.unit.LetAbout("count", p.counts.At(p.expert), mean)
-	p.unit.For("tile0", i32(0), count, i32(p.rows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
+	count := p.emitter.LetAbout("count", p.counts.At(p.expert), mean)
+	p.emitter.For("tile0", i32(0), count, i32(p.rows), func(at *kernel.Expr) { f(&tileOfList{p, at, count}) })
 }
 
 type tileOfList struct {
@@ -106,7 +106,7 @@ type tileOfList struct {
 // choice is the r-th of the tile, or the last of the list.
 func (t *tileOfList) choice(r *kernel.Expr) *kernel.Expr {
 	item := t.at.Add(r).Min(t.count.Sub(i32(1)))
-	return t.unit.Let("choice", t.items.At(t.expert.Mul(t.total).Add(item)))
+	return t.emitter.Let("choice", t.items.At(t.expert.Mul(t.total).Add(item)))
 }
 
 func (t *tileOfList) live(r *kernel.Expr) *kernel.Expr { return t.at.Add(r).Lt(t.count) }

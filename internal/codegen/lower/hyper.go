@@ -109,7 +109,7 @@ func (x *hyper) write() error {
 		s.Settings[0].Why = "the input is staged once for all of them"
 	}
 	u := x.in.begin(x.in.kernelName("write"), s, x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
-	w := &hyperWrite{unit: u, hyper: x}
+	w := &hyperWrite{emitter: u, hyper: x}
 	w.bind()
 	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(x.columns)))
 	row0 := u.Let("row0", kernel.Group(1).Mul(i32(x.inputs)))
@@ -124,7 +124,7 @@ func (x *hyper) write() error {
 
 // hyperWrite is the kernel "write" in the making.
 type hyperWrite struct {
-	*unit
+	*emitter
 	*hyper
 	source             hyperSource
 	before, post, comb kernel.Buffer

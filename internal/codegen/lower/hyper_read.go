@@ -18,7 +18,7 @@ const hyperReadChunks = 4
 // the collapsed and normed vector.
 func (x *hyper) read() error {
 	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(hyperReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
-	r := &hyperRead{unit: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+	r := &hyperRead{emitter: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
 	r.bind()
 	r.logits()
 	r.collapse()
@@ -29,7 +29,7 @@ func (x *hyper) read() error {
 
 // hyperRead is the kernel "read" in the making.
 type hyperRead struct {
-	*unit
+	*emitter
 	*hyper
 	next                *fusion.HyperNext
 	row                 *kernel.Expr
@@ -47,7 +47,7 @@ func (r *hyperRead) bind() {
 	r.shareIn = r.scratch("z_shares", r.shares, kernel.F32, kernel.Read)
 	if t := m.Source.Take; t != nil {
 		r.streams, r.wanted = r.activation4("streams", t.Streams, kernel.Read), true
-		r.touched(r.takenBytes())
+		r.accesses(r.takenBytes())
 	} else {
 		r.streams = r.activation4("after", m.After, kernel.Read)
 	}

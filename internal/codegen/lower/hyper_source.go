@@ -26,7 +26,7 @@ func (w *hyperWrite) bindSource() hyperSource {
 		return e
 	case s.Take != nil:
 		taken := &takeSource{streams: w.activation("streams", s.Take.Streams, kernel.Read)}
-		w.touched(w.takenBytes())
+		w.accesses(w.takenBytes())
 		return taken
 	case w.ready != nil:
 		return w.ready.bind(w)
@@ -49,8 +49,8 @@ func (w *hyperWrite) touchedRows(before int, table *matrix) {
 	}
 	for i := before; i < len(w.args); i++ {
 		if a := w.args[i].Weight; a != nil && !a.Table {
-			bytes := ir.Sym(w.rows).Mul(ir.Const(w.unit.in.planeBytes(table.p.Name, a.Role) / int64(table.p.Rows)))
-			w.args[i].Touched = &bytes
+			bytes := ir.Sym(w.rows).Mul(ir.Const(w.emitter.in.planeBytes(table.p.Name, a.Role) / int64(table.p.Rows)))
+			w.args[i].BytesAccessed = &bytes
 		}
 	}
 }

@@ -110,7 +110,7 @@ type indexRow struct {
 	candidates   *kernel.Expr // index of the row's first one
 }
 
-func (t *indexTopK) row(u *unit, row *kernel.Expr) indexRow {
+func (t *indexTopK) row(u *emitter, row *kernel.Expr) indexRow {
 	r := indexRow{row: u.Let("row", row), chunk: i32(t.chunk.size), best: i32(t.best())}
 	r.visible = u.Let("visible", u.StepAt("position", r.row).Add(i32(1)).Div(i32(t.Ratio)))
 	longest := u.Let("longest", u.StepValue(t.reach).Div(i32(t.Ratio)))

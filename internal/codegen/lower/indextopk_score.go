@@ -83,7 +83,7 @@ func (p tilePlan) settings() []kernel.Setting {
 
 // scorer computes scores: sum over heads of weight times relu(q . key).
 type scorer struct {
-	*unit
+	*emitter
 	t        *indexTopK
 	q        kernel.Buffer // of f32, or without fragments of vectors of four
 	weights  kernel.Buffer
@@ -93,9 +93,9 @@ type scorer struct {
 	products kernel.Array // for each SIMD group [heads][its entries]; with fragments
 }
 
-func (t *indexTopK) scorer(u *unit) *scorer {
+func (t *indexTopK) scorer(u *emitter) *scorer {
 	p := t.tile
-	s := &scorer{unit: u, t: t}
+	s := &scorer{emitter: u, t: t}
 	if p.fragments {
 		s.q = u.activation("q", t.Q, kernel.Read)
 		s.products = u.SharedArray("products", kernel.F32, t.Heads*p.entries)
@@ -104,7 +104,7 @@ func (t *indexTopK) scorer(u *unit) *scorer {
 	}
 	s.weights = u.activation("weights", t.Weights, kernel.Read)
 	s.keys = u.cacheRows("index_keys", t.Keys, kernel.Read)
-	u.touched(t.entries().Mul(ir.Const(int64(s.keys.cache.Row.Bytes))))
+	u.accesses(t.entries().Mul(ir.Const(int64(s.keys.cache.Row.Bytes))))
 	s.tile = u.SharedArray("tile", kernel.F32, p.words(t.Dim))
 	s.sums = u.SharedArray("sums", kernel.F32, t.Heads/p.heads*p.entries)
 	return s

@@ -27,7 +27,7 @@ func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},
 	}
 	u := in.begin(in.kernelName(""), s, in.doc("products of one input, a SIMD group for each few outputs")...)
-	d := &linearUnit{unit: u, l: l, outputsPerGroup: outputs, inputsPerGroup: inputs}
+	d := &linearUnit{emitter: u, l: l, outputsPerGroup: outputs, inputsPerGroup: inputs}
 	rows, err := d.bindInput(4)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 
 // linearUnit is a decode kernel of a linear region in the making.
 type linearUnit struct {
-	*unit
+	*emitter
 	l      *fusion.Linear
 	x      *rowsOf
 	norm   *vector
@@ -151,7 +151,7 @@ func (d *linearUnit) product(p *fusion.Product) part {
 	}
 	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
 	tile := d.outputsPerGroup
-	if p.Finish != nil {
+	if p.Post != nil {
 		tile = p.N / p.Heads
 	}
 	perGroup := (p.N + tile - 1) / tile
@@ -172,9 +172,9 @@ func (d *linearUnit) product(p *fusion.Product) part {
 			end := block.Mul(i32(tile)).Add(i32(tile))
 			d.For("at", first, end.Min(i32(p.N)), i32(outputs), each)
 		}
-		if p.Finish != nil {
+		if p.Post != nil {
 			d.Barrier()
-			e.finish(d, block)
+			e.postprocess(d, block)
 		}
 	}}
 }

@@ -24,11 +24,11 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 	}
 	if p.Append != "" {
 		e.state = d.cacheRows("log", p.Append, kernel.Write)
-		d.touched(d.l.X.Type.Shape[0].Mul(ir.Const(int64(4 * p.N))))
+		d.accesses(d.l.X.Type.Shape[0].Mul(ir.Const(int64(4 * p.N))))
 	} else {
 		e.result = d.activation("y", p.Result, kernel.Write)
 	}
-	if p.Finish != nil {
+	if p.Post != nil {
 		e.tile = d.SharedArray("vectors", kernel.F32, d.inputsPerGroup*p.N/p.Heads)
 	}
 	return e
@@ -36,16 +36,16 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 
 // store takes output n of row i of the branch, in group `lead`.
 func (e *epilogue) store(d *linearUnit, i int, lead, n, v *kernel.Expr) {
-	if e.p.Finish != nil {
+	if e.p.Post != nil {
 		width := e.p.N / e.p.Heads
 		e.tile.Set(n.Rem(i32(width)).Add(i32(i*width)), v)
 		return
 	}
-	e.put(d.unit, d.row[i], lead, n, v)
+	e.put(d.emitter, d.row[i], lead, n, v)
 }
 
 // put stores output n of a row, or appends it.
-func (e *epilogue) put(u *unit, row, lead, n, v *kernel.Expr) {
+func (e *epilogue) put(u *emitter, row, lead, n, v *kernel.Expr) {
 	if e.p.Scale != 1 && e.p.Scale != 0 {
 		v = v.Mul(f32(e.p.Scale))
 	}
@@ -64,9 +64,9 @@ func (e *epilogue) put(u *unit, row, lead, n, v *kernel.Expr) {
 	e.result.Set(row.Mul(i32(e.p.N)).Add(n), v)
 }
 
-// finish is called by all threads when a vector of every row lies in the tile:
+// postprocess is called by all threads when a vector of every row lies in the tile:
 // SIMD group i finishes row i's; if there are fewer, they take turns.
-func (e *epilogue) finish(d *linearUnit, block *kernel.Expr) {
+func (e *epilogue) postprocess(d *linearUnit, block *kernel.Expr) {
 	width, groups := e.p.N/e.p.Heads, d.Schedule().Threads/d.Schedule().SimdWidth
 	for i := range d.row {
 		var mine *kernel.Expr
@@ -75,7 +75,7 @@ func (e *epilogue) finish(d *linearUnit, block *kernel.Expr) {
 		}
 		d.guard(mine, d.live[i], d.live[i] != nil, func() {
 			v := d.loadVector(width, func(at *kernel.Expr) *kernel.Expr { return e.tile.At(at.Add(i32(i * width))) })
-			d.finish(v, width, e.p.Finish, d.row[i], 0)
+			d.postprocess(v, width, e.p.Post, d.row[i], 0)
 			d.storeVector(v, width, func(at, x *kernel.Expr) {
 				e.result.Set(d.row[i].Mul(i32(e.p.N)).Add(block.Mul(i32(width))).Add(at), x)
 			})

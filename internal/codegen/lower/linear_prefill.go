@@ -12,7 +12,7 @@ import (
 // tile.
 func linearPrefill(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	u := in.begin(in.kernelName(""), in.tiling().schedule(), in.doc("products of one input, in tiles")...)
-	p := &linearTiles{linearUnit: linearUnit{unit: u, l: l}, gemm: u.newGemm()}
+	p := &linearTiles{linearUnit: linearUnit{emitter: u, l: l}, gemm: u.newGemm()}
 	rows, err := p.bindInput(1)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func linearPrefill(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	}
 	launches := []program.Launch{first}
 	for i := range l.Products {
-		if l.Products[i].Finish == nil {
+		if l.Products[i].Post == nil {
 			continue
 		}
 		finish, err := linearFinish(in, &l.Products[i], p.raw[i], rows)
@@ -109,7 +109,7 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 // tileEpilogue is the product's epilogue; one that finishes vectors stores
 // them raw, for the second launch.
 func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
-	if pr.Finish == nil {
+	if pr.Post == nil {
 		return p.epilogue(pr)
 	}
 	s := &program.Scratch{Name: "raw_" + pr.Weight, Bytes: pr.Result.Type.Shape[0].Mul(ir.Const(int64(4 * pr.N * pr.Groups)))}
@@ -122,7 +122,7 @@ func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
 		}
 	}
 	bare := *pr
-	bare.Finish = nil
+	bare.Post = nil
 	return &epilogue{p: &bare, result: p.scratch("y", s, kernel.F32, kernel.Write)}
 }
 
@@ -156,7 +156,7 @@ func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel
 			if gate != nil {
 				v = swiglu(gate, v, pr.Limit)
 			}
-			e.put(p.unit, row, lead, n, v)
+			e.put(p.emitter, row, lead, n, v)
 		}, nil)
 	})
 }
@@ -173,7 +173,7 @@ func linearFinish(in *Input, pr *fusion.Product, raw *program.Scratch, rows stri
 	u.If(head.Lt(i32(pr.Heads)), func() {
 		at := u.Let("at", row.Mul(i32(pr.N)).Add(head.Mul(i32(width))))
 		v := u.loadVector(width, func(i *kernel.Expr) *kernel.Expr { return x.At(at.Add(i)) })
-		u.finish(v, width, pr.Finish, row, 0)
+		u.postprocess(v, width, pr.Post, row, 0)
 		u.storeVector(v, width, func(i, value *kernel.Expr) { y.Set(at.Add(i), value) })
 	}, nil)
 	return u.launch("postprocess", ir.Const(int64((pr.Heads+groups-1)/groups)), ir.Sym(rows))

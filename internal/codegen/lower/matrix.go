@@ -16,7 +16,7 @@ import (
 // A parameter of three dimensions is one matrix for each leading index (expert,
 // group), in one piece or in a piece for each; open chooses one.
 type matrix struct {
-	u      *unit
+	u      *emitter
 	p      *storage.Parameter
 	unpack encoding.Unpack
 	n      int // rows for each leading index
@@ -46,7 +46,7 @@ type factorPlane struct {
 func (f *factorPlane) apart() bool { return f.Factor != nil && f.Value == nil }
 
 // matrix binds a parameter's planes; name begins the names of its arguments.
-func (u *unit) matrix(name, param string) *matrix {
+func (u *emitter) matrix(name, param string) *matrix {
 	m, err := u.newMatrix(name, param)
 	if err != nil {
 		u.fail("%w", err)
@@ -55,7 +55,7 @@ func (u *unit) matrix(name, param string) *matrix {
 	return m
 }
 
-func (u *unit) newMatrix(name, param string) (*matrix, error) {
+func (u *emitter) newMatrix(name, param string) (*matrix, error) {
 	p, err := u.in.Params.Get(param)
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (m *matrix) onePieceEach() bool {
 }
 
 // pieceTable is the table of byte offsets of a plane's pieces.
-func (u *unit) pieceTable(name, param string, r encoding.Role, align int) kernel.Buffer {
+func (u *emitter) pieceTable(name, param string, r encoding.Role, align int) kernel.Buffer {
 	t := u.Pointer(name, kernel.Of(kernel.I64), kernel.Read)
 	w := u.weightArg(param, r, align)
 	w.Table = true

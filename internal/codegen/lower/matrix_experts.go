@@ -7,7 +7,7 @@ import (
 
 // expertMatrix binds the experts' matrices. A launch touches those of the
 // rows' choices: at most one for each choice.
-func (u *unit) expertMatrix(name, param string, ids *ir.Value) *matrix {
+func (u *emitter) expertMatrix(name, param string, ids *ir.Value) *matrix {
 	before := len(u.args)
 	m := u.matrix(name, param)
 	if m == nil {
@@ -22,7 +22,7 @@ func (u *unit) expertMatrix(name, param string, ids *ir.Value) *matrix {
 		}
 		plane := u.in.planeBytes(m.p.Name, w.Role) / int64(m.p.Lead)
 		touched := choices.Mul(ir.Const(plane))
-		u.args[i].Touched = &touched
+		u.args[i].BytesAccessed = &touched
 	}
 	return m
 }

@@ -45,7 +45,7 @@ const matvecInputs = 4
 // dot computes the products of some rows of a matrix with some inputs, each
 // added up over the lanes of the SIMD group. A product's order of additions
 // depends on the encoding and K alone: not on how many rows or inputs there are.
-func (u *unit) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
+func (u *emitter) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 	m := rows[0].matrix
 	sums := make([][]kernel.Variable, len(rows))
 	for j := range sums {
@@ -68,7 +68,7 @@ func (u *unit) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 }
 
 // addUp makes products of the lanes' sums.
-func (u *unit) addUp(sums [][]kernel.Variable) [][]*kernel.Expr {
+func (u *emitter) addUp(sums [][]kernel.Variable) [][]*kernel.Expr {
 	out := make([][]*kernel.Expr, len(sums))
 	for j := range sums {
 		for r := range sums[j] {
@@ -109,7 +109,7 @@ func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
 
 // blockProducts adds the products of a block of units, whose columns begin at k,
 // to sums.
-func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
+func (u *emitter) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
 	values := make([][]*kernel.Expr, len(rows))
 	for j, r := range rows {
 		values[j] = r.unitValues(unit, block)
@@ -135,7 +135,7 @@ func (u *unit) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Varia
 
 // accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns of
 // a row to its sum with each input; totals are sum(x) of each input, with a bias.
-func (u *unit) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable, k *kernel.Expr) {
+func (u *emitter) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable, k *kernel.Expr) {
 	plain := r.scales.Factor == nil
 	scale, bias := r.scale(k), r.bias(k)
 	named := make([]*kernel.Expr, len(values))
@@ -181,7 +181,7 @@ func chain(ws, xs []*kernel.Expr, acc *kernel.Expr) *kernel.Expr {
 const chainLength = 4
 
 // inChains is the sum of the products of ws and xs.
-func (u *unit) inChains(ws, xs []*kernel.Expr) *kernel.Expr {
+func (u *emitter) inChains(ws, xs []*kernel.Expr) *kernel.Expr {
 	if !u.stages() {
 		return chain(ws, xs, nil)
 	}

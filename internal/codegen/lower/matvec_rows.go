@@ -3,7 +3,7 @@ package lower
 import "smelt.example/smelt/internal/codegen/kernel"
 
 // rowsFrom names matvecRows rows from `at` on, the last repeated at the edge.
-func (u *unit) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
+func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
 	rows := make([]rowOf, matvecRows)
 	for j := range rows {
 		r := at.Add(i32(j))

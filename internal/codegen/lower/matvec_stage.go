@@ -14,7 +14,7 @@ import (
 // way, once for all outputs of the threadgroup.
 
 // stages reports whether inputs of decode products are copied so.
-func (u *unit) stages() bool { return u.in.Target.Vector > 0 }
+func (u *emitter) stages() bool { return u.in.Target.Vector > 0 }
 
 // stagingArrays are threadgroup memory for rows of input and, for matrices with
 // biases, the sum of each unit's elements.
@@ -26,7 +26,7 @@ type stagingArrays struct {
 }
 
 // stagingFor declares threadgroup memory for n rows of input of products with m.
-func (u *unit) stagingFor(name string, m *matrix, n int) *stagingArrays {
+func (u *emitter) stagingFor(name string, m *matrix, n int) *stagingArrays {
 	a := &stagingArrays{m: m, lanes: u.Schedule().SimdWidth, pairs: m.pairs()}
 	a.elements = u.SharedArray(name, kernel.F32, n*a.length())
 	if m.biases.Factor != nil {
@@ -116,7 +116,7 @@ func (a *stagingArrays) input(r *kernel.Expr) input {
 // stagedProducts adds the products of rows with staged inputs to sums. Lanes take
 // units side by side; where all of them lie in one group, several one after
 // another, and the group's scale is applied once.
-func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable) {
+func (u *emitter) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable) {
 	m := rows[0].matrix
 	pairs := m.pairs()
 	lanes, e, run := u.Schedule().SimdWidth, m.unpack.Elements, m.unitsPerGroup()
@@ -156,7 +156,7 @@ func (u *unit) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.Vari
 // prefetchRows asks for what the lanes take n units of from unit on, of the rows
 // after these. Several rows are read side by side, each a few kilobytes long: too
 // short for a machine to see in time where they go on.
-func (u *unit) prefetchRows(rows []rowOf, unit *kernel.Expr, n int) {
+func (u *emitter) prefetchRows(rows []rowOf, unit *kernel.Expr, n int) {
 	elements := rows[0].elementsOf(n * u.Schedule().SimdWidth)
 	for _, r := range rows {
 		first := r.place(unit)
@@ -182,7 +182,7 @@ type inputsOf map[*matrix][]input
 
 // stage copies n rows (of which a kernel has `most` at most) for products with
 // some matrices, nil ones aside. It is nil where inputs are read as they are.
-func (u *unit) stage(n, most int, row func(i int) reader, matrices ...*matrix) inputsOf {
+func (u *emitter) stage(n, most int, row func(i int) reader, matrices ...*matrix) inputsOf {
 	if !u.stages() || u.err != nil {
 		return nil
 	}

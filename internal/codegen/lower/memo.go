@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/ir/attr"
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"

@@ -4,7 +4,7 @@ import "smelt.example/smelt/internal/codegen/kernel"
 
 // chunkRotation rotates vectors that lie in chunks of four elements.
 type chunkRotation struct {
-	u     *unit
+	u     *emitter
 	table string       // of the step block
 	at    *kernel.Expr // the row's first element of the table
 	first int          // element of the vector that is rotated; even

@@ -31,7 +31,7 @@ func LowerSample(in *Input) (program.Launch, *program.Scratch, error) {
 		"The token of each wanted row: the largest logit, or one drawn by temperature,",
 		"top-k, top-p and min-p. Rows with a negative inverse temperature are left alone.")
 	tokens := &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
-	s := &sampler{unit: u, vocab: vocab}
+	s := &sampler{emitter: u, vocab: vocab}
 	s.logits = u.activation("logits", logits, kernel.Read)
 	out := u.scratch("tokens", tokens, kernel.I32, kernel.Write)
 	row := u.Let("row", kernel.Group(0))
@@ -65,7 +65,7 @@ func (in *Input) sampleSchedule(vocab int) kernel.Schedule {
 // kept are those with keys above bound, and of those with that very key the ids
 // up to last.
 type sampler struct {
-	*unit
+	*emitter
 	vocab  int
 	logits kernel.Buffer
 	base   *kernel.Expr // index of the row's first logit

@@ -207,7 +207,7 @@ func TestSampleWeights(t *testing.T) {
 			u := in.begin("weights", kernel.Schedule{Threads: 32})
 			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
 			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
-			s := &sampler{unit: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
+			s := &sampler{emitter: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
 			largest := u.Let("first", x.At(i32(0)))
 			s.bestKey, s.largest = u.Let("best_key", u.orderKey(largest)), u.Let("largest", s.normal(largest))
 			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { y.Set(i, s.weight(s.candidate(i)).As(kernel.I32)) })

@@ -17,7 +17,7 @@ func (v vector) At(i *kernel.Expr) *kernel.Expr { return v.at(i) }
 
 // vector binds a plain parameter. Elements that do not lie on their own
 // alignment are read byte by byte.
-func (u *unit) vector(name, param string) vector {
+func (u *emitter) vector(name, param string) vector {
 	p, err := u.in.Params.Get(param)
 	if err != nil {
 		u.fail("%w", err)
@@ -34,7 +34,7 @@ func (u *unit) vector(name, param string) vector {
 }
 
 // wholeRows refuses a parameter that has some columns of its stored rows only.
-func (u *unit) wholeRows(p *storage.Parameter) bool {
+func (u *emitter) wholeRows(p *storage.Parameter) bool {
 	if p.Columns == (storage.Columns{}) {
 		return true
 	}
@@ -43,7 +43,7 @@ func (u *unit) wholeRows(p *storage.Parameter) bool {
 }
 
 // elements returns a reader of a plane's elements as f32, for any skew.
-func (u *unit) elements(name, param string, r encoding.Role, t encoding.DType, skew int) func(i *kernel.Expr) *kernel.Expr {
+func (u *emitter) elements(name, param string, r encoding.Role, t encoding.DType, skew int) func(i *kernel.Expr) *kernel.Expr {
 	size, _ := t.Size()
 	value := func(bits *kernel.Expr) *kernel.Expr { return floatOf(t, bits) }
 	if skew%size == 0 {

@@ -107,20 +107,20 @@ func (b *builder) dispatch(l program.Launch, names *namer) error {
 }
 
 func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, error) {
-	out := Arg{Param: param, Weight: a.Weight, Needs: ir.Const(4)}
+	out := Arg{Param: param, Weight: a.Weight, BytesAccessed: ir.Const(4)}
 	switch {
 	case a.Value != nil:
 		out.Buffer = b.value(a.Value)
-		out.Needs = out.Buffer.Bytes
+		out.BytesAccessed = out.Buffer.Bytes
 	case a.Scratch != nil:
 		out.Buffer = b.scratchBuffer(region, a.Scratch)
-		out.Needs = out.Buffer.Bytes
+		out.BytesAccessed = out.Buffer.Bytes
 	case a.Weight != nil:
 		bytes, err := weightBytes(b.params, a.Weight)
 		if err != nil {
 			return out, err
 		}
-		out.Needs = ir.Const(bytes)
+		out.BytesAccessed = ir.Const(bytes)
 	case a.State != "":
 		for _, c := range b.plan.Caches {
 			if c.State.Name == a.State {
@@ -130,7 +130,7 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 		if out.Cache == nil {
 			return out, fmt.Errorf("no state @%s", a.State)
 		}
-		if a.Touched == nil {
+		if a.BytesAccessed == nil {
 			return out, fmt.Errorf("the launch does not say how many bytes of state @%s it needs", a.State)
 		}
 	case a.Shift != "":
@@ -143,8 +143,8 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 	default:
 		return out, fmt.Errorf("bound to nothing")
 	}
-	if a.Touched != nil {
-		out.Needs = *a.Touched
+	if a.BytesAccessed != nil {
+		out.BytesAccessed = *a.BytesAccessed
 	}
 	if out.Buffer != nil && param.Access != kernel.Read {
 		if b.written == nil {

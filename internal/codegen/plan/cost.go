@@ -84,7 +84,7 @@ func (d *Dispatch) cost(symbols map[string]int64, known estimates) (Cost, error)
 		return c, nil
 	}
 	for _, a := range d.Args {
-		n, err := a.Needs.Eval(at)
+		n, err := a.BytesAccessed.Eval(at)
 		if err != nil {
 			return c, fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
 		}
@@ -130,7 +130,7 @@ func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
 			if key == nil {
 				continue
 			}
-			n, err := a.Needs.Eval(env(symbols))
+			n, err := a.BytesAccessed.Eval(env(symbols))
 			if err != nil {
 				return 0, err
 			}

@@ -121,12 +121,12 @@ func (x *Dispatch) Values() iter.Seq[*Buffer] {
 
 // Arg binds one kernel parameter; one of Buffer, Cache, Weight and Scalar is set.
 type Arg struct {
-	Param  *kernel.Param
-	Buffer *Buffer
-	Cache  *Cache
-	Weight *program.WeightArg
-	Scalar *int32
-	Needs  ir.Expr // bytes the dispatch needs of it, each counted once
+	Param         *kernel.Param
+	Buffer        *Buffer
+	Cache         *Cache
+	Weight        *program.WeightArg
+	Scalar        *int32
+	BytesAccessed ir.Expr // bytes the dispatch needs of it, each counted once
 }
 
 // Build plans both kinds of steps of a fused module.

@@ -18,13 +18,13 @@ type Launch struct {
 // Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
 // and Shift is set.
 type Arg struct {
-	Param   string
-	Value   *ir.Value  // an activation in the arena
-	Scratch *Scratch   // memory of the region in the arena
-	Weight  *WeightArg // a plane of a parameter, or its table of pieces
-	State   string     // a cache; all slots, from the first byte
-	Shift   string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
-	Touched *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
+	Param         string
+	Value         *ir.Value  // an activation in the arena
+	Scratch       *Scratch   // memory of the region in the arena
+	Weight        *WeightArg // a plane of a parameter, or its table of pieces
+	State         string     // a cache; all slots, from the first byte
+	Shift         string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
+	BytesAccessed *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
 }
 
 // WeightArg is the address of a stored plane, aligned down to Align bytes (a

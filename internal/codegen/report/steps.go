@@ -162,11 +162,11 @@ func (p *planner) dispatch(x *plan.Dispatch, buffers map[*plan.Buffer]int) dispa
 	for _, a := range x.Args {
 		switch {
 		case a.Buffer != nil:
-			d.Args = append(d.Args, []int{argBuffer, buffers[a.Buffer], p.expr(a.Needs)})
+			d.Args = append(d.Args, []int{argBuffer, buffers[a.Buffer], p.expr(a.BytesAccessed)})
 		case a.Cache != nil:
-			d.Args = append(d.Args, []int{argCache, p.caches[a.Cache], p.expr(a.Needs)})
+			d.Args = append(d.Args, []int{argCache, p.caches[a.Cache], p.expr(a.BytesAccessed)})
 		case a.Weight != nil:
-			d.Args = append(d.Args, []int{argWeight, p.weights[a.Weight.Param], p.expr(a.Needs), p.exprs.add(plane(a.Weight))})
+			d.Args = append(d.Args, []int{argWeight, p.weights[a.Weight.Param], p.expr(a.BytesAccessed), p.exprs.add(plane(a.Weight))})
 		case a.Scalar != nil:
 			d.Args = append(d.Args, []int{argScalar, int(*a.Scalar)})
 		}

@@ -137,7 +137,7 @@ func lowBytes(b []byte, n int) (w uint64) {
 	return w
 }
 
-func unpackAffine(enc Encoding, by Means) (Unpack, error) {
+func unpackAffine(enc Encoding, by Features) (Unpack, error) {
 	e := enc.(Affine)
 	words := e.Bits
 	for words%2 == 0 {

@@ -159,7 +159,7 @@ func (e *BitExpr) String() string {
 	return bitNames[e.Op] + "(" + strings.Join(args, ", ") + ")"
 }
 
-// unit holds the data that bit expressions are evaluated over.
+// emitter holds the data that bit expressions are evaluated over.
 type unit struct {
 	words  []uint32
 	block  []uint16 // that the unit is in

@@ -113,7 +113,7 @@ type family struct {
 	decode32 func(e Encoding, dst []float32, p Planes, row int)
 	decode64 func(e Encoding, dst []float64, p Planes, row int)
 	encode   func(e Encoding, values []float64, rows, cols int) (Planes, error)
-	unpack   func(e Encoding, by Means) (Unpack, error)
+	unpack   func(e Encoding, by Features) (Unpack, error)
 	random   func(e Encoding, mean, std float64) []Random
 }
 

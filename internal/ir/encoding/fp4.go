@@ -31,7 +31,7 @@ var fp4Family = family{
 	decode32: decodeFP4[float32],
 	decode64: decodeFP4[float64],
 	encode:   encodeFP4,
-	unpack:   func(_ Encoding, by Means) (Unpack, error) { return e2m1.units(microScale(), by), nil },
+	unpack:   func(_ Encoding, by Features) (Unpack, error) { return e2m1.units(microScale(), by), nil },
 	random:   func(_ Encoding, _, std float64) []Random { return randomMini(4, std) },
 }
 

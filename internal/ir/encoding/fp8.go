@@ -34,7 +34,7 @@ var fp8Family = family{
 	decode32: decodeFP8[float32],
 	decode64: decodeFP8[float64],
 	encode:   encodeFP8,
-	unpack: func(_ Encoding, by Means) (Unpack, error) {
+	unpack: func(_ Encoding, by Features) (Unpack, error) {
 		return e4m3.units(&Factor{E8M0, fp8Block, fp8Block, nil}, by), nil
 	},
 	random: func(_ Encoding, _, std float64) []Random { return randomMini(8, std) },

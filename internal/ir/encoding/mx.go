@@ -49,7 +49,7 @@ func decodeMX[F Float](e Encoding, dst []F, p Planes, row int) {
 	}
 }
 
-func unpackMX(e Encoding, by Means) (Unpack, error) {
+func unpackMX(e Encoding, by Features) (Unpack, error) {
 	if e.(MX).Bits == 8 {
 		return e4m3.units(microScale(), by), nil
 	}

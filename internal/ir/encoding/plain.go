@@ -80,7 +80,7 @@ func decodeBF16[F Float](dst []F, src []byte) {
 	}
 }
 
-func unpackPlain(e Encoding, by Means) (Unpack, error) {
+func unpackPlain(e Encoding, by Features) (Unpack, error) {
 	switch dt := e.(Plain).DType; dt {
 	case F32:
 		return Unpack{Elements: 1, Words: 1, Codes: []*BitExpr{bitApply(BitAsReal, Real, bitWord(0))}}, nil

@@ -55,7 +55,7 @@ func decodeQ80[F Float](_ Encoding, dst []F, p Planes, row int) {
 }
 
 // unpackQ80: a unit is four bytes, which begin after the scale.
-func unpackQ80(Encoding, Means) (Unpack, error) {
+func unpackQ80(Encoding, Features) (Unpack, error) {
 	u := Unpack{Elements: 4, Words: 1, Scale: &Factor{F16, q80Group, 1, bitShort(bitConst(0)).half(0)}}
 	low := bitShort(bitUnit().shl(1).plus(1))
 	high := bitShort(bitUnit().shl(1).plus(2)).shl(16)

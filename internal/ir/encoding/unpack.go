@@ -43,9 +43,9 @@ type Block struct {
 	Words         []*BitExpr // of type Bits: a unit's, over its block
 }
 
-// Means says what a target is quick at besides arithmetic on 32 bits. None of it
+// Features says what a target is quick at besides arithmetic on 32 bits. None of it
 // makes a float32 subnormal: targets flush it, or take a hundred times as long.
-type Means struct {
+type Features struct {
 	// Halves become float32 in an instruction or two, those that are subnormal
 	// as halves too. Small floats are put into them, and integers left at their
 	// place in the word: powers of two stay out of the codes.
@@ -56,7 +56,7 @@ type Means struct {
 
 // UnpackOf gives an encoding's unpacking by some means. It fails for F64, which
 // kernels do not read.
-func UnpackOf(e Encoding, by Means) (Unpack, error) { return e.family().unpack(e, by) }
+func UnpackOf(e Encoding, by Features) (Unpack, error) { return e.family().unpack(e, by) }
 
 // units is an unpacking of codes of some bits that lie behind each other.
 func units(words, elements, bits int, value func(code *BitExpr) *BitExpr, scale, bias *Factor) Unpack {
@@ -102,7 +102,7 @@ var (
 )
 
 // units is the unpacking of a word of such floats.
-func (m miniFloat) units(scale *Factor, by Means) Unpack {
+func (m miniFloat) units(scale *Factor, by Features) Unpack {
 	switch {
 	case by.E2M1 && m == e2m1:
 		u := Unpack{Elements: 32 / m.bits, Words: 1, Scale: scale}

@@ -23,7 +23,7 @@ func planesOf(t *testing.T, e Encoding, rng *rand.Rand, rows, cols int) Planes {
 	var p Planes
 	for _, d := range described {
 		b := make([]byte, d.Bytes())
-		if u, err := UnpackOf(e, Means{}); err == nil && u.Block != nil {
+		if u, err := UnpackOf(e, Features{}); err == nil && u.Block != nil {
 			fill(b, RandomPlanes(e, 0, 1)[0], rng)
 		} else {
 			for i := 0; i < len(b); i += d.ElementBytes() {
@@ -143,9 +143,9 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-var allMeans = []Means{{}, {Halves: true}, {E2M1: true}, {Halves: true, E2M1: true}}
+var allMeans = []Features{{}, {Halves: true}, {E2M1: true}, {Halves: true, E2M1: true}}
 
-func testUnpack(t *testing.T, by Means) {
+func testUnpack(t *testing.T, by Features) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, e := range All() {
 		u, err := UnpackOf(e, by)

@@ -196,7 +196,7 @@ func run[F tensor.Float](t testing.TB, m *opened, tokens []int32) ([]F, map[stri
 }
 
 // maxDiff is the largest difference, and the largest difference beyond half a
-// unit in the last place of the stored float32.
+// emitter in the last place of the stored float32.
 func maxDiff[F tensor.Float](t testing.TB, got []F, want []float64) (plain, beyond float64) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -89,7 +89,7 @@ func (g *graph) linear(x *ir.Value, name string, out, in int) *ir.Value {
 	return g.Add(ops.Matmul, nil, x, g.weight(name, out, in))
 }
 
-// unit divides by the root mean square; norm also multiplies by a weight.
+// emitter divides by the root mean square; norm also multiplies by a weight.
 func (g *graph) unit(x *ir.Value) *ir.Value {
 	return g.Add(ops.RMSNorm, ops.RMSNormAttr{Eps: g.cfg.NormEps}, x)
 }

@@ -9,7 +9,7 @@ import (
 
 // A generator makes a tensor's bytes. Every unit bytes depend only on the key
 // and their place, so that a tensor can be cut between goroutines anywhere a
-// unit begins.
+// emitter begins.
 type generator interface {
 	// unit is a multiple of 8.
 	unit() int64

@@ -18,7 +18,7 @@ type Entry struct {
 	X      *ir.Value // [R, Width]; nil if pooled
 	Pool   *Pool
 	Width  int
-	Finish Finish
+	Post   Postprocess
 	State  string
 	Result *ir.Value // the state's new version
 }
@@ -62,8 +62,8 @@ func cacheName(c *Cache) string {
 	var names []string
 	for _, e := range c.Entries {
 		names = append(names, e.State)
-		if e.Finish.Norm != nil {
-			names = append(names, e.Finish.Norm.Weight)
+		if e.Post.Norm != nil {
+			names = append(names, e.Post.Norm.Weight)
 		}
 	}
 	return regionName("cache", nil, names...)
@@ -136,8 +136,8 @@ func origin(v *ir.Value) *ir.Value {
 func (w *walk) entry(n *ir.Node) Entry {
 	w.take(n)
 	opened := w.def(n.Args[0], ops.State)
-	finish, x, rotation := w.finish(n.Args[3])
-	e := Entry{Finish: finish, State: opened.Symbol, Width: w.size(n.Args[3], -1), Result: n.Result}
+	finish, x, rotation := w.postprocess(n.Args[3])
+	e := Entry{Post: finish, State: opened.Symbol, Width: w.size(n.Args[3], -1), Result: n.Result}
 	if !w.is(x, ops.ReduceSum) {
 		e.X = x
 		w.input(n.Args[1], "slot")

@@ -29,10 +29,10 @@ type Product struct {
 	Scale  float64 // 1 if none
 	Table  string  // parameter [Ratio, N] added by position; empty if none
 	Ratio  int
-	Heads  int       // with Finish: N/Heads elements each are one vector
-	Finish *Finish   // nil if none
-	Append string    // state the result is appended to at its position; else empty
-	Result *ir.Value // [R, N], [R, Groups*N], [R, Heads, N/Heads]; with Append the state's new version
+	Heads  int          // with Finish: N/Heads elements each are one vector
+	Post   *Postprocess // nil if none
+	Append string       // state the result is appended to at its position; else empty
+	Result *ir.Value    // [R, N], [R, Groups*N], [R, Heads, N/Heads]; with Append the state's new version
 }
 
 // KindLinear is the kind of region that Linear views.
@@ -228,11 +228,11 @@ func (w *walk) finishOf(p *Product, v *ir.Value) *ir.Value {
 			}
 			end = n.Result
 		}
-		f, x, positions := w.finish(end)
+		f, x, positions := w.postprocess(end)
 		w.check(end != cut && x == cut, end, "expected a finished vector")
 		w.check(positions == nil || isInput(positions, "position"), end, "expected the rows' position")
 		if !w.failed() {
-			p.Heads, p.Finish, result = heads, &f, end
+			p.Heads, p.Post, result = heads, &f, end
 		}
 	})
 	return result

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
@@ -24,7 +24,7 @@ type cached struct {
 
 // compiled is what devices of a test open. The checkpoint stays open.
 var compiled = sync.OnceValues(func() (*bundle.Bundle, *checkpoint.Checkpoint) {
-	m, err := models.Open(agreement.Fixture("b-official-fp8fp4"), models.Options{})
+	m, err := models.Open(devicetest.Fixture("b-official-fp8fp4"), models.Options{})
 	if err != nil {
 		panic(err)
 	}
@@ -49,7 +49,7 @@ func newCached(t *testing.T) *cached {
 	for i := range caches {
 		caches[i] = planned.PoisonByte // whatever is not written is no number
 	}
-	return &cached{t, d, agreement.Random(7, 600, d.Vocab())}
+	return &cached{t, d, devicetest.Random(7, 600, d.Vocab())}
 }
 
 // prefill extends a slot from one length to another.

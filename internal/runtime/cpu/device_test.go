@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/passes"
 )
@@ -36,13 +36,13 @@ func skipIfShort(t *testing.T) {
 // same weights, in SMELT_SHARED, the short ones.
 func TestGoldens(t *testing.T) {
 	skipIfShort(t)
-	for _, dir := range agreement.Fixtures(t) {
+	for _, dir := range devicetest.Fixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			prompts := []string{"p0", "p1", "p2"}
-			if !strings.HasPrefix(dir, agreement.Fixture("")) {
+			if !strings.HasPrefix(dir, devicetest.Fixture("")) {
 				prompts = prompts[:2]
 			}
-			agreement.Goldens(t, dir, prompts, open)
+			devicetest.Goldens(t, dir, prompts, open)
 		})
 	}
 }
@@ -50,9 +50,9 @@ func TestGoldens(t *testing.T) {
 // TestFormats does the same with quantised caches.
 func TestFormats(t *testing.T) {
 	skipIfShort(t)
-	for _, f := range []passes.Formats{agreement.Trained, agreement.BFloat16} {
+	for _, f := range []passes.Formats{devicetest.Trained, devicetest.BFloat16} {
 		t.Run(f.Rows, func(t *testing.T) {
-			agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), f, open)
+			devicetest.Mixed(t, devicetest.Fixture("b-official-fp8fp4"), f, open)
 		})
 	}
 }
@@ -60,9 +60,9 @@ func TestFormats(t *testing.T) {
 // TestEdges goes through the lengths at which blocks and lists end.
 func TestEdges(t *testing.T) {
 	skipIfShort(t)
-	for _, f := range []passes.Formats{agreement.Float32, agreement.Trained} {
+	for _, f := range []passes.Formats{devicetest.Float32, devicetest.Trained} {
 		t.Run(f.Rows, func(t *testing.T) {
-			agreement.Edges(t, agreement.Fixture("a-bf16"), f, agreement.LengthEdges, open)
+			devicetest.Edges(t, devicetest.Fixture("a-bf16"), f, devicetest.LengthEdges, open)
 		})
 	}
 }
@@ -70,8 +70,8 @@ func TestEdges(t *testing.T) {
 // TestCompanions: a row's logits are the same bits alone and beside others.
 func TestCompanions(t *testing.T) {
 	skipIfShort(t)
-	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
+	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
 }
 
 // TestChanged: of pages that are gone, package fault has the tests.
-func TestChanged(t *testing.T) { agreement.Changed(t, open) }
+func TestChanged(t *testing.T) { devicetest.Changed(t, open) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/runtime/sampling"
@@ -17,7 +17,7 @@ import (
 
 // TestSampleAllocates: nothing is allocated where only tokens leave a step.
 func TestSampleAllocates(t *testing.T) {
-	m, err := models.Open(agreement.Fixture("a-bf16"), models.Options{})
+	m, err := models.Open(devicetest.Fixture("a-bf16"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

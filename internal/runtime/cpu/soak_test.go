@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
@@ -27,7 +27,7 @@ type story struct {
 	seen              []byte // hash of the logits after each decoded token
 }
 
-func (x *story) token(i, vocab int) int32 { return agreement.Random(x.id*1000+i, 1, vocab)[0] }
+func (x *story) token(i, vocab int) int32 { return devicetest.Random(x.id*1000+i, 1, vocab)[0] }
 
 // soak drives a device as a server does.
 type soak struct {
@@ -81,7 +81,7 @@ func (s *soak) decode(xs []*story) {
 // random, prompts in chunks between decode steps of several rows. Logits of
 // every text are the bits it gets alone, and memory does not grow.
 func TestSoak(t *testing.T) {
-	m, err := models.Open(agreement.Fixture("b-official-fp8fp4"), models.Options{})
+	m, err := models.Open(devicetest.Fixture("b-official-fp8fp4"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

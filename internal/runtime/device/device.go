@@ -16,7 +16,7 @@ import (
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/roofline"
-	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
@@ -72,7 +72,7 @@ type Profiled interface {
 	Planned
 	// Caches is the memory of the slots. What is done to it must not run beside a
 	// step.
-	Caches() *binding.Caches
+	Caches() *devmem.Caches
 	// Roofline measures what the machine can do at most.
 	Roofline() (roofline.Rates, error)
 	// Profile chooses how the steps to come are timed. It fails where there is no

@@ -66,7 +66,7 @@ func (p *Pair) judged(n *ir.Node) bool {
 // compareReals judges real numbers: by Bound, or, where they are rounded to fewer
 // bits, by the distance of neighbours in the format. Both sides go on with what the
 // device has; lost are the numbers that were not finite.
-func (p *Pair) compareReals(k *Kernel, n *ir.Node, v tensor.Value[float32], got []float32, lost map[int]float32) tensor.Value[float32] {
+func (p *Pair) compareReals(k *Kernel, n *ir.Node, v tensor.Value[float32], got []float32, nonfinite map[int]float32) tensor.Value[float32] {
 	width := v.Shape[len(v.Shape)-1]
 	steps := roundings(n, width)
 	k.Values += len(got)
@@ -74,7 +74,7 @@ func (p *Pair) compareReals(k *Kernel, n *ir.Node, v tensor.Value[float32], got 
 	for row := 0; row < len(got); row += width {
 		copy(at, got[row:row+width])
 		for i := range at {
-			if x, is := lost[row+i]; is {
+			if x, is := nonfinite[row+i]; is {
 				at[i] = x
 			}
 		}
@@ -84,18 +84,18 @@ func (p *Pair) compareReals(k *Kernel, n *ir.Node, v tensor.Value[float32], got 
 	return v
 }
 
-// lostOf is replaceLost for numbers.
-func lostOf(x []float32) (lost map[int]float32) {
+// nonFinite is replaceLost for numbers.
+func nonFinite(x []float32) (nonfinite map[int]float32) {
 	for i, v := range x {
 		if v-v == 0 {
 			continue
 		}
-		if lost == nil {
-			lost = map[int]float32{}
+		if nonfinite == nil {
+			nonfinite = map[int]float32{}
 		}
-		lost[i], x[i] = v, 0
+		nonfinite[i], x[i] = v, 0
 	}
-	return lost
+	return nonfinite
 }
 
 // compareRow judges a row. steps has, for each element, the largest distance of

@@ -10,7 +10,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/program"
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir/ops"
@@ -29,7 +29,7 @@ type compiled struct {
 
 func compile(t *testing.T) compiled {
 	t.Helper()
-	dir := agreement.Fixture(fixture)
+	dir := devicetest.Fixture(fixture)
 	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +44,9 @@ func compile(t *testing.T) compiled {
 }
 
 // open pairs the fixture with a mirror of itself.
-func (c compiled) open(t *testing.T, f lockstep.Follow) (*lockstep.Pair, *agreement.Mirror) {
+func (c compiled) open(t *testing.T, f lockstep.Follow) (*lockstep.Pair, *devicetest.Mirror) {
 	t.Helper()
-	m, err := agreement.NewMirror(c.Bundle, c.model.Weights)
+	m, err := devicetest.NewMirror(c.Bundle, c.model.Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestSpread(t *testing.T) {
 		n, most int
 		want    []int
 	}{{1, 16, []int{0}}, {3, 3, []int{0, 1, 2}}, {5, 1, []int{4}}, {10, 2, []int{0, 9}}, {129, 3, []int{0, 64, 128}}} {
-		if got := lockstep.Spread(c.n, c.most); !slices.Equal(got, c.want) {
+		if got := lockstep.SampleRows(c.n, c.most); !slices.Equal(got, c.want) {
 			t.Errorf("%d of %d rows: %v, want %v", c.most, c.n, got, c.want)
 		}
 	}

@@ -1,6 +1,6 @@
 // Package lockstep runs a model on a device and in the evaluator, step by step
 // alike, and compares what kernels write, value by value. The proofs of devices
-// (package agreement), `smelt verify` and `smelt doctor` are made of it.
+// (package devicetest), `smelt verify` and `smelt doctor` are made of it.
 //
 //	p := lockstep.New(lockstep.Choices)
 //	device := open(p.See) // which shows p what kernels write
@@ -82,19 +82,19 @@ func (p *Pair) See(name string, data []byte) {
 
 // replaceLost puts zeros in the place of numbers that are not finite, and returns
 // these by where they were.
-func replaceLost(data []byte) (lost map[int]float32) {
+func replaceLost(data []byte) (nonfinite map[int]float32) {
 	for i := range len(data) / 4 {
 		x := math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 		if x-x == 0 {
 			continue
 		}
-		if lost == nil {
-			lost = map[int]float32{}
+		if nonfinite == nil {
+			nonfinite = map[int]float32{}
 		}
-		lost[i] = x
+		nonfinite[i] = x
 		binary.LittleEndian.PutUint32(data[4*i:], 0)
 	}
-	return lost
+	return nonfinite
 }
 
 // Attach takes the device, and prepares the evaluator for what it runs.
@@ -162,7 +162,7 @@ func (p *Pair) Step(phase program.Phase, rows []ir.Row, wanted []int, choices []
 	if err := p.steps[phase].mark(rows, wanted, choices); err != nil {
 		return r, err
 	}
-	logits, tokens, err := Act{phase, rows, wanted, choices}.Run(p.dev)
+	logits, tokens, err := Step{phase, rows, wanted, choices}.Run(p.dev)
 	if err != nil {
 		return r, err
 	}
@@ -205,7 +205,7 @@ func (p *Pair) exchange(n *ir.Node, args []tensor.Value[float32], v tensor.Value
 			p.err = err
 			return v
 		}
-		out = p.compareReals(p.steps[p.phase].caches[c], n, v, got, lostOf(got))
+		out = p.compareReals(p.steps[p.phase].caches[c], n, v, got, nonFinite(got))
 	}
 	return out
 }

@@ -10,8 +10,8 @@ import (
 	"smelt.example/smelt/runtime/sampling"
 )
 
-// Ways are ways to pick tokens, of which every filter is a part.
-func Ways() []sampling.Params {
+// SamplingPresets are ways to pick tokens, of which every filter is a part.
+func SamplingPresets() []sampling.Params {
 	return []sampling.Params{
 		sampling.Greedy(),
 		{Temperature: 1, TopP: 1, Seed: 1},
@@ -22,9 +22,9 @@ func Ways() []sampling.Params {
 	}
 }
 
-// Spread is at most `most` rows of n, the first and the last among them; the last
+// SampleRows is at most `most` rows of n, the first and the last among them; the last
 // if one.
-func Spread(n, most int) []int {
+func SampleRows(n, most int) []int {
 	if most == 1 {
 		return []int{n - 1}
 	}
@@ -39,8 +39,8 @@ func Spread(n, most int) []int {
 	return wanted
 }
 
-// Act is a step to run on both sides.
-type Act struct {
+// Step is a step to run on both sides.
+type Step struct {
 	Phase   program.Phase
 	Rows    []ir.Row
 	Wanted  []int
@@ -49,7 +49,7 @@ type Act struct {
 
 // Run runs the step. A device that can pick tokens does, if there are choices; the
 // logits are returned all the same.
-func (a Act) Run(dev device.Device) (logits []float32, tokens []int32, err error) {
+func (a Step) Run(dev device.Device) (logits []float32, tokens []int32, err error) {
 	s, ok := dev.(device.Sampler)
 	if !ok || a.Choices == nil {
 		run := dev.Decode
@@ -82,8 +82,8 @@ func (a Act) Run(dev device.Device) (logits []float32, tokens []int32, err error
 // than a small model chooses, steps have rows of one text and of several, a
 // prompt's last rows stand alone, and tokens are picked in all ways. Less of it
 // fits a plan with less room. Tokens are random.
-func Script(p *plan.Plan, vocab int) []Act {
-	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: Ways()}
+func Script(p *plan.Plan, vocab int) []Step {
+	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: SamplingPresets()}
 	for _, part := range [][]piece{{{0, 130}}, {{0, 70}, {1, 60}}, {{1, 66}, {2, 33}, {3, 7}, {4, 1}}} {
 		s.prefill(part)
 	}
@@ -104,7 +104,7 @@ type script struct {
 	vocab  int
 	random *rand.Rand
 	length []int // of each slot's text
-	acts   []Act
+	acts   []Step
 	ways   []sampling.Params
 	picked int
 }
@@ -148,7 +148,7 @@ func (s *script) decode(slots []int) {
 }
 
 func (s *script) add(phase program.Phase, rows []ir.Row) {
-	a := Act{Phase: phase, Rows: rows, Wanted: Spread(len(rows), s.plan.Wanted)}
+	a := Step{Phase: phase, Rows: rows, Wanted: SampleRows(len(rows), s.plan.Wanted)}
 	for _, w := range a.Wanted {
 		way := s.ways[s.picked%len(s.ways)]
 		s.picked++

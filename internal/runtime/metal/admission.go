@@ -6,7 +6,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/option"
-	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/devmem"
 )
 
 // extra counts the bytes of the device that a bundle's Memory does not.
@@ -24,8 +24,8 @@ func (e extra) total() int64 {
 // mean nothing yet.
 func (e *extra) count(b *bundle.Bundle) error {
 	*e = extra{}
-	var tables binding.Tables
-	where := &binding.Memory{Params: b.Params, Tables: &tables, Weight: func(int, int64, int64) (uint64, error) { return 0, nil }}
+	var tables devmem.Tables
+	where := &devmem.Memory{Params: b.Params, Tables: &tables, Weight: func(int, int64, int64) (uint64, error) { return 0, nil }}
 	for i, s := range b.Plan.Steps {
 		e.blocks[i] = int64(ringBlocks * aligned(s.Params.Layout.Bytes()))
 		for _, x := range s.Dispatches {

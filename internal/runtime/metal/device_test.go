@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/ir"
 )
@@ -27,18 +27,18 @@ func TestGoldens(t *testing.T) {
 	} {
 		t.Run(c.fixture, func(t *testing.T) {
 			t.Parallel()
-			dir := agreement.Fixture(c.fixture)
-			p := agreement.New(t, dir, agreement.Float32, bundle.Options{Context: 512, Chunk: 8, Wanted: 8, Slots: 2}, open(c.o))
-			tokens := agreement.Tokens(agreement.Golden(t, dir, "p1.input_ids"))
+			dir := devicetest.Fixture(c.fixture)
+			p := devicetest.New(t, dir, devicetest.Float32, bundle.Options{Context: 512, Chunk: 8, Wanted: 8, Slots: 2}, open(c.o))
+			tokens := devicetest.Tokens(devicetest.Golden(t, dir, "p1.input_ids"))
 			got := p.Feed(false, 1, 0, tokens[:9]) // two chunks
 			got = append(got, p.Feed(true, 1, 9, tokens[9:13])...)
 			p.Report()
 			if !p.Clean() {
 				return // the recorded logits follow the reference's choices
 			}
-			recorded := agreement.Golden(t, dir, "p1.logits")
+			recorded := devicetest.Golden(t, dir, "p1.logits")
 			for i, g := range got {
-				if w := math.Float32frombits(recorded[i]); !(math.Abs(float64(g)-float64(w)) <= agreement.Limit) {
+				if w := math.Float32frombits(recorded[i]); !(math.Abs(float64(g)-float64(w)) <= devicetest.Limit) {
 					t.Fatalf("logit %d is %v, recorded %v", i, g, w)
 				}
 			}
@@ -53,7 +53,7 @@ func TestStoryteller(t *testing.T) {
 		t.Skip("-short: the stand-in takes some seconds")
 	}
 	t.Parallel()
-	p := agreement.New(t, "../../../examples/storyteller/checkpoint", agreement.Float32, bundle.Options{Context: 64, Chunk: 16}, open(fake.Options{Residency: true}))
+	p := devicetest.New(t, "../../../examples/storyteller/checkpoint", devicetest.Float32, bundle.Options{Context: 64, Chunk: 16}, open(fake.Options{Residency: true}))
 	p.Step(false, []ir.Row{{Token: 3}, {Token: 70, Position: 1}, {Token: 200, Position: 2}, {Token: 31, Position: 3}, {Token: 44, Position: 4}}, []int{2, 4})
 	p.Step(true, []ir.Row{{Token: 9, Position: 5}}, []int{0})
 	p.Step(true, []ir.Row{{Token: 17, Position: 6}}, []int{0})

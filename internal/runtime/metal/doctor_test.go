@@ -8,8 +8,8 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/doctor"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/models"
@@ -20,7 +20,7 @@ import (
 // steps and one for kernels one by one.
 func examine(t *testing.T, machine func(observed bool) *gpu) doctor.Result {
 	t.Helper()
-	dir := agreement.Fixture("a-bf16")
+	dir := devicetest.Fixture("a-bf16")
 	m, err := models.Open(dir, models.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/models/checkpoint/container"
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/internal/runtime/profile"
@@ -206,7 +206,7 @@ func TestChanged(t *testing.T) {
 		"nothing left": func(int64) int64 { return 0 }, "appended": func(size int64) int64 { return size + 1 },
 	} {
 		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(agreement.Fixture("b-official-fp8fp4"))); err != nil {
+		if err := os.CopyFS(dir, os.DirFS(devicetest.Fixture("b-official-fp8fp4"))); err != nil {
 			t.Fatal(err)
 		}
 		m, err := models.Open(dir, models.Options{})

@@ -11,8 +11,8 @@ import (
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/codegen/plan"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/internal/runtime/planned"
@@ -358,7 +358,7 @@ func (g *gpu) read(a access) error {
 }
 
 // open is for proofs: a device on a fake machine.
-func open(o fake.Options) agreement.Open {
+func open(o fake.Options) devicetest.Open {
 	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 		t.Helper()
 		if _, err := standin.Find(); err != nil {

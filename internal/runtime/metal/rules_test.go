@@ -10,7 +10,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/program"
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/internal/runtime/stepblock"
@@ -33,7 +33,7 @@ func compile(dir string, o bundle.Options) (*models.Model, *bundle.Bundle, error
 // compiledFixture is the one that most tests use. It is compiled once and stays
 // open: tests do not change it.
 var compiledFixture = sync.OnceValues(func() (*bundle.Bundle, *checkpoint.Checkpoint) {
-	m, b, err := compile(agreement.Fixture("b-official-fp8fp4"), bundle.Options{Lean: true, Context: 256, Chunk: 32, Slots: 2})
+	m, b, err := compile(devicetest.Fixture("b-official-fp8fp4"), bundle.Options{Lean: true, Context: 256, Chunk: 32, Slots: 2})
 	if err != nil {
 		panic(err) // of a fixture that other tests find in order
 	}

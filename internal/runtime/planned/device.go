@@ -15,7 +15,7 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
-	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/runtime/sampling"
@@ -44,7 +44,7 @@ type Device struct {
 	ck      *checkpoint.Checkpoint
 	machine Machine
 	vocab   int
-	slots   *binding.Slots
+	slots   *devmem.Slots
 	caches  Address
 	arena   Address // of both kinds of steps, one at a time
 	steps   [2]*step
@@ -77,10 +77,10 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options, make Make) (*D
 }
 
 func (d *Device) start() (err error) {
-	if d.vocab, err = binding.Vocab(d.b.Module); err != nil {
+	if d.vocab, err = devmem.Vocab(d.b.Module); err != nil {
 		return err
 	}
-	d.slots = binding.NewSlots(d.b.Plan, d.vocab)
+	d.slots = devmem.NewSlots(d.b.Plan, d.vocab)
 	if d.caches, err = d.machine.Alloc("caches", max(d.b.Plan.CacheBytes, 1)); err != nil {
 		return err
 	}
@@ -136,8 +136,8 @@ func (d *Device) Length(slot int32) int { return d.slots.Length(slot) }
 func (d *Device) Bundle() *bundle.Bundle { return d.b }
 
 // Caches are the slots' caches. What is done to them must not run beside a step.
-func (d *Device) Caches() *binding.Caches {
-	return binding.NewCaches(d.b.Plan, cacheMemory{d}, d.slots)
+func (d *Device) Caches() *devmem.Caches {
+	return devmem.NewCaches(d.b.Plan, cacheMemory{d}, d.slots)
 }
 
 // CacheRow is the row of a slot that index has in a cache.

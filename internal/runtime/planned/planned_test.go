@@ -9,8 +9,8 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
@@ -28,7 +28,7 @@ var (
 // fixture is a model with layers of all kinds, compiled for short texts.
 func fixture(t *testing.T) (*bundle.Bundle, *checkpoint.Checkpoint) {
 	t.Helper()
-	m, err := models.Open(agreement.Fixture("b-official-fp8fp4"), models.Options{})
+	m, err := models.Open(devicetest.Fixture("b-official-fp8fp4"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestOpaque(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the interpreter takes its time")
 	}
-	p := agreement.New(t, agreement.Fixture("a-bf16"), agreement.Float32, bundle.Options{Context: 32, Chunk: 8, Wanted: 2, Slots: 2},
+	p := devicetest.New(t, devicetest.Fixture("a-bf16"), devicetest.Float32, bundle.Options{Context: 32, Chunk: 8, Wanted: 2, Slots: 2},
 		func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 			d, err := planned.Open(b, ck, planned.Options{Name: "trial", Poison: true, Observe: observe}, (&trial{ck: ck, runs: true}).made)
 			if err != nil {
@@ -202,7 +202,7 @@ func TestOpaque(t *testing.T) {
 			}
 			return d
 		})
-	tokens := agreement.Random(1, 8, p.Device.Vocab())
+	tokens := devicetest.Random(1, 8, p.Device.Vocab())
 	p.Feed(false, 1, 0, tokens[:5])
 	p.Feed(true, 1, 5, tokens[5:])
 	p.Report()

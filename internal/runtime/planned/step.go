@@ -6,7 +6,7 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/codegen/plan"
-	"smelt.example/smelt/internal/runtime/binding"
+	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
@@ -15,8 +15,8 @@ import (
 // bind makes the argument blocks of all dispatches, by step, and the tables that
 // they point to.
 func (d *Device) bind() ([][][]byte, error) {
-	var tables binding.Tables
-	where := &binding.Memory{Params: d.b.Params, Caches: uint64(d.caches), Tables: &tables,
+	var tables devmem.Tables
+	where := &devmem.Memory{Params: d.b.Params, Caches: uint64(d.caches), Tables: &tables,
 		Weight: func(file int, offset, bytes int64) (uint64, error) {
 			if file < 0 || file >= len(d.ck.Files) {
 				return 0, fmt.Errorf("the bundle names file %d of the checkpoint, which has %d", file, len(d.ck.Files))
@@ -39,7 +39,7 @@ func (d *Device) bind() ([][][]byte, error) {
 	return d.blocks(where)
 }
 
-func (d *Device) blocks(where *binding.Memory) (args [][][]byte, err error) {
+func (d *Device) blocks(where *devmem.Memory) (args [][][]byte, err error) {
 	for _, s := range d.b.Plan.Steps {
 		blocks := make([][]byte, len(s.Dispatches))
 		for i, x := range s.Dispatches {

@@ -7,15 +7,15 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/msl/standin"
-	"smelt.example/smelt/internal/runtime/agreement"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 )
 
 // open opens the stand-in for a proof.
-func open(o Options) agreement.Open {
+func open(o Options) devicetest.Open {
 	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 		t.Helper()
 		if _, err := standin.Find(); err != nil {
@@ -31,15 +31,15 @@ func open(o Options) agreement.Open {
 }
 
 // inRepository tells the repository's fixtures from others of the same weights.
-func inRepository(dir string) bool { return strings.HasPrefix(dir, agreement.Fixture("")) }
+func inRepository(dir string) bool { return strings.HasPrefix(dir, devicetest.Fixture("")) }
 
 // TestGoldens runs the two shorter prompts of every fixture through the emitted
 // Metal kernels; package cpu runs the long ones with the same families.
 func TestGoldens(t *testing.T) {
-	for _, dir := range sample.Short(t, agreement.Fixtures(t), 1) {
+	for _, dir := range sample.Short(t, devicetest.Fixtures(t), 1) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			agreement.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
+			devicetest.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
 		})
 	}
 }
@@ -50,7 +50,7 @@ func TestFormats(t *testing.T) {
 		t.Skip("-short: package cpu runs the same families of kernels")
 	}
 	t.Parallel()
-	agreement.Mixed(t, agreement.Fixture("b-official-fp8fp4"), agreement.Trained, open(Options{Sanitize: true, Quick: true}))
+	devicetest.Mixed(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, open(Options{Sanitize: true, Quick: true}))
 }
 
 // TestEdges: the shorter lengths; package cpu goes through all with the same
@@ -60,7 +60,7 @@ func TestEdges(t *testing.T) {
 		t.Skip("-short: package cpu runs the same families of kernels")
 	}
 	t.Parallel()
-	agreement.Edges(t, agreement.Fixture("a-bf16"), agreement.Trained, agreement.LengthEdges[:2], open(Options{Quick: true}))
+	devicetest.Edges(t, devicetest.Fixture("a-bf16"), devicetest.Trained, devicetest.LengthEdges[:2], open(Options{Quick: true}))
 }
 
 // TestCompanions: a row's logits are the same bits alone and beside others.
@@ -69,7 +69,7 @@ func TestCompanions(t *testing.T) {
 		t.Skip("-short: package cpu runs the same families of kernels")
 	}
 	t.Parallel()
-	agreement.Companions(t, agreement.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
+	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
 }
 
 // TestAddressSpaces lets clang look at every kernel of the repository's fixtures
@@ -80,7 +80,7 @@ func TestAddressSpaces(t *testing.T) {
 		t.Skip(err)
 	}
 	var dirs []string // others have the same shapes and encodings under other names
-	for _, dir := range agreement.Fixtures(t) {
+	for _, dir := range devicetest.Fixtures(t) {
 		if inRepository(dir) {
 			dirs = append(dirs, dir)
 		}
@@ -117,5 +117,5 @@ func TestChanged(t *testing.T) {
 		t.Skip("-short: kernels are built for it")
 	}
 	t.Parallel()
-	agreement.Changed(t, open(Options{Quick: true}), 8, 0)
+	devicetest.Changed(t, open(Options{Quick: true}), 8, 0)
 }

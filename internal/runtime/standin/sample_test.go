@@ -3,7 +3,7 @@ package standin
 import (
 	"testing"
 
-	"smelt.example/smelt/internal/runtime/agreement"
+	"smelt.example/smelt/internal/runtime/devicetest"
 )
 
 // TestSampled: tokens that the kernel's Metal text picks are those the host picks.
@@ -12,5 +12,5 @@ func TestSampled(t *testing.T) {
 		t.Skip("-short: package lower runs the sampler's kernel in the interpreter")
 	}
 	t.Parallel()
-	agreement.Sampled(t, agreement.Fixture("a-bf16"), open(Options{SameOrder: true}))
+	devicetest.Sampled(t, devicetest.Fixture("a-bf16"), open(Options{SameOrder: true}))
 }

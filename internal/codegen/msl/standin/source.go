@@ -174,7 +174,7 @@ standin::Kernel standin_entry_%[1]s{"%[1]s", standin_run_%[1]s, %[3]s, %[4]s, %[
 `, k.name, strings.Join(args, ",\n        "), sizes["0"], sizes["1"], k.maxThreads), nil
 }
 
-// unit is the translation unit of a kernel file: its text in a namespace of its
+// emitter is the translation unit of a kernel file: its text in a namespace of its
 // own, since files name their structs alike, and a stub for each kernel.
 func unit(file string, kernels []kernelHead) (string, error) {
 	var out strings.Builder

@@ -1,4 +1,4 @@
-package agreement
+package devicetest
 
 import (
 	"slices"
@@ -21,7 +21,7 @@ func Sampled(t *testing.T, dir string, open Open) {
 	if !ok {
 		t.Fatal("the device does not sample")
 	}
-	ways := lockstep.Ways()
+	ways := lockstep.SamplingPresets()
 	p.sampledRows(d)
 	on := func(d device.Device) (texts [][]int32) {
 		s, err := session.New(d, session.Options{Slots: 2, Chunk: 7, Context: 64})
@@ -79,7 +79,7 @@ func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Par
 // sampledRows runs steps of both kinds whose wanted rows have a choice each.
 func (p *Pair) sampledRows(d device.Sampler) {
 	var choices []sampling.Choice
-	for i, way := range lockstep.Ways() {
+	for i, way := range lockstep.SamplingPresets() {
 		choices = append(choices, way.Choice(uint64(i), 7))
 	}
 	check := func(step func([]ir.Row, []int, []sampling.Choice, []int32) error, rows []ir.Row, wanted []int, choices []sampling.Choice) {

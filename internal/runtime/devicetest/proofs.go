@@ -1,4 +1,4 @@
-package agreement
+package devicetest
 
 import (
 	"encoding/binary"

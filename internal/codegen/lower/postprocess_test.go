@@ -92,22 +92,22 @@ func (c *cacheTest) checkExact(t *testing.T, e testEntry, r ir.Row, want []float
 func TestFinishRefuses(t *testing.T) {
 	for _, c := range []struct {
 		width  int
-		finish fusion.Finish
+		finish fusion.Postprocess
 		want   string
 	}{
-		{6, fusion.Finish{}, "entries of 6 elements"},
-		{96, fusion.Finish{Hadamard: true}, "a Hadamard transform of 96 elements"},
-		{96, fusion.Finish{Rope: &ops.RopeAttr{Dims: 128}}, "a rotation of 128 elements of vectors of 96"},
-		{96, fusion.Finish{Rope: &ops.RopeAttr{Dims: 16, Theta: 5}}, "no rotation table"},
-		{96, fusion.Finish{Norm: &fusion.Norm{Weight: "none"}}, "@none is not bound"},
-		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "bf16", From: 2, Count: 94}}}, "rounding of elements 2 to 95"},
-		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e4m3", Block: 24, Count: 96}}}, "blocks of 24 elements from 0 on"},
-		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e4m3", Block: 64, From: 32, Count: 64}}}, "blocks of 64 elements from 32 on"},
-		{96, fusion.Finish{Round: []ops.RoundAttr{{Format: "e5m2", Block: 32, Count: 96}}}, `no kernel rounds to "e5m2"`},
+		{6, fusion.Postprocess{}, "entries of 6 elements"},
+		{96, fusion.Postprocess{Hadamard: true}, "a Hadamard transform of 96 elements"},
+		{96, fusion.Postprocess{Rope: &ops.RopeAttr{Dims: 128}}, "a rotation of 128 elements of vectors of 96"},
+		{96, fusion.Postprocess{Rope: &ops.RopeAttr{Dims: 16, Theta: 5}}, "no rotation table"},
+		{96, fusion.Postprocess{Norm: &fusion.Norm{Weight: "none"}}, "@none is not bound"},
+		{96, fusion.Postprocess{Round: []ops.RoundAttr{{Format: "bf16", From: 2, Count: 94}}}, "rounding of elements 2 to 95"},
+		{96, fusion.Postprocess{Round: []ops.RoundAttr{{Format: "e4m3", Block: 24, Count: 96}}}, "blocks of 24 elements from 0 on"},
+		{96, fusion.Postprocess{Round: []ops.RoundAttr{{Format: "e4m3", Block: 64, From: 32, Count: 64}}}, "blocks of 64 elements from 32 on"},
+		{96, fusion.Postprocess{Round: []ops.RoundAttr{{Format: "e5m2", Block: 32, Count: 96}}}, `no kernel rounds to "e5m2"`},
 	} {
 		in := testInput(target.GPU, ops.RopeAttr{Dims: 32, Theta: 10000}, program.Decode, "cache")
 		in.Caches["log"] = &program.Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
-		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Finish: c.finish}
+		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Post: c.finish}
 		_, err := lowerCache(in, &fusion.Cache{Entries: []fusion.Entry{e}})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d elements, %+v: error %v, want %q", c.width, c.finish, err, c.want)

@@ -34,7 +34,7 @@ type blocks struct {
 // blockScales is the scale of each of the lane's chunks as an E8M0 byte (i32):
 // 2^(byte-127) is the least power of two by which the block needs no
 // saturation. It is nil for chunks of which no lane's is in the part.
-func (u *unit) blockScales(v laneVector, b blocks) []*kernel.Expr {
+func (u *emitter) blockScales(v laneVector, b blocks) []*kernel.Expr {
 	lanes := u.Schedule().SimdWidth
 	scales := make([]*kernel.Expr, len(v))
 	if b.size < 4 || b.size&(b.size-1) != 0 || b.from%b.size != 0 {
@@ -73,7 +73,7 @@ func (u *unit) blockScales(v laneVector, b blocks) []*kernel.Expr {
 
 // chunkMax is the largest magnitude of the lane's j-th chunk, 0 if that is not
 // in the part; nil if no lane's is.
-func (u *unit) chunkMax(v laneVector, p part4, j int) *kernel.Expr {
+func (u *emitter) chunkMax(v laneVector, p part4, j int) *kernel.Expr {
 	all, some := p.overlap(j, u.Schedule().SimdWidth)
 	if !some {
 		return nil
@@ -89,7 +89,7 @@ func (u *unit) chunkMax(v laneVector, p part4, j int) *kernel.Expr {
 // codes are four elements as multiples of the step between neighbouring codes:
 // element = steps * 2^(exponent-127-mantissa) * scale, of which exponent (i32x4)
 // is the exponent field of the power of two below it, or of the smallest normal.
-func (u *unit) codes(c *blockCode, x, scale *kernel.Expr) (steps, exponent *kernel.Expr) {
+func (u *emitter) codes(c *blockCode, x, scale *kernel.Expr) (steps, exponent *kernel.Expr) {
 	inverse := powerOfTwo(i32(254).Sub(scale))
 	scaled := u.Let("scaled", x.Mul(splat(inverse)))
 	field := scaled.As(kernel.I32).Shr(splat(i32(23))).And(splat(i32(0xff)))
@@ -108,14 +108,14 @@ func powerOfTwo(field *kernel.Expr) *kernel.Expr {
 }
 
 // roundCodes rounds four elements to their nearest codes, ties to even.
-func (u *unit) roundCodes(c *blockCode, x, scale *kernel.Expr) *kernel.Expr {
+func (u *emitter) roundCodes(c *blockCode, x, scale *kernel.Expr) *kernel.Expr {
 	steps, exponent := u.codes(c, x, scale)
 	step := powerOfTwo(exponent.Sub(splat(i32(c.mantissa))))
 	return steps.Mul(step).Mul(splat(powerOfTwo(scale)))
 }
 
 // packCodes is the codes of four elements as one number (u32), the first lowest.
-func (u *unit) packCodes(c *blockCode, x, scale *kernel.Expr) *kernel.Expr {
+func (u *emitter) packCodes(c *blockCode, x, scale *kernel.Expr) *kernel.Expr {
 	steps, exponent := u.codes(c, x, scale)
 	// Steps count from the power of two on; what rounds up to the next carries.
 	magnitude := exponent.Sub(splat(i32(c.one))).Shl(splat(i32(c.mantissa))).Add(steps.Abs().To(kernel.I32))

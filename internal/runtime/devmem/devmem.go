@@ -1,6 +1,6 @@
-// Package binding gives the arguments of a plan's dispatches their addresses,
+// Package devmem gives the arguments of a plan's dispatches their addresses,
 // and keeps count of what slots hold: what every device that runs plans shares.
-package binding
+package devmem
 
 import (
 	"encoding/binary"

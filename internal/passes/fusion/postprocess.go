@@ -14,19 +14,19 @@ type Norm struct {
 	Weight string
 }
 
-// Finish lists the operations on a vector before it is stored or compared: norm, rotation,
+// Postprocess lists the operations on a vector before it is stored or compared: norm, rotation,
 // transform and rounding, in this order; each may be absent.
-type Finish struct {
+type Postprocess struct {
 	Norm     *Norm
 	Rope     *ops.RopeAttr
 	Hadamard bool
 	Round    []ops.RoundAttr
 }
 
-// finish walks back from a finished vector v to what it was made from:
+// postprocess walks back from a finished vector v to what it was made from:
 // norm, rotation, transform and rounding, each of which may be absent.
 // positions are the rotation's, nil if there is none.
-func (w *walk) finish(v *ir.Value) (f Finish, x, positions *ir.Value) {
+func (w *walk) postprocess(v *ir.Value) (f Postprocess, x, positions *ir.Value) {
 	for w.is(v, ops.RoundTo) {
 		n := w.def(v, ops.RoundTo)
 		f.Round = append(f.Round, n.Attr.(ops.RoundAttr))

@@ -1,7 +1,7 @@
-// Package agreement proves devices in their tests: a model runs on the device
+// Package devicetest proves devices in their tests: a model runs on the device
 // and in the evaluator, step by step alike, and what they compute is compared.
 // Every device that runs bundles goes through the same proofs.
-package agreement
+package devicetest
 
 import (
 	"path/filepath"

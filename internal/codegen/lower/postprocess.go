@@ -15,7 +15,7 @@ import (
 type laneVector []kernel.Variable
 
 // newLaneVector declares a vector of zeros.
-func (u *unit) newLaneVector(name string, width int) laneVector {
+func (u *emitter) newLaneVector(name string, width int) laneVector {
 	lanes := 4 * u.Schedule().SimdWidth
 	return u.Vars(name, (width+lanes-1)/lanes, splat(f32(0)))
 }
@@ -31,10 +31,12 @@ func (p part4) overlap(j, simdWidth int) (all, some bool) {
 }
 
 // chunk is the number of the lane's j-th chunk.
-func (u *unit) chunk(j int) *kernel.Expr { return kernel.Lane().Add(i32(j * u.Schedule().SimdWidth)) }
+func (u *emitter) chunk(j int) *kernel.Expr {
+	return kernel.Lane().Add(i32(j * u.Schedule().SimdWidth))
+}
 
 // eachChunkIn runs f for the lane's chunks that lie in the part.
-func (u *unit) eachChunkIn(v laneVector, p part4, f func(j int, chunk *kernel.Expr)) {
+func (u *emitter) eachChunkIn(v laneVector, p part4, f func(j int, chunk *kernel.Expr)) {
 	for j := range v {
 		all, some := p.overlap(j, u.Schedule().SimdWidth)
 		if !some {
@@ -46,7 +48,7 @@ func (u *unit) eachChunkIn(v laneVector, p part4, f func(j int, chunk *kernel.Ex
 
 // isIn is the condition that the lane's j-th chunk, which lies in the part for
 // some lanes, does so for this one.
-func (u *unit) isIn(p part4, j int) *kernel.Expr {
+func (u *emitter) isIn(p part4, j int) *kernel.Expr {
 	c, lanes := u.chunk(j), u.Schedule().SimdWidth
 	above, below := c.Ge(i32(p.from/4)), c.Lt(i32((p.from+p.count)/4))
 	switch {
@@ -59,7 +61,7 @@ func (u *unit) isIn(p part4, j int) *kernel.Expr {
 }
 
 // loadVector reads a vector element by element.
-func (u *unit) loadVector(width int, read func(i *kernel.Expr) *kernel.Expr) laneVector {
+func (u *emitter) loadVector(width int, read func(i *kernel.Expr) *kernel.Expr) laneVector {
 	return u.loadChunks(width, func(chunk *kernel.Expr) *kernel.Expr {
 		var x []*kernel.Expr
 		for n := range 4 {
@@ -70,7 +72,7 @@ func (u *unit) loadVector(width int, read func(i *kernel.Expr) *kernel.Expr) lan
 }
 
 // loadChunks reads a vector in chunks.
-func (u *unit) loadChunks(width int, read func(chunk *kernel.Expr) *kernel.Expr) laneVector {
+func (u *emitter) loadChunks(width int, read func(chunk *kernel.Expr) *kernel.Expr) laneVector {
 	if width%4 != 0 {
 		u.fail("vectors of %d elements; kernels need a multiple of 4", width)
 	}
@@ -89,7 +91,7 @@ func (u *unit) loadChunks(width int, read func(chunk *kernel.Expr) *kernel.Expr)
 }
 
 // storeVector gives put every element once, each by one lane.
-func (u *unit) storeVector(v laneVector, width int, put func(i, x *kernel.Expr)) {
+func (u *emitter) storeVector(v laneVector, width int, put func(i, x *kernel.Expr)) {
 	u.eachChunkIn(v, part4{0, width}, func(j int, chunk *kernel.Expr) {
 		for n, x := range lanesOf(v[j].Expr) {
 			put(chunk.Mul(i32(4)).Add(i32(n)), x)
@@ -97,9 +99,9 @@ func (u *unit) storeVector(v laneVector, width int, put func(i, x *kernel.Expr))
 	})
 }
 
-// finish does to a vector what f says. row is the vector's row of the step's
+// postprocess does to a vector what f says. row is the vector's row of the step's
 // rotation table: of the step's rows (ratio 0), or of those that close a block.
-func (u *unit) finish(v laneVector, width int, f *fusion.Finish, row *kernel.Expr, ratio int) {
+func (u *emitter) postprocess(v laneVector, width int, f *fusion.Postprocess, row *kernel.Expr, ratio int) {
 	if f.Norm != nil {
 		u.normVector(v, width, f.Norm)
 	}
@@ -115,7 +117,7 @@ func (u *unit) finish(v laneVector, width int, f *fusion.Finish, row *kernel.Exp
 }
 
 // normVector divides by the root mean square and multiplies with the weight.
-func (u *unit) normVector(v laneVector, width int, n *fusion.Norm) {
+func (u *emitter) normVector(v laneVector, width int, n *fusion.Norm) {
 	u.Comment("norm")
 	squares := v[0].Mul(v[0].Expr)
 	for _, x := range v[1:] {
@@ -143,7 +145,7 @@ func (u *unit) normVector(v laneVector, width int, n *fusion.Norm) {
 // sumOfChunks adds up the four elements of every lane. Vector registers fold lanes
 // onto each other with all their elements; elsewhere a lane adds its own first,
 // since sums over lanes are expensive there.
-func (u *unit) sumOfChunks(v *kernel.Expr) *kernel.Expr {
+func (u *emitter) sumOfChunks(v *kernel.Expr) *kernel.Expr {
 	if u.in.Target.Vector > 0 {
 		v = u.Let("folded", v.SimdSum())
 	}
@@ -156,7 +158,7 @@ func (u *unit) sumOfChunks(v *kernel.Expr) *kernel.Expr {
 }
 
 // rotateVector is the rotary embedding of the vector's last elements.
-func (u *unit) rotateVector(v laneVector, width int, a *ops.RopeAttr, row *kernel.Expr, ratio int) {
+func (u *emitter) rotateVector(v laneVector, width int, a *ops.RopeAttr, row *kernel.Expr, ratio int) {
 	if a.Dims > width {
 		u.fail("a rotation of %d elements of vectors of %d", a.Dims, width)
 		return
@@ -170,7 +172,7 @@ func (u *unit) rotateVector(v laneVector, width int, a *ops.RopeAttr, row *kerne
 // transformVector is the Walsh-Hadamard transform by butterflies of ascending
 // distance, as ops.Hadamard does it, and with its bits: first within a chunk,
 // then between lanes, then between a lane's chunks.
-func (u *unit) transformVector(v laneVector, width int) {
+func (u *emitter) transformVector(v laneVector, width int) {
 	if width&(width-1) != 0 || width < 4 {
 		u.fail("a Hadamard transform of %d elements; expected a power of two from 4 on", width)
 		return
@@ -204,7 +206,7 @@ func (u *unit) transformVector(v laneVector, width int) {
 }
 
 // roundVector rounds a part of the vector to what a format holds.
-func (u *unit) roundVector(v laneVector, r ops.RoundAttr) {
+func (u *emitter) roundVector(v laneVector, r ops.RoundAttr) {
 	p := part4{r.From, r.Count}
 	if r.From%4 != 0 || r.Count%4 != 0 {
 		u.fail("rounding of elements %d to %d; kernels need multiples of 4", r.From, r.From+r.Count-1)

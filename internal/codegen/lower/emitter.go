@@ -11,9 +11,9 @@ import (
 	"smelt.example/smelt/ir/ops"
 )
 
-// unit is a kernel in the making with the arguments of its launch. The first
+// emitter is a kernel in the making with the arguments of its launch. The first
 // error sticks and is reported by launch, so that kernel code reads straight on.
-type unit struct {
+type emitter struct {
 	*kernel.Builder
 	in   *Input
 	args []program.Arg
@@ -22,21 +22,21 @@ type unit struct {
 
 // begin starts a kernel. The name says family and shape, so that equal
 // kernels of different layers get equal names.
-func (in *Input) begin(name string, s kernel.Schedule, doc ...string) *unit {
+func (in *Input) begin(name string, s kernel.Schedule, doc ...string) *emitter {
 	if s.SimdWidth == 0 {
 		s.SimdWidth = in.Target.SimdWidth
 	}
-	return &unit{Builder: kernel.New(name, in.Step.Layout, s, doc...), in: in}
+	return &emitter{Builder: kernel.New(name, in.Step.Layout, s, doc...), in: in}
 }
 
-func (u *unit) fail(format string, args ...any) {
+func (u *emitter) fail(format string, args ...any) {
 	if u.err == nil {
 		u.err = fmt.Errorf(format, args...)
 	}
 }
 
 // launch ends the kernel.
-func (u *unit) launch(role string, grid ...ir.Expr) (program.Launch, error) {
+func (u *emitter) launch(role string, grid ...ir.Expr) (program.Launch, error) {
 	if u.err != nil {
 		return program.Launch{}, u.err
 	}
@@ -57,14 +57,14 @@ func (u *unit) launch(role string, grid ...ir.Expr) (program.Launch, error) {
 	return l, nil
 }
 
-func (u *unit) bind(b kernel.Buffer, a program.Arg) kernel.Buffer {
+func (u *emitter) bind(b kernel.Buffer, a program.Arg) kernel.Buffer {
 	a.Param = b.Name()
 	u.args = append(u.args, a)
 	return b
 }
 
 // activation is a value in the arena, of f32 or i32.
-func (u *unit) activation(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+func (u *emitter) activation(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
 	elem := kernel.F32
 	if v.Type.Elem == ir.I32 {
 		elem = kernel.I32
@@ -74,37 +74,37 @@ func (u *unit) activation(name string, v *ir.Value, a kernel.Access) kernel.Buff
 
 // activation4 is a value in the arena read as vectors of four f32: the arena
 // aligns values to 256 bytes, so rows of a multiple of four elements allow it.
-func (u *unit) activation4(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
+func (u *emitter) activation4(name string, v *ir.Value, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), a), program.Arg{Value: v})
 }
 
 // scratch is memory of the region in the arena.
-func (u *unit) scratch(name string, s *program.Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
+func (u *emitter) scratch(name string, s *program.Scratch, elem kernel.Scalar, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Of(elem), a), program.Arg{Scratch: s})
 }
 
-// touched states how many bytes of the last bound argument the launch needs.
-func (u *unit) touched(bytes ir.Expr) { u.args[len(u.args)-1].Touched = &bytes }
+// accesses states how many bytes of the last bound argument the launch needs.
+func (u *emitter) accesses(bytes ir.Expr) { u.args[len(u.args)-1].BytesAccessed = &bytes }
 
 // state is a cache's memory seen as 32-bit words.
-func (u *unit) state(name, state string, a kernel.Access) kernel.Buffer {
+func (u *emitter) state(name, state string, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), program.Arg{State: state})
 }
 
 // shift is a scalar parameter: the bits by which a weight's words are shifted.
-func (u *unit) shift(name, param string) *kernel.Expr {
+func (u *emitter) shift(name, param string) *kernel.Expr {
 	p, value := u.Scalar(name, kernel.U32)
 	u.args = append(u.args, program.Arg{Param: p, Shift: param})
 	return value
 }
 
 // weightPlane is a plane of a parameter, seen as elements of type t.
-func (u *unit) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
+func (u *emitter) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
 	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: u.weightArg(param, r, t.Scalar.Bytes())})
 }
 
 // weightArg is a plane of a parameter, read in elements of so many bytes.
-func (u *unit) weightArg(param string, r encoding.Role, align int) *program.WeightArg {
+func (u *emitter) weightArg(param string, r encoding.Role, align int) *program.WeightArg {
 	w := &program.WeightArg{Param: param, Role: r, Align: align}
 	p := u.in.Params[param]
 	if p == nil || p.Columns == (storage.Columns{}) {
@@ -121,7 +121,7 @@ func (u *unit) weightArg(param string, r encoding.Role, align int) *program.Weig
 }
 
 // rotation names the step's table of cosines and sines for a rope.
-func (u *unit) rotation(a ops.RopeAttr, ratio int) string {
+func (u *emitter) rotation(a ops.RopeAttr, ratio int) string {
 	f, err := u.in.Step.RopeField(a, ratio)
 	if err != nil {
 		u.fail("%w", err)
@@ -135,6 +135,6 @@ func i32(n int) *kernel.Expr     { return kernel.I(n) }
 func f32(v float64) *kernel.Expr { return kernel.F(v) }
 
 // vectors is a pointer to vectors of four f32.
-func (u *unit) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
+func (u *emitter) vectors(name string, arg program.Arg, access kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Vec(kernel.F32, 4), access), arg)
 }
