@@ -24,7 +24,7 @@ func Architectures() []arch.Architecture {
 type Options struct {
 	// Architectures are asked before smelt's own.
 	Architectures []arch.Architecture
-	// Containers are formats of weight files beside checkpoint.Containers.
+	// Containers are formats of weight files beside those that smelt knows.
 	Containers []container.Format
 }
 

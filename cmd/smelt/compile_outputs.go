@@ -11,10 +11,10 @@ import (
 	"regexp"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/output"
 	"smelt.example/smelt/internal/passes/dump"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/models/checkpoint"
 )
 
 // judge finds out before anything is compiled that the bundle and the stages have
@@ -77,7 +77,7 @@ func (o *compileOptions) judgeBundle(path string) error {
 		return err != nil || there == nil || !os.SameFile(info, there)
 	}
 	rules := output.Rules{Flag: "-o", Inputs: modelInputs(path), Kinds: []output.Kind{
-		{What: "a checkpoint", Is: checkpoint.LooksLike}, {What: "another bundle", Is: isOther},
+		{What: "a checkpoint", Is: formats.LooksLike}, {What: "another bundle", Is: isOther},
 	}}
 	if err := output.Folder(o.out, rules); err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models"
-	"smelt.example/smelt/models/checkpoint"
 )
 
 // inspectOptions are the flags of `smelt inspect`.
@@ -236,7 +236,7 @@ func writeIndented(w io.Writer, v any) error {
 // weights, and files with more extensions.
 func completeCheckpoint(more ...string) cobra.CompletionFunc {
 	var extensions []string
-	for _, c := range checkpoint.Containers() {
+	for _, c := range formats.All() {
 		extensions = append(extensions, strings.TrimPrefix(c.Extension, "."))
 	}
 	extensions = append(extensions, more...)

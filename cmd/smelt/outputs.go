@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/output"
-	"smelt.example/smelt/models/checkpoint"
 )
 
 // outputOptions are common to commands that write files.
@@ -39,7 +39,7 @@ func (o *outputOptions) check(flags string, paths ...string) error {
 // rules are those of a file that a flag names, of a command that reads inputs.
 func (o *outputOptions) rules(flag string, format output.Format, inputs ...output.Input) output.Rules {
 	return output.Rules{Flag: flag, Format: format, Force: o.force, Inputs: inputs, Kinds: []output.Kind{
-		{What: "a checkpoint", Is: checkpoint.LooksLike}, {What: "a bundle", Is: bundle.WasWritten},
+		{What: "a checkpoint", Is: formats.LooksLike}, {What: "a bundle", Is: bundle.WasWritten},
 	}}
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/models/tokenizer"
 )
 
@@ -163,7 +163,7 @@ func tokenizerAt(path string) (*tokenizer.Tokenizer, error) {
 	switch {
 	case info.IsDir():
 		file = filepath.Join(path, tokenizerName)
-	case checkpoint.IsWeights(path):
+	case formats.IsWeights(path):
 		file = filepath.Join(filepath.Dir(path), tokenizerName)
 	}
 	tok, err := tokenizer.Open(file)

@@ -14,9 +14,9 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/ir/text"
-	"smelt.example/smelt/models/checkpoint"
 )
 
 // Limits of a bundle's files in bytes; Pro's are far below.
@@ -34,7 +34,7 @@ func IsBundle(dir string) bool {
 	if _, err := os.Stat(filepath.Join(dir, documentName)); err != nil {
 		return false
 	}
-	return !checkpoint.LooksLike(dir) || WasWritten(dir)
+	return !formats.LooksLike(dir) || WasWritten(dir)
 }
 
 // WasWritten reports whether a folder holds a bundle that smelt wrote, of any version.

@@ -6,17 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/regular"
 )
 
 const (
-	configName = "config.json"
+	configName = formats.ConfigName
 
 	maxConfigBytes = 16 << 20
 	maxIndexBytes  = 256 << 20
@@ -27,7 +26,7 @@ const (
 
 // fileSet says which files make up a checkpoint.
 type fileSet struct {
-	weights
+	formats.Weights
 	dir   string
 	names []string // weight files in dir, sorted
 	list  *index   // nil without an index file
@@ -37,7 +36,7 @@ type fileSet struct {
 // locate finds the weight files of the checkpoint at path, a folder or a
 // single file. Without a usable answer the set has no names and findings say
 // why.
-func (cs containers) locate(path string, findings *Findings) fileSet {
+func locate(cs formats.Table, path string, findings *Findings) fileSet {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -45,30 +44,30 @@ func (cs containers) locate(path string, findings *Findings) fileSet {
 	case err != nil:
 		findings.AddError(err)
 	case info.IsDir():
-		return cs.locateFolder(path, findings)
+		return locateFolder(cs, path, findings)
 	case !info.Mode().IsRegular():
-		findings.Add("this is "+regular.Kind(info.Mode()), "give the folder that holds "+configName+" and the weights, or a "+cs.extensions()+" file")
+		findings.Add("this is "+regular.Kind(info.Mode()), "give the folder that holds "+configName+" and the weights, or a "+cs.Extensions()+" file")
 	default:
-		return cs.locateFile(path, findings)
+		return locateFile(cs, path, findings)
 	}
 	return fileSet{}
 }
 
 // locateFile takes one file for all weights.
-func (cs containers) locateFile(path string, findings *Findings) fileSet {
-	c, ok := cs.of(path)
+func locateFile(cs formats.Table, path string, findings *Findings) fileSet {
+	c, ok := cs.Of(path)
 	if !ok {
-		findings.Add("this is neither a folder nor a "+cs.extensions()+" file", "give the folder that holds "+configName+" and the weights")
+		findings.Add("this is neither a folder nor a "+cs.Extensions()+" file", "give the folder that holds "+configName+" and the weights")
 		return fileSet{}
 	}
-	set := fileSet{weights: weights{extension: c.Extension}, dir: filepath.Dir(path), names: []string{filepath.Base(path)}}
-	if s, ok := set.parseShardName(set.names[0]); ok && s.of > 1 {
-		findings.Add(fmt.Sprintf("this is shard %d of %d, not a whole checkpoint", s.number, s.of), "give its folder")
+	set := fileSet{Weights: formats.Weights{Extension: c.Extension}, dir: filepath.Dir(path), names: []string{filepath.Base(path)}}
+	if s, ok := set.ParseShard(set.names[0]); ok && s.Of > 1 {
+		findings.Add(fmt.Sprintf("this is shard %d of %d, not a whole checkpoint", s.Number, s.Of), "give its folder")
 	}
 	return set
 }
 
-func (cs containers) locateFolder(dir string, findings *Findings) fileSet {
+func locateFolder(cs formats.Table, dir string, findings *Findings) fileSet {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		findings.AddError(err)
@@ -79,25 +78,25 @@ func (cs containers) locateFolder(dir string, findings *Findings) fileSet {
 		names = append(names, e.Name())
 	}
 	set := fileSet{dir: dir}
-	all := cs.in(names)
-	found := slices.DeleteFunc(slices.Clone(all), func(w weights) bool { return len(w.present) == 0 && !w.hasIndex })
+	all := cs.In(names)
+	found := slices.DeleteFunc(slices.Clone(all), func(w formats.Weights) bool { return len(w.Present) == 0 && !w.HasIndex })
 	switch {
 	case len(found) > 1:
 		findings.Add("weights of several formats", "remove those of all but one, or give the path of a single file", describeFolder(names)...)
 		return set
 	case len(found) == 1:
-		set.weights = found[0]
+		set.Weights = found[0]
 	}
 	switch {
-	case set.hasIndex:
+	case set.HasIndex:
 		set.fromIndex(findings)
 	case !set.fromNames(findings):
 		var expected []string
 		for _, w := range all {
-			expected = append(expected, w.expected())
+			expected = append(expected, w.Expected())
 		}
 		findings.Add("no weights: looked for "+strings.Join(expected, ", or "),
-			"give a folder that has one of them or the path of a single "+cs.extensions()+" file", describeFolder(names)...)
+			"give a folder that has one of them or the path of a single "+cs.Extensions()+" file", describeFolder(names)...)
 	}
 	return set
 }
@@ -105,10 +104,10 @@ func (cs containers) locateFolder(dir string, findings *Findings) fileSet {
 // fromIndex takes the files the index names. Shards of the same set that it
 // does not name are an error, other files beside them a note.
 func (s *fileSet) fromIndex(findings *Findings) {
-	path := filepath.Join(s.dir, s.index())
+	path := filepath.Join(s.dir, s.Index())
 	raw, err := regular.Read(path, maxIndexBytes)
 	if err == nil {
-		s.list, err = parseIndex(raw, s.extension)
+		s.list, err = parseIndex(raw, s.Extension)
 		if err != nil {
 			err = fmt.Errorf("%s: %w; download it again", path, err)
 		}
@@ -117,27 +116,27 @@ func (s *fileSet) fromIndex(findings *Findings) {
 		findings.AddError(err)
 		return
 	}
-	named, present := s.list.shards, s.present
+	named, present := s.list.shards, s.Present
 	missing := without(named, present)
 	advice := "download them into " + s.dir
-	if slices.Contains(present, s.single()) && !slices.Contains(named, s.single()) {
-		advice += ", or remove " + s.index() + " to use " + s.single()
+	if slices.Contains(present, s.Single()) && !slices.Contains(named, s.Single()) {
+		advice += ", or remove " + s.Index() + " to use " + s.Single()
 	}
-	findings.AddEach("shard", "named by "+s.index()+" not in the folder", advice, missing)
+	findings.AddEach("shard", "named by "+s.Index()+" not in the folder", advice, missing)
 	if len(named) == 0 {
-		findings.Add("weight_map of "+s.index()+" is empty", "download it again")
+		findings.Add("weight_map of "+s.Index()+" is empty", "download it again")
 	}
 
 	var strays, others []string
-	sets := s.setsOf(named)
+	sets := s.Sets(named)
 	for _, name := range without(present, named) {
-		if shard, ok := s.parseShardName(name); ok && sets[shard.total] {
+		if shard, ok := s.ParseShard(name); ok && sets[shard.Total] {
 			strays = append(strays, name)
 		} else {
 			others = append(others, name)
 		}
 	}
-	findings.AddEach("shard", "of the same set not named by "+s.index(), "download the index again or remove the files", strays)
+	findings.AddEach("shard", "of the same set not named by "+s.Index(), "download the index again or remove the files", strays)
 	s.noteOthers(others)
 	s.names = without(named, missing)
 }
@@ -147,25 +146,25 @@ func (s *fileSet) fromIndex(findings *Findings) {
 func (s *fileSet) fromNames(findings *Findings) bool {
 	numbers := map[string][]int{} // by total
 	var shards, others []string
-	for _, name := range s.present {
-		shard, ok := s.parseShardName(name)
+	for _, name := range s.Present {
+		shard, ok := s.ParseShard(name)
 		switch {
 		case ok:
-			numbers[shard.total] = append(numbers[shard.total], shard.number)
+			numbers[shard.Total] = append(numbers[shard.Total], shard.Number)
 			shards = append(shards, name)
-		case name != s.single():
+		case name != s.Single():
 			others = append(others, name)
 		}
 	}
-	hasSingle := slices.Contains(s.present, s.single())
+	hasSingle := slices.Contains(s.Present, s.Single())
 	switch {
 	case hasSingle && len(shards) > 0, len(numbers) > 1:
-		findings.Add("several sets of weights and no "+s.index()+" to choose", "remove all but one or add the index", s.present...)
+		findings.Add("several sets of weights and no "+s.Index()+" to choose", "remove all but one or add the index", s.Present...)
 	case hasSingle:
-		s.names = []string{s.single()}
+		s.names = []string{s.Single()}
 	case len(numbers) == 1:
 		for total, have := range numbers {
-			findings.AddEach("shard", "missing, going by the names (there is no "+s.index()+")", "download them into "+s.dir, s.missingShards(total, have))
+			findings.AddEach("shard", "missing, going by the names (there is no "+s.Index()+")", "download them into "+s.dir, s.Missing(total, have))
 		}
 		s.names = shards
 	default:
@@ -191,56 +190,6 @@ func describeFolder(names []string) []string {
 		return []string{"the folder is empty"}
 	}
 	return append([]string{"the folder has:"}, names...)
-}
-
-// A shardName is a parsed "model-00002-of-00010.safetensors". total is the
-// last number as written: it identifies the set that the shard belongs to.
-type shardName struct {
-	number, of int
-	total      string
-}
-
-// Five digits at most: the list of missing shards that a file name can cause
-// stays bounded.
-var shardPattern = regexp.MustCompile(`^model-(\d{1,5})-of-(\d{1,5})$`)
-
-func (w weights) parseShardName(name string) (shardName, bool) {
-	stem, ok := strings.CutSuffix(name, w.extension)
-	m := shardPattern.FindStringSubmatch(stem)
-	if !ok || m == nil {
-		return shardName{}, false
-	}
-	number, _ := strconv.Atoi(m[1]) // digits only, as the pattern says
-	of, _ := strconv.Atoi(m[2])
-	return shardName{number, of, m[2]}, number >= 1 && number <= of
-}
-
-// missingShards lists the shards of the set "-of-total" that are not among
-// numbers.
-func (w weights) missingShards(total string, numbers []int) []string {
-	of, _ := strconv.Atoi(total)
-	have := make([]bool, of+1)
-	for _, n := range numbers {
-		have[n] = true
-	}
-	var names []string
-	for n := 1; n <= of; n++ {
-		if !have[n] {
-			names = append(names, fmt.Sprintf("model-%0*d-of-%s%s", len(total), n, total, w.extension))
-		}
-	}
-	return names
-}
-
-// setsOf are the sets of shards that files belong to, by their total as written.
-func (w weights) setsOf(names []string) map[string]bool {
-	sets := map[string]bool{}
-	for _, name := range names {
-		if shard, ok := w.parseShardName(name); ok {
-			sets[shard.total] = true
-		}
-	}
-	return sets
 }
 
 // without is the elements of all that are not in gone.

@@ -1,5 +1,5 @@
 // Package checkpoint opens a checkpoint where it lies: a folder with
-// config.json and its weights as one or more files of a format in Containers, or
+// config.json and its weights as one or more files of a format that smelt knows, or
 // a single such file. Opening maps the files and checks that they are whole and that
 // files and index agree about every tensor; no weight is read.
 package checkpoint
@@ -15,8 +15,15 @@ import (
 	"sync"
 
 	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/regular"
 )
+
+// A File is one file of weights, whatever its format.
+type File = container.File
+
+// A Tensor is a tensor of one of the checkpoint's files.
+type Tensor = container.Tensor
 
 // A Checkpoint is an open checkpoint.
 type Checkpoint struct {
@@ -33,15 +40,15 @@ type Checkpoint struct {
 // config.json beside it. In a folder, model.safetensors.index.json says which
 // files belong to it; without an index it is model.safetensors or a complete
 // set model-00001-of-0000N.safetensors. Other formats' files are called alike, with
-// another extension. more are formats to know beside those of Containers.
+// another extension. more are formats to know beside those that are always known.
 //
 // Everything that is wrong is reported in one *Findings: files that are
 // missing or damaged, and tensors that the index places elsewhere than they
 // are, that only one of the two knows, or that two files hold.
 func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	findings := &Findings{Path: path}
-	cs := containers(slices.Concat(more, Containers()))
-	set := cs.locate(path, findings)
+	cs := formats.Table(slices.Concat(more, formats.All()))
+	set := locate(cs, path, findings)
 	c := &Checkpoint{Dir: set.dir, Notes: set.notes}
 	if set.dir != "" {
 		c.readConfig(findings)
@@ -49,7 +56,7 @@ func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	c.openFiles(cs, set, findings)
 	c.collect(findings)
 	if set.list != nil {
-		c.checkIndex(set.index(), set.list, findings)
+		c.checkIndex(set.Index(), set.list, findings)
 	}
 	if err := findings.Err(); err != nil {
 		c.Close() // the mappings are of no use to anyone; findings are the error
@@ -140,7 +147,7 @@ const maxParallel = 4
 
 // openFiles opens the files of the set, a few at a time; findings come in the
 // order of the names.
-func (c *Checkpoint) openFiles(cs containers, set fileSet, findings *Findings) {
+func (c *Checkpoint) openFiles(cs formats.Table, set fileSet, findings *Findings) {
 	files := make([]File, len(set.names))
 	errs := make([]error, len(set.names))
 	var wg sync.WaitGroup
@@ -148,7 +155,7 @@ func (c *Checkpoint) openFiles(cs containers, set fileSet, findings *Findings) {
 	for i, name := range set.names {
 		slots <- struct{}{}
 		wg.Go(func() {
-			files[i], errs[i] = cs.open(filepath.Join(set.dir, name))
+			files[i], errs[i] = cs.Open(filepath.Join(set.dir, name))
 			<-slots
 		})
 	}

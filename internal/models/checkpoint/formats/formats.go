@@ -1,4 +1,6 @@
-package checkpoint
+// Package formats lists the formats of weight files that smelt reads, and knows how
+// their files are called.
+package formats
 
 import (
 	"fmt"
@@ -12,23 +14,17 @@ import (
 	"smelt.example/smelt/internal/regular"
 )
 
-// A File is one file of weights, whatever its format.
-type File = container.File
-
-// A Tensor is a tensor of one of the checkpoint's files.
-type Tensor = container.Tensor
-
-// Containers lists the formats of files that Open reads, one row each. A file is
+// All lists the formats of files that checkpoint.Open reads, one row each. A file is
 // taken for what the end of its name says, and what it begins with must agree.
-func Containers() []container.Format {
-	return []container.Format{safetensors.Container()}
+func All() Table {
+	return Table{safetensors.Container()}
 }
 
-// containers is a table in use.
-type containers []container.Format
+// A Table lists formats.
+type Table []container.Format
 
-// of finds the format that a file's name says.
-func (cs containers) of(name string) (container.Format, bool) {
+// Of finds the format that a file's name says.
+func (cs Table) Of(name string) (container.Format, bool) {
 	i := slices.IndexFunc(cs, func(c container.Format) bool { return strings.HasSuffix(name, c.Extension) })
 	if i < 0 {
 		return container.Format{}, false
@@ -36,8 +32,8 @@ func (cs containers) of(name string) (container.Format, bool) {
 	return cs[i], true
 }
 
-// extensions lists how names of weight files end, with "or" between them.
-func (cs containers) extensions() string {
+// Extensions lists how names of weight files end, with "or" between them.
+func (cs Table) Extensions() string {
 	var list []string
 	for _, c := range cs {
 		list = append(list, c.Extension)
@@ -45,10 +41,10 @@ func (cs containers) extensions() string {
 	return strings.Join(list, " or ")
 }
 
-// open opens a file as what its name says, unless its first bytes are another
+// Open opens a file as what its name says, unless its first bytes are another
 // format's.
-func (cs containers) open(path string) (File, error) {
-	named, _ := cs.of(path) // names without a format are not listed
+func (cs Table) Open(path string) (container.File, error) {
+	named, _ := cs.Of(path) // names without a format are not listed
 	if err := cs.checkMagic(path, named); err != nil {
 		return nil, err
 	}
@@ -57,7 +53,7 @@ func (cs containers) open(path string) (File, error) {
 
 // checkMagic compares the beginning of a file with what its format, and the
 // others, begin with.
-func (cs containers) checkMagic(path string, named container.Format) error {
+func (cs Table) checkMagic(path string, named container.Format) error {
 	longest := 0
 	for _, c := range cs {
 		longest = max(longest, len(c.Magic))
@@ -89,33 +85,18 @@ func (cs containers) checkMagic(path string, named container.Format) error {
 	return nil
 }
 
-// weights are the files of one format in a folder, and how its files are called.
-// The names are Hugging Face's, whatever the extension: model.safetensors, or
-// model-00001-of-00002.safetensors and so on with an index.
-type weights struct {
-	extension string
-	present   []string // sorted
-	hasIndex  bool
-}
-
-func (w weights) single() string { return "model" + w.extension }
-func (w weights) index() string  { return w.single() + ".index.json" }
-func (w weights) expected() string {
-	return fmt.Sprintf("%s, %s and model-00001-of-0000N%s", w.index(), w.single(), w.extension)
-}
-
-// in finds each format's files among a folder's names; hidden ones are left out.
-func (cs containers) in(names []string) []weights {
-	var all []weights
+// In finds each format's files among a folder's names; hidden ones are left out.
+func (cs Table) In(names []string) []Weights {
+	var all []Weights
 	for _, c := range cs {
-		w := weights{extension: c.Extension}
+		w := Weights{Extension: c.Extension}
 		for _, name := range names {
-			w.hasIndex = w.hasIndex || name == w.index()
+			w.HasIndex = w.HasIndex || name == w.Index()
 			if strings.HasSuffix(name, c.Extension) && !strings.HasPrefix(name, ".") {
-				w.present = append(w.present, name)
+				w.Present = append(w.Present, name)
 			}
 		}
-		slices.Sort(w.present)
+		slices.Sort(w.Present)
 		all = append(all, w)
 	}
 	return all
