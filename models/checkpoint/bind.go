@@ -45,7 +45,8 @@ func (b *Binding) Param(name string) *Param {
 // looked at by the checkpoint's Ready. All findings are reported in one
 // *Findings: parameters without tensors, tensors without a place, wrong
 // shapes and types, contradictions with config.json. On success the graph's
-// parameters carry the names of their encodings.
+// parameters carry the names of their encodings. models.Bind calls it with what the
+// model's architecture says.
 func Bind(c *Checkpoint, m schema.Model) (*Binding, error) {
 	indexed, err := indices.Params(m.Graph)
 	if err != nil {
