@@ -263,14 +263,15 @@ func (f *Files) answer(r Request) *answer {
 		return nil
 	}
 	tools := slices.ContainsFunc(r.Messages, func(m Message) bool { return len(m.Tools) > 0 })
-	return &answer{f.Model.Chat, chat.ParseOptions{Stage: r.mode().Stage(), Tools: tools}}
+	return &answer{f.Model.Chat, chat.ParseOptions{Stage: r.turn().Stage(r.Messages), Tools: tools}}
 }
 
-func (r Request) mode() chat.Mode {
+// turn is how the answer to the messages begins.
+func (r Request) turn() chat.Options {
 	if r.Think {
-		return chat.Thinking
+		return chat.Options{Mode: chat.Thinking, Effort: r.Effort}
 	}
-	return chat.Answer
+	return chat.Options{Effort: r.Effort}
 }
 
 func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32) (Message, error) {

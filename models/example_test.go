@@ -20,7 +20,13 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	fmt.Println(prompt)
+	answer, err := chat.Parse(m.Chat, []chat.Segment{{Text: "A greeting.</think>Hello."}}, chat.ParseOptions{Stage: chat.InReasoning, Spelling: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q after %q\n", answer.Content, answer.Reasoning)
 	// Output:
 	// DeepSeek-V4 with 3 layers, stored under official names
 	// <｜begin▁of▁sentence｜><｜User｜>Hi!<｜Assistant｜></think>
+	// "Hello." after "A greeting."
 }

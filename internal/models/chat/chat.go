@@ -123,6 +123,23 @@ type Options struct {
 	Effort string
 	// KeepReasoning keeps the reasoning of earlier turns, which formats may drop.
 	KeepReasoning bool
+	// Continue goes on with the last message, an assistant's: with its content or, if
+	// that is empty and the mode is Thinking, its reasoning.
+	Continue bool
+	// Call begins the turn with calls of tools, so that the model must make one. The
+	// mode is Answer.
+	Call bool
+}
+
+// Stage is where the text begins that the model generates for these messages.
+func (o Options) Stage(messages []Message) Stage {
+	switch n := len(messages); {
+	case o.Call:
+		return InCalls
+	case o.Mode == Answer, o.Continue && n > 0 && messages[n-1].Content != "":
+		return InContent
+	}
+	return InReasoning
 }
 
 // A Format is how a model was taught to chat.

@@ -1,6 +1,9 @@
 package chat
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Stage is where in an assistant's turn a text begins.
 type Stage int
@@ -10,14 +13,6 @@ const (
 	InReasoning              // in the reasoning before it
 	InCalls                  // in calls of tools that the prompt opened
 )
-
-// Stage is where the turn begins that a prompt in this mode asks for.
-func (m Mode) Stage() Stage {
-	if m == Thinking {
-		return InReasoning
-	}
-	return InContent
-}
 
 // ParseOptions say what a Parser reads.
 type ParseOptions struct {
@@ -86,10 +81,28 @@ func (m *Message) Add(d Delta) {
 // message makes a message of an assistant's deltas.
 func message(deltas []Delta) Message {
 	m := Message{Role: RoleAssistant}
-	for _, d := range deltas {
+	for _, d := range Join(deltas) {
 		m.Add(d)
 	}
 	return m
+}
+
+// Join puts neighbours together that continue the same part of a message.
+func Join(deltas []Delta) []Delta {
+	var out []Delta
+	for len(deltas) > 0 {
+		first, n := deltas[0], 1
+		for n < len(deltas) && first.Kind != DeltaCall && deltas[n].Kind == first.Kind && deltas[n].Call == first.Call {
+			n++
+		}
+		var text strings.Builder
+		for _, d := range deltas[:n] {
+			text.WriteString(d.Text)
+		}
+		first.Text = text.String()
+		out, deltas = append(out, first), deltas[n:]
+	}
+	return out
 }
 
 // Parse reads a whole text. The message holds what could be read even if there is an

@@ -35,6 +35,9 @@ func (f ChatFormat) Encode(messages []chat.Message, o chat.Options) ([]chat.Segm
 	if err := checkMessages(messages); err != nil {
 		return nil, err
 	}
+	if err := checkTurn(messages, o); err != nil {
+		return nil, err
+	}
 	p := layOut(messages, o)
 	p.out.special(tokenBegin)
 	if p.thinking {
@@ -44,6 +47,9 @@ func (f ChatFormat) Encode(messages []chat.Message, o chat.Options) ([]chat.Segm
 		if err := p.turn(i); err != nil {
 			return nil, err
 		}
+	}
+	if o.Call {
+		p.out.markup(callsHead)
 	}
 	return p.out, nil
 }
@@ -67,6 +73,19 @@ func checkMessages(messages []chat.Message) error {
 	return nil
 }
 
+// checkTurn refuses messages that the next turn cannot begin behind as o asks.
+func checkTurn(messages []chat.Message, o chat.Options) error {
+	last := messages[len(messages)-1]
+	if o.Continue && (last.Role != chat.RoleAssistant || last.Task != "" || len(last.ToolCalls) > 0 || o.Call) {
+		return fmt.Errorf("chat: message %d is to be continued: found role %s, %d tool calls and task %s, expected an assistant's message without", len(messages), last.Role, len(last.ToolCalls), quoted(last.Task))
+	}
+	question := last.Role == chat.RoleUser || last.Role == chat.RoleTool || last.Role == chat.RoleDeveloper
+	if o.Call && (o.Mode != chat.Answer || !question || last.Task != "") {
+		return fmt.Errorf("chat: a call of tools is to follow message %d in mode %v: found role %s and task %s, expected mode chat and a question or result without task", len(messages), o.Mode, last.Role, quoted(last.Task))
+	}
+	return nil
+}
+
 // prompt is a conversation on its way to segments.
 type prompt struct {
 	out      segments
@@ -74,12 +93,13 @@ type prompt struct {
 	last     int // the index of the last user's or developer's turn, -1 if there is none
 	thinking bool
 	keep     bool // the reasoning of all turns
+	goesOn   bool // the last turn
 }
 
 // layOut makes turns of messages and drops what the mode drops.
 func layOut(messages []chat.Message, o chat.Options) *prompt {
 	declared := slices.ContainsFunc(messages, func(m chat.Message) bool { return len(m.Tools) > 0 })
-	p := &prompt{turns: turnsOf(messages), thinking: o.Mode == chat.Thinking, keep: o.KeepReasoning || declared}
+	p := &prompt{turns: turnsOf(messages), thinking: o.Mode == chat.Thinking, keep: o.KeepReasoning || declared, goesOn: o.Continue}
 	p.last = lastQuestion(p.turns)
 	if p.thinking && !p.keep && p.last >= 0 {
 		before := slices.DeleteFunc(slices.Clone(p.turns[:p.last]), func(t turn) bool { return t.Role == chat.RoleDeveloper })
@@ -120,13 +140,16 @@ func (p *prompt) turn(i int) error {
 
 func (p *prompt) assistant(i int) {
 	t, out := p.turns[i], &p.out
+	goesOn := p.goesOn && i == len(p.turns)-1
 	if p.thinking && (i == 0 || p.turns[i-1].Task == "") && (p.keep || i > p.last) {
 		out.text(t.Reasoning)
-		out.special(tokenEndThink)
+		if !goesOn || t.Content != "" {
+			out.special(tokenEndThink)
+		}
 	}
 	out.text(t.Content)
 	out.calls(t.ToolCalls)
-	if !t.Unfinished {
+	if !t.Unfinished && !goesOn {
 		out.special(tokenEnd)
 	}
 }
@@ -184,12 +207,15 @@ func (s *segments) declarations(t turn) error {
 	return nil
 }
 
+// callsHead begins a block of calls.
+const callsHead = "\n\n<" + tokenDSML + "tool_calls>\n"
+
 // calls adds an assistant's calls. Nothing in them is escaped.
 func (s *segments) calls(calls []chat.ToolCall) {
 	if len(calls) == 0 {
 		return
 	}
-	s.markup("\n\n<" + tokenDSML + "tool_calls>\n")
+	s.markup(callsHead)
 	for _, c := range calls {
 		s.markup("<" + tokenDSML + `invoke name="`)
 		s.text(c.Name, "\">\n")

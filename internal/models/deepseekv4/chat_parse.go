@@ -91,7 +91,7 @@ func (p *parser) run(end bool) []chat.Delta {
 	p.out = nil
 	for p.state(p, end) {
 	}
-	return p.out
+	return chat.Join(p.out)
 }
 
 // marked is the mark of a special token, and the text itself of one without a mark.
@@ -151,11 +151,9 @@ func (p *parser) take(n int) string {
 	return s
 }
 
-// emit adds a delta, or continues the last one.
+// emit adds a delta, unless it is empty.
 func (p *parser) emit(kind chat.DeltaKind, text string) {
-	if n := len(p.out); n > 0 && p.out[n-1].Kind == kind && kind != chat.DeltaCall && p.out[n-1].Call == max(p.call, 0) {
-		p.out[n-1].Text += text
-	} else if text != "" || kind == chat.DeltaCall {
+	if text != "" || kind == chat.DeltaCall {
 		p.out = append(p.out, chat.Delta{Kind: kind, Call: max(p.call, 0), Text: text})
 	}
 }

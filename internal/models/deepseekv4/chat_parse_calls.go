@@ -150,30 +150,37 @@ func (p *parser) enter(tag string) {
 // name is the state inside the tag of a call.
 func (p *parser) name(end bool) bool {
 	const close = `">`
-	text, over := p.upToEnd()
-	n := strings.Index(text, close)
+	text, found, over := p.before(close)
+	most := maxName
+	if !found && !over {
+		most += len(close) - 1 // which may have begun
+	}
 	switch {
-	case n < 0 && len(text) < maxName+len(close):
-		return p.cut(over || end)
-	case n < 0 || n > maxName:
+	case len(text) > most:
 		p.fail("a longer one", fmt.Sprintf("a tool's name of at most %d bytes", maxName))
 		p.state = (*parser).done
+	case !found:
+		return p.cut(over || end)
 	case p.call+1 == maxCalls:
 		p.fail("one more", fmt.Sprintf("at most %d calls", maxCalls))
 		p.state = (*parser).done
 	default:
 		p.call++
 		p.open, p.parameters, p.state = true, 0, (*parser).tag
-		p.emit(chat.DeltaCall, spelled.Replace(p.take(n)))
-		p.take(len(close))
+		p.emit(chat.DeltaCall, spelled.Replace(text))
+		p.take(len(text) + len(close))
 	}
 	return true
 }
 
-// upToEnd is the text ahead before the end of the turn, and whether that was reached.
-func (p *parser) upToEnd() (text string, over bool) {
-	text, _, over = strings.Cut(p.ahead, ending)
-	return text, over
+// before is the text ahead of a tag's part, and whether that is there; over says that
+// the turn ends sooner.
+func (p *parser) before(part string) (text string, found, over bool) {
+	text, _, found = strings.Cut(p.ahead, part)
+	if n := strings.Index(text, ending); n >= 0 {
+		return text[:n], false, true
+	}
+	return text, found, false
 }
 
 // cut ends the text inside a tag, if it is over; the tag then counts for nothing.
@@ -186,8 +193,7 @@ func (p *parser) cut(over bool) bool {
 
 // key is the state inside the tag of a parameter.
 func (p *parser) key(end bool) bool {
-	text, over := p.upToEnd()
-	text, _, closed := strings.Cut(text, valueEnd)
+	text, closed, over := p.before(valueEnd)
 	decided := closed || over || end
 	key, behind := p.keyIn(text, decided)
 	most := maxKey
@@ -247,15 +253,10 @@ func (p *parser) begin(key string) {
 // parameter is the state of a value. A string's comes as it arrives; of others it must
 // be known first whether they are JSON.
 func (p *parser) parameter(end bool) bool {
-	text, over := p.upToEnd()
-	n := strings.Index(text, valueEnd)
-	closed := n >= 0
-	switch {
-	case closed:
-	case over || end:
-		n = len(text)
-	default:
-		n = len(text) - valueEndBegun(text)
+	text, closed, over := p.before(valueEnd)
+	n := len(text)
+	if !closed && !over && !end {
+		n -= valueEndBegun(text)
 	}
 	text = spelled.Replace(p.take(n))
 	if p.asText {

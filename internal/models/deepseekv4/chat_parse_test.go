@@ -75,7 +75,7 @@ func TestChatCalls(t *testing.T) {
 			if spelling {
 				pieces = []chat.Segment{{Text: textOf(turn)}}
 			}
-			got, err := chat.Parse(ChatFormat{}, pieces, chat.ParseOptions{Stage: modeNamed(c.Mode).Stage(), Tools: true, Spelling: spelling})
+			got, err := chat.Parse(ChatFormat{}, pieces, chat.ParseOptions{Stage: chat.Options{Mode: modeNamed(c.Mode)}.Stage(nil), Tools: true, Spelling: spelling})
 			if err != nil || !reflect.DeepEqual(got, c.Parsed) {
 				t.Errorf("%s, spelling %v: %v\n  got  %+v\n  want %+v", c.Name, spelling, err, got, c.Parsed)
 			}
@@ -160,6 +160,20 @@ func TestChatBrokenCalls(t *testing.T) {
 	}
 }
 
+// TestChatLong: time grows with the text, whatever is in it.
+func TestChatLong(t *testing.T) {
+	const n = 20000
+	block := called + strings.Repeat(strings.Replace(argument, ">1<", ">\"</think>\"<", 1), n) + finished
+	text := strings.Repeat("</think><think>", n) + block
+	m, err := chat.Parse(ChatFormat{}, []chat.Segment{{Text: text}}, chat.ParseOptions{Tools: true, Spelling: true})
+	if want := strings.Repeat(tokenThink, n) + "x"; err != nil || m.Content != want {
+		t.Errorf("%d bytes of content, expected %d; %v", len(m.Content), len(want), err)
+	}
+	if want := "{" + strings.Repeat(`, "a": "</think>"`, n)[2:] + "}"; len(m.ToolCalls) != 1 || m.ToolCalls[0].Arguments != want {
+		t.Errorf("%d calls", len(m.ToolCalls))
+	}
+}
+
 // TestChatEarly: each piece gives at once what is certain, and no more.
 func TestChatEarly(t *testing.T) {
 	p := ChatFormat{}.Parser(chat.ParseOptions{Stage: chat.InReasoning, Tools: true, Spelling: true})
@@ -240,6 +254,30 @@ func TestChatProfile(t *testing.T) {
 	}
 	if _, _, err := profileOf(dir); err == nil || !strings.Contains(err.Error(), encoderFile) {
 		t.Errorf("a folder in the encoder's place: %v", err)
+	}
+}
+
+// TestChatCallFirst: a prompt that begins the calls, and the rest of them, are the turn
+// that the format lays out.
+func TestChatCallFirst(t *testing.T) {
+	question := []chat.Message{{Role: chat.RoleUser, Content: "q"}}
+	o := chat.Options{Call: true}
+	prompt, err := ChatFormat{}.Encode(question, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := append(question, chat.Message{Role: chat.RoleAssistant, ToolCalls: []chat.ToolCall{{Name: "f", Arguments: `{"a": 1}`}}})
+	whole, err := ChatFormat{}.Encode(called, chat.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, ok := strings.CutPrefix(textOf(whole), textOf(prompt))
+	if !ok {
+		t.Fatalf("%q does not begin with %q", textOf(whole), textOf(prompt))
+	}
+	m, err := chat.Parse(ChatFormat{}, []chat.Segment{{Text: rest}}, chat.ParseOptions{Stage: o.Stage(question), Tools: true, Spelling: true})
+	if err != nil || !reflect.DeepEqual(m, called[1]) {
+		t.Errorf("got %+v, %v", m, err)
 	}
 }
 
@@ -337,7 +375,7 @@ func FuzzChatRoundTrip(f *testing.F) {
 		if text := textOf(turn); strings.Contains(text, "Infinity") || strings.Contains(text, "NaN") {
 			t.Skip("JSON has no such numbers")
 		}
-		got, err := chat.Parse(ChatFormat{}, turn, chat.ParseOptions{Stage: o.Mode.Stage(), Tools: true})
+		got, err := chat.Parse(ChatFormat{}, turn, chat.ParseOptions{Stage: o.Stage(nil), Tools: true})
 		if err != nil || got.Reasoning != m.Reasoning || got.Content != m.Content || len(got.ToolCalls) != 2 || got.ToolCalls[0].Name != tool || got.ToolCalls[1] != m.ToolCalls[1] {
 			t.Fatalf("%v\n  got  %+v\n  want %+v", err, got, m)
 		}

@@ -19,6 +19,7 @@ import (
 type sharedChats struct {
 	Encode, EncodeErrors []encodeCase
 	Parse, Recover       []parseCase
+	Request              []requestCase
 }
 
 type encodeCase struct {
@@ -37,6 +38,16 @@ type parseCase struct {
 	IDs                                        []int32         `json:"storyteller_ids"`
 }
 
+// requestCase is a body of the API. Those whose last message is continued need nothing
+// that a server does before the format's turn.
+type requestCase struct {
+	Name, Prompt string
+	Request      struct {
+		Messages []sharedMessage
+		Thinking struct{ Type string }
+	}
+}
+
 // sharedMessage is a message in the encoder's own schema.
 type sharedMessage struct {
 	Role, Task     string
@@ -45,6 +56,7 @@ type sharedMessage struct {
 	ToolCallID     string          `json:"tool_call_id"`
 	ResponseFormat json.RawMessage `json:"response_format"`
 	Unfinished     bool            `json:"wo_eos"`
+	Prefix         bool
 	Tools          []struct{ Function json.RawMessage }
 	ToolCalls      []struct {
 		ID       string
@@ -104,8 +116,8 @@ func readSharedChats(t *testing.T) sharedChats {
 	t.Helper()
 	var shared sharedChats
 	var raw struct {
-		Encode, Parse, Recover json.RawMessage
-		EncodeErrors           json.RawMessage `json:"encode_errors"`
+		Encode, Parse, Recover, Request json.RawMessage
+		EncodeErrors                    json.RawMessage `json:"encode_errors"`
 	}
 	data, err := os.ReadFile(filepath.Join(sharedDir(t), "chat", "goldens.json"))
 	if err != nil {
@@ -114,7 +126,7 @@ func readSharedChats(t *testing.T) sharedChats {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		t.Fatal(err)
 	}
-	for into, from := range map[any]json.RawMessage{&shared.Encode: raw.Encode, &shared.EncodeErrors: raw.EncodeErrors, &shared.Parse: raw.Parse, &shared.Recover: raw.Recover} {
+	for into, from := range map[any]json.RawMessage{&shared.Encode: raw.Encode, &shared.EncodeErrors: raw.EncodeErrors, &shared.Parse: raw.Parse, &shared.Recover: raw.Recover, &shared.Request: raw.Request} {
 		if err := json.Unmarshal(from, into); err != nil {
 			t.Fatal(err)
 		}
@@ -186,8 +198,37 @@ func TestSharedEncode(t *testing.T) {
 	}
 }
 
+// TestSharedContinue: a last message that is continued stays open at its end.
+func TestSharedContinue(t *testing.T) {
+	continued := 0
+	for _, c := range readSharedChats(t).Request {
+		if n := len(c.Request.Messages); !c.Request.Messages[n-1].Prefix {
+			continue
+		}
+		var messages []chat.Message
+		for _, m := range c.Request.Messages {
+			messages = append(messages, m.message(t))
+		}
+		continued++
+		o := chat.Options{Mode: chat.Thinking, Continue: true}
+		if c.Request.Thinking.Type == "disabled" {
+			o.Mode = chat.Answer
+		}
+		segments, err := ChatFormat{}.Encode(messages, o)
+		if text := textOf(segments); err != nil || text != c.Prompt {
+			t.Errorf("%s: %v\n  got  %q\n  want %q", c.Name, err, text, c.Prompt)
+		}
+		if got, open := o.Stage(messages), strings.LastIndex(c.Prompt, tokenThink) > strings.LastIndex(c.Prompt, tokenEndThink); (got == chat.InReasoning) != open {
+			t.Errorf("%s: the text begins in stage %v", c.Name, got)
+		}
+	}
+	if continued < 3 {
+		t.Errorf("only %d goldens are continued", continued)
+	}
+}
+
 func (c parseCase) options(spelling bool) chat.ParseOptions {
-	return chat.ParseOptions{Stage: modeNamed(c.Mode).Stage(), Tools: true, Spelling: spelling}
+	return chat.ParseOptions{Stage: chat.Options{Mode: modeNamed(c.Mode)}.Stage(nil), Tools: true, Spelling: spelling}
 }
 
 func (c parseCase) check(t *testing.T, how string, m chat.Message) {

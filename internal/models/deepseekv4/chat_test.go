@@ -121,6 +121,10 @@ func TestChatRefuses(t *testing.T) {
 		{"task", []chat.Message{{Role: chat.RoleUser, Task: "weather"}}, chat.Options{}, `message 1 has task "weather"`},
 		{"mode", []chat.Message{user}, chat.Options{Mode: chat.Mode(7)}, "mode Mode(7)"},
 		{"effort", []chat.Message{user}, chat.Options{Mode: chat.Thinking, Effort: "low"}, `effort "low", expected high or max`},
+		{"continue a question", []chat.Message{user}, chat.Options{Continue: true}, "message 1 is to be continued: found role user"},
+		{"continue a call", []chat.Message{user, {Role: chat.RoleAssistant, ToolCalls: []chat.ToolCall{{}}}}, chat.Options{Continue: true}, "1 tool calls"},
+		{"call in reasoning", []chat.Message{user}, chat.Options{Mode: chat.Thinking, Call: true}, "in mode thinking"},
+		{"call after an answer", []chat.Message{user, {Role: chat.RoleAssistant}}, chat.Options{Call: true}, "found role assistant"},
 		{"tool", []chat.Message{user, {Role: chat.RoleDeveloper, Content: "d", Tools: []string{"{}", "{x"}}}, chat.Options{}, "tool 2 of message 2: JSON, byte 1: found 'x', expected a key in quotes"},
 		{"response format", []chat.Message{{Role: chat.RoleSystem, ResponseFormat: "yaml"}, user}, chat.Options{}, "response format of message 1"},
 	} {
