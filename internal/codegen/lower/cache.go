@@ -188,7 +188,7 @@ func (e *cacheEntry) postprocess(v laneVector, job, row *kernel.Expr) {
 		ratio = e.Pool.Ratio
 		index = index.Div(i32(ratio))
 	}
-	f := e.Post
+	f := e.Postprocess
 	if e.state.rounds(f.Round) {
 		f.Round = nil
 	}

@@ -151,7 +151,7 @@ func (d *linearUnit) product(p *fusion.Product) part {
 	}
 	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
 	tile := d.outputsPerGroup
-	if p.Post != nil {
+	if p.Postprocess != nil {
 		tile = p.N / p.Heads
 	}
 	perGroup := (p.N + tile - 1) / tile
@@ -172,7 +172,7 @@ func (d *linearUnit) product(p *fusion.Product) part {
 			end := block.Mul(i32(tile)).Add(i32(tile))
 			d.For("at", first, end.Min(i32(p.N)), i32(outputs), each)
 		}
-		if p.Post != nil {
+		if p.Postprocess != nil {
 			d.Barrier()
 			e.postprocess(d, block)
 		}

@@ -28,7 +28,7 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 	} else {
 		e.result = d.activation("y", p.Result, kernel.Write)
 	}
-	if p.Post != nil {
+	if p.Postprocess != nil {
 		e.tile = d.SharedArray("vectors", kernel.F32, d.inputsPerGroup*p.N/p.Heads)
 	}
 	return e
@@ -36,7 +36,7 @@ func (d *linearUnit) epilogue(p *fusion.Product) *epilogue {
 
 // store takes output n of row i of the branch, in group `lead`.
 func (e *epilogue) store(d *linearUnit, i int, lead, n, v *kernel.Expr) {
-	if e.p.Post != nil {
+	if e.p.Postprocess != nil {
 		width := e.p.N / e.p.Heads
 		e.tile.Set(n.Rem(i32(width)).Add(i32(i*width)), v)
 		return
@@ -75,7 +75,7 @@ func (e *epilogue) postprocess(d *linearUnit, block *kernel.Expr) {
 		}
 		d.guard(mine, d.live[i], d.live[i] != nil, func() {
 			v := d.loadVector(width, func(at *kernel.Expr) *kernel.Expr { return e.tile.At(at.Add(i32(i * width))) })
-			d.postprocess(v, width, e.p.Post, d.row[i], 0)
+			d.postprocess(v, width, e.p.Postprocess, d.row[i], 0)
 			d.storeVector(v, width, func(at, x *kernel.Expr) {
 				e.result.Set(d.row[i].Mul(i32(e.p.N)).Add(block.Mul(i32(width))).Add(at), x)
 			})

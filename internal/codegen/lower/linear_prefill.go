@@ -31,7 +31,7 @@ func linearPrefill(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	}
 	launches := []program.Launch{first}
 	for i := range l.Products {
-		if l.Products[i].Post == nil {
+		if l.Products[i].Postprocess == nil {
 			continue
 		}
 		finish, err := linearFinish(in, &l.Products[i], p.raw[i], rows)
@@ -109,7 +109,7 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 // tileEpilogue is the product's epilogue; one that finishes vectors stores
 // them raw, for the second launch.
 func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
-	if pr.Post == nil {
+	if pr.Postprocess == nil {
 		return p.epilogue(pr)
 	}
 	s := &program.Scratch{Name: "raw_" + pr.Weight, Bytes: pr.Result.Type.Shape[0].Mul(ir.Const(int64(4 * pr.N * pr.Groups)))}
@@ -122,7 +122,7 @@ func (p *linearTiles) tileEpilogue(pr *fusion.Product) *epilogue {
 		}
 	}
 	bare := *pr
-	bare.Post = nil
+	bare.Postprocess = nil
 	return &epilogue{p: &bare, result: p.scratch("y", s, kernel.F32, kernel.Write)}
 }
 
@@ -173,7 +173,7 @@ func linearFinish(in *Input, pr *fusion.Product, raw *program.Scratch, rows stri
 	u.If(head.Lt(i32(pr.Heads)), func() {
 		at := u.Let("at", row.Mul(i32(pr.N)).Add(head.Mul(i32(width))))
 		v := u.loadVector(width, func(i *kernel.Expr) *kernel.Expr { return x.At(at.Add(i)) })
-		u.postprocess(v, width, pr.Post, row, 0)
+		u.postprocess(v, width, pr.Postprocess, row, 0)
 		u.storeVector(v, width, func(i, value *kernel.Expr) { y.Set(at.Add(i), value) })
 	}, nil)
 	return u.launch("postprocess", ir.Const(int64((pr.Heads+groups-1)/groups)), ir.Sym(rows))

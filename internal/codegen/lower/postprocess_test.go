@@ -107,7 +107,7 @@ func TestFinishRefuses(t *testing.T) {
 	} {
 		in := testInput(target.GPU, ops.RopeAttr{Dims: 32, Theta: 10000}, program.Decode, "cache")
 		in.Caches["log"] = &program.Cache{Row: rowLayout(t, "f32", c.width), Capacity: 16, Slots: 1}
-		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Post: c.finish}
+		e := fusion.Entry{X: testValue(1, ir.F32, c.width), Width: c.width, State: "log", Postprocess: c.finish}
 		_, err := lowerCache(in, &fusion.Cache{Entries: []fusion.Entry{e}})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d elements, %+v: error %v, want %q", c.width, c.finish, err, c.want)

@@ -15,12 +15,12 @@ type Cache struct{ Entries []Entry }
 // that closes a block (pooled, index = floor(position/Ratio), rotated by
 // position-(Ratio-1)).
 type Entry struct {
-	X      *ir.Value // [R, Width]; nil if pooled
-	Pool   *Pool
-	Width  int
-	Post   Postprocess
-	State  string
-	Result *ir.Value // the state's new version
+	X           *ir.Value // [R, Width]; nil if pooled
+	Pool        *Pool
+	Width       int
+	Postprocess Postprocess
+	State       string
+	Result      *ir.Value // the state's new version
 }
 
 // Pool is the compressor's pooling: per channel, softmax over the tokens'
@@ -62,8 +62,8 @@ func cacheName(c *Cache) string {
 	var names []string
 	for _, e := range c.Entries {
 		names = append(names, e.State)
-		if e.Post.Norm != nil {
-			names = append(names, e.Post.Norm.Weight)
+		if e.Postprocess.Norm != nil {
+			names = append(names, e.Postprocess.Norm.Weight)
 		}
 	}
 	return regionName("cache", nil, names...)
@@ -137,7 +137,7 @@ func (w *walk) entry(n *ir.Node) Entry {
 	w.take(n)
 	opened := w.def(n.Args[0], ops.State)
 	finish, x, rotation := w.postprocess(n.Args[3])
-	e := Entry{Post: finish, State: opened.Symbol, Width: w.size(n.Args[3], -1), Result: n.Result}
+	e := Entry{Postprocess: finish, State: opened.Symbol, Width: w.size(n.Args[3], -1), Result: n.Result}
 	if !w.is(x, ops.ReduceSum) {
 		e.X = x
 		w.input(n.Args[1], "slot")

@@ -21,18 +21,18 @@ type Linear struct {
 // result = Scale * (product), or silu(min(gate, Limit)) * clamp(product, -Limit, Limit)
 // with Gate, then + Table[position mod Ratio], then Heads vectors finished each.
 type Product struct {
-	Weight string
-	Groups int // 1 if not grouped
-	N      int // outputs (of each group)
-	Gate   string
-	Limit  float64 // of Gate's clamp; 0: none
-	Scale  float64 // 1 if none
-	Table  string  // parameter [Ratio, N] added by position; empty if none
-	Ratio  int
-	Heads  int          // with Finish: N/Heads elements each are one vector
-	Post   *Postprocess // nil if none
-	Append string       // state the result is appended to at its position; else empty
-	Result *ir.Value    // [R, N], [R, Groups*N], [R, Heads, N/Heads]; with Append the state's new version
+	Weight      string
+	Groups      int // 1 if not grouped
+	N           int // outputs (of each group)
+	Gate        string
+	Limit       float64 // of Gate's clamp; 0: none
+	Scale       float64 // 1 if none
+	Table       string  // parameter [Ratio, N] added by position; empty if none
+	Ratio       int
+	Heads       int          // with Finish: N/Heads elements each are one vector
+	Postprocess *Postprocess // nil if none
+	Append      string       // state the result is appended to at its position; else empty
+	Result      *ir.Value    // [R, N], [R, Groups*N], [R, Heads, N/Heads]; with Append the state's new version
 }
 
 // KindLinear is the kind of region that Linear views.
@@ -232,7 +232,7 @@ func (w *walk) finishOf(p *Product, v *ir.Value) *ir.Value {
 		w.check(end != cut && x == cut, end, "expected a finished vector")
 		w.check(positions == nil || isInput(positions, "position"), end, "expected the rows' position")
 		if !w.failed() {
-			p.Heads, p.Post, result = heads, &f, end
+			p.Heads, p.Postprocess, result = heads, &f, end
 		}
 	})
 	return result
