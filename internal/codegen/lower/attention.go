@@ -232,7 +232,7 @@ func (a *attention) merge() (program.Launch, error) {
 	own := u.Let("own", sink.At(head))
 	top := u.Var("top", own)
 	each(func(_, splitTop *kernel.Expr) { top.Set(top.Max(splitTop)) })
-	s := headState{sum: u.Var("sum", own.Sub(top.Expr).Exp()), acc: u.newLaneVector("acc", a.Dim)}
+	s := headState{sum: u.Var("sum", own.Sub(top.Expr).Exp()), acc: u.newLaneVector("accs", a.Dim)}
 	each(func(part, splitTop *kernel.Expr) {
 		// A split without a key has top -inf, sum 0 and acc 0, which change no bit.
 		weight := u.Let("weight", splitTop.Sub(top.Expr).Exp())

@@ -150,7 +150,7 @@ func (u *attendUnit) start(q kernel.Buffer, statistics func(head *kernel.Expr) (
 		u.postprocess(s.query, u.a.Dim, finish, u.k.row, 0)
 		top, sum := statistics(head)
 		s.top, s.sum = u.Var("top", top), u.Var("sum", sum)
-		s.acc = u.newLaneVector("acc", u.a.Dim)
+		s.acc = u.newLaneVector("accs", u.a.Dim)
 		u.heads = append(u.heads, s)
 	}
 }

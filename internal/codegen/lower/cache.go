@@ -226,7 +226,7 @@ func (b tokenBlock) pool(chunk *kernel.Expr) *kernel.Expr {
 	u.For("token", b.first, b.after, i32(1), func(token *kernel.Expr) {
 		top.Set(top.Max(b.read(b.e.scores, token, chunk)))
 	})
-	sum, acc := u.Var("sum", splat(f32(0))), u.Var("acc", splat(f32(0)))
+	sum, acc := u.Var("sum", splat(f32(0))), u.Var("accs", splat(f32(0)))
 	u.For("token", b.first, b.after, i32(1), func(token *kernel.Expr) {
 		weight := u.Let("weight", b.read(b.e.scores, token, chunk).Sub(top.Expr).Exp())
 		sum.Set(sum.Add(weight))

@@ -94,7 +94,7 @@ void attn_attend_decode(
     }
     float top = as_type<float>(sink[head]);
     float sum = 1.0f;
-    float4 acc0 = float4(0.0f);
+    float4 accs0 = float4(0.0f);
     const int q_at_2 = (row * 4 + (head + 1)) * 32;
     float4 x_2 = q[q_at_2 + lane];
 
@@ -116,7 +116,7 @@ void attn_attend_decode(
     }
     float top_2 = as_type<float>(sink[head + 1]);
     float sum_2 = 1.0f;
-    float4 acc0_2 = float4(0.0f);
+    float4 accs0_2 = float4(0.0f);
     for (int key = first_key; key < 16; key++) {
         const int window_row = (slot * 512 + ((position - 15 + key) & 0x01ff)) * 50;
         float4 window4 = float4(0.0f);
@@ -156,7 +156,7 @@ void attn_attend_decode(
         const float weight = precise::exp(score - new_top);
         const float shrink = precise::exp(top - new_top);
         sum = fma(sum, shrink, weight);
-        acc0 = fma(float4(weight), x_3, acc0 * float4(shrink));
+        accs0 = fma(float4(weight), x_3, accs0 * float4(shrink));
         top = new_top;
         const float4 products_2 = x_2 * x_3;
         const float score_2 = simd_sum(products_2.x + products_2.y + (products_2.z +
@@ -165,10 +165,10 @@ void attn_attend_decode(
         const float weight_2 = precise::exp(score_2 - new_top_2);
         const float shrink_2 = precise::exp(top_2 - new_top_2);
         sum_2 = fma(sum_2, shrink_2, weight_2);
-        acc0_2 = fma(float4(weight_2), x_3, acc0_2 * float4(shrink_2));
+        accs0_2 = fma(float4(weight_2), x_3, accs0_2 * float4(shrink_2));
         top_2 = new_top_2;
     }
-    acc0 /= float4(sum);
+    accs0 /= float4(sum);
 
     // rotary embedding
     const int rope_at_3 = row * 64;
@@ -177,12 +177,12 @@ void attn_attend_decode(
         const float4 turns_3 = float4(step.rope0[rope_at_3 + rotated_3],
                 step.rope0[rope_at_3 + rotated_3 + 1], step.rope0[rope_at_3 + rotated_3 + 2],
                 step.rope0[rope_at_3 + rotated_3 + 3]);
-        acc0 = float4(acc0.x * turns_3.x - acc0.y * -turns_3.y, acc0.x * -turns_3.y + acc0.y * turns_3.x,
-                acc0.z * turns_3.z - acc0.w * -turns_3.w, acc0.z * -turns_3.w + acc0.w * turns_3.z);
+        accs0 = float4(accs0.x * turns_3.x - accs0.y * -turns_3.y, accs0.x * -turns_3.y + accs0.y * turns_3.x,
+                accs0.z * turns_3.z - accs0.w * -turns_3.w, accs0.z * -turns_3.w + accs0.w * turns_3.z);
     }
     const int to = (row * 4 + head) * 32;
-    result[to + lane] = acc0;
-    acc0_2 /= float4(sum_2);
+    result[to + lane] = accs0;
+    accs0_2 /= float4(sum_2);
 
     // rotary embedding
     const int rope_at_4 = row * 64;
@@ -191,10 +191,10 @@ void attn_attend_decode(
         const float4 turns_4 = float4(step.rope0[rope_at_4 + rotated_4],
                 step.rope0[rope_at_4 + rotated_4 + 1], step.rope0[rope_at_4 + rotated_4 + 2],
                 step.rope0[rope_at_4 + rotated_4 + 3]);
-        acc0_2 = float4(acc0_2.x * turns_4.x - acc0_2.y * -turns_4.y, acc0_2.x * -turns_4.y +
-                acc0_2.y * turns_4.x, acc0_2.z * turns_4.z - acc0_2.w * -turns_4.w, acc0_2.z * -turns_4.w +
-                acc0_2.w * turns_4.z);
+        accs0_2 = float4(accs0_2.x * turns_4.x - accs0_2.y * -turns_4.y, accs0_2.x * -turns_4.y +
+                accs0_2.y * turns_4.x, accs0_2.z * turns_4.z - accs0_2.w * -turns_4.w,
+                accs0_2.z * -turns_4.w + accs0_2.w * turns_4.z);
     }
     const int to_2 = (row * 4 + (head + 1)) * 32;
-    result[to_2 + lane] = acc0_2;
+    result[to_2 + lane] = accs0_2;
 }

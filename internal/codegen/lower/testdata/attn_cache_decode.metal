@@ -175,7 +175,7 @@ void attn_cache_decode(
                 top = fmax(top, scores4);
             }
             float4 sum = float4(0.0f);
-            float4 acc = float4(0.0f);
+            float4 accs = float4(0.0f);
             for (int token_2 = first; token_2 < after; token_2++) {
                 const int scores_row_2 = (slot * 512 + (token_2 & 0x01ff)) * 32;
                 const float4 scores4_2 = scores[scores_row_2 + lane * 4 / 4];
@@ -183,9 +183,9 @@ void attn_cache_decode(
                 sum += weight;
                 const int values_row = (slot * 512 + (token_2 & 0x01ff)) * 32;
                 const float4 values4 = values[values_row + lane * 4 / 4];
-                acc = fma(weight, values4, acc);
+                accs = fma(weight, values4, accs);
             }
-            float4 x_3 = acc / sum;
+            float4 x_3 = accs / sum;
 
             // norm
             const float4 squares_2 = x_3 * x_3;
