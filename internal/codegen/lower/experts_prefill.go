@@ -64,7 +64,7 @@ func expertsHidden(in *Input, e *fusion.Experts, l *lists, weights *program.Scra
 	p.tiles(func(t *tileOfList) {
 		load := func(r *kernel.Expr) tileRow { return t.row(r, x, t.choice(r).Div(i32(e.K)), d) }
 		p.multiply(g, t.left(), load)
-		gates := p.gemm.keep()
+		gates := p.gemm.saveTile()
 		p.multiply(m, t.left(), load)
 		p.eachKept(gates, func(at, v, gate *kernel.Expr) {
 			r, n := u.Let("tile_row", at.Div(i32(p.outputs))), u.Let("n", p.first.Add(at.Rem(i32(p.outputs))))

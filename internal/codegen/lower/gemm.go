@@ -242,17 +242,17 @@ func (g *gemm) each(f func(row, out, v *kernel.Expr)) {
 	})
 }
 
-// kept is an output tile that stays while another one is made.
-type kept struct {
+// savedTile is an output tile that stays while another one is made.
+type savedTile struct {
 	vars []kernel.Variable // of the threads: thread t has elements t, t+threads ...
 	tile *kernel.Array     // or the tile itself
 }
 
-// keep keeps the output tile: in the threads, or of a SIMD group alone, which
+// saveTile keeps the output tile: in the threads, or of a SIMD group alone, which
 // would have too much to hold, by making the next one elsewhere.
-func (g *gemm) keep() *kept {
+func (g *gemm) saveTile() *savedTile {
 	if g.oneSIMDGroup() {
-		k := &kept{tile: &kernel.Array{}}
+		k := &savedTile{tile: &kernel.Array{}}
 		*k.tile = g.out
 		if g.spare == nil {
 			other := g.SharedArray("next_tile", kernel.F32, g.rows*g.outputs)
@@ -261,7 +261,7 @@ func (g *gemm) keep() *kept {
 		g.out, *g.spare = *g.spare, g.out
 		return k
 	}
-	k := &kept{vars: g.Vars("kept", g.rows*g.outputs/g.threads, f32(0))}
+	k := &savedTile{vars: g.Vars("kept", g.rows*g.outputs/g.threads, f32(0))}
 	for i, v := range k.vars {
 		v.Set(g.out.At(kernel.Thread().Add(i32(i * g.threads))))
 	}
@@ -271,7 +271,7 @@ func (g *gemm) keep() *kept {
 
 // eachKept runs f for every element i of the output tile's rows with the kept one's
 // value there; with nothing kept, nil.
-func (g *gemm) eachKept(k *kept, f func(i, v, kept *kernel.Expr)) {
+func (g *gemm) eachKept(k *savedTile, f func(i, v, kept *kernel.Expr)) {
 	if g.oneSIMDGroup() {
 		g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) {
 			if k == nil {

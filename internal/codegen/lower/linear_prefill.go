@@ -96,10 +96,10 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 		}
 		first := p.Let("first", block.Mul(i32(outputs)))
 		loadX, rows := p.loadX(lead), p.rows.Sub(p.row0)
-		var gates *kept
+		var gates *savedTile
 		if gate != nil {
 			p.gemm.multiply(gate.open(lead), first, rows, loadX)
-			gates = p.gemm.keep()
+			gates = p.gemm.saveTile()
 		}
 		p.gemm.multiply(up.open(lead), first, rows, loadX)
 		p.store(pr, e, lead, first, gates)
@@ -148,7 +148,7 @@ func (p *linearTiles) loadX(lead *kernel.Expr) rowReader {
 	}
 }
 
-func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel.Expr, gates *kept) {
+func (p *linearTiles) store(pr *fusion.Product, e *epilogue, lead, first *kernel.Expr, gates *savedTile) {
 	p.gemm.eachKept(gates, func(at, v, gate *kernel.Expr) {
 		row := p.Let("row", p.row0.Add(at.Div(i32(p.gemm.outputs))))
 		n := p.Let("n", first.Add(at.Rem(i32(p.gemm.outputs))))

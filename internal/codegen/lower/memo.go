@@ -20,12 +20,12 @@ type Memo struct {
 }
 
 type lowered struct {
-	things   things
+	named    named
 	launches []program.Launch
 }
 
-// things lists what a region names, in its order.
-type things struct {
+// named lists what a region names, in its order.
+type named struct {
 	values []*ir.Value
 	params []string
 	states []string
@@ -50,7 +50,7 @@ func (m *Memo) Lower(in *Input) ([]program.Launch, error) {
 
 // signature says all of a region that its kernels depend on, with values,
 // parameters and states numbered in the order of their first mention.
-func (in *Input) signature() (string, things) {
+func (in *Input) signature() (string, named) {
 	s := signer{in: in, values: map[*ir.Value]int{}, params: map[string]int{}, states: map[string]int{}}
 	fmt.Fprintf(&s.text, "%s %s\n", in.Region.Kind, in.kernelName(""))
 	for _, n := range in.Module.Body(in.Region) {
@@ -65,7 +65,7 @@ func (in *Input) signature() (string, things) {
 type signer struct {
 	in     *Input
 	text   strings.Builder
-	things things
+	things named
 	values map[*ir.Value]int
 	params map[string]int
 	states map[string]int
@@ -164,15 +164,15 @@ func (s *signer) param(name string) {
 }
 
 // renamed gives the launches to another region of the same signature.
-func (l *lowered) renamed(region string, to things) []program.Launch {
+func (l *lowered) renamed(region string, to named) []program.Launch {
 	values, names := map[*ir.Value]*ir.Value{}, map[string]string{}
-	for i, v := range l.things.values {
+	for i, v := range l.named.values {
 		values[v] = to.values[i]
 	}
-	for i, p := range l.things.params {
+	for i, p := range l.named.params {
 		names["p"+p] = to.params[i]
 	}
-	for i, s := range l.things.states {
+	for i, s := range l.named.states {
 		names["s"+s] = to.states[i]
 	}
 	scratch := map[*program.Scratch]*program.Scratch{}

@@ -34,7 +34,7 @@ func (w *walk) visible(v *ir.Value) int {
 	if w.failed() {
 		return 0
 	}
-	w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.reach().FloorDiv(ratio), limit)
+	w.indexRange(v, n.Args[0], ir.Expr{}, w.scope.maxPosition().FloorDiv(ratio), limit)
 	return int(ratio)
 }
 

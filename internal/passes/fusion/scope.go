@@ -47,8 +47,8 @@ func newScope(m *ir.Module, nodes []*ir.Node) *Scope {
 	return s
 }
 
-// reach is the symbol of the step's reach, as an expression.
-func (s *Scope) reach() ir.Expr {
+// maxPosition is the symbol of the step's reach, as an expression.
+func (s *Scope) maxPosition() ir.Expr {
 	for _, sym := range s.module.Symbols {
 		if sym.Def == ir.Reach {
 			return ir.Sym(sym.Name)
