@@ -51,9 +51,9 @@
   saw.same = texts("#view-pipeline .summary");
 
   // Folding, and a link to a region.
-  await visit("#stage=fuse-mix&from=input&at=%40embed.mix");
+  await visit("#stage=fuse-hyper&from=input&at=%40embed.hyper");
   saw.pointedAt = texts("#view-pipeline .row.at .right .text");
-  await click(document.querySelector('#view-pipeline [data-fold="embed.mix"]'));
+  await click(document.querySelector('#view-pipeline [data-fold="embed.hyper"]'));
   saw.folded = texts("#view-pipeline .row.at .right .text");
   const before = document.querySelector("#view-pipeline .lines").scrollTop;
   await press("n");
