@@ -202,7 +202,7 @@ func TestTrust(t *testing.T) {
 		{"two caches at one place", []string{"/caches/1/offset"}, []string{"0"}, "/caches/1/offset is 0"},
 		{"a cache's slots", []string{"/caches/0/slots"}, []string{"4"}, "/caches/0/slots is 4"},
 		{"slots", []string{"/options/slots"}, []string{"2"}, "expected"},
-		{"slots beyond all", []string{"/options/slots"}, []string{"5000"}, "slots is 5000"},
+		{"slots beyond all", []string{"/options/slots"}, []string{"5000"}, "Slots is 5000"},
 		{"context", []string{"/options/context"}, []string{"512"}, "expected"},
 		{"target", []string{"/target"}, []string{`"cpu8"`}, ""},
 		{"a weight for another", []string{"/steps/0/dispatches/1/kernel"}, []string{text("/steps/0/dispatches/2/kernel")}, "/steps/0/dispatches/1/kernel"},
