@@ -18,6 +18,7 @@ import (
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/sample"
 )
 
 // cutting has a process of the tests change a file of weights while the command
@@ -136,12 +137,13 @@ func TestCutWhileRunning(t *testing.T) {
 		t.Fatal(whole.errors)
 	}
 	const short, written, kernel = "was cut short while it was in use: ", "was written to while it was in use", "was cut short, or its disk failed, while a kernel read it"
-	for i, c := range []struct {
+	type change struct {
 		device, how string
 		writes      int // 1: after the prompt's echo, before it is read
 		says        string
 		shards      bool
-	}{
+	}
+	for _, c := range sample.Short(t, []change{
 		{"cpu", "last byte", 3, short, false},
 		{"cpu", "last page", 6, "was cut short", false},
 		{"cpu", "half", 4, kernel, false},
@@ -160,11 +162,8 @@ func TestCutWhileRunning(t *testing.T) {
 		{"reference", "nothing left", 0, short, false},
 		{"reference", "grows again", 2, written, true},
 		{"reference", "replaced", 2, "", false},
-	} {
+	}, 5) {
 		t.Run(fmt.Sprintf("%s, %s, %d, %v", c.device, c.how, c.writes, c.shards), func(t *testing.T) {
-			if testing.Short() && i%4 > 0 {
-				t.Skip("-short: one of four")
-			}
 			t.Parallel()
 			dir, file := "", "model.safetensors"
 			if c.shards {
