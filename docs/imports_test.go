@@ -29,7 +29,7 @@ var walls = []struct{ from, to, why string }{
 	{"bench", "codegen/lower models/deepseekv4 doctor cmd", "measurements take any device"},
 	{"doctor", "codegen/lower models/deepseekv4 bench cmd", "an examination takes any device"},
 	{"cmd", "codegen/lower models/deepseekv4", "the command opens any model that package models knows"},
-	{"examples", "codegen/lower models/deepseekv4 cmd bench", "examples do what users of the library can do"},
+	{"examples", "codegen/lower models/deepseekv4 cmd bench", "examples go in by the front door, by IR and bundles, or by the evaluator"},
 }
 
 // TestWalls reads the imports of every file that is no test.
