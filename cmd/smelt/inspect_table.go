@@ -69,27 +69,10 @@ func (t *table) line(cells []string, widths []int) string {
 // grouped writes a count with thousands apart: 1,048,576.
 func grouped[N constraints.Signed](n N) string { return message.Grouped(n) }
 
-// inUnits writes a number in the largest unit, in steps of 1000, that leaves a
-// whole part, with two decimals below 10 and one from there.
-func inUnits(n int64, units ...string) string {
-	x, unit := float64(n), 0
-	for x >= 999.95 && unit < len(units)-1 {
-		x /= 1000
-		unit++
-	}
-	switch {
-	case unit == 0:
-		return strings.TrimSpace(grouped(n) + " " + units[0])
-	case x < 10:
-		return fmt.Sprintf("%.2f %s", x, units[unit])
-	}
-	return fmt.Sprintf("%.1f %s", x, units[unit])
-}
-
-func bytesInWords(n int64) string { return inUnits(n, "bytes", "kB", "MB", "GB", "TB") }
+func bytesInWords(n int64) string { return message.Bytes(n) }
 
 func countInWords(n int64) string {
-	return inUnits(n, "", "thousand", "million", "billion", "trillion")
+	return message.InUnits(n, "", "thousand", "million", "billion", "trillion")
 }
 
 // plural is a count with its noun.

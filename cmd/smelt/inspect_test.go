@@ -384,8 +384,6 @@ func TestOutputFails(t *testing.T) {
 func TestWords(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{grouped(0), "0"}, {grouped(999), "999"}, {grouped(1000), "1,000"}, {grouped(1234567), "1,234,567"}, {grouped(-1000), "-1,000"}, {grouped(-100), "-100"},
-		{bytesInWords(0), "0 bytes"}, {bytesInWords(999), "999 bytes"}, {bytesInWords(1000), "1.00 kB"}, {bytesInWords(999_949), "999.9 kB"},
-		{bytesInWords(999_960), "1.00 MB"}, {bytesInWords(159_617_234_144), "159.6 GB"}, {bytesInWords(9e15), "9000.0 TB"},
 		{countInWords(12), "12"}, {countInWords(284_332_240_471), "284.3 billion"}, {countInWords(1_572_997_201_763), "1.57 trillion"},
 		{plural(1, "file"), "1 file"}, {plural(2000, "file"), "2,000 files"}, {plural(0, "file"), "0 files"},
 	} {

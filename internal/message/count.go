@@ -1,7 +1,9 @@
 package message
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/exp/constraints"
 )
@@ -21,4 +23,24 @@ func Plural[N constraints.Signed](n N, noun string) string {
 		return "1 " + noun
 	}
 	return Grouped(n) + " " + noun + "s"
+}
+
+// Bytes writes a size: 160.0 GB.
+func Bytes(n int64) string { return InUnits(n, "bytes", "kB", "MB", "GB", "TB") }
+
+// InUnits writes a number in the largest unit, in steps of 1000, that leaves a
+// whole part, with two decimals below 10 and one from there.
+func InUnits(n int64, units ...string) string {
+	x, unit := float64(n), 0
+	for x >= 999.95 && unit < len(units)-1 {
+		x /= 1000
+		unit++
+	}
+	switch {
+	case unit == 0:
+		return strings.TrimSpace(Grouped(n) + " " + units[0])
+	case x < 10:
+		return fmt.Sprintf("%.2f %s", x, units[unit])
+	}
+	return fmt.Sprintf("%.1f %s", x, units[unit])
 }

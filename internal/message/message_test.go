@@ -22,6 +22,14 @@ func TestMessage(t *testing.T) {
 		{"none", Count(0, "shard"), "0 shards"},
 		{"one", Count(1, "shard"), "1 shard"},
 		{"two", Count(int64(2), "shard"), "2 shards"},
+		{"no bytes", Bytes(0), "0 bytes"},
+		{"few bytes", Bytes(999), "999 bytes"},
+		{"two decimals", Bytes(1000), "1.00 kB"},
+		{"one decimal", Bytes(999_949), "999.9 kB"},
+		{"the next unit", Bytes(999_960), "1.00 MB"},
+		{"a model", Bytes(159_617_234_144), "159.6 GB"},
+		{"beyond the last unit", Bytes(9e15), "9000.0 TB"},
+		{"what needs no unit", InUnits(12, "", "thousand"), "12"},
 	}
 	for _, test := range tests {
 		if test.got != test.want {
