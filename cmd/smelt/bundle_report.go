@@ -7,7 +7,7 @@ import (
 )
 
 // bundleReport is the output of `smelt compile --json` and `smelt inspect BUNDLE --json`,
-// and the data of their page. Field names are stable; README.md explains them. Lists are
+// and the data of their page. Field names are stable; docs/json.md explains them. Lists are
 // never null.
 type bundleReport struct {
 	Path       string       `json:"path"`

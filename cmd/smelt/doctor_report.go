@@ -16,7 +16,7 @@ import (
 )
 
 // doctorReport is the output of `smelt doctor --json`. Field names are stable;
-// README.md explains them. Lists are never null.
+// docs/json.md explains them. Lists are never null.
 type doctorReport struct {
 	Time    string          `json:"time"` // UTC, RFC 3339
 	Version versionReport   `json:"version"`

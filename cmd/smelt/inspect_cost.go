@@ -12,7 +12,7 @@ import (
 )
 
 // costReport is the output of `smelt inspect BUNDLE --cost --json`. Field names
-// are stable; README.md explains them. Lists are never null.
+// are stable; docs/json.md explains them. Lists are never null.
 type costReport struct {
 	Path           string         `json:"path"`
 	Model          string         `json:"model"`

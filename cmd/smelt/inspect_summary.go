@@ -10,7 +10,7 @@ import (
 )
 
 // inspectReport is the output of `smelt inspect --json`, and the data of the page. Field
-// names are stable; README.md explains them. Lists are never null.
+// names are stable; docs/json.md explains them. Lists are never null.
 type inspectReport struct {
 	Path       string          `json:"path"`
 	Model      string          `json:"model"`

@@ -118,10 +118,7 @@ func TestInspectAccountsForAllBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var r inspectReport
 			decodeStrictly(t, smelt(t, "", "inspect", dir, "--json").succeeds(t), &r)
-			var list struct {
-				Path       string
-				Parameters []weightReport
-			}
+			var list weightsReport
 			decodeStrictly(t, smelt(t, "", "inspect", dir, "--weights", "--json").succeeds(t), &list)
 			m, err := models.Open(dir, models.Options{})
 			if err != nil {

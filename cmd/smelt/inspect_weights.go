@@ -15,8 +15,14 @@ import (
 	"smelt.example/smelt/models/checkpoint"
 )
 
-// weightReport is one parameter of `smelt inspect --weights --json`. Field
-// names are stable; README.md explains them.
+// weightsReport is the output of `smelt inspect --weights --json`. Field names are
+// stable; docs/json.md explains them. It is written parameter by parameter, never held.
+type weightsReport struct {
+	Path       string         `json:"path"`
+	Parameters []weightReport `json:"parameters"`
+}
+
+// weightReport is one parameter.
 type weightReport struct {
 	Name     string       `json:"name"`
 	Layer    *int         `json:"layer"` // null outside layers

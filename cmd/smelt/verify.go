@@ -115,7 +115,7 @@ func (c *compiled) recompile(io stdio) error {
 }
 
 // verifyReport is the output of `smelt verify --json`. Field names are stable;
-// README.md explains them.
+// docs/json.md explains them.
 type verifyReport struct {
 	Path      string        `json:"path"`
 	Model     string        `json:"model"`

@@ -13,7 +13,7 @@ import (
 )
 
 // hashReport is the output of `smelt verify --hash --json`. Field names are stable;
-// README.md explains them. Lists are never null.
+// docs/json.md explains them. Lists are never null.
 type hashReport struct {
 	Path       string         `json:"path"`
 	Checkpoint string         `json:"checkpoint"`

@@ -13,7 +13,7 @@ import (
 )
 
 // scanReport is the output of `smelt verify --scan --json`. Field names are
-// stable; README.md explains them. Lists are never null.
+// stable; docs/json.md explains them. Lists are never null.
 type scanReport struct {
 	Path     string        `json:"path"`
 	Tensors  int           `json:"tensors"`
