@@ -112,8 +112,8 @@ func TestPruned(t *testing.T) {
 		note    string
 		line    arch.Line
 	}{
-		{"a-bf16", map[int]int{0: 4, 2: 3}, "layer 2: 3 of 5 experts", arch.Line{Label: "experts", Text: "3 to 5 routed, 2 used per token, 1 shared; width 128"}},
-		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "layers 1, 3: 5 of 8 experts", arch.Line{Label: "experts", Text: "5 to 8 routed, 3 used per token, 1 shared; width 64"}},
+		{"a-bf16", map[int]int{0: 4, 2: 3}, "5 in layer 1; 4 in layer 0; 3 in layer 2; n_routed_experts is 5", arch.Line{Label: "experts", Text: "3 to 5 routed, 2 used per token, 1 shared; width 128"}},
+		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "8 in layers 0, 2; 7 in layer 4; 5 in layers 1, 3", arch.Line{Label: "experts", Text: "5 to 8 routed, 3 used per token, 1 shared; width 64"}},
 	} {
 		t.Run(x.fixture, func(t *testing.T) {
 			dir := prune(t, "../internal/models/deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)

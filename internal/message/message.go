@@ -72,6 +72,23 @@ func Count[N constraints.Signed](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// Ranges is ascending numbers in words: "0 to 2, 5".
+func Ranges(numbers []int) string {
+	var parts []string
+	for len(numbers) > 0 {
+		n := 1
+		for n < len(numbers) && numbers[n] == numbers[0]+n {
+			n++
+		}
+		part := strconv.Itoa(numbers[0])
+		if n > 1 {
+			part += " to " + strconv.Itoa(numbers[n-1])
+		}
+		parts, numbers = append(parts, part), numbers[n:]
+	}
+	return strings.Join(parts, ", ")
+}
+
 // List joins at most the first 20 of names, each clipped, and counts the rest.
 func List(names []string) string {
 	const most = 20

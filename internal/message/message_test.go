@@ -19,6 +19,8 @@ func TestMessage(t *testing.T) {
 		{"long line", Line(strings.Repeat("x", 401), 400), strings.Repeat("x", 400) + "..."},
 		{"list", List([]string{"a", "b"}), "a, b"},
 		{"long list", List(strings.Fields(strings.Repeat("a ", 21))), strings.Repeat("a, ", 20) + "and 1 more"},
+		{"ranges", Ranges([]int{0, 1, 2, 5, 7, 8}), "0 to 2, 5, 7 to 8"},
+		{"no range", Ranges(nil), ""},
 		{"none", Count(0, "shard"), "0 shards"},
 		{"one", Count(1, "shard"), "1 shard"},
 		{"two", Count(int64(2), "shard"), "2 shards"},

@@ -90,6 +90,7 @@ type binder struct {
 	out        Binding
 
 	missing    []absence // findings, by kind
+	gaps       []gap     // beside missing: parameters of which some tensors are there
 	badStorage []string
 	bad        map[*Tensor]bool // weights that badStorage speaks of
 	unclaimed  []absence
@@ -155,6 +156,7 @@ func (b *binder) param(p *ir.Param) {
 		for _, pl := range rule.Places {
 			names = append(names, pl.Expected(p.Name, pl.At(layer, 0)))
 		}
+		b.lacksAll(rule.Places, layer, m, names[0])
 		text := fmt.Sprintf("%s %v: looked for %s", p.Name, m.dims, strings.Join(names, " or "))
 		for _, pl := range rule.Places {
 			text += b.orphans(pl.At(layer, 0))
@@ -275,6 +277,7 @@ func (b *binder) bindEach(out *Param, place schema.Place, layer string, m matrix
 		stem := place.At(layer, n)
 		if w, _ := b.find(stem); w == nil {
 			name := place.Expected(out.Name, stem)
+			b.lacks(place, layer, int(m.dims[0]), n, name)
 			b.missing = append(b.missing, absence{name, fmt.Sprintf("%s[%d] [%d %d]: looked for %s%s", out.Name, n, per, m.cols, name, b.orphans(stem))})
 			continue
 		}

@@ -123,7 +123,9 @@ func (b *binder) secondPlaces() {
 
 // report turns what was collected into findings.
 func (b *binder) report(f *Findings) {
+	misnumbered := b.misnumbered()
 	f.AddEach("parameter", "of the model not found (layout "+b.layout.Name+")", "the checkpoint is incomplete, config.json promises more than it holds, or smelt does not know the layout", suggest(b.missing, b.unclaimed))
+	f.AddEach("parameter", "whose tensors are numbered with gaps", "number them from 0 on, in the order of the router's rows if experts were pruned", misnumbered)
 	f.AddEach("tensor", "stored in a way that does not fit the model", "config.json belongs to another checkpoint, the file is damaged, or smelt does not know the format", b.badStorage)
 	f.AddEach("tensor", "used by no parameter", "smelt drops nothing silently: remove what does not belong here, correct config.json if it promises too little, or report the layout", suggest(b.unclaimed, b.missing))
 	f.AddEach("tensor", "holding a parameter that is there under another name too", "remove one of the two", b.twice)

@@ -39,8 +39,9 @@ type Config struct {
 	// used (always 1); all are ExpertDim wide. The first HashLayers layers route by a
 	// table over token ids.
 	Experts, ExpertsPerToken, SharedExperts, ExpertDim, HashLayers int
-	// LayerExperts, if not nil, has one entry per layer: how many of Experts are left
-	// in a checkpoint that was pruned. Its router weights tell, not config.json.
+	// LayerExperts, if not nil, has one entry per layer: its experts in a checkpoint
+	// that was pruned, 0 where only Experts tells. Ask ExpertsOf. What config.json says
+	// of it holds until countExperts looks at the router weights.
 	LayerExperts []int
 	// RoutedScale multiplies the routed experts' weights.
 	RoutedScale float64
@@ -77,14 +78,6 @@ type Yarn struct {
 	Factor             float64
 	Original           int
 	BetaFast, BetaSlow float64
-}
-
-// ExpertsOf is how many routed experts a layer has.
-func (c *Config) ExpertsOf(layer int) int {
-	if c.LayerExperts == nil {
-		return c.Experts
-	}
-	return c.LayerExperts[layer]
 }
 
 // HasRatio reports whether any layer, MTP's included, compresses by r.
@@ -232,6 +225,7 @@ func readSizes(top *strictjson.Object, c *Config) {
 
 // readRouting reads what the router and the shared expert depend on.
 func readRouting(top *strictjson.Object, c *Config) {
+	readLayerExperts(top, c)
 	c.SharedExperts = 1
 	top.Integer("n_shared_experts", 1, 1)
 	if norm, ok := top.Boolean("norm_topk_prob"); ok && !norm {

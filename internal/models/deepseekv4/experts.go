@@ -1,6 +1,7 @@
 package deepseekv4
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -12,61 +13,114 @@ import (
 	"smelt.example/smelt/models/checkpoint"
 )
 
-// countExperts sets LayerExperts where the rows of router weights are fewer than
-// the configuration's experts: a pruned checkpoint keeps a number of its own in each
-// layer. Where a router is not found the configuration's number stands, and Bind
-// reports it. Layers with fewer experts than a token uses, or more than the
-// configuration says, are refused in a *checkpoint.Findings. It returns a line for
-// each pruned layer.
-func (c *Config) countExperts(ck *checkpoint.Checkpoint) (pruned []string, err error) {
-	routers := make([]string, c.Layers)
-	for l := range routers {
-		routers[l] = fmt.Sprintf("layers.%d.ffn.gate.weight", l)
+// ExpertsOf is how many routed experts a layer has.
+func (c *Config) ExpertsOf(layer int) int {
+	if c.LayerExperts == nil {
+		return c.Experts
 	}
-	counts := slices.Repeat([]int{c.Experts}, c.Layers)
-	var bad []string
+	return cmp.Or(c.LayerExperts[layer], c.Experts)
+}
+
+// countExperts sets LayerExperts by the rows of the router weights: a pruned
+// checkpoint keeps a number of its own in each layer, and n_routed_experts is that of
+// the original, or of some layers. Where a router is not found the configuration's
+// number stands, and Bind reports it. Layers whose number cannot be are refused in a
+// *checkpoint.Findings. It returns a line for each layer that has another number than
+// n_routed_experts.
+func (c *Config) countExperts(ck *checkpoint.Checkpoint) (sized []string, err error) {
 	layout := schema.Recognise(Layouts(), ck.Tensors())
 	if layout == nil {
 		return nil, nil // which Bind reports
 	}
-	for l, name := range routers {
-		router := layout.Matrix(ck.Lookup, name)
-		if router == nil {
-			continue
+	n := expertCounter{cfg: c, counts: make([]int, c.Layers), where: make([]string, c.Layers)}
+	for l := range c.Layers {
+		n.counts[l] = c.ExpertsOf(l)
+		if router := layout.Matrix(ck.Lookup, fmt.Sprintf("layers.%d.ffn.gate.weight", l)); router != nil {
+			n.counts[l] = int(router.Shape[0])
+			n.where[l] = fmt.Sprintf("%s (%s)", router, filepath.Base(router.File.Path()))
 		}
-		rows, where := router.Shape[0], fmt.Sprintf("%s (%s)", router, filepath.Base(router.File.Path()))
-		if rows < int64(c.ExpertsPerToken) || rows > int64(c.Experts) {
-			bad = append(bad, fmt.Sprintf("layer %d: the router weights %s have %s, expected num_experts_per_tok (%d) to n_routed_experts (%d)",
-				l, where, message.Count(rows, "row"), c.ExpertsPerToken, c.Experts))
-			continue
-		}
-		counts[l] = int(rows)
-		if counts[l] != c.Experts {
-			pruned = append(pruned, fmt.Sprintf("layer %d: %d of %d experts, by the router weights %s", l, rows, c.Experts, where))
-		}
-	}
-	if pruned != nil {
-		c.LayerExperts = counts
-		c.noteExperts()
 	}
 	findings := &checkpoint.Findings{Path: ck.Dir}
-	findings.AddEach("layer", "with fewer experts than a token uses, or more than config.json says", "config.json belongs to another checkpoint, or too many experts were pruned", bad)
-	return pruned, findings.Err()
+	n.check(findings)
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	c.LayerExperts = nil
+	if slices.ContainsFunc(n.counts, func(have int) bool { return have != c.Experts }) {
+		c.LayerExperts = n.counts
+		c.Notes = append(c.Notes, n.note())
+	}
+	return n.sized(), nil
 }
 
-// noteExperts says which layers were pruned, and to how many experts.
-func (c *Config) noteExperts() {
-	layers := map[int][]string{} // by how many experts they have
-	for l, n := range c.LayerExperts {
-		if n != c.Experts {
-			layers[n] = append(layers[n], text(l))
+// expertCounter has each layer's experts, and the router weights that say so.
+type expertCounter struct {
+	cfg    *Config
+	counts []int
+	where  []string // empty for a layer without router weights
+}
+
+// check refuses counts that a token's experts do not fit in, that contradict
+// config.json's own list, or that are above n_routed_experts where no layer has that
+// number: it is of another checkpoint then.
+func (n *expertCounter) check(findings *checkpoint.Findings) {
+	c := n.cfg
+	var few, contrary, above []string
+	for l, have := range n.counts {
+		if n.where[l] == "" {
+			continue
+		}
+		found := fmt.Sprintf("layer %d: the router weights %s have %s", l, n.where[l], message.Count(have, "row"))
+		said := 0
+		if c.LayerExperts != nil {
+			said = c.LayerExperts[l]
+		}
+		switch {
+		case have < c.ExpertsPerToken:
+			few = append(few, fmt.Sprintf("%s, expected num_experts_per_tok (%d) or more", found, c.ExpertsPerToken))
+		case said != 0 && said != have:
+			contrary = append(contrary, fmt.Sprintf("%s, expected %d", found, said))
+		case have > maxExperts:
+			above = append(above, fmt.Sprintf("%s, expected %d or fewer", found, maxExperts))
+		case said == 0 && have > c.Experts && !slices.Contains(n.counts, c.Experts):
+			above = append(above, fmt.Sprintf("%s, expected n_routed_experts (%d) or fewer", found, c.Experts))
 		}
 	}
-	for _, n := range slices.Sorted(maps.Keys(layers)) {
+	findings.AddEach("layer", "with fewer experts than a token uses", "too many experts were pruned, or config.json belongs to another checkpoint", few)
+	findings.AddEach("layer", "with another number of experts than "+expertsKey+" of config.json says", "config.json belongs to another checkpoint", contrary)
+	findings.AddEach("layer", "with more experts than config.json says", "config.json belongs to another checkpoint", above)
+}
+
+// sized says which layers have another number than n_routed_experts, and where from.
+func (n *expertCounter) sized() (lines []string) {
+	for l, have := range n.counts {
+		if have != n.cfg.Experts && n.where[l] != "" {
+			lines = append(lines, fmt.Sprintf("layer %d: %s, by the router weights %s; n_routed_experts is %d", l, message.Count(have, "expert"), n.where[l], n.cfg.Experts))
+		}
+	}
+	return lines
+}
+
+// maxCounts is how many different counts a note spells out.
+const maxCounts = 8
+
+// note says how many experts which layers have.
+func (n *expertCounter) note() string {
+	layers := map[int][]int{} // by how many experts they have
+	for l, have := range n.counts {
+		layers[have] = append(layers[have], l)
+	}
+	counts := slices.Sorted(maps.Keys(layers))
+	var parts []string
+	for _, have := range slices.Backward(counts) {
 		noun := "layers"
-		if len(layers[n]) == 1 {
+		if len(layers[have]) == 1 {
 			noun = "layer"
 		}
-		c.Notes = append(c.Notes, fmt.Sprintf("%s %s: %d of %d experts, by the router weights", noun, strings.Join(layers[n], ", "), n, c.Experts))
+		parts = append(parts, fmt.Sprintf("%d in %s %s", have, noun, message.Ranges(layers[have])))
 	}
+	if len(counts) > maxCounts {
+		parts = []string{fmt.Sprintf("%d to %d", counts[0], counts[len(counts)-1])}
+	}
+	return fmt.Sprintf("routed experts by the router weights: %s; n_routed_experts is %d", strings.Join(parts, "; "), n.cfg.Experts)
 }

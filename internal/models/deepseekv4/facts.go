@@ -96,7 +96,10 @@ func (s sizes) lines() []arch.Line {
 	}
 	experts := message.Grouped(int64(s.Experts))
 	if s.LayerExperts != nil {
-		experts = message.Grouped(int64(slices.Min(s.LayerExperts))) + " to " + message.Grouped(int64(slices.Max(s.LayerExperts)))
+		experts = message.Grouped(slices.Min(s.LayerExperts))
+		if most := slices.Max(s.LayerExperts); most > slices.Min(s.LayerExperts) {
+			experts += " to " + message.Grouped(most)
+		}
 	}
 	line("experts", "%s routed, %d used per token, %d shared; width %s", experts, s.ExpertsPerToken, s.SharedExperts, message.Grouped(s.ExpertDim))
 	line("routing", "%s", s.routing())

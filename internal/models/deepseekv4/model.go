@@ -27,7 +27,7 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	pruned, err := cfg.countExperts(ck)
+	sized, err := cfg.countExperts(ck)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func describe(ck *checkpoint.Checkpoint) (*arch.Description, error) {
 	}
 	return &arch.Description{
 		Facts: facts,
-		Model: schema.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: pruned},
+		Model: schema.Model{Graph: graph, Layouts: Layouts(), Ignores: Ignores(), Declared: cfg.Quant.declared(), Sized: sized},
 		Chat:  ChatFormat{Profile: profile},
 	}, nil
 }
