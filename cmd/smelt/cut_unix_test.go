@@ -226,7 +226,7 @@ func TestCutWhileEvaluating(t *testing.T) {
 		path, logits := filepath.Join(dir, "model.safetensors"), filepath.Join(t.TempDir(), "logits.safetensors")
 		ctx := &changing{t.Context(), cutter{path: path, how: how, writes: 3}}
 		var out bytes.Buffer
-		r := smeltWith(ctx, &out, "eval", dir, "--tokens", "1,2,3,4,5,6,7,8", "--chunk", "2", "--logits", logits)
+		r := smeltWith(ctx, &out, evalArgs(dir, "--tokens", "1,2,3,4,5,6,7,8", "--chunk", "2", "--logits", logits)...)
 		if r.status != statusChanged || !strings.Contains(r.errors, ": "+path+": the file was ") || strings.Count(r.errors, "\n") != 1 || out.Len() > 0 {
 			t.Errorf("%s: status %d, printed %q, said\n%s", how, r.status, out.String(), r.errors)
 		}
@@ -270,7 +270,7 @@ func TestBadTable(t *testing.T) {
 	}
 	want := []string{table.Name, "(model.safetensors), layer 0: token ", " has 2000000000 at [", "expected 0 to "}
 	for _, args := range [][]string{
-		{"eval", dir, "--tokens", "1,2"}, {"run", dir, "-p", "x", "--device", "reference"}, {"run", bundle, "-p", "x", "--device", "cpu"},
+		evalArgs(dir, "--tokens", "1,2"), {"run", dir, "-p", "x", "--device", "reference"}, {"run", bundle, "-p", "x", "--device", "cpu"},
 		{"run", bundle, "-p", "x", "--device", "reference"}, {"run", bundle, "-p", "x", "--device", "standin"},
 	} {
 		r := smelt(t, "", args...)

@@ -15,9 +15,18 @@ import (
 	"smelt.example/smelt/runtime/sampling"
 )
 
+// evalArgs is a command line that evaluates on the reference device, unless it names
+// another: what is not about devices need not compile kernels.
+func evalArgs(args ...string) []string {
+	if !slices.Contains(args, "--device") {
+		args = append(args, "--device", "reference")
+	}
+	return append([]string{"eval"}, args...)
+}
+
 func evalJSON(t *testing.T, args ...string) (r evalReport) {
 	t.Helper()
-	out := smelt(t, "", append([]string{"eval", "--json"}, args...)...).succeeds(t)
+	out := smelt(t, "", evalArgs(append([]string{"--json"}, args...)...)...).succeeds(t)
 	decodeStrictly(t, out, &r)
 	return r
 }
@@ -169,7 +178,7 @@ func TestEvalChunks(t *testing.T) {
 		for _, chunk := range c.chunks {
 			temp := t.TempDir()
 			logits, trace := filepath.Join(temp, "logits"), filepath.Join(temp, "trace")
-			r := smelt(t, "", "eval", mixedFixture, "--tokens", ids, "--chunk", fmt.Sprint(chunk), "--logits", logits, "--trace", trace)
+			r := smelt(t, "", evalArgs(mixedFixture, "--tokens", ids, "--chunk", fmt.Sprint(chunk), "--logits", logits, "--trace", trace)...)
 			if r.status != 0 {
 				t.Fatalf("status %d: %s", r.status, r.errors)
 			}
@@ -216,11 +225,11 @@ func TestEvalLoss(t *testing.T) {
 	if r.Loss == nil || math.Abs(*r.Loss-loss) > 1e-12 || r.Perplexity == nil || math.Abs(*r.Perplexity-math.Exp(loss)) > 1e-10 || r.Tokens != 8 || r.Predicted != 7 {
 		t.Errorf("got %+v, want a loss of %v", r, loss)
 	}
-	plain := smelt(t, "", append([]string{"eval"}, args...)...)
+	plain := smelt(t, "", evalArgs(args...)...)
 	if want := fmt.Sprintf("loss %.6f nats per token, perplexity %.4f, over 7 predicted tokens\n", loss, math.Exp(loss)); plain.status != 0 || plain.out != want {
 		t.Errorf("got %q, want %q", plain.out, want)
 	}
-	if !strings.HasPrefix(plain.errors, "8 tokens in ") || !strings.HasSuffix(plain.errors, " in float32\n") {
+	if !strings.HasPrefix(plain.errors, "8 tokens in ") || !strings.HasSuffix(plain.errors, " in float32 on device reference\n") {
 		t.Errorf("standard error %q", plain.errors)
 	}
 }
@@ -302,7 +311,7 @@ func TestEvalOneToken(t *testing.T) {
 			if indexed == 0 {
 				t.Error("no list of the indexer")
 			}
-			if r := smelt(t, "", "eval", dir, "--tokens", "3"); r.status != 0 || r.out != "1 token; a loss needs two\n" {
+			if r := smelt(t, "", evalArgs(dir, "--tokens", "3")...); r.status != 0 || r.out != "1 token; a loss needs two\n" {
 				t.Errorf("status %d, %q", r.status, r.out)
 			}
 		})
@@ -319,7 +328,7 @@ func TestEvalRefuses(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"no checkpoint", nil, []string{"expected one CHECKPOINT", "smelt eval --help"}},
+		{"no checkpoint", nil, []string{"expected one CHECKPOINT or BUNDLE", "smelt eval --help"}},
 		{"nothing there", []string{"nowhere", "--tokens", "1"}, []string{"nowhere", "no such file"}},
 		{"unknown flag", []string{plainFixture, "--prompt", "x"}, []string{"--prompt", "smelt eval --help"}},
 		{"no source", []string{plainFixture}, []string{"one of --tokens, --tokens-file and --text-file, got 0"}},
@@ -356,7 +365,7 @@ func TestEvalRefuses(t *testing.T) {
 		{"trace to a folder", []string{plainFixture, "--tokens", "1", "--logits", in("x"), "--trace", temp}, []string{"--trace", "is a folder"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			smelt(t, "", append([]string{"eval"}, c.args...)...).fails(t, c.want...)
+			smelt(t, "", evalArgs(c.args...)...).fails(t, c.want...)
 			requireFiles(t, out)
 		})
 	}
@@ -394,7 +403,7 @@ func TestEvalUnwritable(t *testing.T) {
 			t.Errorf("the test runs as a user who may write everywhere")
 			return
 		}
-		smelt(t, "", "eval", plainFixture, "--tokens", "1", "--logits", filepath.Join(dir, "x")).fails(t, "permission denied")
+		smelt(t, "", evalArgs(plainFixture, "--tokens", "1", "--logits", filepath.Join(dir, "x"))...).fails(t, "permission denied")
 	})
 	requireFiles(t, dir)
 }
@@ -405,7 +414,7 @@ func TestEvalInterrupted(t *testing.T) {
 	logits := filepath.Join(dir, "logits")
 	evalJSON(t, plainFixture, "--tokens", "7", "--logits", logits)
 	before := content(t, logits)
-	args := []string{"eval", plainFixture, "--tokens", "1,2,3,4,5", "--chunk", "2", "--logits", logits, "--trace", filepath.Join(dir, "trace")}
+	args := evalArgs(plainFixture, "--tokens", "1,2,3,4,5", "--chunk", "2", "--logits", logits, "--trace", filepath.Join(dir, "trace"))
 	var out bytes.Buffer
 	r := smeltWith(interruptAfter(t, 2), &out, args...)
 	if r.status != statusInterrupted || out.Len() != 0 || !strings.Contains(r.errors, "interrupted after 4 of 5 tokens; nothing was written\n") || strings.Count(r.errors, "smelt: ") != 1 {
@@ -423,7 +432,7 @@ func TestEvalInterrupted(t *testing.T) {
 
 func TestEvalOutputFails(t *testing.T) {
 	for _, args := range [][]string{nil, {"--json"}} {
-		r := smeltWith(t.Context(), fullDisk{}, append([]string{"eval", plainFixture, "--tokens", "1,2"}, args...)...)
+		r := smeltWith(t.Context(), fullDisk{}, evalArgs(append([]string{plainFixture, "--tokens", "1,2"}, args...)...)...)
 		if r.status != 1 || r.errors != "smelt: disk full\n" {
 			t.Errorf("%v: status %d, standard error %q", args, r.status, r.errors)
 		}
@@ -435,7 +444,7 @@ func BenchmarkEval(b *testing.B) {
 	ids := strings.Repeat("1,", 299) + "1"
 	for b.Loop() {
 		var out bytes.Buffer
-		if r := smeltWith(b.Context(), &out, "eval", mixedFixture, "--tokens", ids, "--json"); r.status != 0 {
+		if r := smeltWith(b.Context(), &out, evalArgs(mixedFixture, "--tokens", ids, "--json")...); r.status != 0 {
 			b.Fatal(r.errors)
 		}
 	}

@@ -159,7 +159,7 @@ func TestTextsFromPipes(t *testing.T) {
 		putFIFO(t, fifo)
 		go os.WriteFile(fifo, []byte(content), 0) // waits for the command
 		var got evalReport
-		decodeStrictly(t, soon(t, []string{"eval", storyteller, flag, fifo, "--json"}).succeeds(t), &got)
+		decodeStrictly(t, soon(t, evalArgs(storyteller, flag, fifo, "--json")).succeeds(t), &got)
 		if got.Tokens != want.Tokens || *got.Loss != *want.Loss {
 			t.Errorf("%s: %v from a FIFO, %v from a file", flag, got, want)
 		}

@@ -108,7 +108,7 @@ func TestOutputsForeign(t *testing.T) {
 	logits := filepath.Join(t.TempDir(), "x")
 	evalJSON(t, plainFixture, "--tokens", "1", "--logits", logits)
 	smelt(t, "", "inspect", made, "--html", logits).fails(t, logits, "is not a page that smelt wrote")
-	for _, args := range [][]string{{"eval", plainFixture, "--tokens", "1"}, {"inspect", made}, {"bench", "run", made}, {"doctor", "--json"}, {"compile", plainFixture, "-o", made}} {
+	for _, args := range [][]string{evalArgs(plainFixture, "--tokens", "1"), {"inspect", made}, {"bench", "run", made}, {"doctor", "--json"}, {"compile", plainFixture, "-o", made}} {
 		smelt(t, "", append(args, "--force")...).fails(t, "--force is about files to be written")
 	}
 }

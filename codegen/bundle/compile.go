@@ -123,6 +123,22 @@ func (b *Bundle) For(t target.Target) (*Bundle, error) {
 	}
 	o := b.Plan.Options
 	o.Target = t
+	return b.planned(o)
+}
+
+// Wanting is the bundle planned for steps that give the logits of at least so many
+// rows; b itself if its steps do. Kernels are the same: only memory grows.
+func (b *Bundle) Wanting(rows int) (*Bundle, error) {
+	if b.Plan.Wanted >= rows {
+		return b, nil
+	}
+	o := b.Plan.Options
+	o.Wanted = rows
+	return b.planned(o)
+}
+
+// planned is the bundle's module planned with other options, in memory only.
+func (b *Bundle) planned(o plan.Options) (*Bundle, error) {
 	p, err := plan.Build(b.Module, b.Params, o)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/models"
 )
@@ -67,6 +69,33 @@ func TestFewerThreads(t *testing.T) {
 	}
 	if other, err := read.For(target.CPU8); err != nil || other.Plan.Target != target.CPU8 {
 		t.Errorf("not planned for processors: %v", err)
+	}
+}
+
+// TestWanting: planned for more wanted rows, a bundle has the same kernels and caches,
+// and room for their logits; planned for no more it is itself.
+func TestWanting(t *testing.T) {
+	b, _, err := Compile(source(t, fixture), Options{Lean: true, Context: 64, Chunk: 32, Wanted: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{-1, 0, 3} {
+		if same, err := b.Wanting(n); err != nil || same != b {
+			t.Errorf("for %d rows: planned anew, %v", n, err)
+		}
+	}
+	more, err := b.Wanting(32)
+	if err != nil || more.Plan.Wanted != 32 || b.Plan.Wanted != 3 {
+		t.Fatalf("%v, for %d rows, and the first for %d", err, more.Plan.Wanted, b.Plan.Wanted)
+	}
+	if !reflect.DeepEqual(more.Plan.Kernels, b.Plan.Kernels) || more.Plan.CacheBytes != b.Plan.CacheBytes {
+		t.Error("other kernels or caches")
+	}
+	if was, is := b.Plan.Steps[program.Prefill].Results[0].Size, more.Plan.Steps[program.Prefill].Results[0].Size; is != 32*256*4 || was != 3*256*4 {
+		t.Errorf("logits have %d bytes, and had %d", is, was)
+	}
+	if _, err := b.Wanting(plan.MaxWanted + 1); err == nil {
+		t.Error("planned for more rows than a plan may have")
 	}
 }
 

@@ -65,6 +65,9 @@ type Options struct {
 	// Context, Chunk and Slots size the kernels of a model without a bundle; 0 for
 	// the defaults.
 	Context, Chunk, Slots int
+	// Wanted is of how many rows a step gives logits at least; 0 for the default. A
+	// bundle that was planned for fewer is planned anew, in memory.
+	Wanted int
 	// Anew compiles machine code even if it was kept.
 	Anew bool
 	// Steady makes a step compute the same bits each time, also where a device could
@@ -206,14 +209,22 @@ func (k Kind) Open(m Model, o Options) (device.Device, error) {
 			return nil, notHere(err)
 		}
 	}
-	if k.Target != "" && m.Bundle == nil {
+	if k.Target != "" {
 		var err error
-		m.Bundle, _, err = bundle.Compile(m.Source, bundle.Options{Lean: true, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots})
-		if err != nil {
+		if m.Bundle, err = m.planned(o); err != nil {
 			return nil, err
 		}
 	}
 	return k.open(m, o)
+}
+
+// planned is the model's bundle, compiled or planned anew where need be.
+func (m Model) planned(o Options) (*bundle.Bundle, error) {
+	if m.Bundle != nil {
+		return m.Bundle.Wanting(o.Wanted)
+	}
+	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted})
+	return b, err
 }
 
 // notHere says that an error means the machine lacks what a device needs.

@@ -159,13 +159,14 @@ func (r *request) read(n int) (token int32, err error) {
 	last, choice := n == len(r.rest), r.choice(r.seq.Len()+n)
 	switch {
 	case r.PromptScores:
-		var logits []float32
-		if logits, err = r.seq.ExtendAll(r.rest[:n]); err != nil {
+		err = r.seq.ExtendEach(r.rest[:n], 0, func(i int, logits []float32) error {
+			if i+1 < len(r.rest) { // nothing of the prompt follows the last
+				r.gen.addPrompt(r.score(logits, r.rest[i+1]))
+			}
+			return nil
+		})
+		if err != nil {
 			return 0, err
-		}
-		vocab := len(logits) / n
-		for i := range min(n, len(r.rest)-1) { // nothing of the prompt follows the last
-			r.gen.addPrompt(r.score(logits[i*vocab:(i+1)*vocab], r.rest[i+1]))
 		}
 	case last && !r.Scores:
 		return r.seq.ExtendSample(r.rest, choice)

@@ -205,25 +205,46 @@ func TestSampledLogits(t *testing.T) {
 	}
 }
 
-// TestExtendAll: a step gives every token's logits, and the sequence goes on.
-func TestExtendAll(t *testing.T) {
-	s := newSession(t, newFake(), session.Options{Chunk: 4, Wanted: 3, Context: 20})
-	q := openSequence(t, s)
-	extend(t, q, []int32{1})
-	got, err := q.ExtendAll([]int32{2, 3})
-	if want := append(fakeLogits([]int32{1, 2}), fakeLogits([]int32{1, 2, 3})...); err != nil || !slices.Equal(got, want) || q.Len() != 3 {
-		t.Errorf("length %d, %v", q.Len(), err)
-	}
-	if got := q.Pick(sampling.Choice{}); got != int32(slices.Index(q.Logits(), slices.Max(q.Logits()))) || !slices.Equal(q.Logits(), fakeLogits([]int32{1, 2, 3})) {
-		t.Errorf("picked %d", got)
-	}
-	for _, n := range []int{0, 4} {
-		if _, err := q.ExtendAll(make([]int32, n)); err == nil || q.Len() != 3 {
-			t.Errorf("%d tokens: %v", n, err)
+// TestExtendEach: a step gives the logits of the tokens that are asked for, in order,
+// and the sequence goes on; whether the device samples makes no difference.
+func TestExtendEach(t *testing.T) {
+	text := []int32{1, 2, 3, 4, 5}
+	for name, dev := range map[string]device.Device{"logits leave the device": newFake(), "a sampler": newPicker()} {
+		s := newSession(t, dev, session.Options{Chunk: 4, Wanted: 3, Context: 20})
+		for first := 1; first <= 4; first++ {
+			q := openSequence(t, s)
+			extend(t, q, text[:1])
+			at := first
+			err := q.ExtendEach(text[1:], first, func(i int, logits []float32) error {
+				if i != at || !slices.Equal(logits, fakeLogits(text[:2+i])) {
+					t.Errorf("%s, from %d on: token %d in place of %d, logits %v", name, first, i, at, logits)
+				}
+				at++
+				return nil
+			})
+			if err != nil || at != 4 || q.Len() != 5 {
+				t.Errorf("%s, from %d on: %v, up to %d, length %d", name, first, err, at, q.Len())
+			}
+			if first == 4 && q.Logits() != nil || first < 4 && !slices.Equal(q.Logits(), fakeLogits(text)) {
+				t.Errorf("%s, from %d on: the sequence goes on from %v", name, first, q.Logits())
+			}
+			q.Close()
 		}
-	}
-	q.Close()
-	if _, err := q.ExtendAll([]int32{1}); err == nil {
-		t.Error("a closed sequence is extended")
+		q := openSequence(t, s)
+		none := func(int, []float32) error { t.Errorf("%s: logits of a step that did not run", name); return nil }
+		for _, c := range []struct{ tokens, first int }{{0, 0}, {5, 4}, {4, 0}, {2, 3}, {2, -1}} {
+			if err := q.ExtendEach(text[:c.tokens], c.first, none); err == nil || q.Len() != 0 {
+				t.Errorf("%s, %+v: %v, length %d", name, c, err, q.Len())
+			}
+		}
+		broken, seen := errors.New("broken"), 0
+		err := q.ExtendEach(text[:3], 0, func(int, []float32) error { seen++; return broken })
+		if !errors.Is(err, broken) || seen != 1 || q.Len() != 3 {
+			t.Errorf("%s: %v after %d rows, length %d", name, err, seen, q.Len())
+		}
+		q.Close()
+		if err := q.ExtendEach([]int32{1}, 0, none); err == nil {
+			t.Errorf("%s: a closed sequence is extended", name)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // Options are the session's, with the defaults filled in.
@@ -30,28 +31,52 @@ func (q *Sequence) ExtendStep(tokens []int32, last bool) error {
 	return nil
 }
 
-// ExtendAll is ExtendStep that returns the logits of every token, one row after
-// another, for at most the options' Wanted tokens.
-func (q *Sequence) ExtendAll(tokens []int32) ([]float32, error) {
-	if q.s != nil && len(tokens) > q.s.opts.Wanted {
-		return nil, fmt.Errorf("session: logits of %d tokens, expected 1 to %d", len(tokens), q.s.opts.Wanted)
-	}
-	if err := q.extendRows(tokens, true); err != nil {
-		return nil, err
+// ExtendEach is ExtendStep that hands the logits of the tokens from index first on to
+// each, in their order, for at most the options' Wanted tokens. A slice is each's to
+// keep. Where the device is a Sampler, whoever keeps none has those of one token at a
+// time outside the device's memory. An error of each ends the handing out; the tokens
+// are in the sequence then.
+func (q *Sequence) ExtendEach(tokens []int32, first int, each func(i int, logits []float32) error) error {
+	if err := q.extendRows(tokens, false); err != nil {
+		return err
 	}
 	s := q.s
-	s.wanted = s.wanted[:0]
-	for i := range tokens {
+	if n := len(tokens) - first; first < 0 || n < 0 || n > s.opts.Wanted {
+		return fmt.Errorf("session: logits of %d tokens, of %d; expected at most %d", n, len(tokens), s.opts.Wanted)
+	}
+	for i := first; i < len(tokens); i++ {
 		s.wanted = append(s.wanted, i)
 	}
-	logits, err := s.dev.Prefill(s.rows, s.wanted)
+	row, err := s.runRows()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.steps++
 	q.length += len(tokens)
-	q.logits = logits[len(logits)-s.dev.Vocab():]
-	return logits, nil
+	q.logits = nil
+	for i := range s.wanted {
+		logits, err := row(i)
+		if err == nil {
+			err = each(first+i, logits)
+		}
+		if err != nil {
+			return err
+		}
+		q.logits = logits
+	}
+	return nil
+}
+
+// runRows runs the step that was made last, as one of a prompt, and returns what gives
+// the logits of its wanted rows.
+func (s *Session) runRows() (row func(i int) ([]float32, error), err error) {
+	if s.sampler == nil || len(s.wanted) == 0 {
+		all, err := s.dev.Prefill(s.rows, s.wanted)
+		v := s.dev.Vocab()
+		return func(i int) ([]float32, error) { return all[i*v : (i+1)*v : (i+1)*v], nil }, err
+	}
+	n := len(s.wanted)
+	return s.sampler.LastLogits, s.sampler.SamplePrefill(s.rows, s.wanted, make([]sampling.Choice, n), make([]int32, n))
 }
 
 // extendRows makes the rows of a step with a part of a prompt, the last of them
