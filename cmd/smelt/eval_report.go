@@ -26,7 +26,7 @@ type evalReport struct {
 	Stride          int       `json:"stride"`
 	Read            int       `json:"read"`
 	TokensPerSecond float64   `json:"tokens_per_second"` // of Read
-	KL              *klReport `json:"kl,omitempty"`
+	KL              *klReport `json:"kl"`                // null without --kl
 }
 
 // klReport compares with the logits of a file: divergences in nats, shares of 1.
