@@ -3,16 +3,18 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/models/checkpoint/formats"
-	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models"
 )
 
@@ -24,6 +26,7 @@ type inspectOptions struct {
 	stage string // of the module to print; "" is none
 
 	plan, explain, cost bool // of bundles
+	wide                bool
 	kernel, html        string
 	step                string
 	context, rows       int
@@ -62,12 +65,16 @@ With a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
                  kernels each region got with which settings and why, and how
                  parameters are read
   --cost         what every dispatch of a step reads, writes and computes
-  --html FILE    all of this as one page for a browser`,
+  --html FILE    all of this as one page for a browser
+
+Tables keep to 120 columns; --wide adds what --plan writes and reads, and to --cost
+grids and every byte. --json has all of it for programs.`,
 		Example: `  smelt inspect examples/storyteller/checkpoint
   smelt inspect CHECKPOINT --weights --layer 3
   smelt inspect CHECKPOINT --weights --views --layer 3 | grep experts.w1
   smelt inspect CHECKPOINT --json | jq .parameters.total
   smelt inspect CHECKPOINT --ir > model.ir
+  smelt inspect BUNDLE --plan --step decode
   smelt inspect BUNDLE --kernel attn_q_decode
   smelt inspect BUNDLE --ir fuse-linear
   smelt inspect BUNDLE --cost --context 4096 --json | jq .ratio`,
@@ -105,9 +112,10 @@ func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.kernel, "kernel", "", "print the kernel of this `name`")
 	f.BoolVar(&o.explain, "explain", false, "say what was chosen, and why")
 	f.BoolVar(&o.cost, "cost", false, "list what each dispatch of a step reads, writes and computes")
-	f.StringVar(&o.step, "step", "decode", "with --cost: decode or prefill")
+	f.StringVar(&o.step, "step", "", "with --plan or --cost: decode or prefill (default: both, with --cost decode)")
 	intFlag(f, &o.context, "context", "", 0, contexts, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
 	intFlag(f, &o.rows, "rows", "", 0, chunks, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
+	f.BoolVar(&o.wide, "wide", false, "with --plan, --cost and --explain: all columns, and lines as long as they come")
 	f.StringVar(&o.html, "html", "", "write a page of all of it to this `file`")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
@@ -127,11 +135,11 @@ func (o *inspectOptions) arguments(cmd *cobra.Command, args []string) error {
 // and why --json does not go with it (empty: it does).
 func (o *inspectOptions) forms() []inspectForm {
 	return []inspectForm{
-		{"ir", o.stage != "" && o.kernel == "", "the graph is printed in smelt's text form only"},
+		{"ir", o.stage != "" && o.kernel == "", ""},
 		{"weights", o.weights, ""},
-		{"plan", o.plan, "bundle.json in the bundle's folder is the plan in JSON"},
+		{"plan", o.plan, ""},
 		{"kernel", o.kernel != "", "kernels are printed as text only"},
-		{"explain", o.explain, "it is printed for people only"},
+		{"explain", o.explain, ""},
 		{"cost", o.cost, ""},
 		{"html", o.html != "", "the page goes to a file"},
 	}
@@ -157,10 +165,19 @@ func (o *inspectOptions) check(given func(flag string) bool) error {
 		}
 		first = f.flag
 	}
-	for _, needs := range []struct{ flag, other string }{{"views", "weights"}, {"layer", "weights"}, {"step", "cost"}, {"context", "cost"}, {"rows", "cost"}} {
-		if given(needs.flag) && first != needs.other {
-			return fmt.Errorf("--%s needs --%s", needs.flag, needs.other)
+	for _, needs := range []struct {
+		flag  string
+		other []string
+	}{
+		{"views", []string{"weights"}}, {"layer", []string{"weights"}}, {"context", []string{"cost"}}, {"rows", []string{"cost"}},
+		{"step", []string{"plan", "cost"}}, {"wide", []string{"plan", "explain", "cost"}},
+	} {
+		if given(needs.flag) && !slices.Contains(needs.other, first) {
+			return fmt.Errorf("--%s needs --%s", needs.flag, strings.Join(needs.other, " or --"))
 		}
+	}
+	if o.wide && o.json {
+		return errors.New("--wide contradicts --json, which holds everything; leave one of them out")
 	}
 	for _, name := range []string{"kernel", "html"} {
 		if given(name) && first != name {
@@ -170,7 +187,7 @@ func (o *inspectOptions) check(given func(flag string) bool) error {
 	switch {
 	case o.kernel != "" && o.stage != "" && o.stage != "kernel":
 		return fmt.Errorf("--ir %s contradicts --kernel, which goes with --ir kernel", o.stage)
-	case o.step != "decode" && o.step != "prefill":
+	case given("step") && o.step != program.Decode.String() && o.step != program.Prefill.String():
 		return fmt.Errorf("--step %s: expected decode or prefill", o.step)
 	}
 	return o.outputOptions.check("--html", o.html)
@@ -210,7 +227,7 @@ func inspect(io stdio, path string, o inspectOptions) error {
 func inspectTo(w *bufio.Writer, m *models.Model, o inspectOptions, st style) error {
 	switch {
 	case o.stage != "":
-		return text.Print(w, m.Graph)
+		return writeModule(w, m.Graph, m.Checkpoint.Dir, stageGraph, o.json)
 	case o.weights && o.json:
 		return writeWeightsJSON(w, m, o.layer)
 	case o.weights && o.views:

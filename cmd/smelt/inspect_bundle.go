@@ -12,7 +12,6 @@ import (
 	"smelt.example/smelt/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/report"
 	"smelt.example/smelt/internal/output"
-	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/passes"
 )
 
@@ -44,11 +43,20 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 	case o.kernel != "":
 		return writeKernel(w, b, o.kernel, o.stage == "kernel")
 	case o.stage != "":
-		return writeStage(w, b, o.stage)
+		return writeStage(w, b, o.stage, o.json)
 	case o.plan:
-		return writePlan(w, b.Plan, st)
+		r := planOf(b, o.step)
+		if o.json {
+			return writeIndented(w, r)
+		}
+		return r.write(w, st, o.wide)
 	case o.explain:
-		return writeExplanation(io, w, b, st)
+		survey, err := examineGPU(io, b)
+		r := explain(b, survey, err)
+		if o.json {
+			return writeIndented(w, r)
+		}
+		return r.write(w, st, o.wide)
 	case o.cost:
 		r, err := costOf(b, o)
 		if err != nil {
@@ -57,7 +65,7 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 		if o.json {
 			return writeIndented(w, r)
 		}
-		return r.write(w, st)
+		return r.write(w, st, o.wide)
 	}
 	r := summariseBundle(b)
 	if o.json {
@@ -71,21 +79,25 @@ const stagePlan = "plan"
 
 // writeStage prints the module after a pass. The passes run again over the
 // checkpoint's graph; for the module of the plan nothing needs to.
-func writeStage(w io.Writer, b *bundle.Bundle, name string) error {
+func writeStage(w io.Writer, b *bundle.Bundle, name string, asJSON bool) error {
 	if name == stagePlan || name == stageGraph {
-		return text.Print(w, b.Module)
+		return writeModule(w, b.Module, b.Dir, stagePlan, asJSON)
 	}
 	stages, err := stagesOf(b)
 	if err != nil {
 		return err
 	}
 	if name == "list" {
-		return listStages(w, stages)
+		r := listStages(b.Dir, b.Name, stages)
+		if asJSON {
+			return writeIndented(w, r)
+		}
+		return r.write(w)
 	}
 	names := make([]string, 0, len(stages.Stages)+1)
 	for _, s := range stages.Stages {
 		if s.Name == name {
-			return text.Print(w, s.Module)
+			return writeModule(w, s.Module, b.Dir, name, asJSON)
 		}
 		names = append(names, s.Name)
 	}
@@ -101,19 +113,6 @@ func stagesOf(b *bundle.Bundle) (*passes.Result, error) {
 	}
 	stages, err := c.stages()
 	return stages, errors.Join(err, c.model.Close())
-}
-
-func listStages(w io.Writer, stages *passes.Result) error {
-	t := table{columns: make([]column, 3)}
-	for i, s := range stages.Stages {
-		did := ""
-		if i > 0 {
-			did = s.Report.String()
-		}
-		t.add(s.Name, s.Doc, did)
-	}
-	t.add(stagePlan, "the last one as the bundle holds it: what was lowered to kernels", "")
-	return t.write(w, "", style{})
 }
 
 // writeKernel prints one kernel: its facts as comments and its text for the

@@ -21,6 +21,7 @@ func TestInspectBundleGolden(t *testing.T) {
 		args   []string
 	}{
 		{"-plan.txt", []string{"--plan"}},
+		{"-plan-wide.txt", []string{"--plan", "--step", "prefill", "--wide"}},
 		{"-explain.txt", []string{"--explain"}},
 		{"-cost.txt", []string{"--cost", "--context", "259"}},
 		{"-cost-prefill.txt", []string{"--cost", "--step", "prefill"}},
@@ -69,7 +70,7 @@ func TestExplainGPU(t *testing.T) {
 		}
 		var out strings.Builder
 		p := page{w: &out}
-		p.gpu(metal.Examine(b, metal.Options{API: api}))
+		p.gpu(gpuOf(metal.Examine(b, metal.Options{API: api})))
 		if p.err != nil {
 			t.Error(p.err)
 		}
@@ -217,7 +218,12 @@ func TestInspectBundleRefuses(t *testing.T) {
 		{"kernel of a checkpoint", []string{plainFixture, "--kernel", "x"}, []string{"--kernel needs a bundle"}},
 		{"weights of a bundle", []string{dir, "--weights"}, []string{"--weights is about a checkpoint"}},
 		{"two forms", []string{dir, "--plan", "--cost"}, []string{"--plan contradicts --cost"}},
-		{"plan as JSON", []string{dir, "--plan", "--json"}, []string{"--plan contradicts --json", "bundle.json"}},
+		{"kernel as JSON", []string{dir, "--kernel", "attn_q_decode", "--json"}, []string{"--kernel contradicts --json", "text only"}},
+		{"wide alone", []string{dir, "--wide"}, []string{"--wide needs --plan or --explain or --cost"}},
+		{"wide as JSON", []string{dir, "--plan", "--wide", "--json"}, []string{"--wide contradicts --json"}},
+		{"step alone", []string{dir, "--step", "decode"}, []string{"--step needs --plan or --cost"}},
+		{"another step of the plan", []string{dir, "--plan", "--step", "both"}, []string{"--step both: expected decode or prefill"}},
+		{"no step", []string{dir, "--plan", "--step", ""}, []string{"--step : expected decode or prefill"}},
 		{"context alone", []string{dir, "--context", "4"}, []string{"--context needs --cost"}},
 		{"rows of the plan", []string{dir, "--plan", "--rows", "4"}, []string{"--rows needs --cost"}},
 		{"another step", []string{dir, "--cost", "--step", "draft"}, []string{"--step draft: expected decode or prefill"}},
@@ -243,6 +249,7 @@ func TestBundleOutputFails(t *testing.T) {
 	dir := compileTo(t, plainFixture, "--context", "16")
 	for _, args := range [][]string{
 		nil, {"--json"}, {"--plan"}, {"--explain"}, {"--cost"}, {"--cost", "--json"}, {"--ir", "list"}, {"--ir", "plan"}, {"--kernel", "attn_q_decode"},
+		{"--plan", "--json"}, {"--explain", "--json"}, {"--ir", "list", "--json"}, {"--ir", "plan", "--json"},
 	} {
 		r := smeltWith(t.Context(), fullDisk{}, append([]string{"inspect", dir}, args...)...)
 		if r.status != 1 || r.errors != "smelt: disk full\n" {
@@ -254,7 +261,10 @@ func TestBundleOutputFails(t *testing.T) {
 // TestBundleListsAreNotNull: programs that read JSON find lists.
 func TestBundleListsAreNotNull(t *testing.T) {
 	dir := compileTo(t, plainFixture, "--context", "16")
-	for _, args := range [][]string{{"inspect", dir, "--json"}, {"inspect", dir, "--cost", "--json"}, {"verify", dir, "--scan", "--json"}} {
+	for _, args := range [][]string{
+		{"inspect", dir, "--json"}, {"inspect", dir, "--cost", "--json"}, {"inspect", dir, "--ir", "list", "--json"},
+		{"inspect", dir, "--ir", "input", "--json"}, {"inspect", dir, "--ir", "--json"}, {"verify", dir, "--scan", "--json"},
+	} {
 		out := smelt(t, "", args...).succeeds(t)
 		if !json.Valid([]byte(out)) || strings.Contains(out, "null") {
 			t.Errorf("%v prints\n%s", args, out)

@@ -129,20 +129,16 @@ func splitLayer(region string) (layer, rest string) {
 	return "", region
 }
 
-// write prints the dispatches, what they add up to, and the layers by kind.
-func (r *costReport) write(w io.Writer, st style) error {
+// write prints the dispatches, what they add up to, and the layers by kind; wide is with
+// grids and every byte.
+func (r *costReport) write(w io.Writer, st style, wide bool) error {
 	p := page{w: w, st: st}
 	p.printf("%s  %s, context %s, %s\n\n", st.bold(r.Step+" step"), r.Path, grouped(r.Context), plural(r.Rows, "row"))
-	t := table{columns: []column{{"", true}, {"", false}, {"kernel", false}, {"region", false}, {"role", false}, {"grid", false}}}
-	for _, title := range []string{"weights", "cache read", "written", "act. read", "written", "operations"} {
-		t.columns = append(t.columns, column{title, true})
+	if wide {
+		p.table(r.wideTable())
+	} else {
+		p.table(r.table())
 	}
-	for i, d := range r.Dispatches {
-		mark := barrierMark(d.Barrier, i > 0 && d.Buffer != r.Dispatches[i-1].Buffer)
-		t.add(append([]string{strconv.Itoa(d.Index), mark, d.Kernel, d.Region, d.Role, fmt.Sprintf("%d x %d x %d", d.Grid[0], d.Grid[1], d.Grid[2])}, d.cells()...)...)
-	}
-	t.add(append([]string{"", "", "all", "", "", ""}, r.Total.cells()...)...)
-	p.table(&t)
 	p.heading("Step")
 	p.line("dispatches", "%s, %s, %s", grouped(len(r.Dispatches)), plural(r.Barriers, "barrier"), plural(r.CommandBuffers, "command buffer"))
 	p.line("bytes", "%s (%s), each once for a dispatch that needs it", grouped(r.Total.Bytes), bytesInWords(r.Total.Bytes))
@@ -153,6 +149,42 @@ func (r *costReport) write(w io.Writer, st style) error {
 	return p.err
 }
 
-func (c costNumbers) cells() []string {
-	return []string{grouped(c.Weights), grouped(c.CacheRead), grouped(c.CacheWrite), grouped(c.Read), grouped(c.Write), grouped(c.Flops)}
+// table lists the dispatches in words.
+func (r *costReport) table() *table {
+	t := &table{columns: []column{{"", true}, {"", false}, {"kernel", false}, {"region", false}, {"weights", true}, {"caches", true}, {"arena", true}, {"operations", true}}, width: lineWidth}
+	unless0 := func(n int64, words func(int64) string) string {
+		if n == 0 {
+			return ""
+		}
+		return words(n)
+	}
+	row := func(index, mark, kernel, region string, c costNumbers) {
+		t.add(index, mark, kernel, region, unless0(c.Weights, bytesInWords), unless0(c.CacheRead+c.CacheWrite, bytesInWords), unless0(c.Read+c.Write, bytesInWords), unless0(c.Flops, countInWords))
+	}
+	for i, d := range r.Dispatches {
+		row(strconv.Itoa(d.Index), r.mark(i), d.Kernel, d.Region, d.costNumbers)
+	}
+	row("", "", "all", "", r.Total)
+	return t
+}
+
+// wideTable lists the dispatches with all that is known.
+func (r *costReport) wideTable() *table {
+	t := &table{columns: []column{{"", true}, {"", false}, {"kernel", false}, {"region", false}, {"role", false}, {"grid", false}}}
+	for _, title := range []string{"weights", "cache read", "written", "act. read", "written", "traffic", "operations"} {
+		t.columns = append(t.columns, column{title, true})
+	}
+	row := func(index, mark, kernel, region, role, grid string, c costNumbers) {
+		t.add(index, mark, kernel, region, role, grid, grouped(c.Weights), grouped(c.CacheRead), grouped(c.CacheWrite), grouped(c.Read), grouped(c.Write), grouped(c.Traffic), grouped(c.Flops))
+	}
+	for i, d := range r.Dispatches {
+		row(strconv.Itoa(d.Index), r.mark(i), d.Kernel, d.Region, d.Role, fmt.Sprintf("%d x %d x %d", d.Grid[0], d.Grid[1], d.Grid[2]), d.costNumbers)
+	}
+	row("", "", "all", "", "", "", r.Total)
+	return t
+}
+
+// mark stands before a dispatch.
+func (r *costReport) mark(i int) string {
+	return barrierMark(r.Dispatches[i].Barrier, i > 0 && r.Dispatches[i].Buffer != r.Dispatches[i-1].Buffer)
 }

@@ -9,93 +9,153 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/ir/encoding"
+	"smelt.example/smelt/internal/runtime/metal"
 )
 
-// writeExplanation prints what was chosen and why: by the passes, for this
-// machine's GPU, for each region, in each kernel, and for how each parameter is
-// read.
-func writeExplanation(io stdio, w io.Writer, b *bundle.Bundle, st style) error {
-	p := page{w: w, st: st}
-	p.printf("%s  %s\n", st.bold("What was chosen"), b.Dir)
-	p.list("Passes", b.Notes)
-	p.gpu(examineGPU(io, b))
-	p.regions(b)
-	p.settings(b.Plan)
-	p.readings(b)
-	return p.err
+// explainReport is the output of `smelt inspect BUNDLE --explain --json`, and the data of
+// its page: what was chosen and why, by the passes, for this machine's GPU, for each
+// region, in each kernel, and for how each parameter is read. Field names are stable;
+// docs/json.md explains them. Lists are never null.
+type explainReport struct {
+	Path       string             `json:"path"`
+	Model      string             `json:"model"`
+	Passes     []string           `json:"passes"`
+	GPU        gpuReport          `json:"gpu"`
+	Regions    []explainRegion    `json:"regions"`
+	Kernels    []explainKernel    `json:"kernels"`
+	Parameters []explainParameter `json:"parameters"`
 }
 
-// regions lists the kernels that each region got.
-func (p *page) regions(b *bundle.Bundle) {
-	p.heading("Regions")
-	t := table{columns: []column{{"region", false}, {"kind", false}}}
-	kernels := make([]map[string][]string, len(b.Plan.Steps)) // by region
-	for i, s := range b.Plan.Steps {
-		t.columns = append(t.columns, column{s.Phase.String() + " kernels", false})
-		kernels[i] = map[string][]string{}
+// explainRegion is a region with the kernels it got, by kind of step.
+type explainRegion struct {
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Decode  []string `json:"decode_kernels"`
+	Prefill []string `json:"prefill_kernels"`
+}
+
+// explainKernel is what a kernel's schedule chose.
+type explainKernel struct {
+	Name     string           `json:"name"`
+	Threads  int              `json:"threads"`
+	Simd     int              `json:"simd_width"`
+	Shared   int              `json:"threadgroup_memory"`
+	Settings []explainSetting `json:"settings"`
+}
+
+type explainSetting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Why   string `json:"why"`
+}
+
+// explainParameter says how kernels read a parameter's planes, each way once.
+type explainParameter struct {
+	Name     string   `json:"name"`
+	Encoding string   `json:"encoding"`
+	Pieces   int      `json:"pieces"`
+	Skew     *int     `json:"skew"` // null if they differ
+	Weight   []string `json:"weight_read_as"`
+	Scales   []string `json:"scales_read_as"`
+	Biases   []string `json:"biases_read_as"`
+}
+
+// explain gathers what was chosen; s and err are what examineGPU found.
+func explain(b *bundle.Bundle, s *metal.Survey, err error) *explainReport {
+	r := &explainReport{Path: b.Dir, Model: b.Name, Passes: joined(b.Notes), GPU: gpuOf(s, err), Regions: []explainRegion{}, Kernels: []explainKernel{}}
+	kernels := map[program.Phase]map[string][]string{} // by region
+	for _, s := range b.Plan.Steps {
+		kernels[s.Phase] = map[string][]string{}
 		for _, d := range s.Dispatches {
-			kernels[i][d.Region] = append(kernels[i][d.Region], d.Kernel.Name)
+			kernels[s.Phase][d.Region] = append(kernels[s.Phase][d.Region], d.Kernel.Name)
 		}
 	}
-	for _, r := range b.Module.Regions {
-		cells := []string{r.Name, r.Kind}
-		for _, of := range kernels {
-			cells = append(cells, strings.Join(of[r.Name], ", "))
-		}
-		t.add(cells...)
+	for _, of := range b.Module.Regions {
+		r.Regions = append(r.Regions, explainRegion{of.Name, of.Kind, joined(kernels[program.Decode][of.Name]), joined(kernels[program.Prefill][of.Name])})
 	}
-	p.table(&t)
+	for _, k := range b.Plan.Kernels {
+		of := explainKernel{k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, k.SharedBytes(), []explainSetting{}}
+		for _, x := range k.Schedule.Settings {
+			of.Settings = append(of.Settings, explainSetting{x.Name, x.Value, x.Why})
+		}
+		r.Kernels = append(r.Kernels, of)
+	}
+	r.Parameters = parametersRead(b)
+	return r
 }
 
-// settings lists what each kernel's schedule chose, with the reasons.
-func (p *page) settings(pl *plan.Plan) {
-	p.heading("Kernels")
-	for _, k := range pl.Kernels {
-		p.printf("  %s  %d threads, SIMD groups of %d, %s bytes of threadgroup memory\n", p.st.bold(k.Name), k.Schedule.Threads, k.Schedule.SimdWidth, grouped(k.SharedBytes()))
-		t := table{columns: make([]column, 3)}
-		for _, s := range k.Schedule.Settings {
-			t.add(s.Name, s.Value, s.Why)
-		}
-		if p.err == nil {
-			p.err = t.write(p.w, "    ", p.st)
-		}
-	}
-}
-
-// readings lists the parameters with the ways kernels read their planes.
-func (p *page) readings(b *bundle.Bundle) {
-	p.heading("Parameters")
-	ways := waysRead(b)
-	t := table{columns: []column{{"parameter", false}, {"encoding", false}, {"pieces", true}, {"skew", true}, {"weight read as", false}, {"scales", false}, {"biases", false}}}
+// parametersRead lists the parameters with the ways kernels read their planes.
+func parametersRead(b *bundle.Bundle) []explainParameter {
+	ways, list := waysRead(b), []explainParameter{}
 	for _, declared := range b.Module.Params {
 		q := b.Params[declared.Name]
 		if q == nil {
 			continue // canonicalised away: no kernel reads it
 		}
-		enc := string(q.Integer)
+		r := explainParameter{Name: q.Name, Encoding: string(q.Integer), Pieces: len(q.Pieces), Skew: skewOf(q)}
 		if q.Encoding != nil {
-			enc = q.Encoding.Name()
+			r.Encoding = q.Encoding.Name()
 		}
-		cells := []string{q.Name, enc, grouped(len(q.Pieces)), skewOf(q)}
-		for _, plane := range []string{"weight", "scales", "biases"} {
-			cells = append(cells, strings.Join(ways[[2]string{q.Name, plane}], "; "))
+		for plane, list := range map[string]*[]string{"weight": &r.Weight, "scales": &r.Scales, "biases": &r.Biases} {
+			*list = joined(ways[[2]string{q.Name, plane}])
 		}
-		t.add(cells...)
+		list = append(list, r)
 	}
-	p.table(&t)
+	return list
 }
 
-// skewOf is where the weights begin, modulo 16.
-func skewOf(q *storage.Parameter) string {
+// write prints the report as a page for people.
+func (r *explainReport) write(w io.Writer, st style, wide bool) error {
+	p := page{w: w, st: st}
+	p.printf("%s  %s\n", st.bold("What was chosen"), r.Path)
+	p.list("Passes", r.Passes)
+	p.gpu(r.GPU)
+	width := lineWidth
+	if wide {
+		width = 0
+	}
+	p.heading("Regions")
+	t := table{columns: []column{{"region", false}, {"kind", false}, {"decode kernels", false}, {"prefill kernels", false}}, width: width, flow: []int{2, 3}}
+	for _, x := range r.Regions {
+		t.add(x.Name, x.Kind, strings.Join(x.Decode, ", "), strings.Join(x.Prefill, ", "))
+	}
+	p.table(&t)
+	p.heading("Kernels")
+	for _, k := range r.Kernels {
+		p.printf("  %s  %d threads, SIMD groups of %d, %s bytes of threadgroup memory\n", st.bold(k.Name), k.Threads, k.Simd, grouped(k.Shared))
+		t := table{columns: make([]column, 3), width: width, flow: []int{2}}
+		for _, s := range k.Settings {
+			t.add(s.Name, s.Value, s.Why)
+		}
+		if p.err == nil {
+			p.err = t.write(w, "    ", st)
+		}
+	}
+	p.heading("Parameters")
+	t = table{columns: []column{{"parameter", false}, {"encoding", false}, {"pieces", true}, {"skew", true}, {"weight read as", false}, {"scales", false}, {"biases", false}}, width: width, flow: []int{1, 4, 5, 6}}
+	for _, q := range r.Parameters {
+		skew := "mixed"
+		if q.Skew != nil {
+			skew = fmt.Sprint(*q.Skew)
+		}
+		t.add(q.Name, q.Encoding, grouped(q.Pieces), skew, strings.Join(q.Weight, "; "), strings.Join(q.Scales, "; "), strings.Join(q.Biases, "; "))
+	}
+	p.table(&t)
+	return p.err
+}
+
+// skewOf is where the weights begin, modulo 16; nil if pieces differ in that.
+func skewOf(q *storage.Parameter) *int {
 	first := q.Pieces[0].Weight.Skew()
 	for _, pc := range q.Pieces {
 		if pc.Weight.Skew() != first {
-			return "mixed"
+			return nil
 		}
 	}
-	return fmt.Sprint(first)
+	return &first
 }
 
 // waysRead says for each parameter and plane how kernels read it, each way

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -11,16 +12,26 @@ import (
 	"smelt.example/smelt/internal/message"
 )
 
+// lineWidth is what tables keep to unless --wide is given.
+const lineWidth = 120
+
 // table lines up cells in columns. Rows are kept until write.
 type table struct {
 	columns []column
 	rows    [][]string
+	// width bounds the lines; 0: they are as long as they come. Where cells take more, those
+	// of the columns in flow go on below, broken at blanks.
+	width int
+	flow  []int
 }
 
 type column struct {
 	title string
 	right bool
 }
+
+// gap stands between columns.
+const gap = "  "
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
@@ -36,17 +47,100 @@ func (t *table) write(w io.Writer, indent string, st style) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(r[i]))
 		}
 	}
+	t.narrow(widths, t.width-len(indent))
 	if strings.Join(titles, "") != "" {
 		if _, err := fmt.Fprintln(w, indent+st.dim(t.line(titles, widths))); err != nil {
 			return err
 		}
 	}
 	for _, r := range t.rows {
-		if _, err := fmt.Fprintln(w, indent+t.line(r, widths)); err != nil {
-			return err
+		for _, cells := range t.lines(r, widths) {
+			if _, err := fmt.Fprintln(w, indent+t.line(cells, widths)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// narrow takes from the columns that flow, from the widest first, until lines are no
+// longer than most, or no column can be narrower.
+func (t *table) narrow(widths []int, most int) {
+	if t.width == 0 {
+		return
+	}
+	least := t.least()
+	for t.length(widths) > most {
+		widest := -1
+		for _, i := range t.flow {
+			if widths[i] > least[i] && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// length is that of a line.
+func (t *table) length(widths []int) int {
+	n := -len(gap)
+	for _, w := range widths {
+		if w > 0 {
+			n += w + len(gap)
+		}
+	}
+	return n
+}
+
+// least is how narrow each column can be: a word is not broken.
+func (t *table) least() []int {
+	least := make([]int, len(t.columns))
+	for i, c := range t.columns {
+		least[i] = utf8.RuneCountInString(c.title)
+		for _, r := range t.rows {
+			for _, word := range strings.Fields(r[i]) {
+				least[i] = max(least[i], utf8.RuneCountInString(word))
+			}
+		}
+	}
+	return least
+}
+
+// lines are the lines that a row takes.
+func (t *table) lines(row []string, widths []int) [][]string {
+	lines := [][]string{slices.Clone(row)}
+	for i, cell := range row {
+		for k, part := range broken(cell, widths[i]) {
+			if k == len(lines) {
+				lines = append(lines, make([]string, len(row)))
+			}
+			lines[k][i] = part
+		}
+	}
+	return lines
+}
+
+// broken cuts a text that is wider at blanks; others are left as they are.
+func broken(text string, width int) []string {
+	if utf8.RuneCountInString(text) <= width {
+		return []string{text}
+	}
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }
 
 func (t *table) line(cells []string, widths []int) string {
@@ -61,7 +155,7 @@ func (t *table) line(cells []string, widths []int) string {
 		} else {
 			b.WriteString(cell + pad)
 		}
-		b.WriteString("  ")
+		b.WriteString(gap)
 	}
 	return strings.TrimRight(b.String(), " ")
 }

@@ -282,7 +282,6 @@ func TestInspectRefuses(t *testing.T) {
 		{"unknown flag", []string{"--wieghts"}, []string{"--wieghts", "smelt inspect --help"}},
 		{"flag of another type", []string{storyteller, "-w", "--layer", "one"}, []string{"--layer", `"one"`}},
 		{"graph and weights", []string{"x", "--ir", "--weights"}, []string{"--ir contradicts --weights"}},
-		{"graph as JSON", []string{"x", "--ir", "--json"}, []string{"--ir contradicts --json"}},
 		{"views alone", []string{"x", "--views"}, []string{"--views needs --weights"}},
 		{"layer alone", []string{"x", "--layer", "1"}, []string{"--layer needs --weights"}},
 		{"layer of the graph", []string{"x", "--ir", "--layer", "1"}, []string{"--layer needs --weights"}},
