@@ -42,7 +42,7 @@ func (f *Findings) List() []string {
 // case. Reading a key marks it as known, so that what nobody asks for can be
 // listed, and notes a finding if the key stands twice: one of the two values
 // would be lost. Keys that are not read may stand several times and hold
-// anything. A null counts as absent.
+// anything, also what Python writes and JSON does not know. A null counts as absent.
 type Object struct {
 	prefix  string // of keys in messages: "rope_scaling."
 	members map[string]jsontext.Value
@@ -57,7 +57,8 @@ type Object struct {
 // stay as it is.
 func ParseObject(document []byte, out *Findings) *Object {
 	const what, want = "file", "one JSON object"
-	d := newDecoder(document)
+	doc := NewDocument(document)
+	d := doc.decoder()
 	switch kind := d.PeekKind(); kind {
 	case jsontext.KindBeginObject:
 	case jsontext.KindInvalid:
@@ -68,11 +69,11 @@ func ParseObject(document []byte, out *Findings) *Object {
 		if raw, err := d.ReadValue(); err != nil {
 			out.Wrong(what, Describe(err), want)
 		} else {
-			out.Wrong(what, Show(raw), want)
+			out.Wrong(what, Show(doc.written(d, raw)), want)
 		}
 		return nil
 	}
-	o, err := readObject(d, document, "", out)
+	o, err := readObject(d, doc, "", out)
 	if err == nil {
 		_, err = d.ReadToken()
 		if err == nil {
@@ -92,7 +93,7 @@ func newDecoder(document []byte) *jsontext.Decoder {
 }
 
 // readObject splits the object that comes next into its members.
-func readObject(d *jsontext.Decoder, document []byte, prefix string, out *Findings) (*Object, error) {
+func readObject(d *jsontext.Decoder, doc Document, prefix string, out *Findings) (*Object, error) {
 	o := &Object{prefix: prefix, members: map[string]jsontext.Value{}, times: map[string]int{}, known: map[string]bool{}, out: out}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
@@ -111,8 +112,7 @@ func readObject(d *jsontext.Decoder, document []byte, prefix string, out *Findin
 			o.times[key] = max(o.times[key], 1) + 1
 		}
 		// The decoder's bytes hold until its next call, the document's for good.
-		end := d.InputOffset()
-		o.members[key] = document[end-int64(len(value)) : end : end]
+		o.members[key] = doc.written(d, value)
 	}
 	_, err := d.ReadToken()
 	return o, err
@@ -151,8 +151,8 @@ func (o *Object) Unknown() []string {
 	return list
 }
 
-// Get is the value of a key; ok is false if it is absent or null, or stands twice,
-// which is noted.
+// Get is the value of a key as the file has it, which may be NaN and the like; ok is
+// false if it is absent or null, or stands twice, which is noted.
 func (o *Object) Get(key string) (value jsontext.Value, ok bool) {
 	o.known[key] = true
 	if n, repeated := o.times[key]; repeated {

@@ -1,7 +1,8 @@
 // Package strictjson reads the JSON files of a checkpoint, which others write:
 // names match by exact case, text is valid UTF-8, a key that is read and stands
 // twice is refused with its name, and messages stay short whatever a file holds.
-// encoding/json does none of this.
+// encoding/json does none of this. What Python writes beyond JSON, such as NaN, is
+// refused only where it is read.
 //
 // Object is for files of some dozen keys, Reader for those of a hundred thousand.
 package strictjson
@@ -18,19 +19,32 @@ import (
 type Reader struct {
 	*jsontext.Decoder
 	words map[string]string
+	doc   Document
 }
 
 // NewReader reads document, which it does not modify, and in which no object may
 // have a key twice. Strings that are keys of words are returned as the value
 // there, without an allocation each.
 func NewReader(document []byte, words map[string]string) Reader {
-	return Reader{jsontext.NewDecoder(bytes.NewBuffer(document)), words}
+	doc := NewDocument(document)
+	return Reader{jsontext.NewDecoder(bytes.NewBuffer(doc.Plain)), words, doc}
 }
 
 // NewLaxReader is NewReader of a document in which keys may stand several times:
 // whoever reads one must look for the second.
 func NewLaxReader(document []byte, words map[string]string) Reader {
-	return Reader{newDecoder(document), words}
+	doc := NewDocument(document)
+	return Reader{doc.decoder(), words, doc}
+}
+
+// ReadValue reads a value, and refuses one with anything in it that is no JSON.
+// Values that SkipValue passes over may hold what Python writes.
+func (r Reader) ReadValue() (jsontext.Value, error) {
+	v, err := r.Decoder.ReadValue()
+	if err == nil {
+		err = r.doc.check(r.Decoder, v)
+	}
+	return v, err
 }
 
 // Mismatch reports whether the next value is of another kind than k, and
@@ -82,6 +96,20 @@ func (r Reader) Text() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return r.unquote(raw)
+}
+
+// AnyText is Text of a string that nothing depends on: U+FFFD stands for what is no
+// character.
+func (r Reader) AnyText() (string, error) {
+	raw, err := r.Decoder.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	return r.unquote(raw)
+}
+
+func (r Reader) unquote(raw jsontext.Value) (string, error) {
 	if bytes.IndexByte(raw, '\\') >= 0 {
 		plain, err := jsontext.AppendUnquote(nil, raw)
 		return string(plain), err

@@ -23,7 +23,8 @@ func (o *Object) Object(key string) *Object {
 		o.Wrong(key, Show(v), "an object")
 		return nil
 	}
-	n, err := readObject(newDecoder(v), v, o.prefix+key+".", o.out)
+	doc := NewDocument(v)
+	n, err := readObject(doc.decoder(), doc, o.prefix+key+".", o.out)
 	if err != nil {
 		o.Wrong(key, Describe(err), "an object")
 		return nil
@@ -43,12 +44,13 @@ func (o *Object) List(key string) (elements []jsontext.Value, ok bool) {
 		o.Wrong(key, Show(v), "a list")
 		return nil, false
 	}
-	d := newDecoder(v)
+	doc := NewDocument(v)
+	d := doc.decoder()
 	_, err := d.ReadToken()
 	for err == nil && d.PeekKind() != jsontext.KindEndArray {
 		var e jsontext.Value
 		if e, err = d.ReadValue(); err == nil {
-			elements = append(elements, e.Clone())
+			elements = append(elements, doc.written(d, e))
 		}
 	}
 	if err != nil {

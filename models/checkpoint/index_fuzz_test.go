@@ -14,6 +14,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"weight_map":{"a":"\u0061.safetensors","b":"a.safetensors"},"metadata":{"total_size":-1e400}}`))
 	f.Add([]byte(`{"weight_map":{"a":"../a.safetensors"}}`))
 	f.Add([]byte(`{"metadata":[{}],"weight_map":null}x`))
+	f.Add([]byte("\xef\xbb\xbf" + `{"x":[NaN,"\ud83d"],"weight_map":{"a":"a.safetensors","b":-Infinity}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		before := slices.Clone(raw)
 		x, err := parseIndex(raw, ".safetensors")

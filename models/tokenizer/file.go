@@ -6,6 +6,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // fileJSON is tokenizer.json. Components that come in several types stay raw
@@ -82,7 +84,20 @@ func (m *modelJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // members is off, as it takes a quarter of the time; readMembers and vocabulary
 // do their own, and decodeJSON searches the raw members.
 func decodeFile(data []byte, f *fileJSON) error {
-	return explain("", json.Unmarshal(data, f, jsontext.AllowDuplicateNames(true)))
+	doc := strictjson.NewDocument(data)
+	if err := doc.Refuse(isRead); err != nil {
+		return explain("", err)
+	}
+	return explain("", json.Unmarshal(doc.Plain, f, jsontext.AllowDuplicateNames(true)))
+}
+
+// isRead reports whether the value at a place counts: all of a file does, but for
+// what post-processors and decoders hold besides their type.
+func isRead(at jsontext.Pointer) bool {
+	if name := at.LastToken(); name == "type" || name == "processors" || name == "decoders" {
+		return true
+	}
+	return !strings.HasPrefix(string(at), "/post_processor/") && !strings.HasPrefix(string(at), "/decoder/")
 }
 
 // readMembers reads an object whose members are all in targets, each at most

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -11,6 +12,7 @@ import (
 // decodes.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(withVocab(partVocab)), "ab ab")
+	f.Add([]byte(strings.Replace(everyMember, `"post_processor":{`, `"post_processor":{"x":[NaN,"\ud83d",-Infinity],`, 1)), "ab")
 	f.Add([]byte(withPre(`{"type":"ByteLevel","add_prefix_space":true}`)), "a b")
 	f.Add([]byte(withSplit(`'s| ?\p{L}+|[^\s\d]{1,3}?|\s+(?!\S)`)), "ab's")
 	for _, c := range brokenFiles {

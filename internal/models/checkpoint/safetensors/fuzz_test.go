@@ -14,6 +14,7 @@ func FuzzParseHeader(f *testing.F) {
 	f.Add([]byte(`{`+entry("a", 0, 4)+`,`+entry("b", 4, 4)+`}   `), int64(4))
 	f.Add([]byte(`{"__metadata__":{"format":"pt"},"w":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}`), int64(12))
 	f.Add([]byte(`{"w":{"dtype":"F8_E8M0","shape":[-1],"data_offsets":[0,9e9,{}]}}`), int64(1))
+	f.Add([]byte(`{"__metadata__":{"x":"\ud83d"},"w":{"dtype":"U8","shape":[NaN],"data_offsets":[0,Infinity]}}`), int64(1))
 	f.Add([]byte(`{"w\u0000":{"dtype":"F4","shape":[[[]]],"data_offsets":null}}`), int64(1))
 	f.Fuzz(func(t *testing.T, header []byte, dataBytes int64) {
 		if dataBytes < 0 || dataBytes > 1<<50 {

@@ -136,7 +136,7 @@ func (p *headerParser) readMetadata() error {
 			p.problems.addf("%s[%s] is %s, expected a string", metadataKey, message.Quote(key), strictjson.KindName(got))
 			return p.SkipValue()
 		}
-		value, err := p.Text()
+		value, err := p.AnyText()
 		p.metadata[key] = value
 		return err
 	})

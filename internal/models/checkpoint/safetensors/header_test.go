@@ -152,3 +152,24 @@ func TestHeaderAccepted(t *testing.T) {
 		})
 	}
 }
+
+// TestPython: what Python writes beyond JSON is refused where it is read. Metadata
+// is not.
+func TestPython(t *testing.T) {
+	for _, metadata := range []string{`"\ud83d"`, `"a\udc00b"`, `"\ud83d\ude00"`, `"NaN"`, `"a: NaN, Infinity"`} {
+		if h, err := parse(`{"__metadata__":{"x":`+metadata+`},`+entry("a", 0, 4)+`}`, 4); err != nil || len(h.Tensors) != 1 {
+			t.Errorf("%s: %v", metadata, err)
+		}
+	}
+	for _, c := range []struct{ header, want string }{
+		{`{"\ud83d":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, `\ud83d is half of a surrogate pair, no character`},
+		{`{"a":NaN}`, `tensor "a" is a number, expected an object`},
+		{`{"a":{"dtype":"\udc00","shape":[4],"data_offsets":[0,4]}}`, `in tensor "a": \udc00 is half of a surrogate pair`},
+		{`{"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,4]}}`, `in tensor "a": NaN is no number of JSON`},
+		{`{"a":{"dtype":"U8","shape":[4],"data_offsets":[-Infinity,4]}}`, `in tensor "a": -Infinity is no number of JSON`},
+	} {
+		if _, err := parse(c.header, 4); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "some.safetensors") {
+			t.Errorf("%s: %v, want %s", c.header, err, c.want)
+		}
+	}
+}
