@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/pick"
-	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/internal/strictjson"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -33,9 +33,12 @@ const (
 func readGenerationConfig(dir string) (generationConfig, error) {
 	var g generationConfig
 	path := filepath.Join(dir, generationName)
-	data, err := regular.Read(path, maxGenerationConfig)
+	data, err := imposter.Read(path, maxGenerationConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return g, nil
+	}
+	if errors.As(err, new(*imposter.Error)) {
+		err = fmt.Errorf("%w, or remove it", err)
 	}
 	if err != nil {
 		return g, err

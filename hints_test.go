@@ -34,7 +34,7 @@ func TestGenerationConfig(t *testing.T) {
 		{name: "deep nesting in a key of others", file: `{"x": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, want: greedy},
 
 		{name: "null", file: `null`, complaint: "file: found null, expected one JSON object"},
-		{name: "no file content", file: ``, complaint: "file: found nothing, expected one JSON object"},
+		{name: "no file content", file: ``, complaint: "generation_config.json is empty; download the file again, or remove it"},
 		{name: "half a file", file: `{"temperature": 0.`, complaint: "file: found no valid JSON: the text ends too early"},
 		{name: "more after it", file: `{} {}`, complaint: "file: found a second value after the first"},
 		{name: "binary", file: "\x00\xff", complaint: "file: found no valid JSON at byte 0"},

@@ -10,7 +10,8 @@
 //		...
 //	}
 //
-// A checkpoint is a folder with config.json and files of weights, or one such file;
+// A checkpoint is a folder with config.json and files of weights, or one such file, or
+// the id of a model in the Hugging Face cache (org/name);
 // a bundle is a folder with the kernels that `smelt compile` made of one. The zero
 // values of Options and Request mean the defaults.
 //

@@ -156,7 +156,7 @@ func TestContainerNames(t *testing.T) {
 		"empty": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "model-00001-of-00002.trial"), nil, 0o666)
 		},
-			[]string{"model-00001-of-00002.trial", `found "" at its beginning`}},
+			[]string{"model-00001-of-00002.trial", "is empty; download the file again"}},
 		"another name": {func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, "model-00001-of-00002.trial")), os.Rename(filepath.Join(dir, "model-00002-of-00002.trial"), filepath.Join(dir, "model.safetensors")))
 		}, []string{"the name ends in .safetensors, the file begins as trial does; rename it to end in .trial"}},

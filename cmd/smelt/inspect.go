@@ -250,16 +250,19 @@ func writeIndented(w io.Writer, v any) error {
 }
 
 // completeCheckpoint completes a command's one argument: folders, files of
-// weights, and files with more extensions.
+// weights, files with more extensions, and ids of the Hugging Face cache.
 func completeCheckpoint(more ...string) cobra.CompletionFunc {
 	var extensions []string
 	for _, c := range formats.All() {
 		extensions = append(extensions, strings.TrimPrefix(c.Extension, "."))
 	}
 	extensions = append(extensions, more...)
-	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		if ids := cachedIDs(begun); len(ids) > 0 {
+			return ids, cobra.ShellCompDirectiveNoFileComp
 		}
 		return extensions, cobra.ShellCompDirectiveFilterFileExt
 	}

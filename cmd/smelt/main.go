@@ -77,7 +77,9 @@ every byte of them is understood, compiles them to fused kernels, and runs them.
 
 A CHECKPOINT is a folder with config.json and safetensors files, in DeepSeek's
 own layout or one of the common conversions, or one .safetensors file with
-config.json beside it. A BUNDLE is a folder that smelt compile made of one.`,
+config.json beside it, or the id of a model in the Hugging Face cache, such as
+org/name or org/name@revision: smelt downloads nothing, hf download org/name does.
+A BUNDLE is a folder that smelt compile made of one.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time"
   smelt inspect CHECKPOINT
   smelt compile CHECKPOINT -o BUNDLE
@@ -85,6 +87,7 @@ config.json beside it. A BUNDLE is a folder that smelt compile made of one.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error { return followIDs(io, cmd, args) }
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
 	return root

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/regular"
@@ -117,7 +118,7 @@ func read(dir string, data []byte) (*Bundle, error) {
 // document of another version need not parse.
 func parseDocument(path string, data []byte) (*document, error) {
 	if !mark.Match(data) {
-		return nil, fmt.Errorf("%s does not begin as smelt compile writes it: it is damaged or of another program; compile the bundle again, into another folder if the file is somebody else's", path)
+		return nil, explained(path, fmt.Errorf("%s does not begin as smelt compile writes it: it is damaged or of another program; compile the bundle again, into another folder if the file is somebody else's", path))
 	}
 	if v := versionOf(data); v != fmt.Sprint(formatVersion) {
 		return nil, fmt.Errorf("%s: the bundle's format is %s, this smelt reads %d; compile it again", path, v, formatVersion)
@@ -134,6 +135,15 @@ func parseDocument(path string, data []byte) (*document, error) {
 		return nil, fmt.Errorf("%s: its last member is not the only %q; compile the bundle again", path, "sha256")
 	}
 	return &doc, nil
+}
+
+// explained says what lies in the place of a file, if that is plain, where err is that
+// it is not what smelt wrote.
+func explained(path string, err error) error {
+	if e := new(imposter.Error); errors.As(imposter.Explain(path, err), &e) {
+		return fmt.Errorf("%w, or compile the bundle again", e)
+	}
+	return err
 }
 
 // mark matches the beginning of bundle.json of any version. The format's number alone
@@ -179,7 +189,7 @@ func (d *document) readContents(dir string) ([]byte, error) {
 			return nil, fmt.Errorf("%w; compile the bundle again", err)
 		}
 		if digest(data) != d.Contents[name] {
-			return nil, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", file, documentName)
+			return nil, explained(file, fmt.Errorf("%s is not what smelt compile wrote beside %s; compile the bundle again", file, documentName))
 		}
 		if name == moduleName {
 			source = data

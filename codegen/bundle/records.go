@@ -126,7 +126,7 @@ func (b *Bundle) readRecord(name string, doc any) error {
 		return err
 	}
 	if err := decode(data, doc); err != nil {
-		return fmt.Errorf("%s: %w; remove it or compile the bundle again", path, err)
+		return explained(path, fmt.Errorf("%s: %w; remove it or compile the bundle again", path, err))
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func TestBrokenFolders(t *testing.T) {
 		{"same tensor in two shards with index", folder{map[string][]safetensors.Out{shard1: {weight("a", 1), weight("b", 1)}, shard2: {weight("a", 1)}},
 			with(`{"weight_map":{"a":"` + shard2 + `","b":"` + shard1 + `"}}`)}, "", []string{`"a" in ` + shard1 + " and " + shard2}},
 
-		{"index empty", folder{both, with("")}, "", []string{indexFile + ": found nothing", "download it again"}},
+		{"index empty", folder{both, with("")}, "", []string{indexFile + " is empty; download the file again"}},
 		{"index cut", folder{both, with(goodIndex[:90])}, "", []string{indexFile + ": found no valid JSON: the text ends too early; download it again"}},
 		{"index no JSON", folder{both, with("{'a':1}")}, "", []string{"no valid JSON at byte 1"}},
 		{"index a list", folder{both, with("[]")}, "", []string{"the index is an array, expected an object"}},
@@ -116,7 +116,7 @@ func TestAllAtOnce(t *testing.T) {
 		map[string][]safetensors.Out{shard1: {weight("extra", 1)}},
 		map[string]string{
 			"model.safetensors.index.json":     `{"weight_map":{` + strings.Join(index, ",") + `}}`,
-			"model-00003-of-00003.safetensors": "short",
+			"model-00003-of-00003.safetensors": "{\"a\"}",
 		},
 	}.write(t)
 	_, err := Open(dir)

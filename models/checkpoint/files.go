@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"smelt.example/smelt/internal/hub"
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/internal/regular"
@@ -95,8 +97,11 @@ func locateFolder(cs formats.Table, dir string, findings *Findings) fileSet {
 		for _, w := range all {
 			expected = append(expected, w.Expected())
 		}
-		findings.Add("no weights: looked for "+strings.Join(expected, ", or "),
-			"give a folder that has one of them or the path of a single "+cs.Extensions()+" file", describeFolder(names)...)
+		advice := "give a folder that has one of them or the path of a single " + cs.Extensions() + " file"
+		if d, ok := hub.Of(dir); ok {
+			advice = d.String() + " goes on with the download"
+		}
+		findings.Add("no weights: looked for "+strings.Join(expected, ", or "), advice, describeFolder(names)...)
 	}
 	return set
 }
@@ -105,7 +110,7 @@ func locateFolder(cs formats.Table, dir string, findings *Findings) fileSet {
 // does not name are an error, other files beside them a note.
 func (s *fileSet) fromIndex(findings *Findings) {
 	path := filepath.Join(s.dir, s.Index())
-	raw, err := regular.Read(path, maxIndexBytes)
+	raw, err := imposter.Read(path, maxIndexBytes)
 	if err == nil {
 		s.list, err = parseIndex(raw, s.Extension)
 		if err != nil {
@@ -118,7 +123,7 @@ func (s *fileSet) fromIndex(findings *Findings) {
 	}
 	named, present := s.list.shards, s.Present
 	missing := without(named, present)
-	advice := "download them into " + s.dir
+	advice := hub.Again(s.dir)
 	if slices.Contains(present, s.Single()) && !slices.Contains(named, s.Single()) {
 		advice += ", or remove " + s.Index() + " to use " + s.Single()
 	}
@@ -164,7 +169,7 @@ func (s *fileSet) fromNames(findings *Findings) bool {
 		s.names = []string{s.Single()}
 	case len(numbers) == 1:
 		for total, have := range numbers {
-			findings.AddEach("shard", "missing, going by the names (there is no "+s.Index()+")", "download them into "+s.dir, s.Missing(total, have))
+			findings.AddEach("shard", "missing, going by the names (there is no "+s.Index()+")", hub.Again(s.dir), s.Missing(total, have))
 		}
 		s.names = shards
 	default:

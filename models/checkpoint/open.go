@@ -14,9 +14,10 @@ import (
 	"strings"
 	"sync"
 
+	"smelt.example/smelt/internal/hub"
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/models/checkpoint/container"
 	"smelt.example/smelt/internal/models/checkpoint/formats"
-	"smelt.example/smelt/internal/regular"
 )
 
 // A File is one file of weights, whatever its format.
@@ -37,7 +38,8 @@ type Checkpoint struct {
 }
 
 // Open opens the checkpoint at path, a folder or a file of weights with
-// config.json beside it. In a folder, model.safetensors.index.json says which
+// config.json beside it; also a folder of the Hugging Face hub's cache, or the id of
+// a model there (org/name). In a folder, model.safetensors.index.json says which
 // files belong to it; without an index it is model.safetensors or a complete
 // set model-00001-of-0000N.safetensors. Other formats' files are called alike, with
 // another extension. more are formats to know beside those that are always known.
@@ -47,6 +49,12 @@ type Checkpoint struct {
 // are, that only one of the two knows, or that two files hold.
 func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	findings := &Findings{Path: path}
+	found, err := hub.Resolve(path)
+	if err != nil {
+		findings.AddError(err)
+		return nil, findings
+	}
+	path, findings.Path = found, found
 	cs := formats.Table(slices.Concat(more, formats.All()))
 	set := locate(cs, path, findings)
 	c := &Checkpoint{Dir: set.dir, Notes: set.notes}
@@ -131,14 +139,16 @@ func (c *Checkpoint) Close() error {
 
 func (c *Checkpoint) readConfig(findings *Findings) {
 	var err error
-	c.config, err = regular.Read(filepath.Join(c.Dir, configName), maxConfigBytes)
+	c.config, err = imposter.Read(filepath.Join(c.Dir, configName), maxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		findings.Add(fmt.Sprintf("no %s in %s", configName, c.Dir), "it says what model this is; download it from where the weights came from")
+		advice := "it says what model this is; download it from where the weights came from"
+		if d, ok := hub.Of(c.Dir); ok {
+			advice = fmt.Sprintf("it says what model this is; %s goes on with the download", d)
+		}
+		findings.Add(fmt.Sprintf("no %s in %s", configName, c.Dir), advice)
 	case err != nil:
 		findings.AddError(err)
-	case len(c.config) == 0:
-		findings.Add(filepath.Join(c.Dir, configName)+" is empty", "download it again")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"sync"
 
-	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/internal/imposter"
 )
 
 // Limits on what is read from outside. Real files stay far below them (the
@@ -52,7 +52,7 @@ type Tokenizer struct {
 // Open reads the tokenizer.json at path. An error names path, what was expected
 // and what was found.
 func Open(path string) (*Tokenizer, error) {
-	data, err := regular.Read(path, maxFileBytes)
+	data, err := imposter.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"smelt.example/smelt/internal/hub"
 	"smelt.example/smelt/models/tokenizer"
 )
 
@@ -19,7 +20,11 @@ func (m *Model) Tokenizer() (*tokenizer.Tokenizer, error) {
 	tok, err := tokenizer.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: %w", m.Checkpoint.Dir, ErrNoTokenizer)
+		err = fmt.Errorf("%s: %w", m.Checkpoint.Dir, ErrNoTokenizer)
+		if d, ok := hub.Of(m.Checkpoint.Dir); ok {
+			err = fmt.Errorf("%w; %s gets it", err, d)
+		}
+		return nil, err
 	case err != nil:
 		return nil, err
 	case tok.VocabSize() > m.VocabSize:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/checkpoint/container"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
@@ -42,13 +43,17 @@ func (cs Table) Extensions() string {
 }
 
 // Open opens a file as what its name says, unless its first bytes are another
-// format's.
+// format's. What lies in its place is named, an *imposter.Error, if that is plain.
 func (cs Table) Open(path string) (container.File, error) {
 	named, _ := cs.Of(path) // names without a format are not listed
-	if err := cs.checkMagic(path, named); err != nil {
-		return nil, err
+	err := cs.checkMagic(path, named)
+	if err == nil {
+		var f container.File
+		if f, err = named.Open(path); err == nil {
+			return f, nil
+		}
 	}
-	return named.Open(path)
+	return nil, imposter.Explain(path, err)
 }
 
 // checkMagic compares the beginning of a file with what its format, and the

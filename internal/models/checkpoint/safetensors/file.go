@@ -10,7 +10,6 @@
 package safetensors
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -89,10 +88,6 @@ func readHeader(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	switch {
-	case bytes.Equal(length[:], []byte("version ")):
-		e := &FormatError{Path: path, Advice: "run `git lfs pull` in the folder or download the file itself"}
-		e.addf("this is a Git LFS pointer, not the weights")
-		return nil, e
 	case n > MaxHeaderBytes:
 		return nil, formatErrorf(path, "the first 8 bytes give a header of %d bytes, the format allows %d: not a safetensors file, or damaged", n, MaxHeaderBytes)
 	case int64(n) > size-lengthBytes:

@@ -64,7 +64,6 @@ func TestBrokenFiles(t *testing.T) {
 		{"cut in the data", whole[:len(whole)-3], []string{"truncated", "9 bytes of data, the file has 6", `from "b" on`}},
 		{"cut before the data", whole[:len(whole)-9], []string{"truncated", "the file has 0", `2 tensors from "a" on`}},
 		{"bytes appended", append(bytes.Clone(whole), 0), []string{`no tensor covers 1 byte of data after the last tensor "b"`}},
-		{"Git LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"), []string{"Git LFS pointer", "git lfs pull"}},
 		{"web page", []byte("<!DOCTYPE html><html></html>"), []string{"not a safetensors file"}},
 	}
 	for _, test := range tests {
