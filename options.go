@@ -32,6 +32,10 @@ type Options struct {
 	// Queue is how many requests may wait for a slot; 0 means any number, and less
 	// means none.
 	Queue int
+	// AllowPaging lets the processor run weights that do not fit its memory, as fast as
+	// the disk gives them. Opening fails with a *MemoryError otherwise, as it does where
+	// memory does not suffice for all else, which no option changes.
+	AllowPaging bool
 	// Anew compiles kernels even if their machine code was kept from an earlier run.
 	Anew bool
 	// Watch is told how opening goes.
@@ -46,9 +50,8 @@ type Watch = devices.Watch
 // opening tells.
 func Devices() []string { return devices.All().Names() }
 
-// defaultChunk keeps a step of the slowest device short enough to be cancelled, and
-// long enough to decode each weight once for many rows.
-const defaultChunk = 128
+// defaultChunk is that of the slowest device.
+const defaultChunk = devices.DefaultChunk
 
 // Complete fills in the defaults. It refuses, with an *OptionError, what the model
 // or the bundle has no room for.
@@ -105,14 +108,14 @@ func (f *Files) limit(o *Options) error {
 
 // Start runs the files' model on a device. Closing the Model then closes the files;
 // on an error they stay open. The error is an ErrNotHere if the machine lacks what
-// the named device needs, an *OptionError, or ctx's.
+// the named device needs, a *MemoryError, an *OptionError, or ctx's.
 func (f *Files) Start(ctx context.Context, o Options) (*Model, error) {
 	chunk := o.Chunk // where nobody chose, the compiler has a default of its own
 	o, err := f.Complete(o)
 	if err != nil {
 		return nil, err
 	}
-	how := devices.Options{Threads: o.Threads, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, Stop: ctx.Err, Watch: o.Watch}
+	how := devices.Options{Threads: o.Threads, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
 	model := devices.Model{Source: f.Source(), Weights: f.Model.Weights, Bundle: f.Bundle}
 	d, choice, err := devices.All().Open(o.Device, model, how)
 	if err != nil {

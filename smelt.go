@@ -27,6 +27,7 @@ import (
 	"smelt.example/smelt/internal/models/arch"
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/scheduler"
@@ -69,6 +70,11 @@ func (e *CheckpointError) Unwrap() error { return e.Err }
 // OptionError says that a field of Options, Request or sampling.Params makes no
 // sense, or which one would have to be another; Names lists them.
 type OptionError = option.Error
+
+// MemoryError says that a device was not started since memory does not suffice: how
+// much it needs, and how much there is. Where Paging is true Options.AllowPaging would
+// have it start. It is an *OptionError too where options would help.
+type MemoryError = admission.Error
 
 // UnknownModelError says that config.json names no architecture that smelt knows.
 type UnknownModelError = models.UnknownError

@@ -14,16 +14,16 @@ var byteUnits = []struct {
 	suffix string
 	bytes  float64
 }{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"TiB", 1 << 40},
-	{"GB", 1e9}, {"MB", 1e6}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
 // maxMemory bounds --memory: more than any machine has, and sums of such sizes
 // stay far from the end of int64.
 const maxMemory = 1 << 60
 
-// parseBytes reads a size such as 96GB, 107.5GiB or 128000000000: a decimal number,
-// of at least one byte.
+// parseBytes reads a size such as 96GB, 107.5GiB or 128000000000B: a decimal number of
+// at least one byte, and a unit. A number alone is no size: 192 bytes are not meant.
 func parseBytes(s string) (int64, error) {
 	for _, u := range byteUnits {
 		number, ok := strings.CutSuffix(s, u.suffix)
@@ -36,6 +36,10 @@ func parseBytes(s string) (int64, error) {
 			break
 		}
 		return int64(v * u.bytes), nil
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil && strings.Trim(s, "0123456789.") == "" {
+		return 0, fmt.Errorf("found %s, a number without a unit; expected %s or %s, for example, or %s if bytes are meant",
+			message.Quote(s), message.Clip(s+"GB"), message.Clip(s+"GiB"), message.Clip(s+"B"))
 	}
 	return 0, fmt.Errorf("found %s, expected a size from 1 byte to %d TiB such as 96GB or 107.5GiB", message.Quote(s), int64(maxMemory)>>40)
 }

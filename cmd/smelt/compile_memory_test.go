@@ -11,13 +11,13 @@ import (
 )
 
 func TestParseBytes(t *testing.T) {
-	for s, want := range map[string]int64{"96GB": 96e9, "1.5 GiB": 3 << 29, "7": 7, "7B": 7, "2MB": 2e6, "1TiB": 1 << 40, "96e9": 96e9, "0.5MiB": 1 << 19, "1048576TiB": 1 << 60, "1": 1, "1.9B": 1} {
+	for s, want := range map[string]int64{"96GB": 96e9, "1.5 GiB": 3 << 29, "7B": 7, "192 GB": 192e9, "192GiB": 192 << 30, "1e3GB": 1e12, "8kB": 8e3, "8KiB": 8 << 10, " 9 MB": 9e6, "2MB": 2e6, "1TiB": 1 << 40, "96e9B": 96e9, "0.5MiB": 1 << 19, "1048576TiB": 1 << 60, "1B": 1, "1.9B": 1} {
 		if got, err := parseBytes(s); err != nil || got != want {
 			t.Errorf("%q is %d (%v), expected %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "GB", "-1GB", "0", "many", "1e40", "96 GBs", "nan", "inf", "InfB", "NaNGB", "0.4B", "1e-300GB", "0x10GB", "1_000", "9223372036854775807", "9223372036854775808",
-		"1048577TiB", "-0", "+-1", "1GBGB", "1 G B", strings.Repeat("9", 100_000), strings.Repeat("\x1b", 1000)} {
+	for _, s := range []string{"", "GB", "-1GB", "0B", "12QB", "192GBs", "192 G B", "192gb", "192G", "192Gb", "1e99GB", "192e9", "192 ", "many", "1e40", "96 GBs", "nan", "inf", "InfB", "NaNGB", "0.4B", "1e-300GB", "0x10GB", "1_000", "9223372036854775807B", "9223372036854775808B",
+		"1048577TiB", "-0", "+-1", "1GBGB", "1 G B", strings.Repeat("9", 100_000) + "B", strings.Repeat("\x1b", 1000)} {
 		if got, err := parseBytes(s); err == nil {
 			t.Errorf("%q is read as %d", s, got)
 		} else if len(err.Error()) > 600 || !strings.Contains(err.Error(), "expected a size from 1 byte") || strings.Contains(err.Error(), "\x1b") {
@@ -26,9 +26,23 @@ func TestParseBytes(t *testing.T) {
 	}
 }
 
+// TestBytesWithoutUnit: a number alone, which looks like gigabytes, is refused with what
+// may have been meant.
+func TestBytesWithoutUnit(t *testing.T) {
+	for s, hint := range map[string]string{
+		"192": "expected 192GB or 192GiB, for example, or 192B if bytes are meant", "0": "expected 0GB", "128000000000": "or 128000000000B if", "107.5": "expected 107.5GB or 107.5GiB",
+		"9223372036854775808": "9223372036854775808GB", strings.Repeat("9", 300): "999...",
+	} {
+		got, err := parseBytes(s)
+		if err == nil || !strings.Contains(err.Error(), "a number without a unit; ") || !strings.Contains(err.Error(), hint) || len(err.Error()) > 600 {
+			t.Errorf("%.40q is %d: %v, expected %q", s, got, err, hint)
+		}
+	}
+}
+
 // FuzzParseBytes: what is taken is within the bounds, and more of a larger unit.
 func FuzzParseBytes(f *testing.F) {
-	for _, s := range []string{"96GB", "1.5 GiB", "7", "0.1B", "1e40", "nan", "-1", "999999TiB", "1e-9TB", " 1GB", "."} {
+	for _, s := range []string{"96GB", "1.5 GiB", "7", "7B", "0.1B", "1e40", "nan", "-1", "999999TiB", "1e-9TB", " 1GB", "."} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -63,7 +77,7 @@ func TestCompileMemory(t *testing.T) {
 		t.Fatalf("%v: %s", err, r.out)
 	}
 	out := filepath.Join(t.TempDir(), "bundle")
-	args := []string{"compile", fixture, "-o", out, "--chunk", chunk, "--memory", strconv.FormatInt(free.Memory.Peak-5000, 10)}
+	args := []string{"compile", fixture, "-o", out, "--chunk", chunk, "--memory", strconv.FormatInt(free.Memory.Peak-5000, 10) + "B"}
 	r = smelt(t, "", args...)
 	m := regexp.MustCompile(`running takes .* --memory allows .*: --context (\d+) would fit`).FindStringSubmatch(r.errors)
 	if r.status == 0 || m == nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/runtime/device"
@@ -15,6 +17,11 @@ import (
 type deviceOptions struct {
 	name string
 	devices.Options
+}
+
+// pagingFlag is the flag of commands that open a device of the processor.
+func pagingFlag(f *pflag.FlagSet, to *bool) {
+	f.BoolVar(to, "allow-paging", false, "run even if the weights do not fit into memory, as fast as the disk gives them")
 }
 
 func (o deviceOptions) check() error {
@@ -61,13 +68,19 @@ func watchOpening(io stdio) *opening { return &opening{io: io} }
 
 func (w *opening) watch() devices.Watch {
 	return devices.Watch{
-		Begin: func(what string) func() { return startWaiting(w.io.err, what).done },
-		Read:  w.read,
+		Begin:  func(what string) func() { return startWaiting(w.io.err, what).done },
+		Read:   w.read,
+		Paging: notePaging(w.io),
 		Note: func(why string) {
 			w.bar.Clear()
 			fmt.Fprintf(w.io.err, "smelt: compiled anew, and not kept: %s\n", message.Line(why, 400))
 		},
 	}
+}
+
+// notePaging says how slow a model will be that does not fit into memory.
+func notePaging(io stdio) func(text string) {
+	return func(text string) { fmt.Fprintf(io.err, "note: %s\n", text) }
 }
 
 func (w *opening) read(done, total int64) {

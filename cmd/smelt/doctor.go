@@ -32,6 +32,7 @@ type doctorOptions struct {
 	devices []string
 	threads int
 	report  string
+	paging  bool
 	json    bool
 	outputOptions
 }
@@ -82,6 +83,7 @@ there fails or computes something else than the evaluator.`,
 	f.SortFlags = false
 	f.StringSliceVar(&o.devices, "device", examinedByDefault().Names(), "devices to check: "+examinable())
 	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
+	pagingFlag(f, &o.paging)
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
@@ -225,7 +227,7 @@ func (e *examined) subject(k devices.Kind) doctor.Subject {
 		Name:   k.Name,
 		Absent: devices.ErrNotHere,
 		Open: func(observe func(name string, data []byte)) (device.Planned, error) {
-			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, Steady: true, Observe: observe}}
+			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, AllowPaging: e.o.paging, Steady: true, Observe: observe}}
 			d, err := openDevice(e.io, o, e.model, e.bundle)
 			if err != nil {
 				return nil, err

@@ -9,7 +9,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/doctor"
-	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/memory"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/internal/runtime/metal"
@@ -75,8 +75,9 @@ func (m *doctorModel) describe(b *bundle.Bundle) {
 }
 
 func thisMachine() doctorMachine {
-	m := doctorMachine{System: systemName(), Kernel: kernelName(), Computer: computerName(), Processor: processorName(), Processors: runtime.NumCPU(), Memory: totalMemory()}
-	m.FreeMemory, m.KnowsMemory = synthetic.FreeMemory()
+	m := doctorMachine{System: systemName(), Kernel: kernelName(), Computer: computerName(), Processor: processorName(), Processors: runtime.NumCPU()}
+	here := memory.Here()
+	m.Memory, m.FreeMemory, m.KnowsMemory = here.Total.Bytes, here.Available.Bytes, here.Available.Known()
 	return m
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	lib "smelt.example/smelt"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/runtime/device"
@@ -32,7 +31,7 @@ func (e *evaluation) openDevice(ctx context.Context) (*deviceEngine, error) {
 		name = referenceName
 		fmt.Fprintf(e.io.err, "device %s: the only one that has %s\n", name, only)
 	}
-	how := deviceOptions{name, devices.Options{Threads: e.sizes.Threads, Context: e.room(), Chunk: e.o.open.Chunk, Wanted: e.sizes.Chunk, Slots: 1, Stop: ctx.Err}}
+	how := deviceOptions{name, devices.Options{Threads: e.sizes.Threads, Context: e.room(), Chunk: e.o.open.Chunk, Wanted: e.sizes.Chunk, Slots: 1, AllowPaging: e.o.open.AllowPaging, Stop: ctx.Err}}
 	d, err := openDevice(e.io, how, e.files.Model, b)
 	if err != nil {
 		return nil, interrupted(err)
@@ -77,10 +76,15 @@ type evaluator struct {
 	at      int // tokens of the text
 }
 
-func newEvaluator(f *lib.Files) (*evaluator, error) {
+func (e *evaluation) newEvaluator() (*evaluator, error) {
+	f := e.files
 	graph := f.Model.Graph
 	if f.Bundle != nil {
 		graph = f.Bundle.Module
+	}
+	o := devices.Options{Context: e.room(), Chunk: e.sizes.Chunk, AllowPaging: e.o.open.AllowPaging, Watch: devices.Watch{Paging: notePaging(e.io)}}
+	if err := devices.Evaluates[float64](graph, modelFor(f.Model, f.Bundle), o); err != nil {
+		return nil, err
 	}
 	m, err := eval.New[float64](graph, f.Model.Weights)
 	return &evaluator{machine: m, vocab: f.Model.VocabSize}, err

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // processorName is the first processor's name in /proc/cpuinfo; empty if there is none.
@@ -40,12 +38,3 @@ func systemName() string {
 
 // computerName is the maker's name for the machine; not known here.
 func computerName() string { return "" }
-
-// totalMemory is the machine's memory in bytes; 0 if it is not known.
-func totalMemory() int64 {
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return 0
-	}
-	return int64(uint64(info.Totalram) * uint64(info.Unit))
-}

@@ -12,4 +12,3 @@ func processorName() string { return "" }
 func systemName() string   { return "" }
 func computerName() string { return "" }
 func kernelName() string   { return "" }
-func totalMemory() int64   { return 0 }

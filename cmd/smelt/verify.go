@@ -24,6 +24,7 @@ type verifyOptions struct {
 	tokens                     int
 	seed                       uint64
 	sanitize, scan, hash, json bool
+	paging                     bool
 }
 
 // verifyHelp is the long help.
@@ -89,6 +90,7 @@ func newVerify(io stdio) *cobra.Command {
 	intFlag(f, &o.tokens, "tokens", "", 4, tokenCounts, "tokens to decode after each prompt")
 	uint64Flag(f, &o.seed, "seed", 1, "seed of the random tokens")
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
+	pagingFlag(f, &o.paging)
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
 	f.BoolVar(&o.hash, "hash", false, "read all weights and compare their SHA-256 with those recorded by compile --hash")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
@@ -99,7 +101,7 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 	if o.scan && o.hash {
 		return fmt.Errorf("--scan and --hash are two readings of the weights; give one of them")
 	}
-	for _, flag := range []string{"tokens", "seed", "sanitize"} {
+	for _, flag := range []string{"tokens", "seed", "sanitize", "allow-paging"} {
 		if (o.scan || o.hash) && given(flag) {
 			return fmt.Errorf("--%s contradicts --scan and --hash, which execute nothing", flag)
 		}
@@ -150,7 +152,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	p.begin(r)
 	wait := startWaiting(io.err, "building kernels")
 	both := lockstep.New(lockstep.Choices)
-	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, Observe: both.See})
+	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: devices.Watch{Paging: notePaging(io)}})
 	wait.done()
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"smelt.example/smelt/internal/memory"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -52,8 +54,8 @@ const chunkBytes = 4 << 20
 // the weights meanwhile. Once ctx is done it stops and returns ctx's error.
 func (c *Checkpoint) Fill(ctx context.Context, o FillOptions) error {
 	if !o.Unchecked {
-		if free, known := FreeMemory(); known {
-			if err := c.fits(free, o.Beside); err != nil {
+		if free := memory.Here().Available; free.Known() {
+			if err := c.fits(free.Bytes, o.Beside); err != nil {
 				return err
 			}
 		}
@@ -88,8 +90,8 @@ func (c *Checkpoint) fits(free, beside int64) error {
 	if need <= free {
 		return nil
 	}
-	return fmt.Errorf("%s needs %.2f GB of memory (%.2f GB of weights), %.2f GB are free; take fewer layers or close other programs",
-		c.Checkpoint.Dir, float64(need)/1e9, float64(c.Bytes())/1e9, float64(free)/1e9)
+	return fmt.Errorf("%s needs %s of memory (%s of weights), %s are free; take fewer layers or close other programs",
+		c.Checkpoint.Dir, message.Bytes(need), message.Bytes(c.Bytes()), message.Bytes(free))
 }
 
 func threads(n int) int {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
@@ -23,6 +24,9 @@ type Options struct {
 	LLVM *jit.LLVM
 	// Cache keeps compiled kernels; nil keeps none.
 	Cache *jit.Cache
+	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
+	// is planned for this machine, may run here; own is what it takes besides.
+	Admit func(b *bundle.Bundle, own ...admission.Part) error
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

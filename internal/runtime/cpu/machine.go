@@ -9,6 +9,7 @@ import (
 	"smelt.example/smelt/internal/codegen/llvm"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/cpu/fault"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/planned"
@@ -43,6 +44,11 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*machin
 	}
 	if b, err = b.For(m.target); err != nil {
 		return nil, nil, err
+	}
+	if o.Admit != nil {
+		if err := o.Admit(b, admission.Part{Name: "machine code and its compiler", Bytes: compilerBytes(o.Threads)}); err != nil {
+			return nil, nil, err
+		}
 	}
 	if m.code, err = compile(b.Plan.Kernels, o); err != nil {
 		return nil, nil, err

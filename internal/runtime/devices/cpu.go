@@ -16,7 +16,7 @@ func openCPU(m Model, o Options) (device.Device, error) {
 	if err != nil {
 		return nil, notHere(err)
 	}
-	options := cpu.Options{Threads: o.Threads, LLVM: l, Observe: o.Observe, Poison: o.Poison}
+	options := cpu.Options{Threads: o.Threads, LLVM: l, Admit: o.admit("cpu", m), Observe: o.Observe, Poison: o.Poison}
 	if !o.Anew {
 		options.Cache = jit.UserCache()
 	}

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
 )
 
@@ -56,14 +58,16 @@ type Model struct {
 	// Bundle has the kernels. Where it is nil they are compiled when a device that
 	// needs them is opened.
 	Bundle *bundle.Bundle
+
+	made bool // Bundle was compiled for this opening
 }
 
 // Options say how to open a device. What a device has no use for it passes over.
 type Options struct {
 	// Threads that run kernels; 0 for all processors.
 	Threads int
-	// Context, Chunk and Slots size the kernels of a model without a bundle; 0 for
-	// the defaults.
+	// Context, Chunk and Slots size the kernels of a model without a bundle, and what the
+	// evaluator is to have room for; 0 for the defaults.
 	Context, Chunk, Slots int
 	// Wanted is of how many rows a step gives logits at least; 0 for the default. A
 	// bundle that was planned for fewer is planned anew, in memory.
@@ -77,6 +81,10 @@ type Options struct {
 	Poison bool
 	// Sanitize builds kernels with sanitizers, where the device has them.
 	Sanitize bool
+	// AllowPaging starts devices that map weights for which there is no room.
+	AllowPaging bool
+	// Gate says which devices may start; nil means this machine's.
+	Gate *admission.Gate
 	// Stop, if not nil, is asked while a device is opened; its error ends that.
 	Stop func() error
 	// Observe, if not nil, sees the values that kernels write after the dispatch that
@@ -93,6 +101,8 @@ type Watch struct {
 	Begin func(what string) (end func())
 	// Read is told how many bytes of weights are in memory, of how many.
 	Read func(done, total int64)
+	// Paging is told how slow a model will be for whose weights there is no room.
+	Paging func(text string)
 	// Note is told why machine code is compiled anew, and is not kept.
 	Note func(why string)
 }
@@ -211,19 +221,24 @@ func (k Kind) Open(m Model, o Options) (device.Device, error) {
 	}
 	if k.Target != "" {
 		var err error
-		if m.Bundle, err = m.planned(o); err != nil {
+		m.made = m.Bundle == nil
+		if m.Bundle, err = m.planned(k.Target, o); err != nil {
 			return nil, err
 		}
 	}
 	return k.open(m, o)
 }
 
-// planned is the model's bundle, compiled or planned anew where need be.
-func (m Model) planned(o Options) (*bundle.Bundle, error) {
+// planned is the model's bundle, compiled for a target or planned anew where need be.
+func (m Model) planned(machine string, o Options) (*bundle.Bundle, error) {
 	if m.Bundle != nil {
 		return m.Bundle.Wanting(o.Wanted)
 	}
-	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted})
+	t, err := target.Named(machine)
+	if err != nil {
+		return nil, err
+	}
+	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Target: t, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted})
 	return b, err
 }
 

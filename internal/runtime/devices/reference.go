@@ -7,10 +7,13 @@ import (
 
 var referenceKind = Kind{Name: "reference", Doc: "the model's graph in plain Go", Auto: true, open: openReference}
 
-func openReference(m Model, _ Options) (device.Device, error) {
+func openReference(m Model, o Options) (device.Device, error) {
 	graph := m.Graph
 	if m.Bundle != nil {
 		graph = m.Bundle.Module
+	}
+	if err := Evaluates[float32](graph, m, o); err != nil {
+		return nil, err
 	}
 	d, err := reference.New(graph, m.Weights)
 	if err != nil {

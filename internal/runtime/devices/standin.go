@@ -17,7 +17,7 @@ var standinKind = Kind{
 }
 
 func openStandin(m Model, o Options) (device.Device, error) {
-	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize, Observe: o.Observe}
+	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize, Observe: o.Observe, Admit: o.admit("standin", m)}
 	defer o.Watch.begin("compiling kernels")()
 	d, err := standin.Open(m.Bundle, m.Checkpoint, options)
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/devmem"
 )
 
@@ -41,18 +43,17 @@ func (e *extra) count(b *bundle.Bundle) error {
 }
 
 // admit refuses a bundle that takes more than the GPU should use, and says what
-// would help.
+// would help. What a GPU uses is wired, weights too, so that nothing can be paged.
 func (m *machine) admit() error {
 	if err := m.extra.count(m.b); err != nil {
 		return err
 	}
 	gpu, memory := m.info, m.b.Memory()
 	own := m.extra.total()
-	need := memory.Weights + memory.Caches + memory.Arena + own
-	if need > gpu.WorkingSet {
-		fits := m.b.LargestContext(gpu.WorkingSet - own + memory.Steps)
-		return fmt.Errorf("the model takes %d bytes (weights %d, caches %d, activations %d, parameters of steps %d), and macOS recommends at most %d for %s: %w",
-			need, memory.Weights, memory.Caches, memory.Arena, own, gpu.WorkingSet, gpu.Name, gpu.remedy(need, fits))
+	needs := admission.Needs{Weights: memory.Weights, Parts: []admission.Part{{Name: "caches", Bytes: memory.Caches}, {Name: "activations", Bytes: memory.Arena}, {Name: "parameters of steps", Bytes: own}}}
+	remedy := gpu.remedy(needs.Weights+needs.Own(), m.b.LargestContext(gpu.WorkingSet-own+memory.Steps))
+	if err := admission.Wired(needs, gpu.WorkingSet, "macOS recommends for "+gpu.Name, remedy); err != nil {
+		return err
 	}
 	for _, part := range []struct {
 		what  string
@@ -63,7 +64,7 @@ func (m *machine) admit() error {
 		{"activations", memory.Arena, option.Errorf("take a smaller %s", option.Name("Chunk"))},
 	} {
 		if part.bytes > gpu.MaxBuffer {
-			return fmt.Errorf("%s take %d bytes, and a buffer of %s has at most %d: %w", part.what, part.bytes, gpu.Name, gpu.MaxBuffer, part.less)
+			return fmt.Errorf("%s take %s, and a buffer of %s has at most %s: %w", part.what, message.Bytes(part.bytes), gpu.Name, message.Bytes(gpu.MaxBuffer), part.less)
 		}
 	}
 	return nil
@@ -88,5 +89,5 @@ func (m *GPU) remedy(need int64, fits int) error {
 	case fits > 0:
 		return less
 	}
-	return fmt.Errorf("this Mac has %d bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", m.Memory)
+	return fmt.Errorf("this Mac has %s of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac", message.Bytes(m.Memory))
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
 	"smelt.example/smelt/internal/runtime/metal/objc"
@@ -127,11 +128,11 @@ func TestOpenFails(t *testing.T) {
 		want []string
 	}{
 		"no device": {o: fake.Options{NoDevice: true}, want: []string{"names no GPU"}},
-		"too large": {o: fake.Options{WorkingSet: 3 << 20}, want: []string{"sudo sysctl iogpu.wired_limit_mb=4", "recommends at most 3145728", "weights 2717659"}},
+		"too large": {o: fake.Options{WorkingSet: 3 << 20}, want: []string{"sudo sysctl iogpu.wired_limit_mb=4", "recommends for Fake M3 at most 3.15 MB", "(weights 2.72 MB, caches "}},
 		"too large for the Mac": {o: fake.Options{WorkingSet: 1 << 20, Memory: 8 << 30},
-			want: []string{"this Mac has 8589934592 bytes of memory"}},
+			want: []string{"this Mac has 8.59 GB of memory"}},
 		"no memory":     {o: fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, want: []string{"memory is full", "smaller Context, Chunk or Slots"}},
-		"small buffers": {o: fake.Options{MaxBuffer: 64 << 10}, want: []string{"at most 65536"}},
+		"small buffers": {o: fake.Options{MaxBuffer: 64 << 10}, want: []string{"at most 65.5 kB"}},
 		"does not compile": {o: fake.Options{Compile: func(s string) error {
 			if strings.Contains(s, "void head_decode(") {
 				return errors.New("program_source:3:1: error: expected expression")
@@ -146,6 +147,10 @@ func TestOpenFails(t *testing.T) {
 			g.device = nil
 			if err == nil {
 				t.Fatal("opened")
+			}
+			refused := new(admission.Error)
+			if large := strings.HasPrefix(name, "too large"); errors.As(err, &refused) != large || large && (refused.Paging || refused.Have != c.o.WorkingSet || refused.Need <= refused.Have) {
+				t.Errorf("%#v, of a model that is refused for its size: %v", refused, large)
 			}
 			for _, w := range c.want {
 				if !strings.Contains(err.Error(), w) {
@@ -189,7 +194,7 @@ func TestRemedy(t *testing.T) {
 		{110<<30 + 1, 0, "allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=112641"},
 		{110 << 30, 4096, "allow more until the next start with: sudo sysctl iogpu.wired_limit_mb=112640; or take Context 4096, about the largest that fits"},
 		{125 << 30, 4096, "take Context 4096, about the largest that fits"},
-		{125 << 30, 0, "this Mac has 137438953472 bytes of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac"},
+		{125 << 30, 0, "this Mac has 137.4 GB of memory, of which macOS needs some; take a checkpoint of fewer bits, or a larger Mac"},
 	} {
 		if got := m.remedy(c.need, c.fits).Error(); got != c.want {
 			t.Errorf("%d bytes, context %d: %q, expected %q", c.need, c.fits, got, c.want)

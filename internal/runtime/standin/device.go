@@ -6,6 +6,7 @@ package standin
 
 import (
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
 )
@@ -21,6 +22,9 @@ type Options struct {
 	// a GPU does. Else launches alternate between two, so that nothing can
 	// depend on it beyond rounding.
 	SameOrder bool
+	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
+	// is planned for these kernels, may run here.
+	Admit func(*bundle.Bundle, ...admission.Part) error
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

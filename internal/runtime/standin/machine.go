@@ -30,6 +30,11 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (planned
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Admit != nil {
+		if err := o.Admit(b); err != nil {
+			return nil, nil, err
+		}
+	}
 	m := &machine{opts: o}
 	if err := m.start(b, ck); err != nil {
 		return nil, nil, errors.Join(err, m.Close())

@@ -1,0 +1,4 @@
+package memory
+
+// Here is this process's memory.
+func Here() Memory { return OfLinux("/") }

@@ -1,0 +1,122 @@
+package devices
+
+import (
+	"cmp"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/storage"
+	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/admission"
+	"smelt.example/smelt/ir"
+)
+
+// gate is the gate that devices of these options go through.
+func (o Options) gate() *admission.Gate {
+	g := o.Gate
+	if g == nil {
+		g = admission.Here()
+	}
+	with := *g
+	with.AllowPaging, with.Note = o.AllowPaging, o.Watch.Paging
+	return &with
+}
+
+// admit has a device ask whether a bundle of the model may run, however it is planned.
+func (o Options) admit(device string, m Model) func(*bundle.Bundle, ...admission.Part) error {
+	return func(b *bundle.Bundle, own ...admission.Part) error {
+		needs, err := admission.Planned(device, b, m.Checkpoint, !m.made, own...)
+		if err != nil {
+			return err
+		}
+		return o.gate().Admit(needs)
+	}
+}
+
+// DefaultChunk is how many rows a step of the evaluator has if nobody says: one is short
+// enough to be cancelled, and long enough to decode each weight once for many rows.
+const DefaultChunk = 128
+
+// garbage is how many times what Go's heap holds it may take: its collector lets
+// garbage grow until there is as much of it.
+const garbage = 2
+
+// Evaluates refuses a module of the model that the evaluator has no room for. Whoever opens
+// no device but evaluates asks by itself.
+func Evaluates[F tensor.Float](graph *ir.Module, m Model, o Options) error {
+	sizes := eval.Sizes{Rows: cmp.Or(o.Chunk, DefaultChunk), Context: cmp.Or(o.Context, bundle.DefaultContext), Slots: max(o.Slots, 1)}
+	if m.Bundle != nil {
+		p := m.Bundle.Plan
+		sizes.Context, sizes.Slots = cmp.Or(o.Context, p.Context), cmp.Or(o.Slots, p.Slots)
+	}
+	sizes.Wanted = sizes.Rows
+	states, values, err := eval.Memory[F](graph, sizes)
+	if err != nil {
+		return err
+	}
+	needs := admission.Needs{Device: "reference", Files: m.Checkpoint.Files, Weights: m.weights(), Reads: m.reads,
+		Parts: []admission.Part{{Name: "caches", Bytes: garbage * states}, {Name: "activations", Bytes: garbage * values}}}
+	needs.Less = func(limit int64) error { return smaller[F](graph, sizes, limit) }
+	return o.gate().Admit(needs)
+}
+
+// smaller says which sizes the evaluator has room for.
+func smaller[F tensor.Float](graph *ir.Module, s eval.Sizes, limit int64) error {
+	fits := func(context int) bool {
+		less := s
+		less.Context = context
+		states, values, err := eval.Memory[F](graph, less)
+		return err == nil && garbage*(states+values) <= limit
+	}
+	low, high := 0, s.Context // fits, does not fit
+	for high-low > 1 {
+		if middle := (low + high) / 2; fits(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	var advice error
+	if low > s.Rows {
+		advice = option.Errorf("take %s %d, the longest that fits", option.Name("Context"), low)
+	} else {
+		advice = option.Errorf("no context fits with steps of %d tokens; take a smaller %s", s.Rows, option.Name("Chunk"))
+	}
+	if s.Slots > 1 {
+		return option.Errorf("%w, or fewer %s than %d", advice, option.Name("Slots"), s.Slots)
+	}
+	return advice
+}
+
+// weights counts the bytes that steps read of the files; all of them where no kernel
+// could read one.
+func (m *Model) weights() (sum int64) {
+	if m.Bundle != nil {
+		return admission.Weights(m.Bundle)
+	}
+	params, err := storage.Bound(m.Checkpoint, m.Binding, m.Graph)
+	if err != nil {
+		for _, f := range m.Checkpoint.Files {
+			sum += f.Size()
+		}
+		return sum
+	}
+	for _, p := range params {
+		sum += p.Bytes()
+	}
+	return sum
+}
+
+// reads tells what a token reads of the weights, by a plan: one is made if there is
+// none.
+func (m *Model) reads() ([]admission.Read, error) {
+	b := m.Bundle
+	if b == nil {
+		var err error
+		if b, _, err = bundle.Compile(m.Source, bundle.Options{Lean: true}); err != nil {
+			return nil, err
+		}
+	}
+	return admission.Reads(b)
+}
