@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,25 +12,30 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/models/arch"
+	msl "smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/runtime/cpu"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
+	"smelt.example/smelt/internal/runtime/reference"
+	"smelt.example/smelt/internal/runtime/standin"
+	"smelt.example/smelt/internal/sample"
+	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 )
 
-// pruning makes a copy of a checkpoint that lacks the last experts of some layers.
+// pruning makes a copy of a checkpoint that lacks experts of some layers.
 type pruning struct {
-	keep    map[int]int // experts by layer
+	keep    map[int][]int // the experts of a layer, ascending
 	tensors map[string]safetensors.Out
 }
 
 // prune writes the copy. Tables name only experts that are left, unless they are to
 // stay as they are.
-func prune(t *testing.T, dir string, keep map[int]int, tables bool) string {
+func prune(t *testing.T, dir string, keep map[int][]int, tables bool) string {
 	t.Helper()
 	m, err := models.Open(dir, models.Options{})
 	if err != nil {
@@ -40,15 +46,17 @@ func prune(t *testing.T, dir string, keep map[int]int, tables bool) string {
 	for _, x := range m.Checkpoint.Tensors() {
 		p.tensors[x.Name] = safetensors.Out{Name: x.Name, DType: x.DType, Shape: x.Shape, Data: x.Data()}
 	}
-	for layer, n := range keep {
+	for layer, kept := range keep {
 		for i := range m.Binding.Params {
 			param := &m.Binding.Params[i]
 			rest, in := strings.CutPrefix(param.Name, fmt.Sprintf("layers.%d.ffn.", layer))
 			switch {
 			case in && rest == "gate.tid2eid" && tables:
-				p.rename(param.Views[0].Weight, param.Cols, n)
-			case in && (rest == "gate.weight" || rest == "gate.bias" || strings.HasPrefix(rest, "experts.")):
-				p.cut(param, n)
+				p.rename(param.Views[0].Weight, param.Cols, len(kept))
+			case in && rest == "gate.weight" || in && rest == "gate.bias":
+				p.gather(param.Views[0], kept)
+			case in && strings.HasPrefix(rest, "experts."):
+				p.experts(param, kept)
 			}
 		}
 	}
@@ -62,19 +70,44 @@ func prune(t *testing.T, dir string, keep map[int]int, tables bool) string {
 	return out
 }
 
-// cut leaves the first n of a parameter's leading index.
-func (p pruning) cut(param *checkpoint.Param, n int) {
+// planes are a view's tensors.
+func planes(v checkpoint.View) (all []*checkpoint.Tensor) {
+	for _, x := range []*checkpoint.Tensor{v.Weight, v.Scales, v.Biases} {
+		if x != nil {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// gather leaves the kept of the leading index of a view's tensors. Gathering what two
+// parameters share twice is as once.
+func (p pruning) gather(v checkpoint.View, kept []int) {
+	for _, x := range planes(v) {
+		size := int(x.Bytes / x.Shape[0])
+		y := safetensors.Out{Name: x.Name, DType: x.DType, Shape: slices.Clone(x.Shape)}
+		y.Shape[0] = int64(len(kept))
+		for _, e := range kept {
+			y.Data = append(y.Data, x.Data()[e*size:(e+1)*size]...)
+		}
+		p.tensors[x.Name] = y
+	}
+}
+
+// experts leaves the kept experts of a parameter, stacked or apart.
+func (p pruning) experts(param *checkpoint.Param, kept []int) {
+	if !param.Place.PerIndex() {
+		p.gather(param.Views[0], kept)
+		return
+	}
 	for i, v := range param.Views {
-		for _, x := range []*checkpoint.Tensor{v.Weight, v.Scales, v.Biases} {
-			switch {
-			case x == nil:
-			case len(param.Views) == 1:
-				shape := slices.Clone(x.Shape)
-				shape[0] = int64(n)
-				p.tensors[x.Name] = safetensors.Out{Name: x.Name, DType: x.DType, Shape: shape, Data: x.Data()[:x.Bytes/x.Shape[0]*int64(n)]}
-			case i >= n:
+		for k, x := range planes(v) {
+			if i >= len(kept) {
 				delete(p.tensors, x.Name)
+				continue
 			}
+			from := planes(param.Views[kept[i]])[k]
+			p.tensors[x.Name] = safetensors.Out{Name: x.Name, DType: from.DType, Shape: from.Shape, Data: from.Data()}
 		}
 	}
 }
@@ -103,69 +136,211 @@ func openCPU(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe 
 	return d
 }
 
-// TestPruned runs checkpoints whose layers keep different numbers of experts, of
-// those routed by a table too, in prefill and decode: every logit is the evaluator's.
+func openStandin(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
+	if _, err := msl.Find(); err != nil {
+		t.Skip(err)
+	}
+	d, err := standin.Open(b, ck, standin.Options{Quick: true, Poison: true, Observe: observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A prunedCase is a fixture, and the experts that layers of it keep.
+type prunedCase struct {
+	fixture string
+	k       int // experts of a token
+	keep    map[int][]int
+}
+
+// prunedCases have layers of even, odd and the least number of experts: the first,
+// the last, those routed by a table, in every layout of experts.
+func prunedCases(t *testing.T) []prunedCase {
+	const repository = "../internal/models/deepseekv4/testdata/fixtures/"
+	cases := []prunedCase{
+		{repository + "a-bf16", 2, map[int][]int{0: {0, 1, 3, 4}, 2: {1, 2, 4}}},
+		{repository + "a-bf16", 2, map[int][]int{0: {1, 4}, 1: {0, 3, 4}, 2: {1, 2, 3, 4}}},
+		{repository + "a-mlx-sanitized", 2, map[int][]int{0: {2, 3, 4}}},
+		{repository + "a-mlx-4bit-stacked", 2, map[int][]int{2: {0, 4}}},
+		{repository + "b-official-fp8fp4", 3, map[int][]int{0: {0, 2, 3}, 3: {1, 2, 3}}},
+		{repository + "c-mlx-4bit-stacked", 3, map[int][]int{1: {0, 1, 4, 5, 7}, 3: {1, 2, 3, 6, 7}, 4: {0, 1, 2, 3, 4, 6, 7}}},
+		{repository + "c-mlx-4bit-stacked", 3, map[int][]int{0: {0, 1, 4, 5}, 1: {5, 6, 7}, 2: {1, 2, 3, 6, 7}, 3: {0, 1, 2, 3, 4, 6}, 4: {0, 1, 2, 3, 4, 6, 7}}},
+	}
+	shared := os.Getenv("SMELT_SHARED")
+	if shared == "" {
+		t.Log("SMELT_SHARED is unset: transformers' layout and mxfp4 experts were not pruned")
+		return cases
+	}
+	return append(cases,
+		prunedCase{filepath.Join(shared, "fixtures/a-transformers"), 2, map[int][]int{0: {0, 2, 4}, 1: {1, 2, 3, 4}}},
+		prunedCase{filepath.Join(shared, "fixtures/b-mlx-mxfp4-unstacked"), 3, map[int][]int{1: {0, 1, 3}, 2: {1, 2, 3}}})
+}
+
+// TestPruned runs checkpoints whose layers keep different numbers of experts, in
+// prefill and decode: every logit is the evaluator's.
 func TestPruned(t *testing.T) {
-	for _, x := range []struct {
-		fixture string
-		keep    map[int]int
-		note    string
-		line    arch.Line
-	}{
-		{"a-bf16", map[int]int{0: 4, 2: 3}, "5 in layer 1; 4 in layer 0; 3 in layer 2; n_routed_experts is 5", arch.Line{Label: "experts", Text: "3 to 5 routed, 2 used per token, 1 shared; width 128"}},
-		{"c-mlx-4bit-stacked", map[int]int{1: 5, 3: 5, 4: 7}, "8 in layers 0, 2; 7 in layer 4; 5 in layers 1, 3", arch.Line{Label: "experts", Text: "5 to 8 routed, 3 used per token, 1 shared; width 64"}},
-	} {
-		t.Run(x.fixture, func(t *testing.T) {
-			dir := prune(t, "../internal/models/deepseekv4/testdata/fixtures/"+x.fixture, x.keep, true)
-			p := devicetest.New(t, dir, devicetest.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, openCPU)
-			if !strings.Contains(strings.Join(p.Model.Notes, "\n"), x.note) {
-				t.Errorf("the notes %q lack %q", p.Model.Notes, x.note)
-			}
-			if !slices.Contains(p.Model.Lines, x.line) {
-				t.Errorf("%q lacks %q", p.Model.Lines, x.line)
-			}
-			tokens := devicetest.Random(0, 31, p.Model.VocabSize)
-			p.Feed(false, 0, 0, tokens)
-			p.Feed(true, 1, 0, tokens[:9])
-			p.Report()
-			checkShared(t, p.Device.Bundle(), x.keep)
-		})
+	for _, d := range []struct {
+		name  string
+		open  devicetest.Open
+		draws int
+		rows  int
+	}{{"cpu", openCPU, 3, 31}, {"standin", openStandin, 1, 18}} {
+		if d.name == "standin" && testing.Short() {
+			continue // clang takes most of the time
+		}
+		for _, x := range sample.Of(t, prunedCases(t), d.draws) {
+			t.Run(fmt.Sprintf("%s/%s/%d", d.name, filepath.Base(x.fixture), len(x.keep)), func(t *testing.T) {
+				dir := prune(t, x.fixture, x.keep, true)
+				p := devicetest.New(t, dir, devicetest.Float32, bundle.Options{Context: 64, Chunk: 16, Wanted: 16, Slots: 2}, reopened(d.open, dir))
+				tokens := devicetest.Random(0, d.rows, p.Model.VocabSize)
+				logits := p.Feed(false, 0, 0, tokens)
+				p.Feed(true, 1, 0, tokens[:d.rows/4])
+				p.Report()
+				if p.Clean() {
+					checkReference(t, p.Model, tokens, logits)
+				}
+				b := p.Device.Bundle()
+				checkShared(t, b)
+				checkTouched(t, b, x.k)
+				if file, err := os.Stat(filepath.Join(dir, "model.safetensors")); err != nil || b.Memory().Weights != file.Size() {
+					t.Errorf("%d bytes of weights in the plan, %d in the file (%v)", b.Memory().Weights, file.Size(), err)
+				}
+			})
+		}
 	}
 }
 
-// checkShared: layers that have the kernel that chooses experts in common have as
-// many. Kernels whose text does not depend on the number may be shared.
-func checkShared(t *testing.T, b *bundle.Bundle, keep map[int]int) {
+// checkReference compares logits with those of the model's own graph.
+func checkReference(t *testing.T, m *models.Model, tokens []int32, logits []float32) {
 	t.Helper()
-	counts := map[string]map[int]bool{} // by kernel; 0 for layers that keep all
-	routers := 0
+	d, err := reference.New(m.Graph, m.Weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, wanted := make([]ir.Row, len(tokens)), make([]int, len(tokens))
+	for i, tok := range tokens {
+		rows[i], wanted[i] = ir.Row{Token: tok, Position: int32(i)}, i
+	}
+	want, err := d.Step(rows, wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(logits) != len(want) {
+		t.Fatalf("%d logits, want %d", len(logits), len(want))
+	}
+	for i, v := range want {
+		if diff := math.Abs(float64(v) - float64(logits[i])); !(diff <= devicetest.Limit) {
+			t.Fatalf("logit %d of row %d is %v, the reference has %v", i%m.VocabSize, i/m.VocabSize, logits[i], v)
+		}
+	}
+}
+
+// experts is how many experts a parameter has, 0 for one that is of no expert.
+func experts(b *bundle.Bundle, param string) int {
+	if p := b.Params[param]; p != nil && strings.Contains(param, ".ffn.experts.") {
+		return p.Lead
+	}
+	return 0
+}
+
+// checkShared: layers that share a kernel which reads experts' matrices, chooses
+// among them or lists their rows have as many.
+func checkShared(t *testing.T, b *bundle.Bundle) {
+	t.Helper()
+	ofLayer := map[int]int{}
+	for name := range b.Params {
+		var layer int
+		if _, err := fmt.Sscanf(name, "layers.%d.ffn.experts.w2", &layer); err == nil {
+			ofLayer[layer] = experts(b, fmt.Sprintf("layers.%d.ffn.experts.w2", layer))
+		}
+	}
+	counts := map[string]map[int]bool{} // by kernel
 	for _, s := range b.Plan.Steps {
 		for _, d := range s.Dispatches {
 			var layer int
-			if _, err := fmt.Sscanf(d.Region, "layers.%d.ffn.experts", &layer); err != nil || d.Role != "route" {
+			if _, err := fmt.Sscanf(d.Region, "layers.%d.ffn.", &layer); err != nil {
 				continue
 			}
-			if counts[d.Kernel.Name] == nil {
-				counts[d.Kernel.Name] = map[int]bool{}
+			concerned := strings.HasSuffix(d.Region, ".experts") || d.Role == "group"
+			for _, a := range d.Args {
+				concerned = concerned || a.Weight != nil && experts(b, a.Weight.Param) > 0
 			}
-			counts[d.Kernel.Name][keep[layer]] = true
-			routers++
+			if concerned {
+				if counts[d.Kernel.Name] == nil {
+					counts[d.Kernel.Name] = map[int]bool{}
+				}
+				counts[d.Kernel.Name][ofLayer[layer]] = true
+			}
 		}
 	}
-	if routers == 0 {
-		t.Error("no kernel chooses experts")
+	if len(counts) < 4 {
+		t.Errorf("%d kernels are about experts, want those of both steps", len(counts))
 	}
 	for name, of := range counts {
 		if len(of) > 1 {
-			t.Errorf("kernel %s is shared by layers with %d different numbers of experts", name, len(of))
+			t.Errorf("kernel %s is shared by layers of %v experts", name, slices.Sorted(maps.Keys(of)))
 		}
+	}
+}
+
+// checkTouched: prefill may read all experts that a layer has and no more, decode those
+// of a token.
+func checkTouched(t *testing.T, b *bundle.Bundle, k int) {
+	t.Helper()
+	ofToken := map[string]int64{} // bytes of the experts of one token, by parameter and role
+	for _, s := range b.Plan.Steps {
+		for _, d := range s.Dispatches {
+			for _, a := range d.Args {
+				if a.Weight == nil || a.Weight.Table || experts(b, a.Weight.Param) == 0 {
+					continue
+				}
+				bytes, err := a.BytesAccessed.Eval(func(string) (int64, bool) { return 1, true })
+				if err != nil {
+					t.Fatal(err)
+				}
+				plane := a.Weight.Param + " " + a.Weight.Role.String()
+				if s.Phase == program.Decode {
+					ofToken[plane] = bytes
+				} else if n := int64(experts(b, a.Weight.Param)); ofToken[plane] == 0 || bytes*int64(k) != ofToken[plane]*n {
+					t.Errorf("%s: prefill reads %d bytes of %d experts, decode %d of %d", plane, bytes, n, ofToken[plane], k)
+				}
+			}
+		}
+	}
+	if len(ofToken) == 0 {
+		t.Error("no dispatch reads experts")
+	}
+}
+
+// reopened opens a device on a bundle that was written, read and bound again.
+func reopened(open devicetest.Open, dir string) devicetest.Open {
+	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
+		t.Helper()
+		at := filepath.Join(t.TempDir(), "bundle")
+		if _, err := b.Write(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		read, err := bundle.Read(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := models.Open(dir, models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if err := read.Bind(bundle.Source{Name: b.Name, Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding}); err != nil {
+			t.Fatal(err)
+		}
+		return open(t, read, ck, observe)
 	}
 }
 
 // TestPrunedTables: a table that names an expert its layer lacks is refused by
 // layer before anything runs.
 func TestPrunedTables(t *testing.T) {
-	m, err := models.Open(prune(t, "../internal/models/deepseekv4/testdata/fixtures/a-bf16", map[int]int{0: 4}, false), models.Options{})
+	m, err := models.Open(prune(t, "../internal/models/deepseekv4/testdata/fixtures/a-bf16", map[int][]int{0: {0, 1, 2, 3}}, false), models.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

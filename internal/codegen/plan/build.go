@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/lower"
@@ -90,7 +91,7 @@ func (b *builder) dispatch(l program.Launch, names *namer) error {
 	if len(l.Args) != len(l.Kernel.Params) {
 		return fmt.Errorf("kernel %s takes %d parameters, the launch binds %d", l.Kernel.Name, len(l.Kernel.Params), len(l.Args))
 	}
-	d := &Dispatch{Kernel: names.add(l.Kernel), Region: l.Region, Role: l.Role, Grid: l.Grid}
+	d := &Dispatch{Kernel: names.add(l.Kernel, b.extents(l)), Region: l.Region, Role: l.Role, Grid: l.Grid}
 	for i, a := range l.Args {
 		param := d.Kernel.Params[i]
 		if a.Param != l.Kernel.Params[i].Name {
@@ -104,6 +105,21 @@ func (b *builder) dispatch(l program.Launch, names *namer) error {
 	}
 	b.step.Dispatches = append(b.step.Dispatches, d)
 	return nil
+}
+
+// extents says how long the leading dimensions are that a launch's arguments have: the
+// numbers of experts, of which a kernel's program may not speak, but its header does.
+func (b *builder) extents(l program.Launch) string {
+	var text strings.Builder
+	for _, a := range l.Args {
+		switch {
+		case a.Weight != nil && b.params[a.Weight.Param] != nil:
+			fmt.Fprintf(&text, " %d", b.params[a.Weight.Param].Lead)
+		case a.Scratch != nil:
+			fmt.Fprintf(&text, " %s", a.Scratch.Bytes)
+		}
+	}
+	return text.String()
 }
 
 func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, error) {

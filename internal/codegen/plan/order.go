@@ -137,8 +137,8 @@ func lowestFree(b *Buffer, placed []*Buffer) int64 {
 	return at
 }
 
-// namer collects distinct kernels: equal programs share one, different ones
-// of the same name get a number.
+// namer collects distinct kernels: equal programs over arguments of equal extents share
+// one, others of the same name get a letter.
 type namer struct {
 	kernels  []*kernel.Kernel
 	known    map[*kernel.Kernel]*kernel.Kernel // as lowered -> as named
@@ -150,11 +150,11 @@ func newNamer() *namer {
 	return &namer{known: map[*kernel.Kernel]*kernel.Kernel{}, byDigest: map[string]*kernel.Kernel{}, count: map[string]int{}}
 }
 
-func (n *namer) add(k *kernel.Kernel) *kernel.Kernel {
+func (n *namer) add(k *kernel.Kernel, extents string) *kernel.Kernel {
 	if have := n.known[k]; have != nil {
 		return have
 	}
-	digest := k.Name + " " + k.Digest()
+	digest := k.Name + " " + k.Digest() + extents
 	if have := n.byDigest[digest]; have != nil {
 		n.known[k] = have
 		return have
