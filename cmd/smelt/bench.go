@@ -34,7 +34,7 @@ bench run measures whole texts: prefill and decode at growing lengths.`,
 		Example: `  smelt bench kernels BUNDLE
   smelt bench run BUNDLE --frontiers 512,2048,8192
   smelt bench kernels --synthetic flash --layers 2`,
-		Args: cobra.NoArgs,
+		Args: oneOfCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBenchKernels(io), newBenchRun(io))
@@ -84,6 +84,16 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
 	f.StringVar(&o.svg, "svg", "", "also draw a chart into this file")
 	o.flag(f)
+	completeDevice(cmd, measurable(), autoDevice)
+	var kinds, formats []string
+	for _, k := range syntheticKinds {
+		kinds = append(kinds, k.name+"\t"+k.title)
+	}
+	for _, x := range syntheticFormats {
+		formats = append(formats, x.String())
+	}
+	completeWords(cmd, "synthetic", kinds...)
+	completeWords(cmd, "format", formats...)
 }
 
 // check refuses flags that make no sense, before anything is opened.

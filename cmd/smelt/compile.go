@@ -99,6 +99,9 @@ func newCompile(io stdio) *cobra.Command {
 	f.BoolVar(&o.hash, "hash", false, "read all weights and record their SHA-256, for smelt verify --hash")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
+	completeWords(cmd, "target", targetsToComplete()...)
+	completeWords(cmd, "cache", cacheFormats...)
+	completeWords(cmd, "keys", keyFormats...)
 	return cmd
 }
 
@@ -117,6 +120,15 @@ func targetNames() string {
 		}
 	}
 	return fmt.Sprintf("%s (this machine's, of %s)", strings.Join(named, ", "), strings.Join(others, ", "))
+}
+
+// targetsToComplete are the words that --target takes, with what each is.
+func targetsToComplete() []string {
+	words := []string{"cpu\tthis machine's processor"}
+	for _, t := range target.All {
+		words = append(words, t.Name+"\t"+t.Doc)
+	}
+	return words
 }
 
 // check refuses flags that make no sense, before any file is opened.

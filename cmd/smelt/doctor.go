@@ -87,6 +87,7 @@ there fails or computes something else than the evaluator.`,
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print everything as one JSON object")
+	completeList(cmd, "device", devices.All().WithKernels().Names()...)
 	return cmd
 }
 

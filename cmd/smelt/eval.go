@@ -103,6 +103,7 @@ checkpoint or bundle, is never replaced, and one that smelt did not write only w
 	f.StringVar(&o.trace, "trace", "", "write named intermediates to this safetensors file")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print the result as JSON")
+	completeDevice(cmd, devices.All(), autoDevice)
 	return cmd
 }
 

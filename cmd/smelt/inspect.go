@@ -14,7 +14,6 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/program"
-	"smelt.example/smelt/internal/models/checkpoint/formats"
 	"smelt.example/smelt/models"
 )
 
@@ -79,7 +78,7 @@ grids and every byte. --json has all of it for programs.`,
   smelt inspect BUNDLE --ir fuse-linear
   smelt inspect BUNDLE --cost --context 4096 --json | jq .ratio`,
 		Args:              o.arguments,
-		ValidArgsFunction: completeCheckpoint(),
+		ValidArgsFunction: o.complete,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd.Flags().Changed); err != nil {
 				return err
@@ -94,6 +93,9 @@ grids and every byte. --json has all of it for programs.`,
 		},
 	}
 	o.addFlags(cmd.Flags())
+	completing(cmd, "ir", o.stages)
+	completeKernel(cmd)
+	completeWords(cmd, "step", program.Decode.String(), program.Prefill.String())
 	return cmd
 }
 
@@ -129,6 +131,25 @@ func (o *inspectOptions) arguments(cmd *cobra.Command, args []string) error {
 		args = args[:1]
 	}
 	return oneModel(cmd, args)
+}
+
+// complete completes the folder, and behind it the stage if --ir was given without.
+func (o *inspectOptions) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 1 && o.stage == stageGraph {
+		return begun(o.stages(args), typed), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+	return completeCheckpoint()(cmd, args, typed)
+}
+
+// stages are what --ir takes: of a bundle the stages, of a checkpoint nothing.
+func (o *inspectOptions) stages(args []string) []string {
+	switch {
+	case len(args) == 0 || !bundle.IsBundle(args[0]):
+		return nil
+	case o.kernel != "":
+		return []string{"kernel\tits kernel IR"}
+	}
+	return stageNames()
 }
 
 // forms lists what can be printed instead of the summary: the flag, whether it was given,
@@ -247,31 +268,4 @@ func writeIndented(w io.Writer, v any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// completeCheckpoint completes a command's one argument: folders, files of
-// weights, files with more extensions, and ids of the Hugging Face cache.
-func completeCheckpoint(more ...string) cobra.CompletionFunc {
-	var extensions []string
-	for _, c := range formats.All() {
-		extensions = append(extensions, strings.TrimPrefix(c.Extension, "."))
-	}
-	extensions = append(extensions, more...)
-	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		if ids := cachedIDs(begun); len(ids) > 0 {
-			return ids, cobra.ShellCompDirectiveNoFileComp
-		}
-		return extensions, cobra.ShellCompDirectiveFilterFileExt
-	}
-}
-
-// completeFolder completes a command's one argument to folders.
-func completeFolder(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return nil, cobra.ShellCompDirectiveFilterDirs
 }

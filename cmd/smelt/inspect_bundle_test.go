@@ -24,7 +24,7 @@ func TestInspectBundleGolden(t *testing.T) {
 		{"-plan-wide.txt", []string{"--plan", "--step", "prefill", "--wide"}},
 		{"-explain.txt", []string{"--explain"}},
 		{"-cost.txt", []string{"--cost", "--context", "259"}},
-		{"-cost-prefill.txt", []string{"--cost", "--step", "prefill"}},
+		{"-cost-prefill.txt", []string{"--cost", "--step", "prefill", "--wide"}},
 		{"-stages.txt", []string{"--ir", "list"}},
 	} {
 		t.Run(c.suffix, func(t *testing.T) {

@@ -389,29 +389,6 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestCompletion(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if script := smelt(t, "", "completion", shell).succeeds(t); !strings.Contains(script, "smelt") {
-			t.Errorf("%s: no script", shell)
-		}
-	}
-	for _, c := range []struct{ args, want string }{
-		// 8: the words are extensions of files, folders complete too. 4: no files.
-		{"inspect ", "safetensors\n:8\n"},
-		{"tokenize ", "safetensors\njson\n:8\n"},
-		{"inspect folder ", ":4\n"},
-		{"doctor ", "safetensors\n:8\n"},
-		{"verify ", ":16\n"}, // folders alone
-		{"verify folder ", ":4\n"},
-		{"version ", ":4\n"},
-	} {
-		r := smelt(t, "", append([]string{"__complete"}, strings.Split(c.args, " ")...)...)
-		if r.status != 0 || r.out != c.want {
-			t.Errorf("%s<TAB> gives %q, want %q", c.args, r.out, c.want)
-		}
-	}
-}
-
 // BenchmarkInspect opens the example and writes its page.
 func BenchmarkInspect(b *testing.B) {
 	for b.Loop() {

@@ -50,10 +50,10 @@ const statusChanged = fault.Status
 func execute(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
 	root.SetArgs(args)
-	root.SetIn(io.in)
-	root.SetOut(io.out)
-	root.SetErr(io.err)
 	err := root.ExecuteContext(ctx)
+	if err != nil {
+		err = meantCommand(root, err)
+	}
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintf(io.err, "smelt: %s\n", option.Text(err, flagOf))
 	}
@@ -84,12 +84,19 @@ A BUNDLE is a folder that smelt compile made of one.`,
   smelt inspect CHECKPOINT
   smelt compile CHECKPOINT -o BUNDLE
   echo "Hello" | smelt tokenize CHECKPOINT`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Version:            thisVersion().String(),
+		SilenceUsage:       true,
+		SilenceErrors:      true,
+		DisableSuggestions: true, // see meantCommand
 	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error { return followIDs(io, cmd, args) }
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
+	strict(root)
 	return root
 }
 

@@ -180,5 +180,5 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		err = fmt.Errorf("--%s: found %s, %s", invalid.GetFlag().Name, message.Quote(invalid.GetValue()), message.Line(cause, 400))
 	}
-	return fmt.Errorf("%s (see %s --help)", message.Line(err.Error(), 800), cmd.CommandPath())
+	return fmt.Errorf("%s%s (see %s --help)", message.Line(err.Error(), 800), meantFlag(cmd, err), cmd.CommandPath())
 }

@@ -85,6 +85,7 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
+	completeDevice(cmd, devices.All(), autoDevice)
 	return cmd
 }
 

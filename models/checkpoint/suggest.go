@@ -3,6 +3,8 @@ package checkpoint
 import (
 	"fmt"
 	"strings"
+
+	"smelt.example/smelt/internal/message"
 )
 
 // absence is a name without its counterpart: a stored name that was looked for
@@ -30,7 +32,7 @@ func nearest(name string, others []absence) string {
 	name = strings.TrimSuffix(name, ".weight")
 	best, at := len(name)/4+1, -1
 	for i, o := range others[:min(len(others), maxCandidates)] {
-		if d := distance(name, strings.TrimSuffix(o.name, ".weight"), best); d < best {
+		if d := message.Distance(name, strings.TrimSuffix(o.name, ".weight"), best); d < best {
 			best, at = d, i
 		}
 	}
@@ -38,33 +40,4 @@ func nearest(name string, others []absence) string {
 		return ""
 	}
 	return fmt.Sprintf(" (nearest: %s)", others[at].name)
-}
-
-// distance is the number of single-letter edits between a and b, or limit if
-// it is not below limit.
-func distance(a, b string, limit int) int {
-	if d := len(a) - len(b); d >= limit || -d >= limit {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		least := i
-		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost = 1 + min(diagonal, row[j], row[j-1])
-			}
-			diagonal, row[j] = row[j], cost
-			least = min(least, cost)
-		}
-		if least >= limit {
-			return limit
-		}
-	}
-	return min(row[len(b)], limit)
 }

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -56,36 +55,6 @@ func TestSuggest(t *testing.T) {
 	if len(items) != maxItems+1 || items[maxItems-1] != "text (nearest: tensor99)" || items[maxItems] != "text" {
 		t.Errorf("%q", items)
 	}
-}
-
-// TestDistance compares with the textbook's recursion, in full and cut short.
-func TestDistance(t *testing.T) {
-	const seed = 3
-	r := rand.New(rand.NewPCG(seed, 0))
-	word := func() string {
-		b := make([]byte, r.IntN(7))
-		for i := range b {
-			b[i] = "ab."[r.IntN(3)]
-		}
-		return string(b)
-	}
-	for range 2000 {
-		a, b, limit := word(), word(), r.IntN(9)
-		want := min(editDistance(a, b), limit)
-		if got := distance(a, b, limit); got != want {
-			t.Fatalf("seed %d: distance(%q, %q, %d) = %d, want %d", seed, a, b, limit, got, want)
-		}
-	}
-}
-
-func editDistance(a, b string) int {
-	switch {
-	case a == "" || b == "":
-		return len(a) + len(b)
-	case a[0] == b[0]:
-		return editDistance(a[1:], b[1:])
-	}
-	return 1 + min(editDistance(a[1:], b), editDistance(a, b[1:]), editDistance(a[1:], b[1:]))
 }
 
 func BenchmarkNearest(b *testing.B) {
