@@ -15,13 +15,14 @@
 //     kernels, and what they call of the C library, lie elsewhere. So nothing has
 //     to be noted when a thread enters or leaves a kernel.
 //
-// Then it writes a line that was made beforehand and names the file, and ends the
-// process with Status. Signal handlers belong to the process, and so does this
+// Then it writes a line that was made beforehand and names the file, before it what
+// Report gave it, and ends the process with Status. Signal handlers belong to the process, and so does this
 // package's state: the handler is installed once and stays.
 package fault
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -91,6 +92,7 @@ type handler struct {
 	program *jit.Program
 	watches []*Watch
 	table   []byte // what it reads, outside Go's heap
+	report  []byte // what it prints; nil for nothing
 }
 
 // state is the handler's own, in the memory of its code; handlerText has the order.
@@ -101,6 +103,7 @@ type state struct {
 	goFrom  uint64 // Go's code begins here
 	goEnd   uint64 // and ends here
 	pass    uint64 // Go's handler
+	report  uint64 // address of the report, 0 for none
 }
 
 // install makes the handler and gives it the signal.
@@ -138,9 +141,35 @@ func (h *handler) install(l *jit.LLVM, cache *jit.Cache) error {
 	return nil
 }
 
+// Report has the handler print a report on standard output when it ends the process:
+// before, then what it says of the file as a JSON string, then after. Empty ones take
+// that back. Without a handler it does nothing.
+func Report(before, after []byte) error {
+	h := &process
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state == nil {
+		return nil
+	}
+	var block []byte
+	if len(before)+len(after) > 0 {
+		var err error
+		if block, err = reserve(16 + len(before) + len(after)); err != nil {
+			return fmt.Errorf("a report of %d bytes: %w", len(before)+len(after), err)
+		}
+		binary.NativeEndian.PutUint64(block, uint64(len(before)))
+		binary.NativeEndian.PutUint64(block[8:], uint64(len(after)))
+		copy(block[16+copy(block[16:], before):], after)
+	}
+	old := h.report
+	h.report = block
+	atomic.StoreUint64(&h.state.report, address(block))
+	return h.retire(old)
+}
+
 // entry is a mapping as the handler's table has it: the table is their number and
-// then the entries, each of four words.
-type entry struct{ from, bytes, line, lineBytes uint64 }
+// then the entries, each of six words. quoted is the line's sentence in JSON.
+type entry struct{ from, bytes, line, lineBytes, quoted, quotedBytes uint64 }
 
 // publish gives the handler a table of the watches. The old one goes when no
 // handler reads it.
@@ -150,7 +179,7 @@ func (h *handler) publish() error {
 	for _, w := range h.watches {
 		for _, m := range w.mappings {
 			mappings = append(mappings, m)
-			size += int(unsafe.Sizeof(entry{})) + len(line(m.Path))
+			size += int(unsafe.Sizeof(entry{})) + len(line(m.Path)) + len(quoted(m.Path))
 		}
 	}
 	table, err := reserve(size)
@@ -160,16 +189,23 @@ func (h *handler) publish() error {
 	binary.NativeEndian.PutUint64(table, uint64(len(mappings)))
 	base, lines := address(table), 8+len(mappings)*int(unsafe.Sizeof(entry{}))
 	for i, m := range mappings {
-		text := line(m.Path)
-		e := entry{address(m.Bytes), wholePages(len(m.Bytes)), base + uint64(lines), uint64(len(text))}
-		for k, word := range []uint64{e.from, e.bytes, e.line, e.lineBytes} {
+		e := entry{from: address(m.Bytes), bytes: wholePages(len(m.Bytes))}
+		e.line, e.lineBytes = base+uint64(lines), uint64(copy(table[lines:], line(m.Path)))
+		lines += int(e.lineBytes)
+		e.quoted, e.quotedBytes = base+uint64(lines), uint64(copy(table[lines:], quoted(m.Path)))
+		lines += int(e.quotedBytes)
+		for k, word := range []uint64{e.from, e.bytes, e.line, e.lineBytes, e.quoted, e.quotedBytes} {
 			binary.NativeEndian.PutUint64(table[8+i*int(unsafe.Sizeof(entry{}))+8*k:], word)
 		}
-		lines += copy(table[lines:], text)
 	}
 	old := h.table
 	h.table = table
 	atomic.StoreUint64(&h.state.table, base)
+	return h.retire(old)
+}
+
+// retire releases what the handler had, if it had something, when none reads it.
+func (h *handler) retire(old []byte) error {
 	if old == nil {
 		return nil
 	}
@@ -180,8 +216,16 @@ func (h *handler) publish() error {
 }
 
 // line is the message about a file.
-func line(path string) string {
-	return "smelt: " + path + ": the file was cut short, or its disk failed, while a kernel read it; what was computed with it is not given out: put the whole file back and start again\n"
+func line(path string) string { return "smelt: " + sentence(path) + "\n" }
+
+func sentence(path string) string {
+	return path + ": the file was cut short, or its disk failed, while a kernel read it; what was computed with it is not given out: put the whole file back and start again"
+}
+
+// quoted is the sentence as a JSON string.
+func quoted(path string) []byte {
+	text, _ := json.Marshal(sentence(path)) // strings have no errors
+	return text
 }
 
 // wholePages is a mapping's length in memory.

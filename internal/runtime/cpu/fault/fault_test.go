@@ -152,6 +152,28 @@ var scenes = map[string]play{
 		s.read(s.load, &s.files[0].Bytes()[0])
 		return err
 	}},
+	"report": {Status, theLine, "{\"a\":1,\"error\":\"PATH: the file was cut short, or its disk failed, while a kernel read it; what was computed with it is not given out: put the whole file back and start again\"}\n", func(s *stage) error {
+		err := errors.Join(Report([]byte("old"), nil), Report([]byte(`{"a":1,"error":`), []byte("}\n")), s.cut(0))
+		s.read(s.load, s.gone(0))
+		return err
+	}},
+	"long report": {Status, theLine, strings.Repeat("x", 1<<20) + `"PATH: the file`, func(s *stage) error {
+		for n := range 100 {
+			if err := Report(bytes.Repeat([]byte{'o'}, 1000*n), []byte("old")); err != nil {
+				return err
+			}
+		}
+		err := errors.Join(Report(bytes.Repeat([]byte{'x'}, 1<<20), nil), s.cut(0))
+		s.read(s.load, s.gone(0))
+		return err
+	}},
+	"report taken back": {Status, theLine, "read 7\n", func(s *stage) error {
+		err := Report([]byte("a"), []byte("b"))
+		s.read(s.load, s.gone(0))
+		err = errors.Join(err, Report(nil, nil), Report(nil, nil), s.cut(0))
+		s.read(s.load, s.gone(0))
+		return err
+	}},
 	"C library": {Status, theLine, "", func(s *stage) error {
 		err := s.cut(0)
 		s.read(s.copy, s.gone(0))

@@ -55,12 +55,37 @@ declare i64 @write(i32, i8*, i64)
 declare void @_exit(i32)
 declare i32 @pause()
 
-; table, readers, taken, where Go's code begins and ends, Go's handler
-@smelt_fault_state = global [6 x i64] zeroinitializer, align 64
+; table, readers, taken, where Go's code begins and ends, Go's handler, report
+@smelt_fault_state = global [7 x i64] zeroinitializer, align 64
+
+define internal void @smelt_put(i32 %file, i64 %at, i64 %bytes) nounwind {
+entry:
+  br label %next
+
+next:
+  %done = phi i64 [ 0, %entry ], [ %done.more, %wrote ]
+  %more = icmp ult i64 %done, %bytes
+  br i1 %more, label %put, label %end
+
+put:
+  %from = add i64 %at, %done
+  %from.p = inttoptr i64 %from to i8*
+  %left = sub i64 %bytes, %done
+  %written = call i64 @write(i32 %file, i8* %from.p, i64 %left)
+  %some = icmp sgt i64 %written, 0
+  br i1 %some, label %wrote, label %end
+
+wrote:
+  %done.more = add i64 %done, %written
+  br label %next
+
+end:
+  ret void
+}
 
 define void @smelt_fault(i32 %signal, i8* %info, i8* %context) nounwind {
 entry:
-  %state = ptrtoint [6 x i64]* @smelt_fault_state to i64
+  %state = ptrtoint [7 x i64]* @smelt_fault_state to i64
   %table.p = inttoptr i64 %state to i64*
   %readers.at = add i64 %state, 8
   %readers.p = inttoptr i64 %readers.at to i64*
@@ -103,7 +128,7 @@ next:
   br i1 %more, label %look, label %none
 
 look:
-  %entry.offset = shl i64 %i, 5
+  %entry.offset = mul i64 %i, 48
   %entry.at = add i64 %entries, %entry.offset
   %map.p = inttoptr i64 %entry.at to i64*
   %map = load i64, i64* %map.p
@@ -134,14 +159,39 @@ found:
   br i1 %first, label %end, label %wait
 
 end:
+  %report.at = add i64 %state, 48
+  %report.p = inttoptr i64 %report.at to i64*
+  %report = load atomic i64, i64* %report.p seq_cst, align 8
+  %reports = icmp ne i64 %report, 0
+  br i1 %reports, label %tell, label %say
+
+tell:
+  %head.bytes.p = inttoptr i64 %report to i64*
+  %head.bytes = load i64, i64* %head.bytes.p
+  %tail.bytes.at = add i64 %report, 8
+  %tail.bytes.p = inttoptr i64 %tail.bytes.at to i64*
+  %tail.bytes = load i64, i64* %tail.bytes.p
+  %head = add i64 %report, 16
+  %tail = add i64 %head, %head.bytes
+  %quoted.at = add i64 %entry.at, 32
+  %quoted.p = inttoptr i64 %quoted.at to i64*
+  %quoted = load i64, i64* %quoted.p
+  %quoted.bytes.at = add i64 %entry.at, 40
+  %quoted.bytes.p = inttoptr i64 %quoted.bytes.at to i64*
+  %quoted.bytes = load i64, i64* %quoted.bytes.p
+  call void @smelt_put(i32 1, i64 %head, i64 %head.bytes)
+  call void @smelt_put(i32 1, i64 %quoted, i64 %quoted.bytes)
+  call void @smelt_put(i32 1, i64 %tail, i64 %tail.bytes)
+  br label %say
+
+say:
   %line.at = add i64 %entry.at, 16
   %line.p = inttoptr i64 %line.at to i64*
   %line = load i64, i64* %line.p
-  %text = inttoptr i64 %line to i8*
   %line.bytes.at = add i64 %entry.at, 24
   %line.bytes.p = inttoptr i64 %line.bytes.at to i64*
   %line.bytes = load i64, i64* %line.bytes.p
-  %written = call i64 @write(i32 2, i8* %text, i64 %line.bytes)
+  call void @smelt_put(i32 2, i64 %line, i64 %line.bytes)
   call void @_exit(i32 STATUS)
   unreachable
 
