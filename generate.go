@@ -239,6 +239,7 @@ func (g *Generation) Wait() (Result, error) {
 	for _, id := range tokens {
 		piece, e := d.push(id)
 		if e != nil {
+			r.Text = text.String()
 			return r, errors.Join(err, e)
 		}
 		text.WriteString(piece)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,9 @@ import (
 // cutting has a process of the tests change a file of weights while the command
 // runs: its value is the change, when it is made, and the file.
 const cutting = "SMELT_TEST_CUTTING"
+
+// askedFor before a change makes it after so many steps, as changing does.
+const askedFor = "asked: "
 
 // cutter makes the change: when standard input is read, which is after the model
 // was opened and before the device is, or after so many writes to standard output.
@@ -39,6 +43,10 @@ func runCutting(value string) int {
 	n, err := strconv.Atoi(part[1])
 	if err != nil {
 		panic(err)
+	}
+	if how, ok := strings.CutPrefix(part[0], askedFor); ok { // standard output gets nothing until the end
+		ctx := &changing{context.Background(), cutter{path: part[2], how: how, writes: n}}
+		return execute(ctx, os.Args[1:], stdio{strings.NewReader("Once upon a time"), os.Stdout, os.Stderr})
 	}
 	c := &cutter{path: part[2], how: part[0], writes: n}
 	return execute(context.Background(), os.Args[1:], stdio{c, c, os.Stderr})
@@ -217,6 +225,57 @@ func (c *changing) Err() error {
 		c.change.act()
 	}
 	return nil
+}
+
+// TestCutWhileRunningJSON: what was generated before a file was cut is printed, with
+// what is wrong, also where the process ends in a kernel.
+func TestCutWhileRunningJSON(t *testing.T) {
+	if _, err := jit.Open(""); err != nil {
+		t.Skip(err)
+	}
+	type change struct {
+		device, how string
+		asked       int
+		says        string
+	}
+	for _, c := range []change{
+		{"cpu", "half", 60, "while a kernel read it"},
+		{"cpu", "nothing left", 90, "while a kernel read it"},
+		{"cpu", "last byte", 70, "was cut short while it was in use"},
+		{"reference", "half", 20, "was cut short while it was in use"},
+		{"reference", "appended", 15, "was written to while it was in use"},
+	} {
+		t.Run(c.device+", "+c.how, func(t *testing.T) {
+			t.Parallel()
+			tokens := "100"
+			if c.device == "reference" {
+				tokens = "30"
+			}
+			args := []string{"--device", c.device, "--temp", "0", "-n", tokens, "--json", "--seed", "7"}
+			var whole, got runReport
+			decodeStrictly(t, smelt(t, "Once upon a time", append([]string{"run", storyteller}, args...)...).succeeds(t), &whole)
+			if whole.Error != nil {
+				t.Fatal(*whole.Error)
+			}
+			dir := copyOf(t, storyteller)
+			path := filepath.Join(dir, "model.safetensors")
+			out, said, status := runChanged(t, fmt.Sprintf("%s%s,%d,%s", askedFor, c.how, c.asked, path), append([]string{"run", dir}, args...)...)
+			if status != statusChanged || strings.Count(said, "\n") != 1 {
+				t.Fatalf("status %d, printed %q, said\n%s", status, out, said)
+			}
+			decodeStrictly(t, out, &got)
+			n := len(got.Tokens)
+			if n == 0 || n >= len(whole.Tokens) || !slices.Equal(got.Tokens, whole.Tokens[:n]) || !strings.HasPrefix(whole.Text, got.Text) || len(got.Text) < n {
+				t.Errorf("%d of %d tokens, text %q of %q", n, len(whole.Tokens), got.Text, whole.Text)
+			}
+			if got.StopReason != stopError || got.Error == nil || !strings.HasPrefix(*got.Error, path+": the file was ") || !strings.Contains(*got.Error, c.says) || "smelt: "+*got.Error+"\n" != said {
+				t.Errorf("%+v\n%s", got, said)
+			}
+			if got.Device != c.device || got.Seed != 7 || got.PromptTokens != whole.PromptTokens || got.PromptSeconds <= 0 || got.DecodeSeconds <= 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
 }
 
 // TestCutWhileEvaluating: eval tells it too, and leaves no file of logits.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -228,18 +227,6 @@ type runner struct {
 	sampling sampling.Params
 }
 
-// runReport is the output of --json. Times are in seconds.
-type runReport struct {
-	Text          string  `json:"text"`
-	Tokens        []int32 `json:"tokens"`
-	PromptTokens  int     `json:"prompt_tokens"`
-	StopReason    string  `json:"stop_reason"`
-	Seed          uint64  `json:"seed"`
-	Device        string  `json:"device"`
-	PromptSeconds float64 `json:"prompt_seconds"`
-	DecodeSeconds float64 `json:"decode_seconds"`
-}
-
 func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
 	bar := newProgress(r.io.err, len(request.Tokens), "reading the prompt")
 	request.Progress = func(done, _ int) { bar.Set(done) }
@@ -252,6 +239,10 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 		err = r.write(r.o.prompt)
 	}
 	clear := sync.OnceFunc(bar.Clear)
+	last := r.lastReport(len(request.Tokens), request.Sampling.Seed)
+	if err == nil {
+		err = last.publish()
+	}
 	for piece, e := range g.Tokens() {
 		clear()
 		if err == nil {
@@ -259,6 +250,9 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 		}
 		if err == nil {
 			err = r.write(piece.Text)
+		}
+		if err == nil {
+			err = last.add(piece)
 		}
 		if err != nil {
 			break
@@ -269,14 +263,10 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 	if step := new(*lib.StepError); errors.As(err, step) {
 		err = (*step).Err // the command runs one text; its steps say nothing
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	if e := last.end(); err == nil {
+		err = e
 	}
-	return r.finish(runReport{
-		Text: result.Text, Tokens: result.Tokens, PromptTokens: result.PromptTokens,
-		StopReason: string(result.Reason), Seed: result.Sampling.Seed, Device: r.device,
-		PromptSeconds: result.PromptTime.Seconds(), DecodeSeconds: result.TextTime.Seconds(),
-	})
+	return r.finish(result, err)
 }
 
 // write streams text.
@@ -286,27 +276,6 @@ func (r *runner) write(text string) error {
 	}
 	_, err := io.WriteString(r.io.out, text)
 	return err
-}
-
-func (r *runner) finish(report runReport) error {
-	write := r.printReport
-	if r.o.json {
-		write = r.encodeReport
-	}
-	if err := write(report); err != nil {
-		return err
-	}
-	if report.StopReason == string(lib.StopCancelled) {
-		return fmt.Errorf("%w, and %w", errInterrupted, errReported)
-	}
-	return nil
-}
-
-func (r *runner) encodeReport(report runReport) error {
-	if report.Tokens == nil {
-		report.Tokens = []int32{} // none is [] in JSON, not null
-	}
-	return json.NewEncoder(r.io.out).Encode(report)
 }
 
 // printReport ends the text's line and puts the rest on standard error.

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	lib "smelt.example/smelt"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/cpu/fault"
+)
+
+// runReport is the output of --json. Times are in seconds. Field names are stable;
+// docs/json.md explains them. After an error the rest is what came before it.
+// lastReport wants the text and the tokens first, and the error last.
+type runReport struct {
+	Text          string  `json:"text"`
+	Tokens        []int32 `json:"tokens"`
+	PromptTokens  int     `json:"prompt_tokens"`
+	StopReason    string  `json:"stop_reason"`
+	Seed          uint64  `json:"seed"`
+	Device        string  `json:"device"`
+	PromptSeconds float64 `json:"prompt_seconds"`
+	DecodeSeconds float64 `json:"decode_seconds"`
+	Error         *string `json:"error"`
+}
+
+// stopError is the reason of a text that an error ended.
+const stopError = "error"
+
+// finish reports on a text, of which err ended it or nothing did but itself.
+func (r *runner) finish(result lib.Result, err error) error {
+	failed := err != nil && !errors.Is(err, context.Canceled)
+	report := runReport{
+		Text: result.Text, Tokens: result.Tokens, PromptTokens: result.PromptTokens,
+		StopReason: string(result.Reason), Seed: result.Sampling.Seed, Device: r.device,
+		PromptSeconds: result.PromptTime.Seconds(), DecodeSeconds: result.TextTime.Seconds(),
+	}
+	switch {
+	case failed && r.o.json:
+		said := option.Text(err, flagOf)
+		report.StopReason, report.Error = stopError, &said
+		return errors.Join(err, r.encodeReport(report))
+	case failed:
+		return err
+	case r.o.json:
+		err = r.encodeReport(report)
+	default:
+		err = r.printReport(report)
+	}
+	if err == nil && report.StopReason == string(lib.StopCancelled) {
+		err = fmt.Errorf("%w, and %w", errInterrupted, errReported)
+	}
+	return err
+}
+
+func (r *runner) encodeReport(report runReport) error {
+	if report.Tokens == nil {
+		report.Tokens = []int32{} // none is [] in JSON, not null
+	}
+	return json.NewEncoder(r.io.out).Encode(report)
+}
+
+// A lastReport is the report of --json as it stands, kept where the process finds it
+// if it ends in a kernel that reads a file which was cut short: see package fault.
+type lastReport struct {
+	report         runReport
+	prompt         int
+	text, tokens   []byte // what is between the quotes and brackets
+	started, first time.Time
+}
+
+// lastReport is nil if there will be no report.
+func (r *runner) lastReport(prompt int, seed uint64) *lastReport {
+	if !r.o.json {
+		return nil
+	}
+	return &lastReport{report: runReport{Tokens: []int32{}, StopReason: stopError, Seed: seed, Device: r.device}, prompt: prompt, started: time.Now()}
+}
+
+// publish puts the report where the process finds it.
+func (l *lastReport) publish() error {
+	if l == nil {
+		return nil
+	}
+	before, after, err := l.halves()
+	if err != nil {
+		return err
+	}
+	return fault.Report(before, after)
+}
+
+// add notes a token.
+func (l *lastReport) add(t lib.Token) error {
+	if l == nil {
+		return nil
+	}
+	if l.first.IsZero() {
+		l.first = time.Now()
+		l.report.PromptTokens, l.report.PromptSeconds = l.prompt, l.first.Sub(l.started).Seconds()
+	}
+	l.report.DecodeSeconds = time.Since(l.first).Seconds()
+	text, err := json.Marshal(t.Text)
+	if err != nil {
+		return err
+	}
+	l.text = append(l.text, text[1:len(text)-1]...)
+	if t.ID >= 0 { // -1 has text of the tokens before
+		if len(l.tokens) > 0 {
+			l.tokens = append(l.tokens, ',')
+		}
+		l.tokens = strconv.AppendInt(l.tokens, int64(t.ID), 10)
+	}
+	return l.publish()
+}
+
+// end takes the report back: it is going to be printed.
+func (l *lastReport) end() error {
+	if l == nil {
+		return nil
+	}
+	return fault.Report(nil, nil)
+}
+
+// halves are the report's JSON before and after what the error says.
+func (l *lastReport) halves() (before, after []byte, err error) {
+	rest, err := json.Marshal(l.report)
+	if err != nil {
+		return nil, nil, err
+	}
+	rest = bytes.TrimSuffix(bytes.TrimPrefix(rest, []byte(`{"text":"","tokens":[]`)), []byte("null}"))
+	before = fmt.Appendf(nil, `{"text":"%s","tokens":[%s]%s`, l.text, l.tokens, rest)
+	return before, []byte("}\n"), nil
+}
