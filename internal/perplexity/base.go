@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"smelt.example/smelt/internal/imposter"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 )
 
@@ -28,7 +29,7 @@ const (
 func OpenBase(path string) (*Base, error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, imposter.Explain(path, err)
 	}
 	b := &Base{file: f}
 	if err := b.open(); err != nil {
