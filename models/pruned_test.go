@@ -346,7 +346,7 @@ func TestPrunedTables(t *testing.T) {
 	}
 	defer m.Close()
 	err = m.Checkpoint.Ready()
-	for _, want := range []string{"outside the range of what they choose", "layers.0.ffn.gate.tid2eid", "layer 0: token", "expected 0 to 3"} {
+	for _, want := range []string{"outside the range of what they choose", "layers.0.ffn.gate.tid2eid", "layer 0: token", "expected 0 to 3", "layer 0: 4 experts, by the router weights layers.0.ffn.gate.weight"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nlacks %q", err, want)
 		}

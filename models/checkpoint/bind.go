@@ -66,14 +66,14 @@ func Bind(c *Checkpoint, m schema.Model) (*Binding, error) {
 	b.checkDeclared()
 	b.report(findings)
 	if err := findings.Err(); err != nil {
-		findings.AddEach("size", "taken from the tensors and not from config.json", "", m.Sized)
+		findings.addSized(m.Sized)
 		return nil, err
 	}
 	for i, p := range m.Graph.Params {
 		p.Encoding = b.out.Params[i].Encoding()
 	}
 	b.declaredNotes()
-	c.ready = sync.OnceValue(func() error { return b.out.checkIndices(c.Dir, indexed) })
+	c.ready = sync.OnceValue(func() error { return b.out.checkIndices(c.Dir, indexed, m.Sized) })
 	return &b.out, nil
 }
 

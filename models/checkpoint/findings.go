@@ -48,6 +48,11 @@ func (f *Findings) AddError(err error) {
 	f.List = append(f.List, Finding{Problem: err.Error(), cause: err})
 }
 
+// addSized tells, beside what does not fit, which sizes follow from headers.
+func (f *Findings) addSized(sized []string) {
+	f.AddEach("size", "taken from the tensors and not from config.json", "", sized)
+}
+
 // Err is f if anything was found and nil otherwise.
 func (f *Findings) Err() error {
 	if len(f.List) == 0 {

@@ -15,7 +15,7 @@ const maxBadIndices = 3
 
 // checkIndices reads the integers that index something and finds those that are
 // outside: one item for each stored tensor that has any.
-func (b *Binding) checkIndices(dir string, indexed map[string]indices.Use) error {
+func (b *Binding) checkIndices(dir string, indexed map[string]indices.Use, sized []string) error {
 	findings := &Findings{Path: dir}
 	var items []string
 	total := 0
@@ -38,6 +38,7 @@ func (b *Binding) checkIndices(dir string, indexed map[string]indices.Use) error
 	if total > 0 {
 		findings.Add(message.Count(total, "stored number")+" outside the range of what they choose; no kernel was run, for it would read elsewhere in memory",
 			"the file is damaged, or of another model than config.json: download it again, or convert it again", items...)
+		findings.addSized(sized)
 	}
 	return findings.Err()
 }

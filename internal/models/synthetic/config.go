@@ -54,7 +54,7 @@ func adapt(name string, config []byte, o Options) ([]byte, error) {
 	if len(layers) == 0 {
 		layers = First(whole.Layers)
 	}
-	ratios, hashed := make([]int, len(layers)), 0
+	ratios, experts, hashed := make([]int, len(layers)), make([]int, len(layers)), 0
 	for i, l := range layers {
 		switch {
 		case l < 0 || l >= whole.Layers:
@@ -62,7 +62,7 @@ func adapt(name string, config []byte, o Options) ([]byte, error) {
 		case i > 0 && l <= layers[i-1]:
 			return nil, fmt.Errorf("layers are to ascend, found %d after %d", l, layers[i-1])
 		}
-		ratios[i] = whole.Ratios[l]
+		ratios[i], experts[i] = whole.Ratios[l], whole.ExpertsOf(l)
 		if l < whole.HashLayers {
 			hashed++
 		}
@@ -72,11 +72,14 @@ func adapt(name string, config []byte, o Options) ([]byte, error) {
 	if err := json.Unmarshal(config, &members); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	for _, key := range []string{"layer_types", "mlp_layer_types", "quantization", "quantization_config", "expert_dtype"} {
+	for _, key := range []string{"layer_types", "mlp_layer_types", "quantization", "quantization_config", "expert_dtype", "n_routed_experts_per_layer", "reap_pruning"} {
 		delete(members, key)
 	}
 	set := map[string]any{
 		"num_hidden_layers": len(layers), "compress_ratios": ratios, "num_hash_layers": hashed, "num_nextn_predict_layers": 0,
+	}
+	if whole.LayerExperts != nil {
+		set["n_routed_experts_per_layer"] = experts
 	}
 	switch o.Format {
 	case Official:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -136,6 +138,33 @@ func TestLayers(t *testing.T) {
 		}
 		if len(c.Binding.Ignored) != 0 || config.MTPLayers != 0 {
 			t.Errorf("layers %v: %d rules leave tensors unused", test.layers, len(c.Binding.Ignored))
+		}
+	}
+}
+
+// TestExpertsByLayer: a configuration that lists the layers' experts is followed, tables
+// included.
+func TestExpertsByLayer(t *testing.T) {
+	var members map[string]any
+	if err := json.Unmarshal(tinyConfig(t, MLX4), &members); err != nil {
+		t.Fatal(err)
+	}
+	members["n_routed_experts_per_layer"] = []int{8, 3, 5, 4, 7}
+	config, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Format{Official, MLX4} {
+		c := mustNew(t, "pruned", config, Options{Layers: []int{1, 3, 4}, Format: f})
+		mustFill(t, c, FillOptions{Seed: 5})
+		for layer, want := range []int64{3, 4, 7} {
+			name := fmt.Sprintf("layers.%d.ffn.experts.w1", layer)
+			if have, _ := c.Graph.Param(name).Type.Shape[0].Value(); have != want {
+				t.Errorf("%s: %s has %d experts, want %d", f, name, have, want)
+			}
+		}
+		if err := c.Model.Checkpoint.Ready(); err != nil {
+			t.Errorf("%s: %v", f, err)
 		}
 	}
 }

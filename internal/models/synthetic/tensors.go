@@ -3,11 +3,13 @@ package synthetic
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/models/deepseekv4"
+	"smelt.example/smelt/internal/models/schema"
 	"smelt.example/smelt/ir"
 )
 
@@ -87,9 +89,14 @@ func tensors(graph *ir.Module, cfg *deepseekv4.Config, f Format) ([]stored, erro
 		c := classOf(p.Name)
 		dims := constants(p.Type.Shape)
 		if p.Type.Elem == ir.I32 {
+			_, number := schema.Generalise(p.Name)
+			layer, err := strconv.Atoi(number)
+			if err != nil {
+				return nil, fmt.Errorf("%s: a table of experts belongs to a layer", p.Name)
+			}
 			all = append(all, stored{
 				safetensors.Tensor{Name: p.Name, DType: safetensors.I64, Shape: dims},
-				idTable{experts: cfg.Experts, chosen: cfg.ExpertsPerToken},
+				idTable{experts: cfg.ExpertsOf(layer), chosen: cfg.ExpertsPerToken},
 			})
 			continue
 		}
