@@ -227,7 +227,7 @@ func TestEvalOdd(t *testing.T) {
 		{"logits of another vocabulary", append(text, "--kl", in("other")), []string{"logits for a vocabulary of 4096, the model has 256"}},
 		{"logits cut short", append(text, "--kl", in("cut")), []string{"--kl: ", in("cut")}},
 		{"no logits", append(text, "--kl", in("trace")), []string{"--kl: " + in("trace") + ": found no tensor logits"}},
-		{"a text for logits", append(text, "--kl", in("text")), []string{"--kl: ", "not a safetensors file"}},
+		{"a text for logits", append(text, "--kl", in("text")), []string{"--kl: ", `is a text ("Once upon a time`}},
 		{"a pointer for logits", append(text, "--kl", in("pointer")), []string{"--kl: ", "Git LFS pointer"}},
 		{"a folder for logits", append(text, "--kl", temp), []string{"--kl: ", temp}},
 		{"nothing for logits", append(text, "--kl", in("absent")), []string{"--kl: ", "no such file"}},
