@@ -129,6 +129,16 @@ func (m *Model) Device() string { return m.device.Name() }
 // reasons mean that Options named it.
 func (m *Model) DeviceChoice() (doc, why string) { return m.choice.Kind.Doc, m.choice.Why }
 
+// Pace is how far the step is that runs, for people who wait: how many of its parts are
+// done, of how many; a total of 0 where the device does not tell. Parts need not take
+// equally long.
+func (m *Model) Pace() (done, total int) {
+	if d, ok := m.device.(device.Paced); ok {
+		return d.Pace()
+	}
+	return 0, 0
+}
+
 // Options are those that the model was opened with, with the defaults filled in.
 func (m *Model) Options() Options { return m.options }
 

@@ -194,7 +194,7 @@ func TestKernelsProtocol(t *testing.T) {
 func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 	t.Helper()
 	plan := f.b.Plan.Step(shape.Phase)
-	costs, err := plan.Costs(plan.Symbols(shape.Context, shape.Rows))
+	costs, err := plan.Costs(plan.Symbols(shape.Context, shape.Rows), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

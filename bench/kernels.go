@@ -206,7 +206,7 @@ func (b *bench) prepare(s Shape) (*measurement, error) {
 		}
 	}
 	var err error
-	if m.costs, err = m.plan.Costs(m.plan.Symbols(s.Context, s.Rows)); err != nil {
+	if m.costs, err = m.plan.Costs(m.plan.Symbols(s.Context, s.Rows), nil); err != nil {
 		return nil, err
 	}
 	for slot := range int32(slots) {

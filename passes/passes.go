@@ -104,6 +104,8 @@ func run(m *ir.Module, o Options, passes []pass) (*Result, error) {
 	if err := keep(Stage{Name: "input", Doc: "the graph as it was built", Module: m}); err != nil {
 		return r, err
 	}
+	done, end := o.Begin.Phase("fusing operations", int64(len(passes)), "passes")
+	defer end()
 	for _, p := range passes {
 		s, err := p.stage(o, r.Module)
 		if err != nil {
@@ -112,6 +114,7 @@ func run(m *ir.Module, o Options, passes []pass) (*Result, error) {
 		if err := keep(s); err != nil {
 			return r, err
 		}
+		done(1)
 	}
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"smelt.example/smelt/internal/passes/cacheformat"
 	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	Lean bool
 	// Dump, if set, sees every stage: 0 is the input.
 	Dump func(index int, pass string, m *ir.Module) error
+	// Begin, if set, is told how the passes go on.
+	Begin progress.Begin
 }
 
 // pipeline is the passes, one for each kind of region among them.

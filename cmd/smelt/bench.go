@@ -167,7 +167,7 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 		return nil, fmt.Errorf("a context of %d tokens is asked for; the model was made for at most %d", o.device.Context, m.Context)
 	}
 	if r.tokens == nil {
-		if r.tokens, err = o.prompt(ctx, m); err != nil {
+		if r.tokens, err = o.prompt(ctx, io, m); err != nil {
 			return nil, err
 		}
 	}
@@ -214,8 +214,7 @@ func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) 
 		if err != nil {
 			return nil, fmt.Errorf("--synthetic %s: %w", o.synthetic, err)
 		}
-		wait := startWaiting(io.err, fmt.Sprintf("making %s of random weights", bytesInWords(s.Bytes())))
-		defer wait.done()
+		defer io.wait(fmt.Sprintf("making %s of random weights", bytesInWords(s.Bytes())))()
 		if err := s.Fill(ctx, synthetic.FillOptions{}); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -234,7 +233,7 @@ const (
 )
 
 // prompt gives the tokens that texts consist of.
-func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, error) {
+func (o *benchOptions) prompt(ctx context.Context, io stdio, m *models.Model) ([]int32, error) {
 	if o.text == "" {
 		r := rand.New(rand.NewPCG(promptSeed, 0))
 		tokens := make([]int32, promptTokensKept)
@@ -243,7 +242,7 @@ func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, er
 		}
 		return tokens, nil
 	}
-	tok, err := m.Tokenizer()
+	tok, err := readTokenizer(io, m.Tokenizer)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +250,9 @@ func (o *benchOptions) prompt(ctx context.Context, m *models.Model) ([]int32, er
 	if err != nil {
 		return nil, err
 	}
+	end := io.wait("tokenizing")
 	tokens, err := tok.Encode(text)
+	end()
 	if err == nil && len(tokens) == 0 {
 		err = errors.New("the file is empty; give one with some text")
 	}
@@ -308,20 +309,20 @@ func (o *benchOptions) print(ctx context.Context, io stdio, r measured, table fu
 	return table()
 }
 
-// benchProgress says on a terminal what is being measured.
+// benchProgress says what is being measured.
 type benchProgress struct {
 	io   stdio
-	wait *waiting
+	done func() // nil before the first
 }
 
 func (p *benchProgress) next(what string) {
 	p.end()
-	p.wait = startWaiting(p.io.err, "measuring: "+what)
+	p.done = p.io.wait("measuring: " + what)
 }
 
 func (p *benchProgress) end() {
-	if p.wait != nil {
-		p.wait.done()
-		p.wait = nil
+	if p.done != nil {
+		p.done()
+		p.done = nil
 	}
 }

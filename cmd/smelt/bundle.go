@@ -21,18 +21,35 @@ type compiled struct {
 // the one it was compiled from. Close the model. Files that were modified since
 // then are noted on standard error.
 func openBundle(io stdio, dir string) (*compiled, error) {
-	b, err := bundle.Read(dir)
+	b, err := readBundle(io, dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := withCheckpoint(b)
+	c, err := withCheckpoint(io, b)
 	if err == nil {
 		noteModified(io, c)
 	}
 	return c, err
 }
 
-func withCheckpoint(b *bundle.Bundle) (*compiled, error) {
+// readBundle reads the bundle in dir. What is done with it tells of its phases.
+func readBundle(io stdio, dir string) (*bundle.Bundle, error) {
+	defer io.wait("opening the bundle")()
+	b, err := bundle.Read(dir)
+	if err == nil {
+		b.Begin = io.phases()
+	}
+	return b, err
+}
+
+// openCheckpoint opens the checkpoint at path.
+func openCheckpoint(io stdio, path string) (*models.Model, error) {
+	defer io.wait("opening the checkpoint")()
+	return models.Open(path, models.Options{})
+}
+
+func withCheckpoint(io stdio, b *bundle.Bundle) (*compiled, error) {
+	defer io.wait("opening the checkpoint")()
 	f, err := lib.OpenBundle(b)
 	if err != nil {
 		return nil, compiling(err)
@@ -65,7 +82,7 @@ func noteModified(io stdio, c *compiled) {
 
 // stages takes the bundle's model through the passes again.
 func (c *compiled) stages() (*passes.Result, error) {
-	return passes.Run(c.model.Graph, passes.Options{Formats: passes.Formats{Rows: c.CacheRows, Keys: c.CacheKeys}})
+	return passes.Run(c.model.Graph, passes.Options{Formats: passes.Formats{Rows: c.CacheRows, Keys: c.CacheKeys}, Begin: c.Begin})
 }
 
 // openModel opens what a path names: a checkpoint (the bundle is nil), or a
@@ -81,11 +98,15 @@ func openModel(io stdio, path string) (*models.Model, *bundle.Bundle, error) {
 // openFiles opens a checkpoint or a bundle. Files that were modified since a bundle
 // was compiled are noted on standard error.
 func openFiles(io stdio, path string) (*lib.Files, error) {
-	f, err := lib.OpenFiles(path)
+	f, err := func() (*lib.Files, error) {
+		defer io.wait("opening the model")()
+		return lib.OpenFiles(path)
+	}()
 	if err != nil {
 		return nil, compiling(err)
 	}
 	if f.Bundle != nil {
+		f.Bundle.Begin = io.phases()
 		noteModified(io, &compiled{f.Bundle, f.Model})
 	}
 	return f, nil

@@ -182,7 +182,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	start := time.Now()
-	m, err := models.Open(path, models.Options{})
+	m, err := openCheckpoint(io, path)
 	if err != nil {
 		return err
 	}
@@ -190,9 +190,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	if err := o.complete(m); err != nil {
 		return err
 	}
-	wait := startWaiting(io.err, "compiling")
-	b, err := o.build(ctx, path, m)
-	wait.done()
+	b, err := o.build(ctx, io, path, m)
 	if err == nil && ctx.Err() != nil {
 		err = errInterrupted
 	}
@@ -231,12 +229,13 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 }
 
 // build compiles the model.
-func (o *compileOptions) build(ctx context.Context, path string, m *models.Model) (*bundle.Bundle, error) {
+func (o *compileOptions) build(ctx context.Context, io stdio, path string, m *models.Model) (*bundle.Bundle, error) {
 	options := bundle.Options{
 		Lean:    true,
 		Target:  o.machine,
 		Context: o.context, Chunk: o.chunk, Slots: o.slots, Wanted: o.wanted,
 		Formats: passes.Formats{Rows: o.cache, Keys: o.keys},
+		Begin:   io.phases(),
 	}
 	if o.dump != "" {
 		options.Dump = o.dumper(ctx, path)

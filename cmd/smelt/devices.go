@@ -40,10 +40,8 @@ func openDevice(io stdio, o deviceOptions, m *models.Model, b *bundle.Bundle) (d
 
 // openFirst opens the named device of a table, or the first that this machine has.
 func openFirst(t devices.Table, io stdio, o deviceOptions, m devices.Model) (device.Device, error) {
-	w := watchOpening(io)
-	o.Watch = w.watch()
+	o.Watch = io.watch()
 	d, choice, err := t.Open(o.name, m, o.Options)
-	w.bar.Clear()
 	if err != nil {
 		return nil, err
 	}
@@ -58,36 +56,16 @@ func modelFor(m *models.Model, b *bundle.Bundle) devices.Model {
 	return devices.Model{Source: bundle.SourceOf(m), Weights: m.Weights, Bundle: b}
 }
 
-// opening says on a terminal how a device is opened.
-type opening struct {
-	io  stdio
-	bar progress
-}
-
-func watchOpening(io stdio) *opening { return &opening{io: io} }
-
-func (w *opening) watch() devices.Watch {
-	return devices.Watch{
-		Begin:  func(what string) func() { return startWaiting(w.io.err, what).done },
-		Read:   w.read,
-		Paging: notePaging(w.io),
-		Note: func(why string) {
-			w.bar.Clear()
-			fmt.Fprintf(w.io.err, "smelt: compiled anew, and not kept: %s\n", message.Line(why, 400))
-		},
-	}
+// watch says how a device is opened.
+func (s stdio) watch() devices.Watch {
+	return devices.Watch{Begin: s.phases(), Paging: notePaging(s), Note: func(why string) {
+		fmt.Fprintf(s.err, "smelt: compiled anew, and not kept: %s\n", message.Line(why, 400))
+	}}
 }
 
 // notePaging says how slow a model will be that does not fit into memory.
 func notePaging(io stdio) func(text string) {
 	return func(text string) { fmt.Fprintf(io.err, "note: %s\n", text) }
-}
-
-func (w *opening) read(done, total int64) {
-	if w.bar.bar == nil {
-		w.bar = newBytesProgress(w.io.err, total, "reading weights")
-	}
-	w.bar.SetBytes(done)
 }
 
 // deviceList has a line for each device: its name, what it runs, what it needs.

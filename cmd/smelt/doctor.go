@@ -17,6 +17,7 @@ import (
 	"smelt.example/smelt/internal/doctor"
 	"smelt.example/smelt/internal/models/synthetic"
 	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devices"
@@ -137,7 +138,6 @@ type examined struct {
 	model  *models.Model
 	bundle *bundle.Bundle
 	file   *output.File // the report's; nil without one
-	bar    progress     // of the device that is being checked
 }
 
 func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (err error) {
@@ -167,8 +167,7 @@ func runDoctor(ctx context.Context, io stdio, o doctorOptions, args []string) (e
 		if err := e.keep(ctx, "device "+k.Name+" is being checked: if nothing follows, the program ended there"); err != nil {
 			return err
 		}
-		result, err := doctor.Check(ctx, e.subject(k), e.model.Weights)
-		e.bar.Clear()
+		result, err := e.check(ctx, k)
 		if err != nil {
 			return e.interrupted(ctx)
 		}
@@ -187,7 +186,7 @@ const doctorSeed = 1
 // open makes doctor's own model, or opens the one that is named.
 func (e *examined) open(ctx context.Context, args []string) (err error) {
 	if len(args) == 0 {
-		if e.model, err = ownModel(ctx); err != nil {
+		if e.model, err = ownModel(ctx, e.io); err != nil {
 			return err
 		}
 		e.report.Model.Path, e.report.Model.Note = "", "made in memory: the storyteller's shapes and formats, random weights"
@@ -199,7 +198,7 @@ func (e *examined) open(ctx context.Context, args []string) (err error) {
 	}
 	if e.bundle == nil {
 		m := e.model
-		e.bundle, err = doctor.Compile(bundle.SourceOf(m))
+		e.bundle, err = doctor.Compile(bundle.SourceOf(m), e.io.phases())
 	}
 	if err != nil {
 		return errors.Join(err, e.model.Close())
@@ -207,7 +206,8 @@ func (e *examined) open(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-func ownModel(ctx context.Context) (*models.Model, error) {
+func ownModel(ctx context.Context, io stdio) (*models.Model, error) {
+	defer io.wait("making a model")()
 	config, err := synthetic.Storyteller()
 	if err != nil {
 		return nil, err
@@ -222,8 +222,27 @@ func ownModel(ctx context.Context) (*models.Model, error) {
 	return s.Model, nil
 }
 
-// subject is a device as package doctor sees it.
-func (e *examined) subject(k devices.Kind) doctor.Subject {
+// check checks a device.
+func (e *examined) check(ctx context.Context, k devices.Kind) (doctor.Result, error) {
+	var end func()
+	defer func() {
+		if end != nil {
+			end()
+		}
+	}()
+	var reached func(all int64)
+	return doctor.Check(ctx, e.subject(k, func(all, total int) {
+		if all == 0 {
+			var done func(n int64)
+			done, end = e.io.phases().Phase("checking "+k.Name, int64(total), "steps")
+			reached = progress.Reached(done)
+		}
+		reached(int64(all))
+	}), e.model.Weights)
+}
+
+// subject is a device as package doctor sees it; reached is told of its steps.
+func (e *examined) subject(k devices.Kind, reached func(all, total int)) doctor.Subject {
 	return doctor.Subject{
 		Name:   k.Name,
 		Absent: devices.ErrNotHere,
@@ -235,13 +254,8 @@ func (e *examined) subject(k devices.Kind) doctor.Subject {
 			}
 			return d.(device.Planned), nil // what runs kernels is one
 		},
-		Notes: deviceNotes,
-		Progress: func(done, total int) {
-			if done == 0 {
-				e.bar = newCountProgress(e.io.err, total, "checking "+k.Name)
-			}
-			e.bar.Set(done)
-		},
+		Notes:    deviceNotes,
+		Progress: reached,
 	}
 }
 

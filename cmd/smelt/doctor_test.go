@@ -25,7 +25,7 @@ import (
 // TestDoctorModel: the kernels of doctor's own model are the storyteller's, to the
 // letter, and its weights are there.
 func TestDoctorModel(t *testing.T) {
-	own, err := ownModel(t.Context())
+	own, err := ownModel(t.Context(), stdio{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestDoctorModel(t *testing.T) {
 	t.Cleanup(func() { story.Close() })
 	var kernels [2]map[string]string
 	for i, m := range []*models.Model{own, story} {
-		b, err := doctor.Compile(bundle.SourceOf(m))
+		b, err := doctor.Compile(bundle.SourceOf(m), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
 	"smelt.example/smelt/internal/output"
 	"smelt.example/smelt/internal/perplexity"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/models"
 )
@@ -164,7 +166,7 @@ func evalModel(ctx context.Context, io stdio, path string, o evalOptions) (err e
 	if e.sizes, err = files.Complete(o.open); err != nil {
 		return err
 	}
-	if e.tokens, err = o.input(ctx, files.Model); err != nil {
+	if e.tokens, err = o.input(ctx, io, files.Model); err != nil {
 		return err
 	}
 	if err := e.cut(); err != nil {
@@ -201,14 +203,14 @@ func (o evalOptions) files(model string) (f evalFiles, err error) {
 }
 
 // input reads the tokens from wherever the flags say.
-func (o evalOptions) input(ctx context.Context, m *models.Model) ([]int32, error) {
+func (o evalOptions) input(ctx context.Context, io stdio, m *models.Model) ([]int32, error) {
 	var ids []int32
 	name := "--tokens"
 	var err error
 	switch {
 	case o.textFile != "":
 		name = o.textFile
-		ids, err = o.encode(ctx, m)
+		ids, err = o.encode(ctx, io, m)
 	case o.tokensFile != "":
 		name = o.tokensFile
 		var text string
@@ -227,16 +229,18 @@ func (o evalOptions) input(ctx context.Context, m *models.Model) ([]int32, error
 	return ids, checkTokens(ids, m.VocabSize, name)
 }
 
-func (o evalOptions) encode(ctx context.Context, m *models.Model) ([]int32, error) {
+func (o evalOptions) encode(ctx context.Context, io stdio, m *models.Model) ([]int32, error) {
 	text, err := readTextFile(ctx, "--text-file", o.textFile)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := m.Tokenizer()
+	tok, err := readTokenizer(io, m.Tokenizer)
 	if err != nil {
 		return nil, err
 	}
+	end := io.wait("tokenizing")
 	ids, err := tok.Encode(text)
+	end()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.textFile, err)
 	}
@@ -311,6 +315,8 @@ func (e *evaluation) run(ctx context.Context) (err error) {
 type engine[F tensor.Float] interface {
 	perplexity.Engine[F]
 	observe(func(name string, v tensor.Value[F]))
+	// pace is how far the step that runs is, as a device.Paced has it.
+	pace() (done, total int)
 }
 
 func evaluate[F tensor.Float](ctx context.Context, e *evaluation, by engine[F]) error {
@@ -319,17 +325,19 @@ func evaluate[F tensor.Float](ctx context.Context, e *evaluation, by engine[F]) 
 		trace = newTracer[F](e.files.Model.Trace)
 		by.observe(trace.observe)
 	}
-	reads, read := perplexity.Reads(e.windows, len(e.tokens)), 0
-	bar := newProgress(e.io.err, reads, "evaluating")
-	o := perplexity.Options[F]{Tokens: e.tokens, Windows: e.windows, Chunk: e.sizes.Chunk, Base: e.base, Progress: func(n int) {
-		read = n
-		bar.Set(n)
-	}}
+	reads := perplexity.Reads(e.windows, len(e.tokens))
+	var read atomic.Int64
+	end := e.io.follow("evaluating", int64(reads), progress.Tokens, func() float64 {
+		done, total := by.pace()
+		n := int(read.Load())
+		return float64(n) + float64(done)/float64(max(total, 1))*float64(min(e.sizes.Chunk, reads-n))
+	})
+	o := perplexity.Options[F]{Tokens: e.tokens, Windows: e.windows, Chunk: e.sizes.Chunk, Base: e.base, Progress: func(n int) { read.Store(int64(n)) }}
 	start := time.Now()
 	scores, err := score(ctx, e, by, o)
-	bar.Clear()
+	end()
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w after %d of %d tokens; nothing was written", errInterrupted, read, reads)
+		return fmt.Errorf("%w after %d of %d tokens; nothing was written", errInterrupted, read.Load(), reads)
 	}
 	if err != nil {
 		return err

@@ -69,6 +69,13 @@ func (e *deviceEngine) observe(f func(name string, v tensor.Value[float32])) {
 	e.dev.(*reference.Device).Observe(f)
 }
 
+func (e *deviceEngine) pace() (done, total int) {
+	if d, ok := e.dev.(device.Paced); ok {
+		return d.Pace()
+	}
+	return 0, 0
+}
+
 // evaluator reads texts in float64.
 type evaluator struct {
 	machine *eval.Machine[float64]
@@ -120,3 +127,5 @@ func (e *evaluator) Read(tokens []int32, first int, each func(i int, logits []fl
 }
 
 func (e *evaluator) observe(f func(name string, v tensor.Value[float64])) { e.machine.Observe = f }
+
+func (e *evaluator) pace() (done, total int) { return e.machine.Pace() }

@@ -230,7 +230,7 @@ func (o *inspectOptions) checkpointOnly(path string) error {
 }
 
 func inspect(io stdio, path string, o inspectOptions) error {
-	m, err := models.Open(path, models.Options{})
+	m, err := openCheckpoint(io, path)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func inspectBundle(ctx context.Context, io stdio, dir string, o inspectOptions) 
 	if err != nil {
 		return err
 	}
-	b, err := bundle.Read(dir)
+	b, err := readBundle(io, dir)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 	case o.kernel != "":
 		return writeKernel(w, b, o.kernel, o.stage == "kernel")
 	case o.stage != "":
-		return writeStage(w, b, o.stage, o.json)
+		return writeStage(io, w, b, o.stage, o.json)
 	case o.plan:
 		r := planOf(b, o.step)
 		if o.json {
@@ -79,11 +79,11 @@ const stagePlan = "plan"
 
 // writeStage prints the module after a pass. The passes run again over the
 // checkpoint's graph; for the module of the plan nothing needs to.
-func writeStage(w io.Writer, b *bundle.Bundle, name string, asJSON bool) error {
+func writeStage(std stdio, w io.Writer, b *bundle.Bundle, name string, asJSON bool) error {
 	if name == stagePlan || name == stageGraph {
 		return writeModule(w, b.Module, b.Dir, stagePlan, asJSON)
 	}
-	stages, err := stagesOf(b)
+	stages, err := stagesOf(std, b)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func writeStage(w io.Writer, b *bundle.Bundle, name string, asJSON bool) error {
 
 // stagesOf opens the bundle's checkpoint and runs the passes. The modules hold
 // no weights, so the checkpoint is closed again.
-func stagesOf(b *bundle.Bundle) (*passes.Result, error) {
-	c, err := withCheckpoint(b)
+func stagesOf(std stdio, b *bundle.Bundle) (*passes.Result, error) {
+	c, err := withCheckpoint(std, b)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
 // writePage writes the page of --html. Without its checkpoint a bundle has only
 // its last stage to show; the page then does without the others.
 func writePage(ctx context.Context, std stdio, b *bundle.Bundle, page *output.File) error {
-	stages, err := stagesOf(b)
+	stages, err := stagesOf(std, b)
 	if err != nil {
 		fmt.Fprintf(std.err, "the page has no stages but the last: %v\n", err)
 		stages = nil

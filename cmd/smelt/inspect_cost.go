@@ -69,18 +69,18 @@ func costOf(b *bundle.Bundle, o inspectOptions) (*costReport, error) {
 	}
 	symbols := s.Symbols(o.context, o.rows)
 	r := &costReport{Path: b.Dir, Model: b.Name, Step: s.Phase.String(), Context: o.context, Rows: o.rows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	costs, err := s.Costs(symbols, b.Begin)
+	if err != nil {
+		return nil, err
+	}
 	var total plan.Cost
 	for i, d := range s.Dispatches {
-		c, err := d.Cost(symbols)
-		if err != nil {
-			return nil, err
-		}
+		c := costs[i]
 		total.Add(c)
 		layer, _ := splitLayer(d.Region)
 		r.Dispatches = append(r.Dispatches, dispatchCost{i, d.Barrier, d.CommandBuffer, d.Kernel.Name, d.Region, d.Role, layer, c.Grid, numbersOf(c)})
 	}
 	r.Total = numbersOf(total)
-	var err error
 	if r.Minimum, err = s.Minimum(symbols); err != nil {
 		return nil, err
 	}

@@ -17,9 +17,7 @@ func examineGPU(io stdio, b *bundle.Bundle) (*metal.Survey, error) {
 	if _, err := metal.Native(); err != nil {
 		return nil, err
 	}
-	wait := startWaiting(io.err, "compiling kernels")
-	defer wait.done()
-	return metal.Examine(b, metal.Options{Archives: metal.UserArchives()})
+	return metal.Examine(b, metal.Options{Archives: metal.UserArchives(), Begin: io.phases()})
 }
 
 // gpuReport is what was found out of this machine's GPU, and what that decided.

@@ -19,9 +19,28 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	io := reporting(stdio{os.Stdin, os.Stdout, os.Stderr})
 	// The first Ctrl-C ends the work at hand; the next one ends the program.
-	context.AfterFunc(ctx, stop)
-	os.Exit(execute(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+	context.AfterFunc(ctx, func() { endAtNext(stop, io.reporter()) })
+	os.Exit(execute(ctx, os.Args[1:], io))
+}
+
+// endAtNext has the next Ctrl-C end the program as it ends others, with nothing of a
+// reporter's left on the terminal. stop gives up the first one's handler.
+func endAtNext(stop func(), r *reporter) {
+	next := make(chan os.Signal, 1)
+	signal.Notify(next, os.Interrupt)
+	stop()
+	<-next
+	r.leave()
+	signal.Reset(os.Interrupt)
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Signal(os.Interrupt)
+	}
+	if err != nil { // systems without signals
+		os.Exit(statusInterrupted)
+	}
 }
 
 // stdio holds the streams of a command. Results go to out,

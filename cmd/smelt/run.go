@@ -101,10 +101,8 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
-	w := watchOpening(io)
-	o.open.Watch = w.watch()
+	o.open.Watch = io.watch()
 	m, err := files.Start(cmd.Context(), o.open)
-	w.bar.Clear()
 	if err != nil {
 		return interrupted(err)
 	}
@@ -119,7 +117,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 // request makes of flags and standard input what is asked of the model. All that
 // may be wrong with it is found here, before a device is opened.
 func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r lib.Request, err error) {
-	if _, err := files.Tokenizer(); err != nil {
+	if _, err := readTokenizer(io, files.Tokenizer); err != nil {
 		return r, err
 	}
 	how, err := files.Suggested()
@@ -141,7 +139,9 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 	if o.chat {
 		r.Prompt, r.Messages, r.Think = "", o.messages(), o.think
 	}
+	end := io.wait("tokenizing")
 	ids, err := files.Encode(r)
+	end()
 	switch {
 	case errors.Is(err, lib.ErrNoChat):
 		err = fmt.Errorf("%w without --chat", err)
@@ -228,23 +228,30 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
-	bar := newProgress(r.io.err, len(request.Tokens), "reading the prompt")
-	request.Progress = func(done, _ int) { bar.Set(done) }
+	read := r.io.readingPrompt(m, &request)
+	defer read()
 	g, err := m.Generate(ctx, request)
 	if err != nil {
-		bar.Clear()
 		return err
 	}
-	if r.o.echo {
-		err = r.write(r.o.prompt)
+	echo := sync.OnceFunc(func() {
+		if r.o.echo {
+			err = r.write(r.o.prompt)
+		}
+	})
+	if !isTerminal(r.io.out) { // where progress would have to stand in the prompt's line
+		echo()
 	}
-	clear := sync.OnceFunc(bar.Clear)
 	last := r.lastReport(len(request.Tokens), request.Sampling.Seed)
 	if err == nil {
 		err = last.publish()
 	}
+	count, counted := r.generating(m)
+	defer counted()
 	for piece, e := range g.Tokens() {
-		clear()
+		read()
+		echo()
+		count(1)
 		if err == nil {
 			err = e
 		}
@@ -259,7 +266,9 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 		}
 	}
 	result, _ := g.Wait()
-	clear()
+	read()
+	echo()
+	counted()
 	if step := new(*lib.StepError); errors.As(err, step) {
 		err = (*step).Err // the command runs one text; its steps say nothing
 	}

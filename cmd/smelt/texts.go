@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/models/tokenizer"
 )
 
 // Texts and token lists are read once and in order, so that they may come from
@@ -32,6 +33,12 @@ func readTextFile(ctx context.Context, flag, path string) (string, error) {
 		defer f.Close() // only read
 		return readAll(f, path)
 	})
+}
+
+// readTokenizer opens a tokenizer, which takes a while for a large vocabulary.
+func readTokenizer(io stdio, open func() (*tokenizer.Tokenizer, error)) (*tokenizer.Tokenizer, error) {
+	defer io.wait("reading the tokenizer")()
+	return open()
 }
 
 // openText opens whatever a text can be read from.

@@ -77,7 +77,7 @@ func tokenize(ctx context.Context, io stdio, path string, o tokenizeOptions) err
 	case o.decode && o.ordinary:
 		return fmt.Errorf("--ordinary contradicts --decode: ids name their tokens already; leave one of them out")
 	}
-	tok, err := tokenizerAt(path)
+	tok, err := readTokenizer(io, func() (*tokenizer.Tokenizer, error) { return tokenizerAt(path) })
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,7 @@ func tokenize(ctx context.Context, io stdio, path string, o tokenizeOptions) err
 			return err
 		}
 	}
+	defer io.wait("tokenizing")()
 	if o.decode {
 		return decodeIDs(io.out, tok, text, source, o.json)
 	}

@@ -14,6 +14,7 @@ import (
 	"smelt.example/smelt/codegen/kernel"
 	msl "smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/lockstep"
@@ -111,8 +112,7 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 
 // recompile compares the bundle with what compiling its checkpoint again gives.
 func (c *compiled) recompile(io stdio) error {
-	wait := startWaiting(io.err, "compiling again")
-	defer wait.done()
+	defer io.wait("compiling again")()
 	return c.Recompile(bundle.SourceOf(c.model))
 }
 
@@ -150,10 +150,8 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 		return err
 	}
 	p.begin(r)
-	wait := startWaiting(io.err, "building kernels")
 	both := lockstep.New(lockstep.Choices)
-	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: devices.Watch{Paging: notePaging(io)}})
-	wait.done()
+	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
 	if err != nil {
 		return err
 	}
@@ -162,8 +160,12 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 		return err
 	}
 	v := newVerifier(both, o)
-	for _, prompt := range v.prompts() {
+	prompts := v.prompts()
+	for i, prompt := range prompts {
+		done, end := io.phases().Phase(fmt.Sprintf("check %d of %d, %s", i+1, len(prompts), prompt.name), v.tokens(prompt), progress.Tokens)
+		v.done = done
 		check, err := v.run(ctx, prompt)
+		end()
 		if ctx.Err() != nil { // it may have ended the process that runs kernels, too
 			return errInterrupted
 		}
@@ -190,8 +192,8 @@ func openVerifying(c *compiled, o devices.Options) (device.Planned, error) {
 // checkKernels compiles each kernel's text by itself.
 func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl.Compiler) error {
 	kernels := b.Plan.Kernels
-	bar := newCountProgress(io.err, len(kernels), "compiling kernels")
-	defer bar.Clear()
+	told, end := io.phases().Phase("checking kernels", int64(len(kernels)), "kernels")
+	defer end()
 	todo, errs := make(chan *kernel.Kernel), make([]error, len(kernels))
 	var workers sync.WaitGroup
 	var mu sync.Mutex
@@ -203,7 +205,7 @@ func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl
 				mu.Lock()
 				errs[done] = err
 				done++
-				bar.Set(done)
+				told(1)
 				mu.Unlock()
 			}
 		})

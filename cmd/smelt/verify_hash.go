@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/models/checkpoint/filehash"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -38,10 +38,9 @@ func hashFiles(ctx context.Context, io stdio, ck *checkpoint.Checkpoint, hub boo
 	for _, f := range ck.Files {
 		total += f.Size()
 	}
-	bar := newBytesProgress(io.err, total, "hashing weights")
-	defer bar.Clear()
-	var done atomic.Int64
-	h, err := filehash.Of(ctx, ck, filehash.Options{Hub: hub, Progress: func(n int64) { bar.SetBytes(done.Add(n)) }})
+	done, end := io.phases().Phase("hashing weights", total, progress.Bytes)
+	defer end()
+	h, err := filehash.Of(ctx, ck, filehash.Options{Hub: hub, Progress: done})
 	if errors.Is(err, context.Canceled) {
 		return nil, errInterrupted
 	}

@@ -34,11 +34,12 @@ type verifier struct {
 	both   *lockstep.Pair
 	random *rand.Rand
 	decode int
+	done   func(n int64) // is told of the tokens of each step
 }
 
 // newVerifier takes a pair that is ready to run.
 func newVerifier(both *lockstep.Pair, o verifyOptions) *verifier {
-	return &verifier{plan: both.Plan(), both: both, random: rand.New(rand.NewPCG(o.seed, 0)), decode: o.tokens}
+	return &verifier{plan: both.Plan(), both: both, random: rand.New(rand.NewPCG(o.seed, 0)), decode: o.tokens, done: func(int64) {}}
 }
 
 // texts has the lengths of one check's prompts, by slot.
@@ -73,6 +74,16 @@ func (v *verifier) prompts() []texts {
 		all = append(all, together)
 	}
 	return all
+}
+
+// tokens is how many a check of these texts runs.
+func (v *verifier) tokens(t texts) (n int64) {
+	decode := v.decode
+	for _, length := range t.lengths {
+		n += int64(length)
+		decode = min(decode, v.plan.Context-length)
+	}
+	return n + int64(decode*len(t.lengths))
 }
 
 // run gives prompts to both devices in prefill steps, then decodes a row of
@@ -125,6 +136,7 @@ func (v *verifier) step(ctx context.Context, phase program.Phase, rows []ir.Row,
 	if err != nil {
 		return fmt.Errorf("%s, %s step from token %d: %w", c.Name, phase, rows[0].Position, err)
 	}
+	v.done(int64(len(rows)))
 	c.Logits += len(r.Evaluator)
 	c.Difference = lockstep.Worse(c.Difference, r.Difference())
 	return nil

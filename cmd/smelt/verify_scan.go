@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"smelt.example/smelt/internal/ir/encoding"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -44,17 +45,16 @@ func scanBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) err
 	for _, p := range planes {
 		r.Bytes += p.tensor.Bytes
 	}
-	bar := newBytesProgress(io.err, r.Bytes, "reading weights")
-	done := int64(0)
+	done, end := io.phases().Phase("reading weights", r.Bytes, progress.Bytes)
+	defer end()
 	for _, p := range planes {
-		found, err := p.scan(ctx, func(n int64) { done += n; bar.SetBytes(done) })
+		found, err := p.scan(ctx, done)
 		if err != nil {
-			bar.Clear()
 			return err
 		}
 		r.Findings = append(r.Findings, found...)
 	}
-	bar.Clear()
+	end()
 	r.OK = len(r.Findings) == 0
 	return r.end(io, o.json)
 }
@@ -85,7 +85,7 @@ const scanBuffer = 4 << 20
 
 // scan reads the tensor from its file, not through the mapping, so that no more
 // than a buffer of it stays in memory.
-func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFinding, error) {
+func (p scanPlane) scan(ctx context.Context, done func(n int64)) ([]scanFinding, error) {
 	file := p.tensor.File
 	section := io.NewSectionReader(file, p.tensor.Offset, p.tensor.Bytes)
 	buffer, counts := make([]byte, min(scanBuffer, p.tensor.Bytes)), make([]int64, len(p.bad))
@@ -99,7 +99,7 @@ func (p scanPlane) scan(ctx context.Context, progress func(n int64)) ([]scanFind
 				counts[i] += int64(bytes.Count(buffer[:n], []byte{value}))
 			}
 		}
-		progress(int64(n))
+		done(int64(n))
 		if errors.Is(err, io.EOF) {
 			break
 		}

@@ -15,6 +15,7 @@ import (
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/models/checkpoint/filehash"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/models/checkpoint"
@@ -37,6 +38,8 @@ type Bundle struct {
 	// Hashes of the checkpoint's files, to be recorded beside the bundle; nil for
 	// none. See package filehash.
 	Hashes *filehash.Hashes
+	// Begin is told of phases of methods that may take long; nil for nobody.
+	Begin progress.Begin
 
 	seal, folder string     // of bundle.json, as read or written
 	times        []fileTime // of the checkpoint's files, when it was compiled
@@ -90,6 +93,8 @@ func (b *Bundle) parts() ([]content, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
+	done, end := b.Begin.Phase("printing kernels", int64(len(b.Plan.Kernels)), "kernels")
+	defer end()
 	files := []content{{moduleName, []byte(text.String(b.Module))}}
 	for _, k := range b.Plan.Kernels {
 		printed, err := printer.Print(k, t)
@@ -97,6 +102,7 @@ func (b *Bundle) parts() ([]content, error) {
 			return nil, err
 		}
 		files = append(files, content{kernelFile(k), []byte(kernel.Print(k))}, content{textFile(t, k), []byte(printed)})
+		done(1)
 	}
 	return files, nil
 }

@@ -9,6 +9,7 @@ import (
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/models/arch"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/passes"
@@ -38,6 +39,9 @@ type Options struct {
 	Lean    bool          // stages keep their reports, not their modules
 	// Dump sees every stage of the passes.
 	Dump func(index int, pass string, m *ir.Module) error
+	// Begin is told of phases that may take long, now and by the Bundle's methods; nil
+	// for nobody.
+	Begin progress.Begin
 }
 
 // Defaults: a chunk of 512 rows reads each weight once for many rows while its
@@ -76,15 +80,17 @@ func (o Options) defaults() Options {
 // they were reached.
 func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	o = o.defaults()
-	stages, err := passes.Run(s.Graph, passes.Options{Formats: o.Formats, Lean: o.Lean, Dump: o.Dump})
+	stages, err := passes.Run(s.Graph, passes.Options{Formats: o.Formats, Lean: o.Lean, Dump: o.Dump, Begin: o.Begin})
 	if err != nil {
 		return nil, stages, err
 	}
+	end := o.Begin.Wait("finding the parameters")
 	params, err := storage.Bound(s.Checkpoint, s.Binding, s.Graph)
+	end()
 	if err != nil {
 		return nil, stages, err
 	}
-	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: o.Target})
+	p, err := plan.Build(stages.Module, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: o.Target}, o.Begin)
 	if err != nil {
 		return nil, stages, err
 	}
@@ -98,7 +104,7 @@ func Compile(s Source, o Options) (*Bundle, *passes.Result, error) {
 	b := &Bundle{
 		Name: s.Name, Checkpoint: dir, Layout: s.Binding.Layout, Config: digest(s.Checkpoint.ConfigJSON()), Files: filesOf(s.Checkpoint),
 		CacheRows: o.Formats.Rows, CacheKeys: o.Formats.Keys, Module: stages.Module, Plan: p, Params: params,
-		times: timesOf(s.Checkpoint),
+		times: timesOf(s.Checkpoint), Begin: o.Begin,
 	}
 	b.Notes = notes(stages)
 	return b, stages, nil
@@ -139,7 +145,7 @@ func (b *Bundle) Wanting(rows int) (*Bundle, error) {
 
 // planned is the bundle's module planned with other options, in memory only.
 func (b *Bundle) planned(o plan.Options) (*Bundle, error) {
-	p, err := plan.Build(b.Module, b.Params, o)
+	p, err := plan.Build(b.Module, b.Params, o, b.Begin)
 	if err != nil {
 		return nil, err
 	}

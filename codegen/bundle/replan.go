@@ -34,7 +34,7 @@ func (d *document) replan(m *ir.Module, data []byte) (*Bundle, error) {
 		return nil, err
 	}
 	o := d.Options
-	p, err := plan.Uncut(m, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: t})
+	p, err := plan.Uncut(m, params, plan.Options{Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Target: t}, nil)
 	if err != nil {
 		return nil, err
 	}

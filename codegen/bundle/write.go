@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"smelt.example/smelt/internal/output"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/regular"
 )
 
@@ -57,7 +58,7 @@ func (b *Bundle) Write(ctx context.Context, dir string) (left []string, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	w := writer{dir: dir, alone: held, old: versionIn(dir)}
+	w := writer{dir: dir, alone: held, old: versionIn(dir), begin: b.Begin}
 	err = w.parts(ctx, doc.Folder, files)
 	if err == nil {
 		err = b.verifyWritten(dir, data)
@@ -124,6 +125,7 @@ type writer struct {
 	dir   string
 	alone bool   // the folder is locked: what is left there is nobody's
 	old   string // version of the bundle there, or "none"
+	begin progress.Begin
 }
 
 // versionIn is the version of the bundle in a folder, or "none".
@@ -159,6 +161,8 @@ const writersAtOnce = 16
 
 // contents writes the files into the folder root. The error is the first one's.
 func (w *writer) contents(ctx context.Context, root string, files []content) error {
+	done, end := w.begin.Phase("writing files", int64(len(files)), "files")
+	defer end()
 	var writers sync.WaitGroup
 	errs, free := make([]error, len(files)), make(chan struct{}, writersAtOnce)
 	for i, f := range files {
@@ -168,6 +172,7 @@ func (w *writer) contents(ctx context.Context, root string, files []content) err
 			if errs[i] = ctx.Err(); errs[i] == nil {
 				errs[i] = w.part(filepath.Join(root, filepath.FromSlash(f.name)), f.data)
 			}
+			done(1)
 		})
 	}
 	writers.Wait()

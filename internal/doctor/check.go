@@ -15,6 +15,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/passes"
@@ -91,10 +92,10 @@ type Speed struct {
 // Compile makes a bundle of a model as doctor wants it: caches that hold what is
 // computed, so that no rounding stands between a kernel and the evaluator, and
 // room for all that the script does.
-func Compile(s bundle.Source) (*bundle.Bundle, error) {
+func Compile(s bundle.Source, begin progress.Begin) (*bundle.Bundle, error) {
 	b, _, err := bundle.Compile(s, bundle.Options{
 		Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"},
-		Context: 256, Chunk: 256, Slots: 5, Wanted: 16,
+		Context: 256, Chunk: 256, Slots: 5, Wanted: 16, Begin: begin,
 	})
 	return b, err
 }

@@ -13,8 +13,9 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// buildStep lowers every region for one kind of step and plans the launches.
-func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.Phase, names *namer) (*Step, error) {
+// buildStep lowers every region for one kind of step and plans the launches. done is
+// told of each region.
+func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.Phase, names *namer, done func(n int64)) (*Step, error) {
 	rows := p.Chunk
 	if phase == program.Decode {
 		rows = program.MaxDecodeRows
@@ -43,6 +44,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.
 		if err := b.checkYields(r); err != nil {
 			return nil, err
 		}
+		done(1)
 	}
 	if covered != len(m.Nodes) {
 		return nil, fmt.Errorf("%s: node %s is in no region; kernels exist for regions only", phase, m.Nodes[covered].Result.Ref())

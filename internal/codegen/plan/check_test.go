@@ -41,7 +41,7 @@ func built(t testing.TB, o Options) *Plan {
 	t.Helper()
 	module, params := fused()
 	o.Target = target.GPU
-	p, err := Uncut(module, params, o)
+	p, err := Uncut(module, params, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestSame(t *testing.T) {
 // and writes a token.
 func TestCosts(t *testing.T) {
 	s := built(t, small).Step(program.Decode)
-	costs, err := s.Costs(s.Symbols(100, 1))
+	costs, err := s.Costs(s.Symbols(100, 1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,12 @@ package plan
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 )
 
@@ -35,68 +39,88 @@ func (c *Cost) Add(o Cost) {
 	c.Flops += o.Flops
 }
 
-// Cost evaluates a dispatch's cost for values of the module's symbols. For
-// all of a step's dispatches Costs is faster.
-func (d *Dispatch) Cost(symbols map[string]int64) (Cost, error) { return d.cost(symbols, estimates{}) }
-
-// Costs evaluates all dispatches of the step.
-func (s *Step) Costs(symbols map[string]int64) ([]Cost, error) {
-	known := estimates{}
+// Costs evaluates the cost of each of the step's dispatches for values of the module's
+// symbols, on all processors. It tells begin, if not nil, how that goes.
+func (s *Step) Costs(symbols map[string]int64, begin progress.Begin) ([]Cost, error) {
 	out := make([]Cost, len(s.Dispatches))
+	var todo []estimated // each once: layers repeat
+	known := map[estimated]*kernel.Cost{}
 	for i, d := range s.Dispatches {
-		var err error
-		if out[i], err = d.cost(symbols, known); err != nil {
+		if err := d.needs(&out[i], symbols); err != nil {
 			return nil, err
+		}
+		key := estimated{d.Kernel, out[i].Grid}
+		if known[key] == nil && !out[i].idle() {
+			known[key] = &kernel.Cost{}
+			todo = append(todo, key)
+		}
+	}
+	if err := estimateAll(todo, known, symbols, begin); err != nil {
+		return nil, err
+	}
+	for i, d := range s.Dispatches {
+		if c := &out[i]; !c.idle() {
+			e := known[estimated{d.Kernel, c.Grid}]
+			c.Flops, c.Traffic = e.Flops, e.Bytes()
 		}
 	}
 	return out, nil
 }
 
-// estimates remembers kernels' traffic and operations: layers repeat.
-type estimates map[estimated]kernel.Cost
-
+// estimated is what traffic and operations of a kernel depend on beside the symbols.
 type estimated struct {
 	kernel *kernel.Kernel
 	grid   [3]int64
 }
 
-func (known estimates) of(k *kernel.Kernel, grid [3]int64, symbols map[string]int64) (kernel.Cost, error) {
-	key := estimated{k, grid}
-	if e, ok := known[key]; ok {
-		return e, nil
+// estimateAll fills in the estimates that are to be made.
+func estimateAll(todo []estimated, known map[estimated]*kernel.Cost, symbols map[string]int64, begin progress.Begin) error {
+	done, end := begin.Phase("estimating costs", int64(len(todo)), "kernels")
+	defer end()
+	errs := make([]error, len(todo))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(todo)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(todo); i = int(next.Add(1)) - 1 {
+				*known[todo[i]], errs[i] = kernel.Estimate(todo[i].kernel, kernel.Env{Step: symbols, Grid: todo[i].grid})
+				done(1)
+			}
+		})
 	}
-	e, err := kernel.Estimate(k, kernel.Env{Step: symbols, Grid: grid})
-	known[key] = e
-	return e, err
+	workers.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("dispatch %s: %w", todo[i].kernel.Name, err)
+		}
+	}
+	return nil
 }
 
-func (d *Dispatch) cost(symbols map[string]int64, known estimates) (Cost, error) {
-	var c Cost
+// idle says that a dispatch has no threadgroups, which cost nothing.
+func (c *Cost) idle() bool { return c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 }
+
+// needs fills in the dispatch's grid and what it needs to read and write.
+func (d *Dispatch) needs(c *Cost, symbols map[string]int64) error {
 	at := env(symbols)
 	for i, g := range d.Grid {
 		n, err := g.Eval(at)
 		if err != nil {
-			return c, fmt.Errorf("dispatch %s: grid %s: %w", d.Kernel.Name, g, err)
+			return fmt.Errorf("dispatch %s: grid %s: %w", d.Kernel.Name, g, err)
 		}
 		c.Grid[i] = n
 	}
-	if c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 {
-		return c, nil
+	if c.idle() {
+		return nil
 	}
 	for _, a := range d.Args {
 		n, err := a.BytesAccessed.Eval(at)
 		if err != nil {
-			return c, fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
+			return fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
 		}
 		c.count(a, n)
 	}
-	e, err := known.of(d.Kernel, c.Grid, symbols)
-	if err != nil {
-		return c, fmt.Errorf("dispatch %s: %w", d.Kernel.Name, err)
-	}
-	c.Flops = e.Flops
-	c.Traffic = e.Bytes()
-	return c, nil
+	return nil
 }
 
 func (c *Cost) count(a Arg, n int64) {
@@ -175,7 +199,7 @@ const (
 
 // splitCommandBuffers numbers command buffers so that none is expected to
 // take longer than bufferSeconds at the step's limits. They end at barriers.
-func (s *Step) splitCommandBuffers(weights int64) error {
+func (s *Step) splitCommandBuffers(weights int64, begin progress.Begin) error {
 	bytesPerSecond := largeBytes
 	if weights <= smallModel {
 		bytesPerSecond = smallBytes
@@ -195,7 +219,7 @@ func (s *Step) splitCommandBuffers(weights int64) error {
 		spent += cost
 		pending, cost = nil, 0
 	}
-	costs, err := s.Costs(symbols)
+	costs, err := s.Costs(symbols, begin)
 	if err != nil {
 		return err
 	}

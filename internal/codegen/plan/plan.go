@@ -16,6 +16,7 @@ import (
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 )
 
@@ -129,9 +130,10 @@ type Arg struct {
 	BytesAccessed ir.Expr // bytes the dispatch needs of it, each counted once
 }
 
-// Build plans both kinds of steps of a fused module.
-func Build(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
-	p, err := Uncut(m, params, o)
+// Build plans both kinds of steps of a fused module, and tells begin, if not nil, how
+// that goes.
+func Build(m *ir.Module, params storage.Parameters, o Options, begin progress.Begin) (*Plan, error) {
+	p, err := Uncut(m, params, o, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +142,7 @@ func Build(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 		weights += q.Bytes()
 	}
 	for _, s := range p.Steps {
-		if err := s.splitCommandBuffers(weights); err != nil {
+		if err := s.splitCommandBuffers(weights, begin); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +152,7 @@ func Build(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 // Uncut is Build with each step in one command buffer: where they end follows
 // from what kernels cost, and estimating that takes most of Build's time. What a
 // step computes does not depend on it.
-func Uncut(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
+func Uncut(m *ir.Module, params storage.Parameters, o Options, begin progress.Begin) (*Plan, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -159,8 +161,11 @@ func Uncut(m *ir.Module, params storage.Parameters, o Options) (*Plan, error) {
 		return nil, err
 	}
 	names := newNamer()
-	for _, phase := range []program.Phase{program.Decode, program.Prefill} {
-		step, err := p.buildStep(m, params, phase, names)
+	phases := []program.Phase{program.Decode, program.Prefill}
+	done, end := begin.Phase("planning", int64(len(phases)*len(m.Regions)), "regions")
+	defer end()
+	for _, phase := range phases {
+		step, err := p.buildStep(m, params, phase, names, done)
 		if err != nil {
 			return nil, err
 		}

@@ -76,10 +76,10 @@ func describe(b *bundle.Bundle, stages *passes.Result) (*document, error) {
 	for _, f := range b.Files {
 		doc.Model.Files = append(doc.Model.Files, fileDoc{f.Name, f.Bytes})
 	}
-	doc.Stages, doc.IR = describeStages(b.Module, stages)
+	doc.Stages, doc.IR = describeStages(b.Module, stages, b.Begin)
 	doc.Regions = describeRegions(b.Module)
 	var err error
-	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels, t); err != nil {
+	if doc.Kernels, doc.Source, err = describeKernels(b.Plan.Kernels, t, b.Begin); err != nil {
 		return nil, err
 	}
 	p := newPlanner(b, doc)

@@ -6,6 +6,7 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/printer"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/progress"
 )
 
 // kernelDoc is a kernel. Text and IR are runs of the table of source lines.
@@ -34,7 +35,9 @@ type paramDoc struct {
 }
 
 // describeKernels returns the kernels and the table of their lines.
-func describeKernels(kernels []*kernel.Kernel, t target.Target) ([]kernelDoc, []string, error) {
+func describeKernels(kernels []*kernel.Kernel, t target.Target, begin progress.Begin) ([]kernelDoc, []string, error) {
+	done, end := begin.Phase("printing kernels", int64(len(kernels)), "kernels")
+	defer end()
 	lines := newTable()
 	var out []kernelDoc
 	for _, k := range kernels {
@@ -58,6 +61,7 @@ func describeKernels(kernels []*kernel.Kernel, t target.Target) ([]kernelDoc, []
 			d.Params = append(d.Params, q)
 		}
 		out = append(out, d)
+		done(1)
 	}
 	return out, lines.lines, nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/passes"
@@ -154,10 +155,14 @@ func TestPlan(t *testing.T) {
 		}
 		for _, sc := range d.Scenarios {
 			symbols := s.Symbols(sc.Context, sc.Rows)
+			costs, err := s.Costs(symbols, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for n, x := range s.Dispatches {
-				c, err := x.Cost(symbols)
-				if err != nil {
-					t.Fatal(err)
+				c := costs[n]
+				if alone, err := kernel.Estimate(x.Kernel, kernel.Env{Step: symbols, Grid: c.Grid}); err != nil || c.Grid[0]*c.Grid[1]*c.Grid[2] > 0 && (alone.Flops != c.Flops || alone.Bytes() != c.Traffic) {
+					t.Errorf("%s at %d, dispatch %d: %d operations and %d bytes, by itself %d and %d: %v", s.Phase, sc.Context, n, c.Flops, c.Traffic, alone.Flops, alone.Bytes(), err)
 				}
 				if !slices.Equal(sc.Costs[n], costRow(c)) {
 					t.Errorf("%s at %d, dispatch %d: cost %v, the plan says %v", s.Phase, sc.Context, n, sc.Costs[n], costRow(c))

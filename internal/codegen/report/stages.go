@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"smelt.example/smelt/internal/ir/attr"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/passes"
@@ -36,12 +37,14 @@ type ruleDoc struct {
 }
 
 // describeStages returns the stages and the table of their lines.
-func describeStages(m *ir.Module, r *passes.Result) ([]stageDoc, []string) {
+func describeStages(m *ir.Module, r *passes.Result, begin progress.Begin) ([]stageDoc, []string) {
 	stages := []passes.Stage{{Name: "fused", Doc: "the module the kernels were made from", Module: m,
 		Report: passes.Report{Before: len(m.Nodes), After: len(m.Nodes), Regions: len(m.Regions)}}}
 	if r != nil && len(r.Stages) > 0 {
 		stages = r.Stages
 	}
+	done, end := begin.Phase("following values through the passes", int64(len(stages)), "stages")
+	defer end()
 	lines, id := newTable(), identities{}
 	var out []stageDoc
 	for i, s := range stages {
@@ -57,6 +60,7 @@ func describeStages(m *ir.Module, r *passes.Result) ([]stageDoc, []string) {
 		}
 		d.Lines = lines.addAll(id.lines(text.String(s.Module)))
 		out = append(out, d)
+		done(1)
 	}
 	return out, lines.lines
 }

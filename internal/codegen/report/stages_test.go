@@ -122,7 +122,7 @@ region linear @r {
 } yields %7
 return %7
 `)
-	stages, lines := describeStages(r.Module, r)
+	stages, lines := describeStages(r.Module, r, nil)
 	first := stages[0].Lines[1]
 	want := []string{
 		`%7 = round_to(%3) {format = "bf16", count = 8} : tensor<T x 8 x f32>`,
@@ -155,7 +155,7 @@ func TestStagesShareLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, lines := describeStages(r.Module, r)
+	stages, lines := describeStages(r.Module, r, nil)
 	once := len(strings.Split(r.Stages[len(r.Stages)-1].Text(), "\n"))
 	if len(lines) > once*6/5 {
 		t.Errorf("%d distinct lines for %d stages, where one has %d", len(lines), len(stages), once)

@@ -10,6 +10,7 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 )
 
@@ -145,7 +146,7 @@ func (p *planner) step(s *plan.Step) (stepDoc, error) {
 		d.Dispatches = append(d.Dispatches, p.dispatch(x, buffers))
 	}
 	for _, z := range sizes(p.bundle.Plan, s) {
-		scenario, err := describeScenario(s, z.context, z.rows)
+		scenario, err := describeScenario(s, z.context, z.rows, p.bundle.Begin)
 		if err != nil {
 			return d, fmt.Errorf("%s step of %d rows at %d: %w", s.Phase, z.rows, z.context, err)
 		}
@@ -206,18 +207,18 @@ func sizes(p *plan.Plan, s *plan.Step) []size {
 	return append(out, size{p.Context, 1})
 }
 
-func describeScenario(s *plan.Step, context, rows int) (scenarioDoc, error) {
+func describeScenario(s *plan.Step, context, rows int, begin progress.Begin) (scenarioDoc, error) {
 	symbols := s.Symbols(context, rows)
 	minimum, err := s.Minimum(symbols)
 	if err != nil {
 		return scenarioDoc{}, err
 	}
 	d := scenarioDoc{Context: context, Rows: rows, Minimum: minimum}
-	for _, x := range s.Dispatches {
-		c, err := x.Cost(symbols)
-		if err != nil {
-			return d, err
-		}
+	costs, err := s.Costs(symbols, begin)
+	if err != nil {
+		return d, err
+	}
+	for _, c := range costs {
 		d.Costs = append(d.Costs, costRow(c))
 	}
 	return d, nil

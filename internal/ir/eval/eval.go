@@ -29,6 +29,7 @@ type Machine[F tensor.Float] struct {
 	next    map[int32]int32   // per slot, the position of its next row
 	lastUse map[*ir.Value]int // index of the node after which a value can be dropped
 	files   []tensor.Files    // that parameters are read from
+	at      atomic.Int64      // nodes of the step that runs which are computed; 0 between steps
 	// Observe, if set, sees every named value of a step as it is computed.
 	Observe func(name string, v tensor.Value[F])
 	// Replace, if set, may put another value in a named value's place: tests
@@ -165,7 +166,9 @@ func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) 
 	if err != nil {
 		return nil, err
 	}
+	defer ma.at.Store(0)
 	for i, n := range ma.module.Nodes {
+		ma.at.Store(int64(i))
 		if err := st.run(n); err != nil {
 			st.rollback()
 			if changed := ma.intact(); changed != nil {
@@ -190,6 +193,10 @@ func (ma *Machine[F]) Step(rows []Row, wanted []int) ([]tensor.Value[F], error) 
 	}
 	return results, nil
 }
+
+// Pace is how many of the module's nodes the step that runs has computed, of how many;
+// 0 of them between steps. Any goroutine may ask at any time.
+func (ma *Machine[F]) Pace() (done, total int) { return int(ma.at.Load()), len(ma.module.Nodes) }
 
 // intact asks the files that parameters are read from.
 func (ma *Machine[F]) intact() error {

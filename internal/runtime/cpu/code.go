@@ -6,6 +6,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/llvm"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
@@ -26,8 +27,10 @@ func compilerBytes(threads int) int64 { return 128<<20 + int64(threads)<<24 }
 // names and where the step block has its fields share one function.
 func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 	c := &code{functions: map[*kernel.Kernel]uintptr{}}
-	modules, symbols := modulesOf(kernels, o.LLVM.Host().Lanes())
-	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads)
+	modules, symbols := modulesOf(kernels, o.LLVM.Host().Lanes(), o.Begin)
+	done, end := o.Begin.Phase("compiling kernels", int64(len(modules)), "kernels")
+	defer end()
+	build, err := o.LLVM.CompileAll(modules, jit.Options{}, o.Cache, o.Threads, done)
 	if err != nil {
 		return nil, err
 	}
@@ -48,11 +51,14 @@ func compile(kernels []*kernel.Kernel, o Options) (*code, error) {
 // modulesOf are the kernels' modules for vector registers of so many floats, and
 // for each kernel the function that it is. The largest come first, so that no
 // thread begins with one when the others end.
-func modulesOf(kernels []*kernel.Kernel, register int) (modules []jit.Module, symbols []string) {
+func modulesOf(kernels []*kernel.Kernel, register int, begin progress.Begin) (modules []jit.Module, symbols []string) {
+	done, end := begin.Phase("comparing kernels", int64(len(kernels)), "kernels")
+	defer end()
 	sizes := map[string]int{}
 	for _, k := range kernels {
 		canonical := llvm.Canonical(k, register)
 		symbols = append(symbols, canonical.Name)
+		done(1)
 		if _, made := sizes[canonical.Name]; made {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/planned"
@@ -27,6 +28,8 @@ type Options struct {
 	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
 	// is planned for this machine, may run here; own is what it takes besides.
 	Admit func(b *bundle.Bundle, own ...admission.Part) error
+	// Begin, if not nil, is told how opening goes on.
+	Begin progress.Begin
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)
@@ -49,7 +52,7 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	var m *machine
-	d, err := planned.Open(b, ck, planned.Options{Name: "cpu", Poison: o.Poison, Observe: o.Observe}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
+	d, err := planned.Open(b, ck, planned.Options{Name: "cpu", Poison: o.Poison, Observe: o.Observe, Begin: o.Begin}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
 		var err error
 		m, b, err = newMachine(b, ck, o)
 		return m, b, err

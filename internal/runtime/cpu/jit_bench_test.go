@@ -80,13 +80,13 @@ func warmJIT(b *testing.B, l *jit.LLVM, kernels []*kernel.Kernel) {
 }
 
 func coldJIT(b *testing.B, l *jit.LLVM, kernels []*kernel.Kernel, register int, o jit.Options) {
-	modules, _ := modulesOf(kernels, register)
+	modules, _ := modulesOf(kernels, register, nil)
 	var all jit.Stages
 	var build *jit.Build
 	var err error
 	b.ResetTimer()
 	for range b.N {
-		if build, err = l.CompileAll(modules, o, nil, runtime.GOMAXPROCS(0)); err != nil {
+		if build, err = l.CompileAll(modules, o, nil, runtime.GOMAXPROCS(0), nil); err != nil {
 			b.Fatal(err)
 		}
 		for _, s := range build.Stages {

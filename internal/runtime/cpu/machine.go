@@ -42,7 +42,10 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*machin
 	if m.target, err = target.Processor(o.LLVM.Host().Lanes()); err != nil {
 		return nil, nil, err
 	}
-	if b, err = b.For(m.target); err != nil {
+	end := o.Begin.Wait("planning for the processor")
+	b, err = b.For(m.target)
+	end()
+	if err != nil {
 		return nil, nil, err
 	}
 	if o.Admit != nil {
@@ -156,6 +159,9 @@ func (m *machine) Prepare(p *plan.Step, blocks [][]byte) (planned.Step, error) {
 
 // Params are where kernels read them.
 func (s *step) Params() []byte { return s.params }
+
+// Begun is the job that the caller's thread is at.
+func (s *step) Begun() int { return int(s.m.pool.begun.Load()) }
 
 // Start runs dispatches to their end.
 func (s *step) Start(grids [][3]int64, from, to int) error {

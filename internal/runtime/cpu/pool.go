@@ -44,6 +44,7 @@ type pool struct {
 	workers []*worker
 	jobs    []job
 	profile bool
+	begun   atomic.Int32 // jobs of the step that runs, by the caller's count
 	since   time.Time
 	meet    barrier
 	done    sync.WaitGroup
@@ -97,6 +98,9 @@ func (w *worker) step() {
 	p := w.pool
 	for i := range p.jobs {
 		j := &p.jobs[i]
+		if w == p.workers[0] {
+			p.begun.Store(int32(i))
+		}
 		if p.profile {
 			earliest(&j.began, int64(time.Since(p.since)))
 		}

@@ -6,6 +6,7 @@
 //	Planned    runs a bundle, and lets its insides be seen
 //	Profiled   is Planned, and times its kernels
 //	Clocked    knows how long its last step took
+//	Paced      tells how far the step is that runs
 //	Described  says what it runs on, and how its kernels came about
 package device
 
@@ -88,6 +89,15 @@ type Profiled interface {
 type Clocked interface {
 	Device
 	StepTime() (time.Duration, error)
+}
+
+// Paced is a Device that tells how far the step is that runs, for people who wait.
+type Paced interface {
+	Device
+	// Pace is how many parts of the step are done, of how many; none between steps, and a
+	// total of 0 where nobody knows. Parts need not take equally long. Any goroutine
+	// may ask at any time.
+	Pace() (done, total int)
 }
 
 // Described is a Device that says what there is to know of it.

@@ -16,13 +16,11 @@ func openCPU(m Model, o Options) (device.Device, error) {
 	if err != nil {
 		return nil, notHere(err)
 	}
-	options := cpu.Options{Threads: o.Threads, LLVM: l, Admit: o.admit("cpu", m), Observe: o.Observe, Poison: o.Poison}
+	options := cpu.Options{Threads: o.Threads, LLVM: l, Admit: o.admit("cpu", m), Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin}
 	if !o.Anew {
 		options.Cache = jit.UserCache()
 	}
-	end := o.Watch.begin("compiling kernels")
 	d, err := cpu.Open(m.Bundle, m.Checkpoint, options)
-	end()
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}

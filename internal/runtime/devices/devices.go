@@ -96,23 +96,15 @@ type Options struct {
 
 // Watch is told how a device is opened. Its functions may be nil.
 type Watch struct {
-	// Begin is told what begins that may take seconds, and returns what is called
-	// when that ends.
-	Begin func(what string) (end func())
-	// Read is told how many bytes of weights are in memory, of how many.
-	Read func(done, total int64)
+	// Begin is told of each phase that may take long: its name, and how much there is to
+	// do in units such as "kernels" or "bytes"; a total of 0 is not known. What it returns
+	// is told of each further part that is done, by any goroutine, and of the end. A phase
+	// that begins while another goes on is a part of that.
+	Begin func(name string, total int64, unit string) (done func(n int64), end func())
 	// Paging is told how slow a model will be for whose weights there is no room.
 	Paging func(text string)
 	// Note is told why machine code is compiled anew, and is not kept.
 	Note func(why string)
-}
-
-// begin tells what begins.
-func (w Watch) begin(what string) (end func()) {
-	if w.Begin == nil {
-		return func() {}
-	}
-	return w.Begin(what)
 }
 
 // built tells why code is not kept. Whoever observes has opened the device before,
@@ -238,7 +230,7 @@ func (m Model) planned(machine string, o Options) (*bundle.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Target: t, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted})
+	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Target: t, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Begin: o.Watch.Begin})
 	return b, err
 }
 

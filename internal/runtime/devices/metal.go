@@ -3,8 +3,8 @@ package devices
 import (
 	"errors"
 	"os"
-	"sync"
 
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/metal"
 	"smelt.example/smelt/internal/runtime/metal/objc"
@@ -20,19 +20,24 @@ var metalKind = Kind{
 }
 
 func openMetal(m Model, o Options) (device.Device, error) {
-	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.Stop, Observe: o.Observe, Poison: o.Poison}
+	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin}
 	if !o.Anew {
 		options.Archives = metal.UserArchives()
 	}
-	compiled := sync.OnceFunc(o.Watch.begin("compiling kernels"))
-	if o.Watch.Read != nil {
-		options.Progress = func(done, total int64) {
-			compiled()
-			o.Watch.Read(done, total)
+	end := func() {}
+	if o.Watch.Begin != nil {
+		var reached func(all int64)
+		options.Progress = func(all, total int64) {
+			if reached == nil {
+				var done func(n int64)
+				done, end = o.Watch.Begin("reading weights", total, progress.Bytes)
+				reached = progress.Reached(done)
+			}
+			reached(all)
 		}
 	}
 	d, err := metal.Open(m.Bundle, m.Checkpoint, options)
-	compiled()
+	end()
 	if errors.Is(err, objc.ErrNotHere) {
 		return nil, notHere(err)
 	}

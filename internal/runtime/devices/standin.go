@@ -17,8 +17,7 @@ var standinKind = Kind{
 }
 
 func openStandin(m Model, o Options) (device.Device, error) {
-	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize, Observe: o.Observe, Admit: o.admit("standin", m)}
-	defer o.Watch.begin("compiling kernels")()
+	options := standin.Options{SameOrder: o.Steady, Poison: o.Poison, Sanitize: o.Sanitize, Observe: o.Observe, Admit: o.admit("standin", m), Begin: o.Watch.Begin}
 	d, err := standin.Open(m.Bundle, m.Checkpoint, options)
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
@@ -32,6 +33,8 @@ type Options struct {
 	// Stop, if not nil, is asked while the model is opened, between kernels and
 	// between pieces of weights; its error ends that.
 	Stop func() error
+	// Begin, if not nil, is told how opening goes on, but for what Progress is told.
+	Begin progress.Begin
 	// Groups puts each dispatch into a debug group named after its kernel and
 	// labels command buffers, for Xcode's capture. It costs two calls a dispatch.
 	Groups bool
@@ -68,7 +71,7 @@ func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, erro
 	}
 	var d *planned.Device
 	err = m.api.Pool(func() (err error) {
-		d, err = planned.Open(b, ck, planned.Options{Name: "metal", Poison: o.Poison, Observe: o.Observe}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
+		d, err = planned.Open(b, ck, planned.Options{Name: "metal", Poison: o.Poison, Observe: o.Observe, Begin: o.Begin}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
 			if err := m.start(b, ck); err != nil {
 				return nil, nil, errors.Join(err, m.Close())
 			}

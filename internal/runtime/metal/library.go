@@ -74,12 +74,9 @@ func (m *machine) reschedule(most int) error {
 // libraries beside each other, and its messages name lines of what `smelt
 // inspect --kernel` shows.
 func (m *machine) compileAll(kernels []*kernel.Kernel) error {
-	texts := make([]string, len(kernels))
-	for i, k := range kernels {
-		var err error
-		if texts[i], err = msl.Print(k); err != nil {
-			return err
-		}
+	texts, err := m.print(kernels)
+	if err != nil {
+		return err
 	}
 	a := m.openArchive(texts)
 	defer a.release(m.api)
@@ -90,7 +87,23 @@ func (m *machine) compileAll(kernels []*kernel.Kernel) error {
 	return nil
 }
 
+// print gives the kernels' texts.
+func (m *machine) print(kernels []*kernel.Kernel) (texts []string, err error) {
+	done, end := m.opts.Begin.Phase("printing kernels", int64(len(kernels)), "kernels")
+	defer end()
+	texts = make([]string, len(kernels))
+	for i, k := range kernels {
+		if texts[i], err = msl.Print(k); err != nil {
+			return nil, err
+		}
+		done(1)
+	}
+	return texts, nil
+}
+
 func (m *machine) compileBeside(kernels []*kernel.Kernel, texts []string, a *archive) error {
+	done, end := m.opts.Begin.Phase("compiling kernels", int64(len(kernels)), "kernels")
+	defer end()
 	var (
 		group sync.WaitGroup
 		mu    sync.Mutex
@@ -118,6 +131,7 @@ func (m *machine) compileBeside(kernels []*kernel.Kernel, texts []string, a *arc
 					}
 					return err
 				})
+				done(1)
 			}
 		}()
 	}

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models/checkpoint"
@@ -34,6 +36,8 @@ type Options struct {
 	// Context, if not nil, ends steps early where the machine can leave them: such a
 	// step fails with the context's error, and so do all after it.
 	Context context.Context
+	// Begin, if not nil, is told how opening goes on.
+	Begin progress.Begin
 }
 
 // Device is a device.Planned and a device.Sampler. Its methods are called from one
@@ -51,6 +55,8 @@ type Device struct {
 	last    lastStep
 	buffer  []byte // of what was read last
 
+	running atomic.Pointer[step] // nil between steps
+
 	mu     sync.Mutex // held while the machine is called
 	closed bool
 	failed error // the machine's first failure; nothing runs after it
@@ -59,7 +65,10 @@ type Device struct {
 // Open makes a machine and prepares all that the bundle's steps need on it. The
 // checkpoint must stay open as long as the device is used.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options, make Make) (*Device, error) {
-	if err := ck.Ready(); err != nil {
+	end := o.Begin.Wait("checking the routing tables")
+	err := ck.Ready()
+	end()
+	if err != nil {
 		return nil, err
 	}
 	if o.Context == nil {
@@ -134,6 +143,20 @@ func (d *Device) Length(slot int32) int { return d.slots.Length(slot) }
 // Bundle is the bundle that runs: the one the device was opened with, planned for its
 // machine.
 func (d *Device) Bundle() *bundle.Bundle { return d.b }
+
+// Pace is how many dispatches of the step that runs have begun, of how many; a total of
+// 0 where the machine does not tell.
+func (d *Device) Pace() (done, total int) {
+	s := d.running.Load()
+	if s == nil {
+		return 0, 0
+	}
+	bound, ok := s.bound.(Paced)
+	if !ok {
+		return 0, 0
+	}
+	return int(s.from.Load()) + bound.Begun(), len(s.plan.Dispatches)
+}
 
 // Caches are the slots' caches. What is done to them must not run beside a step.
 func (d *Device) Caches() *devmem.Caches {

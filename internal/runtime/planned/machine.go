@@ -91,6 +91,14 @@ type Step interface {
 	Times() []time.Duration
 }
 
+// Paced is a Step that tells how far it is.
+type Paced interface {
+	Step
+	// Begun is how many of the dispatches that were started last have begun. Any
+	// goroutine may ask, at any time.
+	Begun() int
+}
+
 // Profiler is a Machine that times its dispatches.
 type Profiler interface {
 	Machine

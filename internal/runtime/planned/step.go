@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/runtime/devmem"
@@ -60,6 +61,7 @@ type step struct {
 	filler *stepblock.Filler
 	symbol ir.Env
 	grids  [][3]int64
+	from   atomic.Int64 // of the dispatches that were launched last
 }
 
 func newStep(d *Device, p *plan.Step, bound Step) *step {
@@ -100,6 +102,8 @@ func (s *step) grid(grid *[3]int64, x *plan.Dispatch) (err error) {
 
 // run runs the prepared step to its end.
 func (s *step) run() error {
+	s.d.running.Store(s)
+	defer s.d.running.Store(nil)
 	if s.d.opts.Poison {
 		if err := s.d.poison(s.plan.ArenaBytes); err != nil {
 			return err
@@ -121,6 +125,7 @@ func (s *step) run() error {
 
 // launch runs the dispatches from one to before another.
 func (s *step) launch(from, to int) error {
+	s.from.Store(int64(from))
 	if err := s.bound.Start(s.grids, from, to); err != nil {
 		return err
 	}

@@ -69,6 +69,9 @@ func (d *Device) Prefill(rows []ir.Row, wanted []int) ([]float32, error) { retur
 // Decode is Step.
 func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) { return d.Step(rows, wanted) }
 
+// Pace is how far the step that runs is, in nodes of the module.
+func (d *Device) Pace() (done, total int) { return d.machine.Pace() }
+
 // Reset forgets a slot.
 func (d *Device) Reset(slot int32) { d.machine.Reset(slot) }
 

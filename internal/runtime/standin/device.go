@@ -6,6 +6,7 @@ package standin
 
 import (
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
@@ -28,6 +29,8 @@ type Options struct {
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)
+	// Begin, if not nil, is told how opening goes on.
+	Begin progress.Begin
 }
 
 // Device is a device.Planned and a device.Sampler.
@@ -35,7 +38,7 @@ type Device struct{ *planned.Device }
 
 // Open compiles the bundle's kernels and maps the checkpoint's files.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
-	d, err := planned.Open(b, ck, planned.Options{Name: "standin", Poison: o.Poison, Observe: o.Observe}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
+	d, err := planned.Open(b, ck, planned.Options{Name: "standin", Poison: o.Poison, Observe: o.Observe, Begin: o.Begin}, func(b *bundle.Bundle) (planned.Machine, *bundle.Bundle, error) {
 		return newMachine(b, ck, o)
 	})
 	if err != nil {

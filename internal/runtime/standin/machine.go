@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
@@ -56,7 +57,7 @@ func (m *machine) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) error {
 	if m.dir, err = os.MkdirTemp("", "smelt-standin-"); err != nil {
 		return err
 	}
-	program, err := compiler.Build(m.dir, sources, standin.Options{Sanitize: m.opts.Sanitize, Unoptimized: m.opts.Quick})
+	program, err := compiler.Build(m.dir, sources, standin.Options{Sanitize: m.opts.Sanitize, Unoptimized: m.opts.Quick, Begin: m.opts.Begin})
 	if err != nil {
 		return err
 	}
@@ -144,6 +145,7 @@ type step struct {
 	args   [][]byte
 	params []byte
 	at     standin.Addr // of the parameters
+	begun  atomic.Int64 // dispatches
 }
 
 // Prepare reserves memory for the step's parameters.
@@ -157,6 +159,9 @@ func (m *machine) Prepare(p *plan.Step, args [][]byte) (planned.Step, error) {
 // Params are sent to the host at the step's start.
 func (s *step) Params() []byte { return s.params }
 
+// Begun is the dispatch that runs.
+func (s *step) Begun() int { return int(s.begun.Load()) }
+
 // Times are none: nobody would learn from them.
 func (s *step) Times() []time.Duration { return nil }
 
@@ -166,6 +171,7 @@ func (s *step) Start(grids [][3]int64, from, to int) error {
 		return err
 	}
 	for i := from; i < to; i++ {
+		s.begun.Store(int64(i - from))
 		x := s.plan.Dispatches[i]
 		if err := s.launch(i, x, grids[i]); err != nil {
 			return fmt.Errorf("dispatch %d, kernel %s of region @%s: %w", i, x.Kernel.Name, x.Region, err)

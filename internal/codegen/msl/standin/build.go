@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"smelt.example/smelt/internal/progress"
 )
 
 // threadsLimit is Metal's limit of threads in a threadgroup, as in the host.
@@ -22,6 +24,8 @@ type Options struct {
 	// Unoptimized leaves clang's optimizer away: programs are built in a fifth of
 	// the time and are some times slower, which pays where they run little.
 	Unoptimized bool
+	// Begin, if not nil, is told how building goes on.
+	Begin progress.Begin
 }
 
 // Program is an executable that runs kernels.
@@ -40,6 +44,8 @@ func (c *Compiler) Build(dir string, files map[string]string, options Options) (
 	}
 	compile := append([]string{"-c", "-isystem", "include", "-I", "host", "-I", "."}, language...)
 	compile = append(compile, optimize(options)...)
+	done, end := options.Begin.Phase("compiling kernels", int64(len(units)), "files")
+	defer end()
 	errs := make([]error, len(units))
 	var group sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -49,6 +55,7 @@ func (c *Compiler) Build(dir string, files map[string]string, options Options) (
 			defer func() { <-slots }()
 			args := append(slices.Clone(compile), u, "-o", u+".o")
 			errs[i] = c.run(dir, "build "+strings.TrimSuffix(u, ".cpp"), args)
+			done(1)
 		})
 	}
 	group.Wait()

@@ -112,7 +112,7 @@ func (h *handler) install(l *jit.LLVM, cache *jit.Cache) error {
 	if err != nil {
 		return err
 	}
-	build, err := l.CompileAll([]jit.Module{jit.Text("fault", text)}, jit.Options{}, cache, 1)
+	build, err := l.CompileAll([]jit.Module{jit.Text("fault", text)}, jit.Options{}, cache, 1, nil)
 	if err != nil {
 		return err
 	}

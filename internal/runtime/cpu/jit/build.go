@@ -36,9 +36,9 @@ type Build struct {
 
 // CompileAll compiles modules with so many workers (at least 1), each module
 // only if the cache does not have it. A nil cache has nothing and keeps nothing.
-// If modules fail the error is that of the first one in their order, and none
+// done, if not nil, is told of each module by the worker that had it. If modules fail the error is that of the first one in their order, and none
 // after it is started once it is known.
-func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*Build, error) {
+func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int, done func(n int64)) (*Build, error) {
 	start := time.Now()
 	var bypassed error
 	if c != nil && c.dir == nil {
@@ -60,6 +60,9 @@ func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int) (*
 				results[i] = l.build(modules[i], o, c)
 				if results[i].err != nil {
 					failed.Store(true)
+				}
+				if done != nil {
+					done(1)
 				}
 			}
 		})

@@ -20,7 +20,7 @@ func modules(n int) []Module {
 // compileAll compiles and checks the counts.
 func compileAll(t *testing.T, l *LLVM, c *Cache, list []Module, hits int) *Build {
 	t.Helper()
-	b, err := l.CompileAll(list, Options{}, c, 3)
+	b, err := l.CompileAll(list, Options{}, c, 3, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestFirstError(t *testing.T) {
 		for _, i := range []int{3, 4, 7, 11} {
 			list[i] = Text(fmt.Sprint("broken", i), "garbage")
 		}
-		_, err := l.CompileAll(list, Options{}, nil, workers)
+		_, err := l.CompileAll(list, Options{}, nil, workers, nil)
 		wantLine(t, err, "kernel broken3:")
 	}
 }
@@ -101,7 +101,7 @@ func TestUnwritableCache(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	b, err := l.CompileAll(modules(3), Options{}, c, 2)
+	b, err := l.CompileAll(modules(3), Options{}, c, 2, nil)
 	if err != nil || b.Misses != 3 || len(b.Objects[2]) == 0 {
 		t.Fatalf("%+v, %v", b, err)
 	}

@@ -4,7 +4,7 @@
 // folder, and links them where they can be called.
 //
 //	l, err := jit.Open("")
-//	build, err := l.CompileAll(modules, jit.Options{}, cache, runtime.NumCPU())
+//	build, err := l.CompileAll(modules, jit.Options{}, cache, runtime.NumCPU(), nil)
 //	program, err := l.Link(build.Objects)
 //	address, err := program.Symbol("kernel")
 //	purego.SyscallN(address, ...)

@@ -43,7 +43,7 @@ func TestUserCacheOfOthers(t *testing.T) {
 		}
 		before := entriesOf(t, dir)
 		c := UserCache()
-		b, err := l.CompileAll(modules(3), Options{}, c, 2)
+		b, err := l.CompileAll(modules(3), Options{}, c, 2, nil)
 		if err != nil || b.Hits != 0 || b.Misses != 3 {
 			t.Fatalf("%s: %+v, %v", shared, b, err)
 		}
