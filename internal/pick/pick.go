@@ -11,9 +11,12 @@ import (
 )
 
 // Choice is how one row's token is picked: a sampler's parameters made ready
-// for the row, with its random number. It is all a device needs, and all integers but Inv. The
-// zero value takes the largest logit.
+// for the row, with its random number. It is all a device needs, and all integers but
+// Inv and Changes. The zero value takes the largest logit.
 type Choice struct {
+	Allowed *Mask    // tokens that may be picked; nil: all
+	Changes *Changes // of the logits, before anything else; nil: none
+
 	Inv    float32 // of the temperature, above 0 and finite; 0: the largest logit
 	TopK   int32   // tokens kept; 0: all
 	TopP   uint32  // share of the weights kept, times 2^32; 0: all
@@ -28,14 +31,29 @@ const (
 	MaxTopK        = 4 << 20
 )
 
-// ErrNoLogits is returned when a row has no logit that is a number.
-var ErrNoLogits = errors.New("sampling: no logit is a number: the model's output is broken, or the row is empty")
+// ErrNoLogits is returned when a row has no logit that is a number, among those of
+// the tokens that may be picked.
+var ErrNoLogits = errors.New("sampling: no logit is a number: the model's output is broken, or no token may be picked")
+
+// Check refuses a choice that is for rows of another vocabulary.
+func (c Choice) Check(vocab int) error {
+	if c.Allowed != nil {
+		if err := c.Allowed.check(vocab); err != nil {
+			return err
+		}
+	}
+	if c.Changes != nil {
+		return c.Changes.check(vocab)
+	}
+	return nil
+}
 
 // Scratch is memory Pick reuses; it grows to the vocabulary once. The zero
 // value is ready. One Scratch serves one call at a time.
 type Scratch struct {
 	weights []uint32
 	heap    []int32
+	changed []float32
 }
 
 func (s *Scratch) resize(n int) {
@@ -47,23 +65,28 @@ func (s *Scratch) resize(n int) {
 }
 
 // Pick picks a token id from logits, one per id. Tokens rank by logit, then by
-// lower id; +0 equals -0, and NaN is never picked. If the largest logit is
+// lower id; +0 equals -0. NaN is never picked, nor is a token that is not Allowed; it
+// is as if its logit were NaN. If the largest logit is
 // infinite, all tokens that have it are equally probable and no others are. A
 // token is drawn at the fraction Random of the kept tokens' weights, walking ids
 // upwards.
 //
-// It fails with ErrNoLogits. With a Scratch that has seen this vocabulary it
-// allocates nothing; a nil one is allowed.
+// It fails with ErrNoLogits, and as Check does. With a Scratch that has seen this
+// vocabulary it allocates nothing; a nil one is allowed.
 func (c Choice) Pick(logits []float32, scratch *Scratch) (int32, error) {
+	if err := c.Check(len(logits)); err != nil {
+		return 0, err
+	}
+	if scratch == nil {
+		scratch = &Scratch{}
+	}
+	logits = c.prepare(logits, scratch)
 	best := argmax(logits)
 	if best < 0 {
 		return 0, ErrNoLogits
 	}
 	if c.Inv == 0 {
 		return best, nil
-	}
-	if scratch == nil {
-		scratch = &Scratch{}
 	}
 	scratch.resize(len(logits))
 	r, weights := ranking{logits, scratch.heap}, scratch.weights
@@ -81,6 +104,27 @@ func (c Choice) Pick(logits []float32, scratch *Scratch) (int32, error) {
 		last = r.lastOfTopP(portion(total, c.TopP), last, weights)
 	}
 	return c.draw(logits, weights, last), nil
+}
+
+// prepare is the row with its changes, and NaN for what may not be picked.
+func (c Choice) prepare(logits []float32, s *Scratch) []float32 {
+	if c.Allowed == nil && c.Changes == nil {
+		return logits
+	}
+	s.changed = append(s.changed[:0], logits...)
+	if c.Changes != nil {
+		for _, x := range c.Changes.Tokens {
+			s.changed[x.Token] = c.Changes.Logit(logits[x.Token], x.Less)
+		}
+	}
+	if c.Allowed != nil {
+		for id := range s.changed {
+			if !c.Allowed.Allows(int32(id)) {
+				s.changed[id] = float32(math.NaN())
+			}
+		}
+	}
+	return s.changed
 }
 
 // argmax returns the id of the largest logit, the lowest among equals, or -1 if

@@ -10,10 +10,12 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/pick"
 )
 
-// Params says how to pick. The filters apply in this order: Temperature,
-// TopK, TopP, MinP. The zero value takes the largest logit.
+// Params says how to pick. Penalties change the logits first, repetition before
+// presence and frequency, as in vLLM. Then the filters apply in this order:
+// Temperature, TopK, TopP, MinP. The zero value takes the largest logit.
 type Params struct {
 	// Temperature divides the logits; 0 takes the largest one and ignores the rest.
 	Temperature float64
@@ -24,6 +26,14 @@ type Params struct {
 	TopP float64
 	// MinP keeps tokens at least MinP times as probable as the best. 0 keeps all.
 	MinP float64
+	// RepetitionPenalty divides the logits above 0 of tokens that the prompt or the
+	// text has, and multiplies the others, as transformers does: above 1 a text repeats
+	// less. 0 and 1 are off.
+	RepetitionPenalty float64
+	// PresencePenalty is taken from the logits of tokens that the text has, prompt left
+	// out, and FrequencyPenalty as often as it has them, as OpenAI's interface and vLLM
+	// do. From -2 to 2; 0 is off.
+	PresencePenalty, FrequencyPenalty float64
 	// Seed keys the random numbers.
 	Seed uint64
 }
@@ -42,12 +52,23 @@ func (p Params) Validate() error {
 		return option.Errorf("%s: found %v, expected a number above 0 and at most 1 (off)", option.Name("TopP"), p.TopP)
 	case !(p.MinP >= 0 && p.MinP <= 1):
 		return option.Errorf("%s: found %v, expected a number from 0 (off) to 1", option.Name("MinP"), p.MinP)
+	case !(p.RepetitionPenalty >= 0 && p.RepetitionPenalty <= pick.MaxRepetition):
+		return option.Errorf("%s: found %v, expected a number above 0 and at most %d; 1 is off", option.Name("RepetitionPenalty"), p.RepetitionPenalty, int(pick.MaxRepetition))
+	}
+	for _, x := range []struct {
+		name  option.Name
+		value float64
+	}{{"PresencePenalty", p.PresencePenalty}, {"FrequencyPenalty", p.FrequencyPenalty}} {
+		if !(math.Abs(x.value) <= pick.MaxPenalty) {
+			return option.Errorf("%s: found %v, expected a number from -%d to %d; 0 is off", x.name, x.value, pick.MaxPenalty, pick.MaxPenalty)
+		}
 	}
 	return nil
 }
 
 // Sample picks a token id from logits, one per id, for the token at position of
-// a stream. It is Choice and Pick, and fails as Validate and Pick do.
+// a stream. It is Choice and Pick, and fails as Validate and Pick do. Penalties need
+// the text, which it does not have: it leaves them out.
 func Sample(logits []float32, p Params, stream, position uint64, scratch *Scratch) (int32, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err

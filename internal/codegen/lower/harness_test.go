@@ -275,13 +275,7 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 	for i, w := range m.wanted {
 		put("wanted", i, uint32(w))
 	}
-	for i, c := range m.choices {
-		put(program.SampleInv, i, math.Float32bits(c.Inv))
-		put(program.SampleTopK, i, uint32(c.TopK))
-		put(program.SampleTopP, i, c.TopP)
-		put(program.SampleMinP, i, c.MinP)
-		put(program.SampleRandom, i, c.Random)
-	}
+	m.putChoices(put)
 	for _, ratio := range s.Closing {
 		for i, r := range m.closing(ratio) {
 			put(fmt.Sprintf("closing%d", ratio), i, uint32(r))
@@ -307,6 +301,38 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 		}
 	}
 	return block
+}
+
+// putChoices fills in the choices, with a mask and a part of the lists for each.
+func (m *memory) putChoices(put func(field string, i int, bits uint32)) {
+	changes := 0
+	for i, c := range m.choices {
+		put(program.SampleInv, i, math.Float32bits(c.Inv))
+		put(program.SampleTopK, i, uint32(c.TopK))
+		put(program.SampleTopP, i, c.TopP)
+		put(program.SampleMinP, i, c.MinP)
+		put(program.SampleRandom, i, c.Random)
+		words := pick.MaskWords(m.in.Step.Vocab)
+		put(program.SampleMask, i, uint32(len(m.choices)-1-i))
+		for w := range words {
+			bits := uint32(math.MaxUint32)
+			if c.Allowed != nil {
+				bits = binary.LittleEndian.Uint32(c.Allowed.Bytes()[4*w:])
+			}
+			put(program.SampleMasks, (len(m.choices)-1-i)*words+w, bits)
+		}
+		put(program.SampleFrom, i, uint32(changes))
+		if c.Changes != nil {
+			put(program.SamplePositive, i, math.Float32bits(c.Changes.Positive))
+			put(program.SampleNegative, i, math.Float32bits(c.Changes.Negative))
+			for _, x := range c.Changes.Tokens {
+				put(program.SampleTokens, changes, uint32(x.Token))
+				put(program.SampleLess, changes, math.Float32bits(x.Less))
+				changes++
+			}
+		}
+		put(program.SampleTo, i, uint32(changes))
+	}
 }
 
 // floatBytes and intBytes lay numbers out as kernels read them, floats and ints

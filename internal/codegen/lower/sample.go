@@ -28,11 +28,15 @@ func LowerSample(in *Input) (program.Launch, *program.Scratch, error) {
 	own := *in
 	own.Region = &ir.Region{Kind: program.SampleRegion, Name: program.SampleRegion}
 	u := own.begin(own.kernelName(""), own.sampleSchedule(vocab),
-		"The token of each wanted row: the largest logit, or one drawn by temperature,",
-		"top-k, top-p and min-p. Rows with a negative inverse temperature are left alone.")
+		"The token of each wanted row, of those its mask allows: the largest logit, or one",
+		"drawn by temperature, top-k, top-p and min-p. Logits of tokens that the text has may",
+		"be changed before. Rows with a negative inverse temperature are left alone.")
 	tokens := &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
+	keys := &program.Scratch{Name: "token keys", Bytes: ir.Const(4 * int64(in.Step.Sampled) * int64(vocab))}
 	s := &sampler{emitter: u, vocab: vocab}
 	s.logits = u.activation("logits", logits, kernel.Read)
+	s.keys = u.scratch("keys", keys, kernel.U32, kernel.ReadWrite)
+	u.accesses(logits.Type.Shape[0].Mul(ir.Const(4 * int64(vocab))))
 	out := u.scratch("tokens", tokens, kernel.I32, kernel.Write)
 	row := u.Let("row", kernel.Group(0))
 	s.base = u.Let("base", row.Mul(i32(vocab)))
@@ -63,16 +67,17 @@ func (in *Input) sampleSchedule(vocab int) kernel.Schedule {
 // sampler writes the kernel that picks a row's token. Tokens rank by orderKey,
 // then by lower id; every filter keeps a prefix of the ranking, so the tokens
 // kept are those with keys above bound, and of those with that very key the ids
-// up to last.
+// up to last. What may not be picked has the key of what is no number.
 type sampler struct {
 	*emitter
 	vocab  int
 	logits kernel.Buffer
-	base   *kernel.Expr // index of the row's first logit
-	inv    *kernel.Expr // of the temperature
+	keys   kernel.Buffer // of all tokens, a row's for each row
+	base   *kernel.Expr  // index of the row's first logit and key
+	inv    *kernel.Expr  // of the temperature
 
-	bestKey *kernel.Expr    // of the largest logit; 0 if none is a number
-	largest *kernel.Expr    // that logit
+	bestKey *kernel.Expr    // the largest key; 0 if no token may be picked
+	largest *kernel.Expr    // its logit
 	bound   kernel.Variable // u32
 	last    kernel.Variable // i32
 }
@@ -81,8 +86,14 @@ type sampler struct {
 type candidate struct{ id, logit, key *kernel.Expr }
 
 func (s *sampler) candidate(id *kernel.Expr) candidate {
-	logit := s.Let("logit", s.logits.At(s.base.Add(id)))
-	return candidate{id, logit, s.Let("key", s.orderKey(logit))}
+	key := s.Let("key", s.keys.At(s.base.Add(id)))
+	return candidate{id, s.logitOf(key), key}
+}
+
+// logitOf is the logit that has a key; of the zeros, +0.
+func (s *sampler) logitOf(key *kernel.Expr) *kernel.Expr {
+	sign := kernel.U(0x80000000)
+	return s.Let("logit", key.Ge(sign).Select(key.Xor(sign), key.Not()).As(kernel.F32))
 }
 
 // kept tells whether a token is. Keys of what is no number are never above bound.
@@ -97,10 +108,10 @@ func (s *sampler) choiceBits(field string, row *kernel.Expr) *kernel.Expr {
 
 // pick is the row's token.
 func (s *sampler) pick(row *kernel.Expr) *kernel.Expr {
-	best := s.argmax()
+	best := s.rank(row)
 	token := s.Var("picked", best)
 	s.If(s.inv.Gt(f32(0)), func() {
-		s.largest = s.Let("largest", s.normal(s.Let("best_logit", s.logits.At(s.base.Add(best.Max(i32(0)))))))
+		s.largest = s.Let("largest", s.normal(s.logitOf(s.bestKey)))
 		s.bound, s.last = s.Var("bound", kernel.U(0)), s.Var("last", i32(-1))
 		topK := s.Let("top_k", s.StepAt(program.SampleTopK, row))
 		s.If(topK.Gt(i32(0)).And(topK.Lt(i32(s.vocab))), func() {
@@ -123,37 +134,4 @@ func (s *sampler) pick(row *kernel.Expr) *kernel.Expr {
 		token.Set(s.locate(drawn, s.Let("target", s.portion(s.total(drawn), s.choiceBits(program.SampleRandom, row)))))
 	}, nil)
 	return token.Expr
-}
-
-// argmax sets bestKey and returns the id of the largest logit, the lowest among
-// equals, or -1 if none is a number.
-func (s *sampler) argmax() *kernel.Expr {
-	groups, none := s.groups(), i32(1<<30)
-	s.Comment("The largest logit, the lowest id among equals.")
-	key, id := s.Var("best_key", kernel.U(0)), s.Var("best_id", i32(-1))
-	s.For("i", kernel.Thread(), i32(s.vocab), i32(s.Schedule().Threads), func(i *kernel.Expr) {
-		c := s.candidate(i)
-		s.If(c.key.Gt(key.Expr), func() {
-			key.Set(c.key)
-			id.Set(i)
-		}, nil)
-	})
-	keys, ids := s.SharedArray("group_keys", kernel.U32, groups), s.SharedArray("group_ids", kernel.I32, groups)
-	most := s.Let("most", key.SimdMax())
-	first := s.Let("first", key.Eq(most).Select(id.Expr, none).SimdMin())
-	s.If(kernel.Lane().Eq(i32(0)), func() {
-		keys.Set(kernel.Simd(), most)
-		ids.Set(kernel.Simd(), first)
-	}, nil)
-	s.Barrier()
-	bestKey, best := s.Var("row_key", kernel.U(0)), s.Var("row_id", i32(-1))
-	s.For("g", i32(0), i32(groups), i32(1), func(g *kernel.Expr) {
-		k, i := s.Let("k", keys.At(g)), s.Let("id", ids.At(g))
-		s.If(k.Gt(bestKey.Expr).Or(k.Eq(bestKey.Expr).And(i.Lt(best.Expr))), func() {
-			bestKey.Set(k)
-			best.Set(i)
-		}, nil)
-	})
-	s.bestKey = bestKey.Expr
-	return best.Expr
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/kernel"
@@ -64,7 +65,10 @@ func (x *sampleTest) check(t *testing.T, machine target.Target, phase program.Ph
 	for i, got := range x.run(t, machine, phase) {
 		want, err := x.choices[i].Pick(x.rows[i], nil)
 		if errors.Is(err, pick.ErrNoLogits) {
-			want = -1
+			want, err = -1, nil
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		if got != want {
 			t.Errorf("%s, %d tokens, row %d, %+v: %d, want %d", machine.Name, x.vocab, i, x.choices[i], got, want)
@@ -116,6 +120,31 @@ func randomChoice(r *rand.Rand, n int) pick.Choice {
 	return p.Choice(r.Uint64(), r.Uint64())
 }
 
+// randomMask allows a share of the tokens: few, half, or all but a few.
+func randomMask(r *rand.Rand, n int) *pick.Mask {
+	m, share := pick.NewMask(n), []float64{0, 0.01, 0.5, 0.99, 1}[r.IntN(5)]
+	for id := range int32(n) {
+		if r.Float64() < share {
+			m.Allow(id)
+		}
+	}
+	return m
+}
+
+// randomChanges are of at most `most` tokens, with factors and amounts at the edges
+// of what float32 holds among them.
+func randomChanges(r *rand.Rand, n, most int) *pick.Changes {
+	factors := []float32{1, 1.05, 2, 1 / 1.05, 1e6, 1e-6, 0x1p-126, math.MaxFloat32, r.Float32() + 0.5}
+	less := []float32{0, 1, -2, 0x1p-126, -0x1p-126, 1e30, 4*r.Float32() - 2, 0x1p-120}
+	c := &pick.Changes{Positive: factors[r.IntN(len(factors))], Negative: factors[r.IntN(len(factors))]}
+	tokens := r.Perm(n)[:r.IntN(most+1)]
+	slices.Sort(tokens)
+	for _, id := range tokens {
+		c.Tokens = append(c.Tokens, pick.Change{Token: int32(id), Less: less[r.IntN(len(less))]})
+	}
+	return c
+}
+
 // weightOf is the weight of a row's token: as the least weight it keeps just that.
 func weightOf(row []float32, id int, inv float32) uint32 {
 	largest := row[id]
@@ -129,13 +158,13 @@ func weightOf(row []float32, id int, inv float32) uint32 {
 
 func TestSample(t *testing.T) {
 	t.Parallel()
-	const seed = 11
+	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	// Two SIMD groups of Metal's, and all it has, take different paths.
 	small := target.GPU
 	small.MaxThreads = 64
 	for _, machine := range []target.Target{target.CPU4, target.CPU8, target.CPU16, small, target.GPU} {
-		vocabs, rows := []int{1, 2, 31, 97, 256, 1009, 5003}, 30
+		vocabs, rows := []int{1, 2, 31, 97, 256, 1009, 5003}, program.MaxSampled
 		if machine.MaxThreads > 100 { // slow in the interpreter
 			vocabs, rows = []int{2, 97, 1009, 5003}, 5
 		}
@@ -146,11 +175,18 @@ func TestSample(t *testing.T) {
 			t.Run(fmt.Sprintf("%s of %d, %d tokens", machine.Name, machine.MaxThreads/32+machine.Vector, vocab), func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, uint64(vocab+machine.Vector)))
-				x := &sampleTest{vocab: vocab}
+				x, room := &sampleTest{vocab: vocab}, vocab // in the list of changes
 				for range rows - rows/2*(vocab/5000) {
 					row, choice := randomLogits(r, vocab), randomChoice(r, vocab)
 					if choice.Inv > 0 && r.IntN(3) == 0 {
 						choice.MinP = weightOf(row, r.IntN(vocab), choice.Inv)
+					}
+					if r.IntN(2) == 0 {
+						choice.Allowed = randomMask(r, vocab)
+					}
+					if r.IntN(2) == 0 {
+						choice.Changes = randomChanges(r, vocab, room)
+						room -= len(choice.Changes.Tokens)
 					}
 					x.add(row, choice)
 				}
@@ -207,9 +243,12 @@ func TestSampleWeights(t *testing.T) {
 			u := in.begin("weights", kernel.Schedule{Threads: 32})
 			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
 			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
-			s := &sampler{emitter: u, vocab: n, logits: x, base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
-			largest := u.Let("first", x.At(i32(0)))
-			s.bestKey, s.largest = u.Let("best_key", u.orderKey(largest)), u.Let("largest", s.normal(largest))
+			s := &sampler{emitter: u, vocab: n, keys: u.scratch("keys", &program.Scratch{Name: "keys", Bytes: ir.Const(4 * n)}, kernel.U32, kernel.ReadWrite),
+				base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
+			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { s.keys.Set(i, u.orderKey(u.Let("logit", x.At(i)))) })
+			u.DeviceBarrier()
+			s.bestKey = u.Let("best_key", s.keys.At(i32(0)))
+			s.largest = u.Let("largest", s.normal(s.logitOf(s.bestKey)))
 			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { y.Set(i, s.weight(s.candidate(i)).As(kernel.I32)) })
 			in.Region = &ir.Region{Name: "weights"}
 			launch, err := u.launch("", ir.Const(1))

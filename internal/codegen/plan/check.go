@@ -123,7 +123,7 @@ func (p *Plan) touches(s *Step, i int, d *Dispatch) ([]touch, error) {
 		default:
 			continue
 		}
-		if a.Param.Access == kernel.ReadWrite {
+		if a.Param.Access == kernel.ReadWrite && !s.working(a.Buffer) {
 			read := t
 			read.write = false
 			out = append(out, read)
@@ -138,6 +138,18 @@ func (p *Plan) touches(s *Step, i int, d *Dispatch) ([]touch, error) {
 		}
 	}
 	return out, nil
+}
+
+// working tells whether a buffer is working memory of one dispatch: nobody else can
+// have written what it reads there.
+func (s *Step) working(b *Buffer) bool {
+	users := 0
+	for _, d := range s.Dispatches {
+		if slices.ContainsFunc(d.Args, func(a Arg) bool { return a.Buffer == b }) {
+			users++
+		}
+	}
+	return b != nil && b.Scratch && users == 1
 }
 
 // owners says which buffer wrote each range of the arena last; ranges are

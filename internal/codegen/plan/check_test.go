@@ -269,15 +269,15 @@ func TestSame(t *testing.T) {
 }
 
 // TestCosts: what a step must move, counted by hand for the last product: its
-// weights, the row it reads, the logits it writes. Sampling after it reads them
-// and writes a token.
+// weights, the row it reads, the logits it writes. Sampling after it reads them,
+// writes their keys and reads those, and writes a token.
 func TestCosts(t *testing.T) {
 	s := built(t, small).Step(program.Decode)
 	costs, err := s.Costs(s.Symbols(100, 1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := costs[len(costs)-1]; c.Read != 256*4 || c.Write != 4 || c.Weights+c.CacheRead+c.CacheWrite != 0 {
+	if c := costs[len(costs)-1]; c.Read != 2*256*4 || c.Write != 256*4+4 || c.Weights+c.CacheRead+c.CacheWrite != 0 {
 		t.Errorf("sampling costs %+v", c)
 	}
 	c := costs[len(costs)-2]

@@ -2,12 +2,14 @@ package program
 
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/ir"
 )
 
 // Arrays of the step block that say how the wanted rows' tokens are picked, an
 // element for each of them: the fields of pick.Choice. A row with a negative
-// SampleInv is not sampled; its place in the tokens keeps what it had.
+// SampleInv is not sampled; its place in the tokens keeps what it had. Rows from
+// Step.Sampled on never are.
 const (
 	SampleInv    = "sample_inv"    // f32
 	SampleTopK   = "sample_top_k"  // i32
@@ -15,6 +17,23 @@ const (
 	SampleMinP   = "sample_min_p"  // u32
 	SampleRandom = "sample_random" // u32
 )
+
+// More arrays of the step block, for what of a choice has no fixed length. Of masks
+// there are as many as of rows that are sampled, and rows may share them; the changes
+// of all rows stand in one list, which has room for those of a whole vocabulary.
+const (
+	SampleMask     = "sample_mask"     // i32, by row: which of the masks is its
+	SampleMasks    = "sample_masks"    // u32, MaskWords for each mask
+	SampleFrom     = "sample_from"     // i32, by row: its first place in the lists
+	SampleTo       = "sample_to"       // i32, by row: the place after its last
+	SamplePositive = "sample_positive" // f32, by row: pick.Changes.Positive
+	SampleNegative = "sample_negative" // f32, by row
+	SampleTokens   = "sample_tokens"   // i32: tokens with changes
+	SampleLess     = "sample_less"     // f32: what is taken from theirs
+)
+
+// MaxSampled is the most rows of a step whose tokens are picked.
+const MaxSampled = MaxDecodeRows
 
 // SampleRegion stands in the place of a region's name in a launch that samples.
 const SampleRegion = "sample"
@@ -43,9 +62,15 @@ func Logits(m *ir.Module) *ir.Value {
 }
 
 // addSampling adds the arrays that sampling reads.
-func (s *Step) addSampling() {
+func (s *Step) addSampling(vocab int) {
+	s.Vocab, s.Sampled = vocab, min(s.MaxRows, MaxSampled)
 	s.add(SampleInv, kernel.F32, s.MaxRows)
-	for _, name := range []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom} {
-		s.add(name, kernel.I32, s.MaxRows)
+	for _, name := range []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, SampleMask, SampleFrom, SampleTo} {
+		s.add(name, kernel.I32, s.Sampled)
 	}
+	s.add(SamplePositive, kernel.F32, s.Sampled)
+	s.add(SampleNegative, kernel.F32, s.Sampled)
+	s.add(SampleMasks, kernel.I32, s.Sampled*pick.MaskWords(vocab))
+	s.add(SampleTokens, kernel.I32, vocab)
+	s.add(SampleLess, kernel.F32, vocab)
 }

@@ -17,11 +17,13 @@ import (
 //	rope<i> [MaxRows * Dims]: cosine and sine of the row's position, per pair
 //	(cos at 2*pair, sin at 2*pair+1); for a rotation of closing rows, row e is
 //	the e-th closing row and the position is position-(R-1);
-//	sample_inv, sample_top_k ... [MaxRows], by wanted row, if the module has
-//	Logits.
+//	sample_inv, sample_top_k ... [Sampled], by wanted row, if the module has
+//	Logits, with masks and lists of Vocab tokens.
 type Step struct {
 	Layout  *kernel.StepLayout
 	MaxRows int
+	Vocab   int // of the logits that tokens are picked from; 0: none
+	Sampled int // rows whose tokens are picked, at most
 	Symbols []ir.Symbol
 	Closing []int
 	Ropes   []StepRope
@@ -54,8 +56,9 @@ func NewStep(m *ir.Module, maxRows int) *Step {
 			s.addRope(n)
 		}
 	}
-	if Logits(m) != nil {
-		s.addSampling()
+	if v := Logits(m); v != nil {
+		vocab, _ := v.Type.Shape[1].Value()
+		s.addSampling(int(vocab))
 	}
 	return s
 }

@@ -148,7 +148,7 @@ func (s *script) decode(slots []int) {
 }
 
 func (s *script) add(phase program.Phase, rows []ir.Row) {
-	a := Step{Phase: phase, Rows: rows, Wanted: SampleRows(len(rows), s.plan.Wanted)}
+	a := Step{Phase: phase, Rows: rows, Wanted: SampleRows(len(rows), min(s.plan.Wanted, program.MaxSampled))}
 	for _, w := range a.Wanted {
 		way := s.ways[s.picked%len(s.ways)]
 		s.picked++

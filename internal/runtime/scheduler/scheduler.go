@@ -12,6 +12,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -79,7 +80,8 @@ type Request struct {
 	Prompt    []int32 // one token or more
 	MaxTokens int     // 0: until a stop token or the end of the context
 	Sampling  sampling.Params
-	Stop      []int32 // tokens that end the text; they are not part of it
+	Allowed   *pick.Mask // tokens that may be picked; nil: all
+	Stop      []int32    // tokens that end the text; they are not part of it
 	// Stream is a part of the random numbers' key, where sampling has the slot. A
 	// text depends on prompt, Sampling and Stream and on nothing that runs beside
 	// it. Requests that want several texts of one prompt and seed give each its
@@ -91,6 +93,9 @@ type Request struct {
 	// each, the most probable. The text is the same with and without.
 	Scores, PromptScores bool
 	Top                  int
+	// End, if not nil, is told each token of the text, and ends it by returning true;
+	// that token is part of the text. The steps wait for it.
+	End func(token int32) bool
 	// Progress, if not nil, is told after each of the prompt's steps how many of its
 	// tokens are done. The steps wait for it.
 	Progress func(done int)
@@ -163,7 +168,7 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Generation, error) 
 		return nil, err
 	}
 	r.Prompt, r.Stop = slices.Clone(r.Prompt), slices.Clone(r.Stop)
-	q := &request{Request: r, ctx: ctx, rest: r.Prompt, gen: newGeneration(r, s.size.Context)}
+	q := &request{Request: r, ctx: ctx, rest: r.Prompt, chooser: session.NewChooser(r.Sampling, r.Stream, r.Allowed, r.Prompt), gen: newGeneration(r, s.size.Context)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

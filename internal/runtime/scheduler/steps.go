@@ -13,11 +13,12 @@ import (
 // prompts, then in texts.
 type request struct {
 	Request
-	ctx   context.Context
-	gen   *Generation
-	seq   *session.Sequence
-	rest  []int32 // of the prompt
-	token int32   // chosen, and not yet part of the sequence
+	ctx     context.Context
+	gen     *Generation
+	seq     *session.Sequence
+	chooser *session.Chooser
+	rest    []int32 // of the prompt
+	token   int32   // chosen, and not yet part of the sequence
 }
 
 // steps is the state of the goroutine that runs steps; no other uses it.
@@ -156,7 +157,7 @@ func (s *Scheduler) prefill() {
 // read gives the sequence the next n tokens of its prompt, and picks the token
 // after the last of all.
 func (r *request) read(n int) (token int32, err error) {
-	last, choice := n == len(r.rest), r.choice(r.seq.Len()+n)
+	last, choice := n == len(r.rest), r.chooser.Choice(r.seq.Len()+n)
 	switch {
 	case r.PromptScores:
 		err = r.seq.ExtendEach(r.rest[:n], 0, func(i int, logits []float32) error {
@@ -186,16 +187,30 @@ func (r *request) score(logits []float32, token int32) Score {
 	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
 }
 
+// width is how many texts a decode step takes, of those whose turn it is: as many as
+// it has rows for, and as changed logits find room in a step. One always goes. A text
+// does not depend on its companions, so this changes none.
+func (s *Scheduler) width() int {
+	n, changes := 0, 0
+	for _, r := range s.texts[:min(s.opts.Rows, len(s.texts))] {
+		if changes += r.chooser.Changed(); n > 0 && changes > s.sess.Vocab() {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // decode gives the texts whose turn it is a token each, in one step. Session and
 // device promise that a step that fails changes nothing, so the requests outside
 // it go on.
 func (s *Scheduler) decode() {
-	n := min(s.opts.Rows, len(s.texts))
+	n := s.width()
 	s.batch, s.next, s.choices = append(s.batch[:0], s.texts[:n]...), s.next[:0], s.choices[:0]
 	s.texts = slices.Delete(s.texts, 0, n)
 	for _, r := range s.batch {
 		s.next = append(s.next, session.Next{Sequence: r.seq, Token: r.token})
-		s.choices = append(s.choices, r.choice(r.seq.Len()+1))
+		s.choices = append(s.choices, r.chooser.Choice(r.seq.Len()+1))
 	}
 	s.picked = slices.Grow(s.picked[:0], n)[:n]
 	err := s.sess.Sample(s.next, s.choices, s.picked)
@@ -220,11 +235,6 @@ func (s *Scheduler) decode() {
 	s.owed--
 }
 
-// choice says how the token at a position is picked.
-func (r *request) choice(position int) sampling.Choice {
-	return r.Sampling.Choice(r.Stream, uint64(position))
-}
-
 // goOn takes the token picked after the newest one from logits, which are needed
 // for Scores only, and puts the request at the end of texts, or ends it. The rules
 // are those of session.Sequence.Generate.
@@ -237,9 +247,21 @@ func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 		s.release(r, "", fmt.Errorf("position %d: %w", length, sampling.ErrNoLogits))
 	case slices.Contains(r.Stop, token):
 		s.release(r, session.StopToken, nil)
-	case r.add(token, logits) == r.MaxTokens: // the last token's logits are not needed
+	default:
+		s.accept(r, token, logits)
+	}
+}
+
+// accept makes the token a part of the text, which may end it.
+func (s *Scheduler) accept(r *request, token int32, logits []float32) {
+	n := r.add(token, logits)
+	switch {
+	case r.End != nil && r.End(token):
+		s.release(r, session.StopString, nil)
+	case n == r.MaxTokens: // the last token's logits are not needed
 		s.release(r, session.StopLength, nil)
 	default:
+		r.chooser.Add(token)
 		r.token = token
 		s.texts = append(s.texts, r)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/runtime/sampling"
 )
 
@@ -13,7 +14,9 @@ import (
 type GenerateOptions struct {
 	MaxTokens int // 0: until a stop token or the end of the context
 	Sampling  sampling.Params
-	Stop      []int32 // tokens that end the text; they are not emitted
+	Allowed   *pick.Mask // tokens that may be picked; nil: all
+	Prompt    []int32    // what the sequence has, for Sampling's penalties
+	Stop      []int32    // tokens that end the text; they are not emitted
 	// Emit, if not nil, gets every token as it is chosen. An error ends the
 	// generation.
 	Emit func(token int32) error
@@ -25,6 +28,8 @@ type StopReason string
 const (
 	// StopToken: the model chose one of the stop tokens.
 	StopToken StopReason = "stop token"
+	// StopString: the text came to one of the strings that end it.
+	StopString StopReason = "stop string"
 	// StopLength: MaxTokens were generated.
 	StopLength StopReason = "length"
 	// StopContext: the sequence is as long as its context allows.
@@ -53,7 +58,8 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		}
 	}()
 	next, choices, picked := []Next{{q, 0}}, make([]sampling.Choice, 1), make([]int32, 1)
-	picked[0] = q.s.pick(q.logits, o.Sampling.Choice(uint64(q.slot), uint64(q.length)))
+	chooser := NewChooser(o.Sampling, uint64(q.slot), o.Allowed, o.Prompt)
+	picked[0] = q.s.pick(q.logits, chooser.Choice(q.length))
 	for ; ; n++ {
 		if ctx.Err() != nil {
 			return n, StopCancelled, nil
@@ -76,7 +82,8 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		if n+1 == o.MaxTokens { // the last token's logits are not needed
 			return n + 1, StopLength, nil
 		}
-		next[0].Token, choices[0] = token, o.Sampling.Choice(uint64(q.slot), uint64(q.length+1))
+		chooser.Add(token)
+		next[0].Token, choices[0] = token, chooser.Choice(q.length+1)
 		if err := q.s.Sample(next, choices, picked); err != nil {
 			return n + 1, "", err
 		}

@@ -72,6 +72,9 @@ func New(dev device.Device, opts Options) (*Session, error) {
 	return s, nil
 }
 
+// Vocab is the number of logits per row.
+func (s *Session) Vocab() int { return s.dev.Vocab() }
+
 // Sequence is one text in the making.
 type Sequence struct {
 	s      *Session

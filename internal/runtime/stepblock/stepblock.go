@@ -5,12 +5,12 @@ package stepblock
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/ir/num"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -22,7 +22,8 @@ type Filler struct {
 	freqs   [][]float64
 	closing map[int][]int32 // rows that close a block, by ratio
 	symbols map[string]int64
-	ropes   []string // names of the fields, made once
+	masks   []*pick.Mask // of the step's rows, each once; nil allows all
+	ropes   []string     // names of the fields, made once
 	ends    []string
 }
 
@@ -84,32 +85,6 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampl
 	}
 	for i := range f.step.Ropes {
 		f.rope(block, i, rows)
-	}
-	return nil
-}
-
-// choose writes how tokens are picked, or that they are not.
-func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) error {
-	if choices != nil && len(choices) != wanted {
-		return fmt.Errorf("choices for %d tokens, of %d wanted rows", len(choices), wanted)
-	}
-	if f.step.Layout.Field(program.SampleInv) == nil {
-		if choices != nil {
-			return errors.New("the bundle's module returns no logits to pick tokens from")
-		}
-		return nil
-	}
-	if choices == nil {
-		for i := range wanted {
-			f.putFloat(block, program.SampleInv, i, -1)
-		}
-	}
-	for i, c := range choices {
-		f.putFloat(block, program.SampleInv, i, c.Inv)
-		f.putInt(block, program.SampleTopK, i, c.TopK)
-		f.putInt(block, program.SampleTopP, i, int32(c.TopP))
-		f.putInt(block, program.SampleMinP, i, int32(c.MinP))
-		f.putInt(block, program.SampleRandom, i, int32(c.Random))
 	}
 	return nil
 }

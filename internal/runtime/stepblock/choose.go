@@ -1,0 +1,102 @@
+package stepblock
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/pick"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// choose writes how tokens are picked, or that they are not.
+func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) error {
+	if choices != nil && len(choices) != wanted {
+		return fmt.Errorf("choices for %d tokens, of %d wanted rows", len(choices), wanted)
+	}
+	if f.step.Vocab == 0 {
+		if choices != nil {
+			return errors.New("the bundle's module returns no logits to pick tokens from")
+		}
+		return nil
+	}
+	if choices == nil {
+		for i := range wanted {
+			f.putFloat(block, program.SampleInv, i, -1)
+		}
+		return nil
+	}
+	if err := f.checkChoices(choices); err != nil {
+		return err
+	}
+	f.masks = f.masks[:0]
+	changes := 0
+	for i, c := range choices {
+		f.putFloat(block, program.SampleInv, i, c.Inv)
+		f.putInt(block, program.SampleTopK, i, c.TopK)
+		f.putInt(block, program.SampleTopP, i, int32(c.TopP))
+		f.putInt(block, program.SampleMinP, i, int32(c.MinP))
+		f.putInt(block, program.SampleRandom, i, int32(c.Random))
+		f.putInt(block, program.SampleMask, i, f.mask(block, c.Allowed))
+		f.putInt(block, program.SampleFrom, i, int32(changes))
+		changes = f.change(block, i, changes, c.Changes)
+		f.putInt(block, program.SampleTo, i, int32(changes))
+	}
+	return nil
+}
+
+// checkChoices refuses what the block has no room for. A text alone always has room:
+// a vocabulary has no more tokens than the lists.
+func (f *Filler) checkChoices(choices []sampling.Choice) error {
+	if len(choices) > f.step.Sampled {
+		return fmt.Errorf("a step that picks %d tokens; it picks %d at most", len(choices), f.step.Sampled)
+	}
+	changes := 0
+	for _, c := range choices {
+		if err := c.Check(f.step.Vocab); err != nil {
+			return err
+		}
+		if c.Changes != nil {
+			changes += len(c.Changes.Tokens)
+		}
+	}
+	if changes > f.step.Vocab {
+		return fmt.Errorf("a step that changes %d logits of the texts in it; it changes %d at most", changes, f.step.Vocab)
+	}
+	return nil
+}
+
+// mask is the place of a mask among the step's, where it is written if it is new.
+func (f *Filler) mask(block []byte, m *pick.Mask) int32 {
+	if i := slices.Index(f.masks, m); i >= 0 {
+		return int32(i)
+	}
+	words := pick.MaskWords(f.step.Vocab)
+	at := f.offsets[program.SampleMasks] + 4*words*len(f.masks)
+	to := block[at : at+4*words]
+	if m == nil {
+		for i := range to {
+			to[i] = 0xff
+		}
+	} else {
+		copy(to, m.Bytes())
+	}
+	f.masks = append(f.masks, m)
+	return int32(len(f.masks) - 1)
+}
+
+// change writes a row's changes to the lists, from a place on, and returns the place
+// after them.
+func (f *Filler) change(block []byte, row, from int, c *pick.Changes) int {
+	if c == nil {
+		return from
+	}
+	f.putFloat(block, program.SamplePositive, row, c.Positive)
+	f.putFloat(block, program.SampleNegative, row, c.Negative)
+	for i, x := range c.Tokens {
+		f.putInt(block, program.SampleTokens, from+i, x.Token)
+		f.putFloat(block, program.SampleLess, from+i, x.Less)
+	}
+	return from + len(c.Tokens)
+}
