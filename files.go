@@ -3,10 +3,13 @@ package smelt
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/tokenizer"
 	"smelt.example/smelt/runtime/sampling"
@@ -20,7 +23,9 @@ type Files struct {
 	Bundle *bundle.Bundle // nil if the path was a checkpoint's
 
 	tokenizer func() (*tokenizer.Tokenizer, error)
-	hints     func() (generationConfig, error)
+	hints     func() (hints, error)
+	ends      func() (stopSet, error)
+	allowed   func() (*pick.Mask, error)
 	closed    func() error
 }
 
@@ -56,11 +61,13 @@ func OpenBundle(b *bundle.Bundle) (*Files, error) {
 }
 
 func newFiles(m *models.Model, b *bundle.Bundle) *Files {
-	return &Files{Model: m, Bundle: b,
+	f := &Files{Model: m, Bundle: b,
 		tokenizer: sync.OnceValues(m.Tokenizer),
-		hints:     sync.OnceValues(func() (generationConfig, error) { return readGenerationConfig(m.Checkpoint.Dir) }),
+		hints:     sync.OnceValues(func() (hints, error) { return readHints(m.Checkpoint.Dir) }),
 		closed:    sync.OnceValue(m.Close),
 	}
+	f.ends, f.allowed = sync.OnceValues(f.readEnds), sync.OnceValues(f.readAllowed)
+	return f
 }
 
 // Close unmaps the weights. Closing again does nothing.
@@ -73,19 +80,67 @@ func (f *Files) Source() bundle.Source { return bundle.SourceOf(f.Model) }
 func (f *Files) Tokenizer() (*tokenizer.Tokenizer, error) { return f.tokenizer() }
 
 // Suggested is how the checkpoint's generation_config.json suggests to sample;
-// without that file the most likely token.
+// without that file the most likely token. The error joins an *OptionError for each
+// suggestion that makes no sense; the others are there nevertheless.
 func (f *Files) Suggested() (sampling.Params, error) {
-	g, err := f.hints()
-	p := sampling.Greedy()
-	g.fill(&p)
-	return p, err
+	h, err := f.hints()
+	if err != nil {
+		return sampling.Greedy(), err
+	}
+	return h.params, h.wrong(func(n option.Name) bool { return n != "" && n != stopStringsOption })
 }
 
-// Stop lists the tokens that end a text: the model's and those of
-// generation_config.json.
+const stopStringsOption = option.Name("StopStrings")
+
+// StopStrings are the texts that generation_config.json suggests to end a text before.
+// The error is as Suggested's.
+func (f *Files) StopStrings() ([]string, error) {
+	h, err := f.hints()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(h.stop), h.wrong(func(n option.Name) bool { return n == stopStringsOption })
+}
+
+// Notes are sentences about what the checkpoint's files ask for beside the weights and
+// smelt does not do. They come after Suggested and Stop, which find what is wrong.
+func (f *Files) Notes() []string {
+	var notes []string
+	if h, err := f.hints(); err == nil && h.note() != "" {
+		notes = append(notes, h.note())
+	}
+	if e, err := f.ends(); err == nil {
+		notes = append(notes, e.notes...)
+	}
+	return notes
+}
+
+// Stop lists the tokens that end a text: those that config.json, generation_config.json
+// and tokenizer_config.json name, each once. With none, texts end where the context
+// does.
 func (f *Files) Stop() ([]int32, error) {
-	g, err := f.hints()
-	return append(g.EOS, f.Model.EOS...), err
+	e, err := f.ends()
+	return slices.Clone(e.tokens), err
+}
+
+// stops are the strings that end a request's text.
+func (f *Files) stops(r Request, tok *tokenizer.Tokenizer) ([]string, error) {
+	if r.StopStrings == nil {
+		list, err := f.StopStrings()
+		if tok == nil { // no text, so no string is in it
+			list = nil
+		}
+		return list, err
+	}
+	for _, text := range r.StopStrings {
+		if text == "" {
+			return nil, option.Errorf("%s: found \"\", expected texts of one character or more", stopStringsOption)
+		}
+	}
+	if tok == nil && len(r.StopStrings) > 0 {
+		return nil, ErrNoTokenizer
+	}
+	return slices.Clone(r.StopStrings), nil
 }
 
 // Encode gives the tokens of a request's prompt.

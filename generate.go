@@ -40,6 +40,10 @@ type Request struct {
 	// Sampling picks the tokens; its zero value takes the most likely one. nil means
 	// what Files.Suggested says, with a seed drawn anew.
 	Sampling *sampling.Params
+	// StopStrings end the text before the first of them. What may be the beginning of
+	// one is held back. nil means those of the checkpoint's generation_config.json; an
+	// empty list means none.
+	StopStrings []string
 	// Stream tells the random numbers of requests with the same seed apart.
 	Stream uint64
 
@@ -58,6 +62,7 @@ type StopReason = session.StopReason
 // Reasons for a text to end.
 const (
 	StopToken     = session.StopToken     // the model ended it
+	StopString    = session.StopString    // the text came to one of its StopStrings
 	StopLength    = session.StopLength    // MaxTokens were generated
 	StopContext   = session.StopContext   // the context is full
 	StopCancelled = session.StopCancelled // Stop was called, or the context.Context ended
@@ -67,7 +72,7 @@ const (
 type Token struct {
 	ID int32
 	// Text is the token's addition to the text, in whole characters: "" where a later
-	// token completes the character.
+	// token completes the character, or may complete a string that ends the text.
 	Text string
 	// LogProb is the natural logarithm of the token's probability, before temperature
 	// and filters, and Top the most probable tokens in its place, best first. They are
@@ -79,8 +84,10 @@ type Token struct {
 // Result is a finished text.
 type Result struct {
 	Text   string
-	Tokens []int32
+	Tokens []int32 // all that were generated, those of StopString too
 	Reason StopReason
+	// StopString is the one of the request's that ended the text; "" if none did.
+	StopString string
 	// Message is Text taken apart, if it answers Messages: the reasoning, the answer
 	// and, if a message declares tools, calls of those. Markup says where the calls
 	// are not in the model's chat format, nil if they are; Message then has what could
@@ -112,11 +119,22 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	allowed, err := m.files.allowed()
+	if err != nil {
+		return nil, err
+	}
 	tok, err := m.files.Tokenizer()
 	if err != nil && !errors.Is(err, ErrNoTokenizer) {
 		return nil, err
 	}
-	request := scheduler.Request{Prompt: ids, MaxTokens: r.MaxTokens, Sampling: how, Stop: stop, Stream: r.Stream, Scores: r.LogProbs, Top: r.Top}
+	stops, err := m.files.stops(r, tok)
+	if err != nil {
+		return nil, err
+	}
+	request := scheduler.Request{Prompt: ids, MaxTokens: r.MaxTokens, Sampling: how, Allowed: allowed, Stop: stop, Stream: r.Stream, Scores: r.LogProbs, Top: r.Top}
+	if len(stops) > 0 {
+		request.End = endsAt(tok, stops)
+	}
 	if r.Progress != nil {
 		request.Progress = func(done int) { r.Progress(done, len(ids)) }
 	}
@@ -124,7 +142,17 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Generation{ctx: ctx, tok: tok, chat: m.files.answer(r), sampling: how, gen: g}, nil
+	return &Generation{ctx: ctx, tok: tok, chat: m.files.answer(r), sampling: how, stops: stops, gen: g}, nil
+}
+
+// endsAt is told a text's tokens, and returns true at the one that completes a string.
+// A token without text ends nothing; whoever reads the text gets the error.
+func endsAt(tok *tokenizer.Tokenizer, stops []string) func(token int32) bool {
+	d := newDecoder(tok, stops)
+	return func(token int32) bool {
+		_, err := d.push(token)
+		return err == nil && d.found() != ""
+	}
 }
 
 // sampling is how a request's tokens are picked.
@@ -156,7 +184,7 @@ func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, erro
 	if err != nil && !errors.Is(err, ErrNoTokenizer) {
 		return nil, err
 	}
-	d := newDecoder(tok)
+	d := newDecoder(tok, nil)
 	if _, err := d.push(ids[0]); err != nil {
 		return nil, err
 	}
@@ -179,6 +207,7 @@ type Generation struct {
 	tok      *tokenizer.Tokenizer // nil if there is none
 	chat     *answer              // nil if no messages are answered
 	sampling sampling.Params
+	stops    []string
 	gen      *scheduler.Generation
 }
 
@@ -207,7 +236,7 @@ func (g *Generation) Text() iter.Seq2[string, error] {
 // a Token with an ID of -1. Without a tokenizer the tokens have no text.
 func (g *Generation) Tokens() iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		d := newDecoder(g.tok)
+		d := newDecoder(g.tok, g.stops)
 		for id, s := range g.gen.Scored() {
 			text, err := d.push(id)
 			if !yield(Token{id, text, s.LogProb, s.Top}, err) || err != nil {
@@ -234,7 +263,7 @@ func (g *Generation) Wait() (Result, error) {
 	r := Result{Tokens: tokens, Reason: reason, Sampling: g.sampling}
 	r.PromptTokens, _ = g.gen.Prompt()
 	r.PromptTime, r.TextTime = g.gen.Times()
-	d := newDecoder(g.tok)
+	d := newDecoder(g.tok, g.stops)
 	var text strings.Builder
 	for _, id := range tokens {
 		piece, e := d.push(id)
@@ -245,9 +274,9 @@ func (g *Generation) Wait() (Result, error) {
 		text.WriteString(piece)
 	}
 	text.WriteString(d.flush())
-	r.Text = text.String()
+	r.Text, r.StopString = text.String(), d.found()
 	if g.chat != nil {
-		r.Message, r.Markup = g.chat.parse(g.tok, tokens)
+		r.Message, r.Markup = g.chat.parse(g.tok, tokens, r)
 	}
 	return r, err
 }
@@ -275,30 +304,12 @@ func (r Request) turn() chat.Options {
 	return chat.Options{Effort: r.Effort}
 }
 
-func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32) (Message, error) {
-	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, tok.NewStream(false)), tokens)
-}
-
-// decoder makes text of tokens; without a tokenizer it makes none.
-type decoder struct{ stream *tokenizer.Stream }
-
-func newDecoder(tok *tokenizer.Tokenizer) decoder {
-	if tok == nil {
-		return decoder{}
+// parse reads the tokens of a text, up to where a string ended it.
+func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32, r Result) (Message, error) {
+	var decoder chat.TokenDecoder = tok.NewStream(false)
+	if r.StopString != "" {
+		kept, plain, bytes := cutTokens(tok, a.format.Controls(), tokens, r.Text)
+		decoder, tokens = &limited{TokenDecoder: decoder, others: plain, bytes: bytes}, kept
 	}
-	return decoder{tok.NewStream(false)}
-}
-
-func (d decoder) push(id int32) (string, error) {
-	if d.stream == nil {
-		return "", nil
-	}
-	return d.stream.Push(id)
-}
-
-func (d decoder) flush() string {
-	if d.stream == nil {
-		return ""
-	}
-	return d.stream.Flush()
+	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, decoder), tokens)
 }

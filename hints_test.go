@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/runtime/sampling"
 )
 
@@ -16,6 +17,7 @@ func TestGenerationConfig(t *testing.T) {
 		name, file string
 		want       sampling.Params
 		eos        []int32
+		stop       []string
 		complaint  string
 	}{
 		{name: "empty object", file: `{}`, want: greedy},
@@ -26,11 +28,45 @@ func TestGenerationConfig(t *testing.T) {
 			want: sampling.Params{Temperature: 0.7, TopP: 0.95, TopK: 40}, eos: []int32{1}},
 		{name: "no do_sample", file: `{"temperature": 0.6}`, want: sampling.Params{Temperature: 0.6}},
 		{name: "do_sample off", file: `{"do_sample": false, "temperature": 0.6, "eos_token_id": [1]}`, want: greedy, eos: []int32{1}},
+		{name: "filters without sampling, for whoever samples", file: `{"do_sample": false, "temperature": "x", "top_k": 7, "min_p": 0.5}`, want: sampling.Params{TopK: 7, MinP: 0.5}},
+		{name: "sampling at transformers' temperature", file: `{"do_sample": true, "top_p": 0.9}`, want: sampling.Params{Temperature: 1, TopP: 0.9}},
+		{name: "sampling without a temperature", file: `{"do_sample": true, "temperature": null}`, want: sampling.Params{Temperature: 1}},
+		{name: "temperature of 0", file: `{"do_sample": true, "temperature": 0.0}`, want: greedy},
+		{name: "temperature as a whole number", file: `{"temperature": 1}`, want: sampling.Params{Temperature: 1}},
+		{name: "vLLM's top_k", file: `{"top_k": -1}`, want: greedy},
+		{name: "vLLM's top_k as Python's float", file: `{"top_k": -1.0}`, want: greedy},
+		{name: "transformers' top_k", file: `{"top_k": 0}`, want: greedy},
+		{name: "top_k as a float", file: `{"top_k": 50.0}`, want: sampling.Params{TopK: 50}},
+		{name: "top_k with an exponent", file: `{"top_k": 5e1}`, want: sampling.Params{TopK: 50}},
+		{name: "top_k of null", file: `{"top_k": null}`, want: greedy},
+		{name: "top_k beyond vocabularies", file: `{"top_k": 1000000000}`, want: greedy},
+		{name: "top_p of 1", file: `{"top_p": 1.0}`, want: sampling.Params{TopP: 1}},
+		{name: "top_p of 1, whole", file: `{"top_p": 1}`, want: sampling.Params{TopP: 1}},
+		{name: "top_p of 0", file: `{"top_p": 0}`, want: sampling.Params{TopP: leastTopP}},
+		{name: "top_p of 0.0", file: `{"top_p": 0.0}`, want: sampling.Params{TopP: leastTopP}},
+		{name: "top_p of null", file: `{"top_p": null}`, want: greedy},
+		{name: "min_p", file: `{"min_p": 0.05}`, want: sampling.Params{MinP: 0.05}},
+		{name: "min_p off", file: `{"min_p": 0.0}`, want: greedy},
+		{name: "min_p of 1", file: `{"min_p": 1}`, want: sampling.Params{MinP: 1}},
+		{name: "min_p of null", file: `{"min_p": null}`, want: greedy},
+		{name: "min_p beside others", file: `{"temperature": 0.5, "min_p": 1e-3, "top_k": -1}`, want: sampling.Params{Temperature: 0.5, MinP: 1e-3}},
+		{name: "repetition_penalty", file: `{"repetition_penalty": 1.05}`, want: sampling.Params{RepetitionPenalty: 1.05}},
+		{name: "repetition_penalty off", file: `{"repetition_penalty": 1.0}`, want: sampling.Params{RepetitionPenalty: 1}},
+		{name: "repetition_penalty that rewards", file: `{"repetition_penalty": 0.9}`, want: sampling.Params{RepetitionPenalty: 0.9}},
+		{name: "repetition_penalty of null", file: `{"repetition_penalty": null}`, want: greedy},
+		{name: "repetition_penalty, whole", file: `{"repetition_penalty": 2}`, want: sampling.Params{RepetitionPenalty: 2}},
+		{name: "presence and frequency", file: `{"presence_penalty": 1.5, "frequency_penalty": -0.5}`, want: sampling.Params{PresencePenalty: 1.5, FrequencyPenalty: -0.5}},
+		{name: "presence and frequency off", file: `{"presence_penalty": 0, "frequency_penalty": 0.0}`, want: greedy},
+		{name: "a stop string", file: `{"stop_strings": "\n"}`, want: greedy, stop: []string{"\n"}},
+		{name: "stop strings", file: `{"stop_strings": ["</s>", "é\u2028"]}`, want: greedy, stop: []string{"</s>", "é\u2028"}},
+		{name: "no stop strings", file: `{"stop_strings": []}`, want: greedy},
+		{name: "stop strings of null", file: `{"stop_strings": null}`, want: greedy},
+		{name: "stop string of a surrogate pair", file: `{"stop_strings": "\ud83d\ude00"}`, want: greedy, stop: []string{"😀"}},
 		{name: "several ends", file: `{"eos_token_id": [1, 5, 9]}`, want: greedy, eos: []int32{1, 5, 9}},
 		{name: "no ends", file: `{"eos_token_id": []}`, want: greedy},
 		{name: "null values", file: `{"eos_token_id": null, "temperature": null, "do_sample": null}`, want: greedy},
 		{name: "an end no model has", file: `{"eos_token_id": -1}`, want: greedy, eos: []int32{-1}},
-		{name: "keys of other engines", file: `{"repetition_penalty": "x", "max_new_tokens": {}}`, want: greedy},
+		{name: "keys of other engines", file: `{"chat_format": 7, "max_new_tokens": {}}`, want: greedy},
 		{name: "deep nesting in a key of others", file: `{"x": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, want: greedy},
 
 		{name: "null", file: `null`, complaint: "file: found null, expected one JSON object"},
@@ -47,15 +83,27 @@ func TestGenerationConfig(t *testing.T) {
 		{name: "temperature as text", file: `{"temperature": "0.7"}`, complaint: `temperature: found "0.7", expected a number at least 0`},
 		{name: "temperature beyond numbers", file: `{"temperature": 1e999}`, complaint: "temperature: found 1e999, expected a number"},
 		{name: "negative temperature", file: `{"temperature": -1}`, complaint: "temperature: found -1, expected a number at least 0"},
-		{name: "top_p of 0", file: `{"top_p": 0}`, complaint: "top_p: found 0, expected a number above 0 and at most 1"},
-		{name: "negative top_k", file: `{"top_k": -1}`, complaint: "top_k: found -1, expected a whole number from 0"},
+		{name: "top_p above 1", file: `{"top_p": 1.5}`, complaint: "top_p: found 1.5, expected a number at least 0 and at most 1; correct the file or give TopP"},
+		{name: "negative top_p", file: `{"top_p": -1}`, complaint: "top_p: found -1"},
+		{name: "top_p as text", file: `{"top_p": "0.9"}`, complaint: `top_p: found "0.9"`},
+		{name: "negative top_k", file: `{"top_k": -2}`, complaint: "top_k: found -2, expected a whole number from -1"},
+		{name: "top_k as text", file: `{"top_k": "40"}`, complaint: `top_k: found "40"`},
+		{name: "min_p above 1", file: `{"min_p": 5}`, complaint: "min_p: found 5, expected a number at least 0 and at most 1; correct the file or give MinP"},
+		{name: "negative min_p", file: `{"min_p": -0.1}`, complaint: "min_p: found -0.1"},
+		{name: "repetition_penalty of 0", file: `{"repetition_penalty": 0}`, complaint: "repetition_penalty: found 0, expected a number above 0 and at most 1e+06"},
+		{name: "repetition_penalty as text", file: `{"repetition_penalty": "x"}`, complaint: `repetition_penalty: found "x"`},
+		{name: "presence_penalty beyond OpenAI's", file: `{"presence_penalty": 2.5}`, complaint: "presence_penalty: found 2.5, expected a number at least -2 and at most 2"},
+		{name: "frequency_penalty beyond OpenAI's", file: `{"frequency_penalty": -3}`, complaint: "frequency_penalty: found -3"},
+		{name: "stop strings as a number", file: `{"stop_strings": 13}`, complaint: "stop_strings: found 13, expected a string, or a list of them"},
+		{name: "stop strings as ids", file: `{"stop_strings": ["a", [1]]}`, complaint: "stop_strings: found [1]"},
+		{name: "an empty stop string", file: `{"stop_strings": ["a", ""]}`, complaint: `stop_strings: found "", expected texts of one character or more; correct the file or give StopStrings`},
 		{name: "top_k with a fraction", file: `{"top_k": 1.5}`, complaint: "top_k: found 1.5, expected a whole number"},
 		{name: "do_sample as a number", file: `{"do_sample": 1}`, complaint: "do_sample: found 1, expected true or false"},
 		{name: "end as text", file: `{"eos_token_id": "<｜end▁of▁sentence｜>"}`, complaint: "eos_token_id: found \"<｜end▁of▁sentence｜>\", expected a whole number"},
 		{name: "end with a fraction", file: `{"eos_token_id": 1.5}`, complaint: "eos_token_id: found 1.5"},
 		{name: "end beyond ids", file: `{"eos_token_id": [1, 4294967296]}`, complaint: "eos_token_id: found 4294967296, expected a whole number"},
 		{name: "long ends are cut", file: `{"eos_token_id": "` + strings.Repeat("x", 9000) + `"}`, complaint: `eos_token_id: found "xxx`},
-		{name: "all keys wrong", file: `{"do_sample": 0, "temperature": [], "top_p": {}, "top_k": true, "eos_token_id": {}}`, complaint: "; eos_token_id: found {}, expected"},
+		{name: "all keys wrong", file: `{"do_sample": 0, "temperature": [], "top_p": {}, "top_k": true, "eos_token_id": {}}`, complaint: ": eos_token_id: found {}, expected"},
 		{name: "deep nesting", file: strings.Repeat("[", 50000), complaint: `file: found no valid JSON in "0.0.0.0" (10000 levels deep) at byte`},
 		{name: "deep keys", file: strings.Repeat(`{"key":`, 50000), complaint: `in "key.key.key.key" (10000 levels deep)`},
 		{name: "long keys", file: "{\"" + strings.Repeat("k", 10000) + "\": x}", complaint: "no valid JSON in "},
@@ -67,9 +115,12 @@ func TestGenerationConfig(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.file), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			g, err := readGenerationConfig(dir)
+			h, err := readHints(dir)
+			if err == nil {
+				err = h.wrong(func(option.Name) bool { return true })
+			}
 			if c.complaint != "" {
-				if err == nil || !strings.HasPrefix(err.Error(), path) || !strings.Contains(err.Error(), c.complaint) || len(err.Error()) > len(path)+450 {
+				if err == nil || !strings.HasPrefix(err.Error(), path) || !strings.Contains(err.Error(), c.complaint) || len(err.Error()) > 5*(len(path)+450) {
 					t.Errorf("got %.500v, want %q", err, c.complaint)
 				}
 				return
@@ -77,24 +128,49 @@ func TestGenerationConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := sampling.Greedy()
-			g.fill(&got)
-			if got != c.want || !slices.Equal(g.EOS, c.eos) {
-				t.Errorf("got %+v, ends %v; want %+v, %v", got, g.EOS, c.want, c.eos)
+			if h.params != c.want || !slices.Equal(h.eos, c.eos) || !slices.Equal(h.stop, c.stop) {
+				t.Errorf("got %+v, ends %v and %q; want %+v, %v, %q", h.params, h.eos, h.stop, c.want, c.eos, c.stop)
 			}
 		})
 	}
 }
 
+// TestUnusedHints: what smelt does not go by is named, unless it changes nothing.
+func TestUnusedHints(t *testing.T) {
+	for _, c := range []struct{ file, want string }{
+		{`{}`, ""},
+		{`{"transformers_version": "4.57.1", "bos_token_id": 0, "pad_token_id": 2, "_from_model_config": true, "use_cache": true}`, ""},
+		{`{"num_beams": 1, "typical_p": 1.0, "length_penalty": 1.0, "bad_words_ids": null, "suppress_tokens": [], "forced_eos_token_id": null, "no_repeat_ngram_size": 0}`, ""},
+		{`{"num_beams": 4}`, "num_beams 4"},
+		{`{"suppress_tokens": [5], "max_new_tokens": 3, "eos_token_id": 1, "top_k": -1}`, "max_new_tokens 3, suppress_tokens [5]"},
+		{`{"typical_p": 0.95, "bad_words_ids": [[1, 2]], "forced_bos_token_id": 7}`, "bad_words_ids [[1, 2]], forced_bos_token_id 7, typical_p 0.95"},
+		{`{"no_repeat_ngram_size": 3, "a key of nobody": {"x": 1}}`, `a key of nobody {"x": 1}, no_repeat_ngram_size 3`},
+		{`{"max_length": 20, "max_time": 1.5, "max_time": 2}`, "max_time"},
+		{`{"min_new_tokens": ` + strings.Repeat("9", 9000) + `}`, "min_new_tokens " + strings.Repeat("9", 40) + "..."},
+	} {
+		var h hints
+		if err := h.parse([]byte(c.file)); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if c.want != "" {
+			want = ": smelt does not support " + c.want + "; the text is generated without"
+		}
+		if got := h.note(); got != want {
+			t.Errorf("%.100s: %q, want %q", c.file, got, want)
+		}
+	}
+}
+
 func TestGenerationConfigIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if g, err := readGenerationConfig(dir); err != nil || g.Temperature != nil {
-		t.Errorf("without one: %+v, %v", g, err)
+	if h, err := readHints(dir); err != nil || h.params != sampling.Greedy() || h.note() != "" {
+		t.Errorf("without one: %+v, %v", h, err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "generation_config.json"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readGenerationConfig(dir); err == nil || !strings.Contains(err.Error(), "is a folder; expected a regular file") {
+	if _, err := readHints(dir); err == nil || !strings.Contains(err.Error(), "is a folder; expected a regular file") {
 		t.Errorf("a folder: %v", err)
 	}
 }
@@ -105,17 +181,21 @@ func FuzzGenerationConfig(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var g generationConfig
-		if err := g.parse(data); err != nil {
+		var h hints
+		if err := h.parse(data); err != nil {
 			if len(err.Error()) > 500 {
 				t.Fatalf("an error of %d bytes", len(err.Error()))
 			}
 			return
 		}
-		p := sampling.Greedy()
-		g.fill(&p)
-		if err := p.Validate(); err != nil {
-			t.Fatalf("%q is accepted and gives %+v: %v", data, p, err)
+		if err := h.params.Validate(); err != nil {
+			t.Fatalf("%q is accepted and gives %+v: %v", data, h.params, err)
+		}
+		if slices.Contains(h.stop, "") {
+			t.Fatalf("%q gives an empty stop string", data)
+		}
+		if len(h.note()) > 5000 {
+			t.Fatalf("a note of %d bytes", len(h.note()))
 		}
 	})
 }

@@ -268,7 +268,7 @@ func TestMessage(t *testing.T) {
 		if tools != "" {
 			r.Messages[0].Tools = []string{tools}
 		}
-		if got, err := m.Files().answer(r).parse(tok, ids); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := m.Files().answer(r).parse(tok, ids, Result{}); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("tools %q: %+v, %v", tools, got, err)
 		}
 	}

@@ -4,18 +4,22 @@ import "smelt.example/smelt/internal/option"
 
 // flagNames are the flags that set the options of the libraries.
 var flagNames = map[option.Name]string{
-	"AllowPaging": "--allow-paging",
-	"Chunk":       "--chunk",
-	"Context":     "--context",
-	"Force":       "--force",
-	"Hashes":      "--hash",
-	"MaxTokens":   "--max-tokens",
-	"MinP":        "--min-p",
-	"Slots":       "--slots",
-	"Temperature": "--temp",
-	"TopK":        "--top-k",
-	"TopP":        "--top-p",
-	"Wanted":      "--wanted",
+	"AllowPaging":       "--allow-paging",
+	"Chunk":             "--chunk",
+	"Context":           "--context",
+	"Force":             "--force",
+	"FrequencyPenalty":  "--frequency-penalty",
+	"Hashes":            "--hash",
+	"MaxTokens":         "--max-tokens",
+	"MinP":              "--min-p",
+	"PresencePenalty":   "--presence-penalty",
+	"RepetitionPenalty": "--repetition-penalty",
+	"Slots":             "--slots",
+	"StopStrings":       "--stop",
+	"Temperature":       "--temp",
+	"TopK":              "--top-k",
+	"TopP":              "--top-p",
+	"Wanted":            "--wanted",
 }
 
 // flagOf names an option of a library as users give it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"strings"
 	"sync"
 
@@ -13,7 +12,7 @@ import (
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/pick"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -26,7 +25,7 @@ type runOptions struct {
 	json           bool
 	maxTokens      int
 	open           lib.Options
-	sampling       sampling.Params // those of flags
+	sampling       samplingFlags
 }
 
 func newRun(io stdio) *cobra.Command {
@@ -38,9 +37,14 @@ func newRun(io stdio) *cobra.Command {
 the end is left out), and streams the text to standard output. Counts and
 speed go to standard error.
 
-Temperature, top-p and top-k default to the checkpoint's generation_config.json,
-or to the most likely token (--temp 0) if there is none. The filters act in the order temperature, top-k, top-p, min-p. The same seed gives
-the same text; without --seed one is drawn and shown.
+How tokens are picked, and --stop, default to the checkpoint's
+generation_config.json, or to the most likely token (--temp 0) if there is none.
+Penalties act first: that of repetition on tokens of prompt and text, those of
+presence and frequency on the text's; then temperature, top-k, top-p, min-p. The same
+seed gives the same text; without --seed one is drawn and shown.
+
+A text ends at a token that config.json, generation_config.json or
+tokenizer_config.json names, or before a --stop string.
 
 With a BUNDLE, its checkpoint must not have moved, and the bundle's limits hold.
 With a CHECKPOINT, run first compiles the kernels, with the defaults of smelt
@@ -57,6 +61,7 @@ Ctrl-C ends the text; the exit status is then 130.`,
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
   smelt run CHECKPOINT --prompt "2+2=" --json | jq .text
+  smelt run CHECKPOINT --prompt "Once" --repetition-penalty 1.1 --stop "The end"
   smelt run BUNDLE --prompt "Once upon a time" --device standin -n 5`,
 		Args:              oneModel,
 		ValidArgsFunction: completeCheckpoint(),
@@ -71,11 +76,7 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.StringVar(&o.system, "system", "", "system text, with --chat")
 	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
 	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
-	floatFlag(f, &o.sampling.Temperature, "temp", 0, from(0, float64(pick.MaxTemperature)), "temperature; 0 takes the most likely token")
-	intFlag(f, &o.sampling.TopK, "top-k", "", 0, from(0, pick.MaxTopK), "sample from the K most likely tokens; 0 is off")
-	floatFlag(f, &o.sampling.TopP, "top-p", 1, limits[float64]{least: 0, most: 1, above: true}, "sample from the most likely tokens that together have this probability")
-	floatFlag(f, &o.sampling.MinP, "min-p", 0, from(0.0, 1), "drop tokens less likely than this share of the most likely one")
-	uint64Flag(f, &o.sampling.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
+	o.sampling.add(f)
 	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
 	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
 	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
@@ -120,11 +121,12 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 	if _, err := readTokenizer(io, files.Tokenizer); err != nil {
 		return r, err
 	}
-	how, err := files.Suggested()
-	if err != nil {
+	if err := o.sampling.request(cmd, files, &r); err != nil {
 		return r, err
 	}
-	o.amend(cmd, &how)
+	if err := printNotes(io, files); err != nil {
+		return r, err
+	}
 	if _, err := files.Complete(o.open); err != nil {
 		return r, err
 	}
@@ -135,7 +137,7 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 			return r, err
 		}
 	}
-	r = lib.Request{Prompt: o.prompt, NoBOS: o.noBOS, MaxTokens: o.maxTokens, Sampling: &how}
+	r.Prompt, r.NoBOS, r.MaxTokens = o.prompt, o.noBOS, o.maxTokens
 	if o.chat {
 		r.Prompt, r.Messages, r.Think = "", o.messages(), o.think
 	}
@@ -153,24 +155,6 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 	}
 	r.Prompt, r.Messages, r.Tokens = "", nil, ids // which need not be made again
 	return r, nil
-}
-
-// amend puts the flags that were given in the place of suggestions.
-func (o *runOptions) amend(cmd *cobra.Command, p *sampling.Params) {
-	given := cmd.Flags().Changed
-	if given("temp") {
-		p.Temperature = o.sampling.Temperature
-	}
-	if given("top-p") {
-		p.TopP = o.sampling.TopP
-	}
-	if given("top-k") {
-		p.TopK = o.sampling.TopK
-	}
-	p.MinP, p.Seed = o.sampling.MinP, o.sampling.Seed
-	if !given("seed") {
-		p.Seed = rand.Uint64()
-	}
 }
 
 // messages are the conversation that --chat has answered.
@@ -206,7 +190,7 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	if err := (deviceOptions{name: o.open.Device}).check(); err != nil {
 		return err
 	}
-	return o.sampling.Validate()
+	return o.sampling.params.Validate()
 }
 
 // promptFromInput reads the prompt from standard input, without the newline
@@ -294,8 +278,12 @@ func (r *runner) printReport(report runReport) error {
 			return err
 		}
 	}
+	reason := report.StopReason
+	if report.StopString != "" {
+		reason += " " + message.Quote(report.StopString)
+	}
 	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
-		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), report.StopReason)
+		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), reason)
 	seed := ""
 	if r.sampling.Temperature > 0 {
 		seed = fmt.Sprintf(", seed %d", report.Seed)

@@ -22,6 +22,7 @@ type runReport struct {
 	Tokens        []int32 `json:"tokens"`
 	PromptTokens  int     `json:"prompt_tokens"`
 	StopReason    string  `json:"stop_reason"`
+	StopString    string  `json:"stop_string,omitempty"` // that ended the text, if one did
 	Seed          uint64  `json:"seed"`
 	Device        string  `json:"device"`
 	PromptSeconds float64 `json:"prompt_seconds"`
@@ -37,7 +38,7 @@ func (r *runner) finish(result lib.Result, err error) error {
 	failed := err != nil && !errors.Is(err, context.Canceled)
 	report := runReport{
 		Text: result.Text, Tokens: result.Tokens, PromptTokens: result.PromptTokens,
-		StopReason: string(result.Reason), Seed: result.Sampling.Seed, Device: r.device,
+		StopReason: string(result.Reason), StopString: result.StopString, Seed: result.Sampling.Seed, Device: r.device,
 		PromptSeconds: result.PromptTime.Seconds(), DecodeSeconds: result.TextTime.Seconds(),
 	}
 	switch {

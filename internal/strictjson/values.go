@@ -146,6 +146,27 @@ func (o *Object) Integers(key string, lo, hi int) (list []int) {
 	return list
 }
 
+// Texts are the strings under key: one, or a list of them. Those that are something
+// else are noted and left out.
+func (o *Object) Texts(key string) (list []string) {
+	v, ok := o.Get(key)
+	if !ok {
+		return nil
+	}
+	elements := []jsontext.Value{v}
+	if v.Kind() == jsontext.KindBeginArray {
+		elements, _ = o.List(key)
+	}
+	for _, e := range elements {
+		if text, ok := unquoted(e); ok {
+			list = append(list, text)
+		} else {
+			o.Wrong(key, Show(e), "a string, or a list of them")
+		}
+	}
+	return list
+}
+
 // Whole converts one value; key is only for the message. 4096.0 is whole.
 func (o *Object) Whole(key string, v jsontext.Value, lo, hi int) (int, bool) {
 	if v.Kind() == jsontext.KindNumber {

@@ -1,10 +1,12 @@
 package devicetest
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/internal/runtime/reference"
@@ -29,7 +31,11 @@ func Sampled(t *testing.T, dir string, open Open) {
 			t.Fatal(err)
 		}
 		for i, way := range ways {
-			texts = append(texts, generate(t, s, Random(100*i, 9, d.Vocab()), way))
+			var mask *pick.Mask
+			if i%2 > 0 {
+				mask = lockstep.RandomMask(rand.New(rand.NewPCG(uint64(i), 0)), d.Vocab())
+			}
+			texts = append(texts, generate(t, s, Random(100*i, 9, d.Vocab()), way, mask))
 		}
 		return texts
 	}
@@ -48,7 +54,7 @@ func Sampled(t *testing.T, dir string, open Open) {
 
 // generate is a text of 20 tokens, in two parts: between them the sequence must
 // be as if tokens were picked from its logits.
-func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Params) (text []int32) {
+func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Params, mask *pick.Mask) (text []int32) {
 	t.Helper()
 	q, err := s.Open()
 	if err != nil {
@@ -59,7 +65,10 @@ func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Par
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, _, err := q.Generate(t.Context(), session.GenerateOptions{MaxTokens: 10, Sampling: way, Emit: func(token int32) error {
+		_, _, err := q.Generate(t.Context(), session.GenerateOptions{MaxTokens: 10, Sampling: way, Allowed: mask, Prompt: slices.Concat(prompt, text), Emit: func(token int32) error {
+			if mask != nil && !mask.Allows(token) {
+				t.Errorf("%+v: token %d is not allowed", way, token)
+			}
 			text = append(text, token)
 			return nil
 		}})
@@ -79,8 +88,9 @@ func generate(t *testing.T, s *session.Session, prompt []int32, way sampling.Par
 // sampledRows runs steps of both kinds whose wanted rows have a choice each.
 func (p *Pair) sampledRows(d device.Sampler) {
 	var choices []sampling.Choice
+	random := rand.New(rand.NewPCG(9, 0))
 	for i, way := range lockstep.SamplingPresets() {
-		choices = append(choices, way.Choice(uint64(i), 7))
+		choices = append(choices, lockstep.RandomChoice(random, way, d.Vocab(), ir.Row{Slot: int32(i), Position: 7}))
 	}
 	check := func(step func([]ir.Row, []int, []sampling.Choice, []int32) error, rows []ir.Row, wanted []int, choices []sampling.Choice) {
 		p.t.Helper()
@@ -107,7 +117,12 @@ func (p *Pair) sampledRows(d device.Sampler) {
 		next = append(next, ir.Row{Token: int32(90 + i), Position: 1, Slot: int32(i)})
 	}
 	check(d.SamplePrefill, prompt, []int{3, 0, 2}, choices[:3])
-	check(d.SampleDecode, next, []int{0, 1, 2, 3}, choices[2:])
+	for i := 0; i+4 <= len(choices); i += 2 {
+		check(d.SampleDecode, next, []int{0, 1, 2, 3}, choices[i:i+4])
+		for row := range next {
+			next[row].Position++
+		}
+	}
 	if err := d.SampleDecode(next, []int{0}, choices[:2], make([]int32, 1)); err == nil {
 		p.t.Error("two choices for one row were accepted")
 	}

@@ -5,7 +5,9 @@ import (
 
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -19,7 +21,38 @@ func SamplingPresets() []sampling.Params {
 		{Temperature: 1.2, TopP: 0.9, Seed: 3},
 		{Temperature: 1, TopP: 1, MinP: 0.05, Seed: 4},
 		{Temperature: 1.5, TopK: 50, TopP: 0.8, MinP: 0.02, Seed: 5},
+		{RepetitionPenalty: 1.3},
+		{Temperature: 0.8, TopP: 0.95, RepetitionPenalty: 0.9, PresencePenalty: 0.5, FrequencyPenalty: -0.25, Seed: 6},
 	}
+}
+
+// RandomMask allows about half of the tokens.
+func RandomMask(r *rand.Rand, vocab int) *pick.Mask {
+	m := pick.NewMask(vocab)
+	for id := range int32(vocab) {
+		if r.IntN(2) == 0 {
+			m.Allow(id)
+		}
+	}
+	return m
+}
+
+// RandomChoice picks one way, after a text of random tokens; every other choice has a
+// mask of its own.
+func RandomChoice(r *rand.Rand, way sampling.Params, vocab int, row ir.Row) sampling.Choice {
+	tokens := make([]int32, 40)
+	for i := range tokens {
+		tokens[i] = int32(r.IntN(vocab))
+	}
+	var mask *pick.Mask
+	if r.IntN(2) == 0 {
+		mask = RandomMask(r, vocab)
+	}
+	c := session.NewChooser(way, uint64(row.Slot), mask, tokens[:20])
+	for _, t := range tokens[20:] {
+		c.Add(t)
+	}
+	return c.Choice(int(row.Position))
 }
 
 // SampleRows is at most `most` rows of n, the first and the last among them; the last
@@ -152,7 +185,7 @@ func (s *script) add(phase program.Phase, rows []ir.Row) {
 	for _, w := range a.Wanted {
 		way := s.ways[s.picked%len(s.ways)]
 		s.picked++
-		a.Choices = append(a.Choices, way.Choice(uint64(rows[w].Slot), uint64(rows[w].Position)))
+		a.Choices = append(a.Choices, RandomChoice(s.random, way, s.vocab, rows[w]))
 	}
 	s.acts = append(s.acts, a)
 }

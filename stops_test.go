@@ -1,0 +1,155 @@
+package smelt
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// stopped is what a stopper makes of pieces, and which string ended the text.
+func stopped(stops, pieces []string) (text, found string) {
+	s := &stopper{strings: stops}
+	for _, p := range pieces {
+		text += s.push(p)
+	}
+	return text + s.flush(), s.found
+}
+
+func TestStopper(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		stops, pieces []string
+		text, found   string
+	}{
+		{"none", nil, []string{"a", "b"}, "ab", ""},
+		{"in one piece", []string{"b"}, []string{"abc"}, "a", "b"},
+		{"across two", []string{"bc"}, []string{"ab", "cd"}, "a", "bc"},
+		{"across many", []string{"</s>"}, []string{"x<", "/", "s", ">", "y"}, "x", "</s>"},
+		{"a beginning that is none", []string{"</s>"}, []string{"x<", "/", "t>"}, "x</t>", ""},
+		{"a beginning at the end", []string{"</s>"}, []string{"x<", "/s"}, "x</s", ""},
+		{"a beginning in a beginning", []string{"aab"}, []string{"a", "a", "a", "b"}, "a", "aab"},
+		{"at once", []string{"\n"}, []string{"\n"}, "", "\n"},
+		{"of several bytes", []string{"é…"}, []string{"xé", "…y"}, "x", "é…"},
+		{"an emoji", []string{"😀"}, []string{"a", "", "😀b"}, "a", "😀"},
+		{"which ends first", []string{"bcd", "c"}, []string{"abcd"}, "ab", "c"},
+		{"which ends first, cut", []string{"bcd", "c"}, []string{"a", "b", "c", "d"}, "ab", "c"},
+		{"which is longer", []string{"c", "bc"}, []string{"abc"}, "a", "bc"},
+		{"which is longer, cut", []string{"c", "bc"}, []string{"a", "b", "c"}, "a", "bc"},
+		{"twice", []string{"b"}, []string{"ab", "ab"}, "a", "b"},
+	} {
+		if text, found := stopped(c.stops, c.pieces); text != c.text || found != c.found {
+			t.Errorf("%s: %q, %q; want %q, %q", c.name, text, found, c.text, c.found)
+		}
+	}
+}
+
+// TestStopperPieces: random texts give the same however they are cut, and hold back no
+// more than what may be the beginning of a string.
+func TestStopperPieces(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	draw := func(most int) string {
+		var b strings.Builder
+		for range 1 + r.IntN(most) {
+			b.WriteString([]string{"a", "b", "é"}[r.IntN(3)])
+		}
+		return b.String()
+	}
+	for range 5000 {
+		text := draw(40)
+		var stops []string
+		for range 1 + r.IntN(3) {
+			stops = append(stops, draw(6))
+		}
+		s, pieces := &stopper{strings: stops}, strings.Split(text, "")
+		var got string
+		for i := 0; i < len(pieces); {
+			n := 1 + r.IntN(min(4, len(pieces)-i))
+			got += s.push(strings.Join(pieces[i:i+n], ""))
+			i += n
+			if s.found == "" && s.held != "" && !slices.ContainsFunc(stops, func(x string) bool { return strings.HasPrefix(x, s.held) && x != s.held }) {
+				t.Fatalf("%q of %q is held back, for %q", s.held, text, stops)
+			}
+		}
+		got += s.flush()
+		want, end := text, len(text)+1
+		for at := range text { // the naive definition: the first end, then the first start
+			for _, x := range stops {
+				if strings.HasPrefix(text[at:], x) && at+len(x) < end {
+					want, end = text[:at], at+len(x)
+				}
+			}
+		}
+		if got != want || s.found == "" != (end > len(text)) || s.found != "" && text[len(want):end] != s.found {
+			t.Fatalf("%q with %q: %q and %q, want %q", text, stops, got, s.found, want)
+		}
+	}
+}
+
+// TestStopStrings: a text ends before a string that lies across its tokens, in all ways
+// to read it, and says which string it was.
+func TestStopStrings(t *testing.T) {
+	m := open(t, storyteller, Options{Context: 64})
+	request := Request{Prompt: "Once upon a time", MaxTokens: 20, Sampling: &sampling.Params{}, StopStrings: []string{}}
+	whole, err := generate(t, m, request).Wait()
+	if err != nil || whole.Reason != StopLength || whole.StopString != "" {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	for at := 3; at < 24; at += 4 {
+		stop := whole.Text[at : at+5]
+		r := request
+		r.StopStrings = []string{"never", stop}
+		want := whole.Text[:strings.Index(whole.Text, stop)]
+		g := generate(t, m, r)
+		streamed := ""
+		for piece, err := range g.Text() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if streamed += piece; !strings.HasPrefix(want, streamed) {
+				t.Fatalf("%q came, of %q", streamed, want)
+			}
+		}
+		got, err := g.Wait()
+		if err != nil || got.Text != want || streamed != want || got.Reason != StopString || got.StopString != stop || !slices.Equal(got.Tokens, whole.Tokens[:len(got.Tokens)]) || len(got.Tokens) == len(whole.Tokens) {
+			t.Errorf("stop %q: %+v, streamed %q, %v; want %q", stop, got, streamed, err, want)
+		}
+	}
+	r := request
+	r.StopStrings = []string{"a", ""}
+	if _, err := m.Generate(t.Context(), r); err == nil || !strings.Contains(err.Error(), "StopStrings: found \"\"") {
+		t.Errorf("an empty string: %v", err)
+	}
+}
+
+// TestStopMessage: a message ends where its text does.
+func TestStopMessage(t *testing.T) {
+	m := open(t, storyteller, Options{Context: 64})
+	tok, err := m.Files().Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "It is late, he thought.</think>Good night, little cat."
+	ids, err := tok.Encode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := m.Files().answer(Request{Messages: []Message{{Role: RoleUser, Content: "?"}}, Think: true})
+	for _, stop := range []string{"t is", "late", "thought.", "</think>", "think>G", "ood ni", "cat", "cat."} {
+		want, end := text[:strings.Index(text, stop)], endsAt(tok, []string{stop})
+		n := slices.IndexFunc(ids, end) + 1
+		got, err := a.parse(tok, ids[:n], Result{Text: want, StopString: stop})
+		reasoning, content, _ := strings.Cut(want, "</think>")
+		if cut, partly := strings.CutSuffix(reasoning, "</"); partly { // a control token goes as a whole
+			reasoning = cut
+		}
+		if err != nil || got.Reasoning != reasoning || got.Content != content || got.Role != chat.RoleAssistant {
+			t.Errorf("stop %q: %+v, %v; want %q and %q", stop, got, err, reasoning, content)
+		}
+	}
+}
