@@ -100,6 +100,7 @@ func TestStrangers(t *testing.T) {
 		{"model.safetensors.index.json", storyteller, []string{"inspect DIR", "compile DIR -o " + out}},
 		{"tokenizer.json", storyteller, []string{"tokenize DIR", "run DIR -p a", "eval DIR --text-file " + text}},
 		{"generation_config.json", storyteller, []string{"run DIR -p a"}},
+		{"tokenizer_config.json", storyteller, []string{"run DIR -p a"}},
 		{"bundle.json", storyteller, []string{"inspect DIR", "run DIR -p a", "verify DIR", "bench run DIR", "doctor DIR --report= --json"}},
 	} {
 		for _, s := range strangers {

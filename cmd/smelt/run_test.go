@@ -356,7 +356,7 @@ func TestRunRefusesFolders(t *testing.T) {
 		name, file, content string
 		want                []string
 	}{
-		{"generation config", "generation_config.json", `{"temperature": "warm"}`, []string{"generation_config.json", "temperature: found \"warm\", expected a number", "correct or remove the file"}},
+		{"generation config", "generation_config.json", `{"temperature": "warm"}`, []string{"generation_config.json", "temperature: found \"warm\", expected a number", "correct the file or give --temp"}},
 		{"tokenizer", "tokenizer.json", `{"model": `, []string{"tokenizer.json"}},
 		{"tokenizer of a larger model", "tokenizer.json", larger(), []string{"tokenizer.json", "ids up to 4096", "vocab_size 4096"}},
 	} {

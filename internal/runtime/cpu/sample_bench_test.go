@@ -11,6 +11,7 @@ import (
 	"smelt.example/smelt/internal/codegen/lower"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
@@ -45,9 +46,10 @@ func BenchmarkSample(b *testing.B) {
 		}
 		return data
 	}
-	row, token, args, shared := alloc(4*vocab), alloc(4), alloc(16), alloc(c.shared+4096)
-	binary.LittleEndian.PutUint64(args, address(row))
-	binary.LittleEndian.PutUint64(args[8:], address(token))
+	row, keys, token, args, shared := alloc(4*vocab), alloc(4*vocab), alloc(4), alloc(24), alloc(c.shared+4096)
+	for i, of := range [][]byte{row, keys, token} { // as the kernel's parameters come
+		binary.LittleEndian.PutUint64(args[8*i:], address(of))
+	}
 	values, r := make([]float32, vocab), rand.New(rand.NewPCG(5, 0))
 	for i := range values {
 		values[i] = float32(r.NormFloat64() * 4)
@@ -62,18 +64,28 @@ func BenchmarkSample(b *testing.B) {
 	jobs := make([]job, 1)
 	j := &jobs[0]
 	j.fn, j.args, j.step, j.width, j.height, j.groups = c.functions[launch.Kernel], uintptr(address(args)), uintptr(address(table)), 1, 1, 1
+	some, text := pick.NewMaskOfAll(vocab), &pick.Changes{Positive: 0.8, Negative: 1.25}
+	for id := int32(0); id < vocab; id += 50 {
+		some.Forbid(id)
+		text.Tokens = append(text.Tokens, pick.Change{Token: id + 1, Less: 0.5})
+	}
 	for _, x := range []struct {
-		name   string
-		params sampling.Params
+		name    string
+		params  sampling.Params
+		allowed *pick.Mask
+		changes *pick.Changes
 	}{
-		{"greedy", sampling.Greedy()},
-		{"plain", sampling.Params{Temperature: 1, TopP: 1}},
-		{"top-k", sampling.Params{Temperature: 1, TopK: 40, TopP: 1}},
-		{"top-p", sampling.Params{Temperature: 1, TopP: 0.95}},
-		{"all", sampling.Params{Temperature: 1, TopK: 40, TopP: 0.95, MinP: 0.01}},
+		{"greedy", sampling.Greedy(), nil, nil},
+		{"mask", sampling.Greedy(), some, nil},
+		{"penalties", sampling.Greedy(), some, text},
+		{"plain", sampling.Params{Temperature: 1, TopP: 1}, nil, nil},
+		{"top-k", sampling.Params{Temperature: 1, TopK: 40, TopP: 1}, nil, nil},
+		{"top-p", sampling.Params{Temperature: 1, TopP: 0.95}, nil, nil},
+		{"all", sampling.Params{Temperature: 1, TopK: 40, TopP: 0.95, MinP: 0.01}, some, text},
 	} {
 		b.Run(x.name, func(b *testing.B) {
 			choice := x.params.Choice(0, 0)
+			choice.Allowed, choice.Changes = x.allowed, x.changes
 			if err := filler.Fill(block, []ir.Row{{}}, []int{0}, []sampling.Choice{choice}); err != nil {
 				b.Fatal(err)
 			}

@@ -149,7 +149,7 @@ func solo(t testing.TB, d device.Device, o session.Options, r Request) (out outc
 		out.tokens = append(out.tokens, token)
 		return nil
 	}
-	_, out.reason, err = q.Generate(t.Context(), session.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: r.Sampling, Stop: r.Stop, Emit: emit})
+	_, out.reason, err = q.Generate(t.Context(), session.GenerateOptions{MaxTokens: r.MaxTokens, Sampling: r.Sampling, Allowed: r.Allowed, Prompt: r.Prompt, Stop: r.Stop, Emit: emit})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/runtime/cpu"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
@@ -100,7 +101,7 @@ func randomRequests(t *testing.T, d device.Device, size session.Options) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	var texts []text
 	for i := range 8 {
-		r := randomRequest(rng, i)
+		r := randomRequest(rng, i, d.Vocab())
 		texts = append(texts, text{r, solo(t, d, size, r)})
 	}
 	s := start(t, d, size, Options{Chunk: 5, Rows: 3, Queue: 5})
@@ -132,7 +133,7 @@ type text struct {
 	want outcome
 }
 
-func randomRequest(rng *rand.Rand, i int) Request {
+func randomRequest(rng *rand.Rand, i, vocab int) Request {
 	r := greedy(1+rng.IntN(24), 1+rng.IntN(12))
 	if i%2 == 1 {
 		r.Sampling = sampling.Params{Temperature: 1, TopK: 20, TopP: 0.95, Seed: rng.Uint64()}
@@ -140,6 +141,15 @@ func randomRequest(rng *rand.Rand, i int) Request {
 	r.Scores, r.PromptScores, r.Top = i%3 == 0, i%4 == 1, i%3
 	if i%3 == 2 {
 		r.Stop = []int32{3, 5, 8, 13, 21, 34, 55}
+	}
+	if rng.IntN(2) == 0 {
+		r.Sampling.RepetitionPenalty, r.Sampling.FrequencyPenalty = 1+rng.Float64(), rng.Float64()
+	}
+	if rng.IntN(2) == 0 {
+		r.Allowed = pick.NewMask(vocab)
+		for range vocab / 2 {
+			r.Allowed.Allow(rng.Int32N(int32(vocab)))
+		}
 	}
 	return r
 }

@@ -101,7 +101,7 @@ type Request struct {
 	Progress func(done int)
 }
 
-func (r *Request) validate(limit int) error {
+func (r *Request) validate(limit, vocab int) error {
 	switch {
 	case len(r.Prompt) == 0:
 		return errors.New("scheduler: the prompt is empty; it needs at least one token")
@@ -111,6 +111,9 @@ func (r *Request) validate(limit int) error {
 		return fmt.Errorf("scheduler: found %d probable tokens beside each, expected 0 (none) or more", r.Top)
 	case r.MaxTokens < 0:
 		return option.Errorf("%s: found %d, expected 0 (no limit) or more", option.Name("MaxTokens"), r.MaxTokens)
+	}
+	if err := (sampling.Choice{Allowed: r.Allowed}).Check(vocab); err != nil {
+		return err
 	}
 	return r.Sampling.Validate()
 }
@@ -161,7 +164,7 @@ func newScheduler(sess *session.Session, o Options) (*Scheduler, error) {
 // is free, in order of arrival. Ending ctx ends it before the next step, or
 // takes it out of the queue.
 func (s *Scheduler) Submit(ctx context.Context, r Request) (*Generation, error) {
-	if err := r.validate(s.size.Context); err != nil {
+	if err := r.validate(s.size.Context, s.sess.Vocab()); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {

@@ -51,6 +51,9 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 	if err := o.Sampling.Validate(); err != nil {
 		return 0, "", err
 	}
+	if err := (sampling.Choice{Allowed: o.Allowed}).Check(q.s.Vocab()); err != nil {
+		return 0, "", err
+	}
 	// A later call may choose otherwise, so the sequence ends with logits.
 	defer func() {
 		if e := q.fetchLogits(); err == nil {

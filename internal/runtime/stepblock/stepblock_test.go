@@ -1,11 +1,13 @@
 package stepblock
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 	"smelt.example/smelt/runtime/sampling"
@@ -125,6 +127,75 @@ func TestFillChoices(t *testing.T) {
 	f = New(program.NewStep(m, 3))
 	if err := f.Fill(make([]byte, f.Bytes()), rows, wanted, choices); err == nil {
 		t.Error("choices were accepted where there are no logits")
+	}
+}
+
+// TestFillMasks: rows share masks and have their parts of the lists; what has no room
+// is refused.
+func TestFillMasks(t *testing.T) {
+	m, err := text.Parse("module", module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := program.NewStep(m, 6)
+	f := New(s)
+	block := bytes.Repeat([]byte{0x5a}, f.Bytes())
+	rows, wanted := make([]ir.Row, 5), []int{0, 1, 2, 3, 4}
+	some, none := pick.NewMask(8), pick.NewMask(8)
+	some.Allow(1)
+	some.Allow(7)
+	a := &pick.Changes{Positive: 0.5, Negative: 2, Tokens: []pick.Change{{Token: 0, Less: 1}, {Token: 7, Less: -1}}}
+	b := &pick.Changes{Positive: 1, Negative: 1, Tokens: []pick.Change{{Token: 3, Less: 0.25}}}
+	choices := []sampling.Choice{{Allowed: some}, {Changes: a}, {Allowed: none}, {Allowed: some, Changes: b}, {}}
+	if err := f.Fill(block, rows, wanted, choices); err != nil {
+		t.Fatal(err)
+	}
+	word := func(field string, i int) uint32 {
+		return binary.LittleEndian.Uint32(block[s.Layout.Offset(field)+4*i:])
+	}
+	float := math.Float32bits
+	for field, want := range map[string][]uint32{
+		program.SampleMask:  {0, 1, 2, 0, 1},
+		program.SampleMasks: {0x82, math.MaxUint32, 0, 0x5a5a5a5a},
+		program.SampleFrom:  {0, 0, 2, 2, 3}, program.SampleTo: {0, 2, 2, 3, 3},
+		program.SampleTokens: {0, 7, 3}, program.SampleLess: {float(1), float(-1), float(0.25)},
+	} {
+		for i, w := range want {
+			if got := word(field, i); got != w {
+				t.Errorf("%s[%d] is %#x, expected %#x", field, i, got, w)
+			}
+		}
+	}
+	for field, want := range map[string]map[int]float32{program.SamplePositive: {1: 0.5, 3: 1}, program.SampleNegative: {1: 2, 3: 1}} {
+		for i, w := range want {
+			if got := word(field, i); got != float(w) {
+				t.Errorf("%s[%d] is %#x, expected %v", field, i, got, w)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { f.Fill(block, rows, wanted, choices) }); n > 0 {
+		t.Errorf("%v allocations a step", n)
+	}
+	long := &pick.Changes{Positive: 1, Negative: 1}
+	for id := range int32(8) {
+		long.Tokens = append(long.Tokens, pick.Change{Token: id})
+	}
+	if err := f.Fill(block, rows[:1], wanted[:1], []sampling.Choice{{Changes: long}}); err != nil {
+		t.Errorf("changes of the whole vocabulary: %v", err)
+	}
+	for name, c := range map[string][]sampling.Choice{
+		"changes of two texts":         {{Changes: long}, {Changes: b}},
+		"a mask of another vocabulary": {{Allowed: pick.NewMask(9)}, {}},
+		"a change of no token":         {{}, {Changes: &pick.Changes{Tokens: []pick.Change{{Token: 8}}}}},
+	} {
+		if err := f.Fill(block, rows, wanted[:2], c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	f = New(program.NewStep(m, 100))
+	block, rows, wanted = make([]byte, f.Bytes()), make([]ir.Row, 17), make([]int, 17)
+	if err := f.Fill(block, rows, wanted, make([]sampling.Choice, 17)); err == nil {
+		t.Error("17 tokens were to be picked in one step")
 	}
 }
 
