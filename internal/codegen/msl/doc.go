@@ -10,7 +10,10 @@
 // tier 2, so the memory behind them must be made resident by the host.
 // Buffer 1 is the step block, struct Step: its fields up to the last one the
 // kernel reads. A kernel that reads no argument or no step field takes no such
-// buffer. Threadgroup memory is declared in the kernel.
+// buffer. Both are in the constant address space: the host writes them before the launch,
+// nothing writes them during it, and all threads read the same fields; arrays of the step
+// block are indexed by row, which that space allows. Threadgroup memory is declared in
+// the kernel.
 //
 // # Numbers
 //
@@ -21,7 +24,9 @@
 //     result), infinities and NaN mean something, x/y is correctly rounded.
 //     Set by a pragma; compilers before Xcode 16 need the option.
 //   - Contraction off: safe mode alone allows x*y+z to be fused within a
-//     statement. Kernels fuse by name (fma).
+//     statement. Kernels fuse by name (fma). Two pragmas ask for it: Metal's own, which
+//     goes with that of the math mode, and the C standard's, which compilers that skip
+//     Metal's as unknown have too.
 //   - exp, log, sqrt and rsqrt of float are written precise::, since the
 //     variant behind the plain name follows a second option
 //     (mathFloatingPointFunctions) that is fast by default: fast sqrt is

@@ -10,7 +10,7 @@ import (
 // numbersNote says in every file what the package comment explains.
 const numbersNote = "Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of " +
 	"the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same; " +
-	"compilers before Xcode 16 know only the option."
+	"compilers before Xcode 16 know only the option, and the standard pragma."
 
 // header is the comment a file starts with.
 func (p *printer) header() []string {
@@ -90,7 +90,7 @@ func (p *printer) signature() []string {
 		params = append(params, "constant Args &"+argsName+" [[buffer(0)]]")
 	}
 	if p.lastField >= 0 {
-		params = append(params, "device const Step &"+stepName+" [[buffer(1)]]")
+		params = append(params, "constant Step &"+stepName+" [[buffer(1)]]")
 	}
 	if p.group[0] || p.group[1] || p.group[2] {
 		params = append(params, "uint3 group_position [[threadgroup_position_in_grid]]")

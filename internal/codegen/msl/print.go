@@ -43,7 +43,7 @@ func Print(k *kernel.Kernel) (string, error) {
 	p.block(1, k.Body)
 	var out []string
 	out = append(out, p.header()...)
-	out = append(out, "#include <metal_stdlib>", "", "#pragma METAL fp math_mode(safe)", "#pragma STDC FP_CONTRACT OFF", "", "using namespace metal;", "")
+	out = append(out, "#include <metal_stdlib>", "", "#pragma METAL fp math_mode(safe)", "#pragma METAL fp contract(off)", "#pragma STDC FP_CONTRACT OFF", "", "using namespace metal;", "")
 	out = append(out, p.structs()...)
 	out = append(out, p.signature()...)
 	out = append(out, "{")

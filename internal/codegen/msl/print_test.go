@@ -60,7 +60,7 @@ func TestUnusedInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, text, "struct Args {\n    device const float *unread;\n    device int *y;\n};", "struct Step {\n    int n;\n};",
-		"void probe(\n    constant Args &args [[buffer(0)]],\n    device const Step &step [[buffer(1)]])\n{\n    device int *y = args.y;\n\n    y[0] = step.n;\n}\n")
+		"void probe(\n    constant Args &args [[buffer(0)]],\n    constant Step &step [[buffer(1)]])\n{\n    device int *y = args.y;\n\n    y[0] = step.n;\n}\n")
 }
 
 // A loop's bound has its value from before the loop.

@@ -45,10 +45,11 @@
 // Launch: threadgroups of 1024 threads in SIMD groups of 32 lanes; 4240 bytes of threadgroup memory.
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option.
+//     compilers before Xcode 16 know only the option, and the standard pragma.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #pragma STDC FP_CONTRACT OFF
 
 using namespace metal;

@@ -13,10 +13,11 @@
 //     a weight is unpacked once for 32 rows)
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option.
+//     compilers before Xcode 16 know only the option, and the standard pragma.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #pragma STDC FP_CONTRACT OFF
 
 using namespace metal;
@@ -34,7 +35,7 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(256)]]
 void attn_out_a_prefill(
     constant Args &args [[buffer(0)]],
-    device const Step &step [[buffer(1)]],
+    constant Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint simd_index [[simdgroup_index_in_threadgroup]])

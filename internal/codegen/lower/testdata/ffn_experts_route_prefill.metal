@@ -27,10 +27,11 @@
 // Launch: threadgroups of 128 threads in SIMD groups of 32 lanes; 0 bytes of threadgroup memory.
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option.
+//     compilers before Xcode 16 know only the option, and the standard pragma.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #pragma STDC FP_CONTRACT OFF
 
 using namespace metal;
@@ -54,7 +55,7 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(128)]]
 void ffn_experts_route_prefill(
     constant Args &args [[buffer(0)]],
-    device const Step &step [[buffer(1)]],
+    constant Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint lane_index [[thread_index_in_simdgroup]],
     uint simd_index [[simdgroup_index_in_threadgroup]])

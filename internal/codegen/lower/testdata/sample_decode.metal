@@ -9,10 +9,11 @@
 //     passes)
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option.
+//     compilers before Xcode 16 know only the option, and the standard pragma.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #pragma STDC FP_CONTRACT OFF
 
 using namespace metal;
@@ -48,7 +49,7 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(1024)]]
 void sample_decode(
     constant Args &args [[buffer(0)]],
-    device const Step &step [[buffer(1)]],
+    constant Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint lane_index [[thread_index_in_simdgroup]],

@@ -6,10 +6,11 @@
 // Schedule: threads = 128 (a row is read once and kept in registers by the cache)
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option.
+//     compilers before Xcode 16 know only the option, and the standard pragma.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
 #pragma STDC FP_CONTRACT OFF
 
 using namespace metal;
