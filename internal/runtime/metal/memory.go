@@ -3,6 +3,7 @@ package metal
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"unsafe"
 
 	"smelt.example/smelt/internal/models/checkpoint/container"
@@ -30,8 +31,9 @@ type memory struct {
 	m     *machine
 	files []checkpoint.File
 	views [][]view // of each file, by start
-	all   []objc.ID
-	made  int64 // bytes of buffers that are not views
+	// mapped are the buffers over files, which nothing may write to, own all others.
+	mapped, own []objc.ID
+	made        int64 // bytes of own
 }
 
 // newMemory has the checkpoint's files, and nothing else yet.
@@ -44,6 +46,9 @@ func (m *machine) newMemory() (*memory, error) {
 	return x, nil
 }
 
+// all are all buffers.
+func (m *memory) all() []objc.ID { return slices.Concat(m.mapped, m.own) }
+
 // alloc makes a buffer of at least one byte.
 func (m *memory) alloc(what string, n int64) (buffer, error) {
 	n = max(n, 16)
@@ -52,7 +57,7 @@ func (m *memory) alloc(what string, n int64) (buffer, error) {
 		return buffer{}, option.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller %s, %s or %s",
 			n, what, m.m.api.Allocated(m.m.gpu), m.m.info.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
-	m.all = append(m.all, id)
+	m.own = append(m.own, id)
 	m.made += n
 	return m.seen(id, n), nil
 }
@@ -80,7 +85,7 @@ func (m *memory) mapFiles() error {
 			if id == 0 {
 				return fmt.Errorf("%s: Metal makes no buffer of the %d mapped bytes from %d on", f.Path(), r.length, r.start)
 			}
-			m.all = append(m.all, id)
+			m.mapped = append(m.mapped, id)
 			views = append(views, view{buffer{id: id, address: m.m.api.Address(id)}, r.start})
 		}
 		m.views = append(m.views, views)
@@ -166,8 +171,8 @@ func (m *memory) pageIn(progress func(done, total int64), stop func() error) err
 func keep(byte) {}
 
 func (m *memory) close() {
-	for _, id := range m.all {
+	for _, id := range m.all() {
 		m.m.api.Release(id)
 	}
-	m.all = nil
+	m.mapped, m.own = nil, nil
 }

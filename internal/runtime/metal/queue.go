@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"smelt.example/smelt/internal/runtime/metal/objc"
@@ -28,11 +29,12 @@ const (
 type queue struct {
 	api     *objc.API
 	id      objc.ID
-	event   objc.ID // the end of a step
-	fence   objc.ID // the order of a step's command buffers
-	set     objc.ID // all buffers' residency; 0 before macOS 15
-	all     []objc.ID
-	value   uint64 // of the event, at the end of the last step
+	event   objc.ID   // the end of a step
+	fence   objc.ID   // the order of a step's command buffers
+	set     objc.ID   // all buffers' residency; 0 before macOS 15
+	mapped  []objc.ID // buffers that kernels only read
+	own     []objc.ID // buffers that they also write
+	value   uint64    // of the event, at the end of the last step
 	encoder *encoder
 	pool    []uintptr
 	running []running // the command buffers since the last wait, kept for their times
@@ -43,7 +45,7 @@ type queue struct {
 	// Functions for each step, made once.
 	submitNext, waitForAll func() error
 	// Messages of each step, ready to send.
-	newBuffer, newEncoder, bindArgs, bindStep, use, wait, update, end, signal, commit, completed, status, retain, release, ended []uintptr
+	newBuffer, newEncoder, bindArgs, bindStep, useMapped, useOwn, wait, update, end, signal, commit, completed, status, retain, release, ended []uintptr
 }
 
 // work is to be committed: dispatches of a step from one to before another.
@@ -62,7 +64,7 @@ type running struct {
 
 // newQueue begins the thread, and makes the memory resident.
 func newQueue(api *objc.API, gpu objc.ID, m *memory) (*queue, error) {
-	q := &queue{api: api, all: m.all, encoder: newEncoder(api, m.m.opts.Groups), pool: make([]uintptr, 1), calls: make(chan func() error), results: make(chan error)}
+	q := &queue{api: api, mapped: m.mapped, own: m.own, encoder: newEncoder(api, m.m.opts.Groups), pool: make([]uintptr, 1), calls: make(chan func() error), results: make(chan error)}
 	q.submitNext, q.waitForAll = q.submit, q.settleAll
 	q.messages()
 	go q.serve()
@@ -100,7 +102,7 @@ func (q *queue) open(gpu objc.ID) (err error) {
 	if q.id == 0 || q.event == 0 || q.fence == 0 {
 		return errors.New("the GPU gives no command queue, event or fence")
 	}
-	if q.set, err = q.api.NewResidencySet(gpu, q.all, "smelt"); err != nil {
+	if q.set, err = q.api.NewResidencySet(gpu, slices.Concat(q.mapped, q.own), "smelt"); err != nil {
 		return fmt.Errorf("making the model's memory resident: %w", err)
 	}
 	if q.set != 0 {
@@ -138,7 +140,11 @@ func (q *queue) messages() {
 	q.newEncoder = q.message(objc.CommandBufferEncoder, objc.DispatchConcurrent)
 	q.bindArgs = q.message(objc.EncoderBuffer, 0, 0, argsIndex)
 	q.bindStep = q.message(objc.EncoderBuffer, 0, 0, stepIndex)
-	q.use = q.message(objc.EncoderUse, uintptr(objc.Array(q.all)), uintptr(len(q.all)), objc.UsageRead|objc.UsageWrite)
+	// Kernels read weights through addresses in their arguments, so that an encoder must be
+	// told of them. The mappings of files are read-only: to name them for writing too would
+	// ask for what the pages do not allow, and make readers wait for each other.
+	q.useMapped = q.message(objc.EncoderUse, uintptr(objc.Array(q.mapped)), uintptr(len(q.mapped)), objc.UsageRead)
+	q.useOwn = q.message(objc.EncoderUse, uintptr(objc.Array(q.own)), uintptr(len(q.own)), objc.UsageRead|objc.UsageWrite)
 	q.wait = q.message(objc.EncoderWaitFence, 0)
 	q.update = q.message(objc.EncoderUpdateFence, 0)
 	q.end = q.message(objc.EncoderEnd)
@@ -263,9 +269,19 @@ func (q *queue) begin() (cb, enc objc.ID) {
 		q.send(q.wait, enc)
 	}
 	if q.set == 0 {
-		q.send(q.use, enc)
+		q.name(enc)
 	}
 	return cb, enc
+}
+
+// name tells an encoder which buffers its kernels read and write by address.
+func (q *queue) name(enc objc.ID) {
+	if len(q.mapped) > 0 {
+		q.send(q.useMapped, enc)
+	}
+	if len(q.own) > 0 {
+		q.send(q.useOwn, enc)
+	}
 }
 
 // finish ends and commits a command buffer, and keeps it.

@@ -12,6 +12,7 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
+	"smelt.example/smelt/internal/runtime/metal/objc"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
@@ -120,7 +121,7 @@ func TestBytes(t *testing.T) {
 func TestResidency(t *testing.T) {
 	g, d := openFake(t, fake.Options{Residency: true}, Options{})
 	c := g.fake.Calls()
-	if all := len(d.machine.memory.all); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
+	if all := len(d.machine.memory.all()); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
 		t.Errorf("after opening with %d buffers: %v", all, c)
 	}
 	if err := steps(d, 1); err != nil {
@@ -133,8 +134,39 @@ func TestResidency(t *testing.T) {
 	if err := steps(d, 1); err != nil {
 		t.Fatal(err)
 	}
-	if c := g.fake.Calls(); c["useResources:count:usage:"] == 0 || c["useResources:count:usage:"] != c["commit"] {
+	if c := g.fake.Calls(); c["useResources:count:usage:"] == 0 || c["useResources:count:usage:"] != 2*c["commit"] {
 		t.Errorf("before macOS 15: %v", c)
+	}
+}
+
+// TestUsage: before macOS 15 each encoder declares that kernels only read the mapped
+// files, and read and write all other memory; with a residency set it declares nothing.
+func TestUsage(t *testing.T) {
+	for name, residency := range map[string]bool{"macOS 14": false, "macOS 15": true} {
+		var g *gpu
+		seen := map[uintptr]int{}
+		g, d := openFake(t, fake.Options{Residency: residency, Execute: func(x *fake.Dispatch) error {
+			for _, b := range g.fake.Buffers() {
+				want := uintptr(objc.UsageRead | objc.UsageWrite)
+				switch {
+				case residency:
+					want = 0
+				case b.NoCopy:
+					want = objc.UsageRead
+				}
+				got := g.fake.Usage(x, b.Address)
+				if seen[got]++; got != want {
+					t.Errorf("%s: %s finds %s declared for %d, expected %d", name, x.Kernel, b.Label, got, want)
+				}
+			}
+			return nil
+		}}, Options{})
+		if err := steps(d, 1); err != nil {
+			t.Fatal(err)
+		}
+		if !residency && (seen[objc.UsageRead] == 0 || seen[objc.UsageRead|objc.UsageWrite] == 0) || residency && seen[0] == 0 {
+			t.Errorf("%s: buffers by what is declared: %v", name, seen)
+		}
 	}
 }
 

@@ -101,3 +101,18 @@ func (r *Runtime) Resident(d *Dispatch, address uint64) bool {
 	}
 	return slices.ContainsFunc(d.encoder.cb.sets, func(s *residencySet) bool { return s.has[b] })
 }
+
+// Usage is what useResources declared of the buffer that has an address, before a
+// dispatch: reading, writing or both; 0 if it was not named. It can be asked while
+// Execute or Fault runs.
+func (r *Runtime) Usage(d *Dispatch, address uint64) (usage uintptr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bufferAt(address)
+	for _, n := range d.encoder.resident {
+		if b != nil && n.buffer == b && n.from <= d.at {
+			usage |= n.usage
+		}
+	}
+	return usage
+}

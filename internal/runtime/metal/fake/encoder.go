@@ -32,10 +32,12 @@ type encoder struct {
 	resident   []residence
 }
 
-// residence is a buffer that dispatches from one on find resident.
+// residence is a buffer that dispatches from one on find resident, for what it was
+// declared.
 type residence struct {
 	buffer *buffer
 	from   int
+	usage  uintptr
 }
 
 func encoderClasses() []*class {
@@ -162,7 +164,7 @@ func setBuffer(r *Runtime, e *encoder, args []uintptr) {
 		return
 	}
 	e.bound[args[2]] = binding{b, int(args[1])}
-	e.resident = append(e.resident, residence{b, e.dispatched})
+	e.resident = append(e.resident, residence{b, e.dispatched, 0})
 	e.cb.use(o)
 }
 
@@ -198,7 +200,11 @@ func useResources(r *Runtime, e *encoder, args []uintptr) {
 			r.violate("resource %d: %s is no live MTLResource", i, r.describe(id))
 			continue
 		}
-		e.resident = append(e.resident, residence{o.data.(*buffer), e.dispatched})
+		b := o.data.(*buffer)
+		if args[2]&objc.UsageWrite != 0 && b.noCopy {
+			r.violate("resource %d: %s is over a mapped file, which is read-only, and is named for writing", i, r.describe(id))
+		}
+		e.resident = append(e.resident, residence{b, e.dispatched, args[2]})
 		e.cb.use(o)
 	}
 }

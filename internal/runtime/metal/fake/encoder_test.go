@@ -256,3 +256,29 @@ func TestReleasedInFlight(t *testing.T) {
 		}
 	}
 }
+
+// TestMappedForReading: a buffer over a mapped file may be named for reading alone.
+func TestMappedForReading(t *testing.T) {
+	for usage, want := range map[uintptr]string{
+		objc.UsageRead:                   "",
+		objc.UsageWrite:                  "named for writing",
+		objc.UsageRead | objc.UsageWrite: "named for writing",
+	} {
+		g := newGPU(t, Options{})
+		pages, err := allocate(4096, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mapped := g.api.NewBufferNoCopy(g.device, unsafe.Pointer(&pages[0]), 4096, "a file")
+		cb, e := g.ready()
+		g.use(e, mapped, usage)
+		if want != "" {
+			g.broken(want)
+		}
+		g.finish(cb, e)
+		g.api.Release(mapped)
+		if err := free(pages); err != nil {
+			t.Error(err)
+		}
+	}
+}
