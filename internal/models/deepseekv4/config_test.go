@@ -1,6 +1,7 @@
 package deepseekv4
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -267,6 +268,9 @@ func FuzzParseConfig(f *testing.F) {
 		f.Add(readConfigFile(f, name))
 	}
 	f.Add([]byte(`{"compress_ratios":[`))
+	for _, counts := range []string{`"n_routed_experts_per_layer":[5,2,5,5]`, `"n_routed_experts_per_layer":{"1":4,"9":3}`, `"reap_pruning":{"n_routed_experts_per_layer":[5,5,4]}`} {
+		f.Add(bytes.Replace(readConfigFile(f, "a-transformers"), []byte("{"), []byte("{"+counts+","), 1))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseConfig(data, "fuzz")
 		if (c == nil) == (err == nil) {
@@ -278,7 +282,11 @@ func FuzzParseConfig(f *testing.F) {
 		sound := len(c.Ratios) == c.Layers && len(c.MTPRatios) == c.MTPLayers && c.Heads%c.OGroups == 0 &&
 			c.RopeDim >= 2 && c.RopeDim%2 == 0 && c.RopeDim <= c.HeadDim && c.ExpertsPerToken <= c.Experts && c.HashLayers <= c.Layers &&
 			(!c.HasRatio(4) || c.IndexHeads > 0 && c.IndexTopK > 0 && c.RopeDim <= c.IndexDim) &&
-			c.Window >= 1 && c.HC >= 1 && c.HCEps > 0 && c.NormEps > 0 && c.RopeTheta > 1 && c.CompressRopeTheta > 1
+			c.Window >= 1 && c.HC >= 1 && c.HCEps > 0 && c.NormEps > 0 && c.RopeTheta > 1 && c.CompressRopeTheta > 1 &&
+			(c.LayerExperts == nil || len(c.LayerExperts) == c.Layers)
+		for _, n := range c.LayerExperts {
+			sound = sound && (n == 0 || c.ExpertsPerToken <= n && n <= maxExperts)
+		}
 		if !sound {
 			t.Errorf("accepted %+v", c)
 		}

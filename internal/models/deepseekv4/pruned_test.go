@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/arch"
 	"smelt.example/smelt/internal/sample"
 )
@@ -181,6 +182,45 @@ func TestPruned(t *testing.T) {
 						t.Errorf("%s: layer %d has %v, want %d experts", l.name, layer, w, len(p.keep.kept(layer)))
 					}
 				}
+			}
+		})
+	}
+}
+
+// TestPrunedFormats: as TestPruned, with weights in the formats that have scales; a
+// quantised router counts by its rows too.
+func TestPrunedFormats(t *testing.T) {
+	affine := encoding.Affine{Bits: 4, Group: 64, Scale: encoding.BF16}
+	tokens := openGolden(t, "testdata/fixtures/a-bf16/golden.safetensors").ints(t, "p0.input_ids")
+	for _, x := range []struct {
+		name string
+		make func(t *testing.T, s *stored)
+	}{
+		{"FP8 and FP4, one tensor per expert", officialBase},
+		{"affine, stacked, the router too", func(t *testing.T, s *stored) {
+			s.fuseMLX()
+			s.stackMLX()
+			s.mlx()
+			s.encode(t, func(official string) encoding.Encoding {
+				if strings.HasSuffix(official, ".ffn.gate.weight") {
+					return encoding.Affine{Bits: 8, Group: 64, Scale: encoding.BF16}
+				}
+				return linear(affine)(official)
+			})
+		}},
+		{"mxfp4, one tensor per expert", func(t *testing.T, s *stored) { s.mlx(); s.encode(t, linear(encoding.MX{Bits: 4})) }},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			keep := pruning{0: {0, 2, 3, 4}, 1: {0, 4}, 2: {1, 2, 4}}
+			whole := smallCheckpoint(t)
+			whole.mask(t, keep)
+			x.make(t, whole)
+			want, _ := run[float32](t, open(t, whole.write(t)), tokens)
+			s := smallCheckpoint(t)
+			s.prune(t, keep)
+			x.make(t, s)
+			if got, _ := run[float32](t, open(t, s.writeMLX(t)), tokens); !slices.EqualFunc(got, want, sameBits) {
+				t.Error("logits are not those of the whole checkpoint without the other experts")
 			}
 		})
 	}
