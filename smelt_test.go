@@ -332,3 +332,16 @@ func TestBundle(t *testing.T) {
 		t.Errorf("%+v, %v and %+v, %v", want, err, got, e)
 	}
 }
+
+// TestMemoryError: what has no room is told by type, with the option that would help.
+func TestMemoryError(t *testing.T) {
+	_, err := Open(t.Context(), storyteller, Options{Device: "reference", Slots: 1 << 30, AllowPaging: true})
+	var memory *MemoryError
+	if !errors.As(err, &memory) || memory.Paging || memory.Need <= memory.Have || memory.Have <= 0 {
+		t.Fatalf("a thousand million slots: %v", err)
+	}
+	var options *OptionError
+	if !errors.As(err, &options) || !slices.Contains(options.Names(), "Slots") {
+		t.Errorf("%v names no option", err)
+	}
+}

@@ -93,7 +93,7 @@ func Here() *Gate { return &Gate{Memory: memory.Here(), Rate: diskRate} }
 func (g *Gate) Admit(n Needs) error {
 	own := n.Own()
 	if have := g.Memory.Available; have.Known() && own > have.Bytes {
-		return &Error{Need: own, Have: have.Bytes, text: option.Errorf("the %s device needs %s of memory besides the weights (%s), and %s are available (%s): %w",
+		return &Error{Need: own, Have: have.Bytes, text: fmt.Errorf("the %s device needs %s of memory besides the weights (%s), and %s are available (%s): %w",
 			n.Device, message.Bytes(own), n.list(), message.Bytes(have.Bytes), have.Source, n.Less(have.Bytes))}
 	}
 	have := g.Memory.Total

@@ -1,7 +1,7 @@
 package admission
 
 import (
-	"fmt"
+	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/program"
@@ -24,7 +24,7 @@ func Planned(device string, b *bundle.Bundle, ck *checkpoint.Checkpoint, written
 	n.Weights = Weights(b)
 	n.Reads = func() ([]Read, error) { return Reads(b) }
 	besides := n.Own() - m.Caches - m.Arena - m.Steps
-	n.Less = func(limit int64) error { return Smaller(b, b.LargestContext(limit-besides+m.Weights), written) }
+	n.Less = func(limit int64) error { return smaller(b, limit-besides, written) }
 	return n, nil
 }
 
@@ -49,24 +49,26 @@ func Reads(b *bundle.Bundle) (reads []Read, err error) {
 	return reads, err
 }
 
-// Smaller says which sizes to choose for a bundle to take less; context is one that
-// fits, 0 if none does.
-func Smaller(b *bundle.Bundle, context int, written bool) error {
-	p, how := b.Plan, "take"
+// smaller says with which sizes the caches, activations and parameters of steps would
+// take at most so many bytes.
+func smaller(b *bundle.Bundle, limit int64, written bool) error {
+	p, m := b.Plan, b.Memory()
+	format, args := "take ", []any{}
 	if written {
-		how = "compile the bundle with"
+		format = "compile the bundle with "
 	}
-	var advice error
-	switch {
-	case context > p.Chunk:
-		advice = option.Errorf("%s %s %d, about the longest that fits", how, option.Name("Context"), context)
-	case b.CacheRows != "fp8":
-		advice = fmt.Errorf("no context fits; compile the bundle with caches of fp8 instead of %s", b.CacheRows)
-	default:
-		advice = option.Errorf("no context fits with steps of %d tokens; %s a smaller %s", p.Chunk, how, option.Name("Chunk"))
+	var ways []string
+	if context := b.LargestContext(limit + m.Weights); context > p.Chunk {
+		ways, args = append(ways, "%s %d, about the longest that fits"), append(args, option.Name("Context"), context)
 	}
-	if p.Slots > 1 {
-		return option.Errorf("%w, or with fewer %s than %d", advice, option.Name("Slots"), p.Slots)
+	if slots := (limit - m.Arena - m.Steps) * int64(p.Slots) / max(m.Caches, 1); p.Slots > 1 && slots > 0 {
+		ways, args = append(ways, "%s %d"), append(args, option.Name("Slots"), slots)
 	}
-	return advice
+	if b.CacheRows != "fp8" {
+		ways = append(ways, "--cache fp8 instead of "+b.CacheRows)
+	}
+	if len(ways) == 0 {
+		return option.Errorf(format+"a smaller %s than %d; no context fits with that", option.Name("Chunk"), p.Chunk)
+	}
+	return option.Errorf(format+strings.Join(ways, ", or "), args...)
 }

@@ -2,6 +2,8 @@ package devices
 
 import (
 	"cmp"
+	"sort"
+	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/storage"
@@ -63,30 +65,25 @@ func Evaluates[F tensor.Float](graph *ir.Module, m Model, o Options) error {
 
 // smaller says which sizes the evaluator has room for.
 func smaller[F tensor.Float](graph *ir.Module, s eval.Sizes, limit int64) error {
-	fits := func(context int) bool {
-		less := s
-		less.Context = context
+	fits := func(less eval.Sizes) bool {
 		states, values, err := eval.Memory[F](graph, less)
 		return err == nil && garbage*(states+values) <= limit
 	}
-	low, high := 0, s.Context // fits, does not fit
-	for high-low > 1 {
-		if middle := (low + high) / 2; fits(middle) {
-			low = middle
-		} else {
-			high = middle
-		}
+	largest := func(now int, with func(n int) eval.Sizes) int {
+		return sort.Search(now, func(n int) bool { return !fits(with(n + 1)) })
 	}
-	var advice error
-	if low > s.Rows {
-		advice = option.Errorf("take %s %d, the longest that fits", option.Name("Context"), low)
-	} else {
-		advice = option.Errorf("no context fits with steps of %d tokens; take a smaller %s", s.Rows, option.Name("Chunk"))
+	var ways []string
+	var args []any
+	if n := largest(s.Context, func(n int) eval.Sizes { less := s; less.Context = n; return less }); n > s.Rows {
+		ways, args = append(ways, "%s %d, the longest that fits"), append(args, option.Name("Context"), n)
 	}
-	if s.Slots > 1 {
-		return option.Errorf("%w, or fewer %s than %d", advice, option.Name("Slots"), s.Slots)
+	if n := largest(s.Slots, func(n int) eval.Sizes { less := s; less.Slots = n; return less }); n > 0 {
+		ways, args = append(ways, "%s %d"), append(args, option.Name("Slots"), n)
 	}
-	return advice
+	if len(ways) == 0 {
+		return option.Errorf("take a smaller %s than %d; no context fits with that", option.Name("Chunk"), s.Rows)
+	}
+	return option.Errorf("take "+strings.Join(ways, ", or "), args...)
 }
 
 // weights counts the bytes that steps read of the files; all of them where no kernel

@@ -93,8 +93,8 @@ func TestAdvice(t *testing.T) {
 	for _, name := range []string{"cpu", "reference"} {
 		t.Run(name, func(t *testing.T) {
 			k, _ := All().Named(name)
-			open := func(available int64, context int) error {
-				d, err := k.Open(m, Options{Gate: machine(64<<30, available), Context: context, Chunk: 16, Slots: 8})
+			open := func(available int64, context, slots int) error {
+				d, err := k.Open(m, Options{Gate: machine(64<<30, available), Context: context, Chunk: 16, Slots: slots})
 				if err == nil {
 					err = d.Close()
 				}
@@ -102,7 +102,7 @@ func TestAdvice(t *testing.T) {
 			}
 			need := func(context int) int64 {
 				var refused *admission.Error
-				err := open(1, context)
+				err := open(1, context, 8)
 				if errors.Is(err, ErrNotHere) {
 					t.Skip(err)
 				}
@@ -112,8 +112,8 @@ func TestAdvice(t *testing.T) {
 				return refused.Need
 			}
 			large, small := need(2048), need(256)
-			err := open(small+(large-small)/2, 2048)
-			advised := regexp.MustCompile(`take Context (\d+), .*fewer Slots than 8`).FindStringSubmatch(err.Error())
+			err := open(small+(large-small)/2, 2048, 8)
+			advised := regexp.MustCompile(`: take Context (\d+), .*, or Slots (\d+)$`).FindStringSubmatch(err.Error())
 			if advised == nil {
 				t.Fatalf("with half of what a context of 2048 takes more than one of 256: %v", err)
 			}
@@ -121,10 +121,14 @@ func TestAdvice(t *testing.T) {
 			if context < 512 || context >= 2048 {
 				t.Errorf("advised are %d tokens: %v", context, err)
 			}
-			if err := open(small+(large-small)/2, context); err != nil {
-				t.Errorf("the advised context: %v", err)
+			slots, _ := strconv.Atoi(advised[2])
+			if err := errors.Join(open(small+(large-small)/2, context, 8), open(small+(large-small)/2, 2048, slots)); err != nil {
+				t.Errorf("what was advised (%v): %v", advised, err)
 			}
-			if err := open(small/1000, 2048); err == nil || !strings.Contains(err.Error(), "no context fits with steps of 16 tokens; take a smaller Chunk") {
+			if slots < 2 || slots > 7 {
+				t.Errorf("advised are %d slots: %v", slots, err)
+			}
+			if err := open(small/1000, 2048, 8); err == nil || !strings.Contains(err.Error(), "take a smaller Chunk than 16; no context fits with that") {
 				t.Errorf("with next to nothing: %v", err)
 			}
 		})
@@ -141,7 +145,7 @@ func TestWritten(t *testing.T) {
 	k, _ := All().Named("cpu")
 	if _, err := k.Open(m, Options{Gate: machine(64<<30, 1000)}); errors.Is(err, ErrNotHere) {
 		t.Skip(err)
-	} else if err == nil || !strings.Contains(err.Error(), "compile the bundle with a smaller Chunk") {
+	} else if err == nil || !strings.Contains(err.Error(), "compile the bundle with a smaller Chunk than 16") {
 		t.Error(err)
 	}
 }
