@@ -56,6 +56,10 @@ which. The devices are:
 ` + deviceList() + `
 The metal device was written and checked without a Mac; --device cpu avoids it.
 
+What has no room in memory is refused before it starts, with what to change. Weights
+beyond all memory are read from the disk again and again; --allow-paging lets that
+happen, and says how fast it will be. Metal has all in memory or refuses.
+
 Ctrl-C ends the text; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
   smelt run CHECKPOINT --chat --prompt "Why is the sky blue?" --max-tokens 400
