@@ -26,7 +26,7 @@ func TestReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := b.Plan.Step(program.Decode)
-	costs, err := s.Costs(s.Symbols(64, 1))
+	costs, err := s.Costs(s.Symbols(64, 1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
