@@ -27,7 +27,7 @@ type Config struct {
 	// Ratios has one entry per layer: 0 (window only), 4 (compressed, entries
 	// picked by the indexer) or 128 (compressed, all entries).
 	Ratios []int
-	// MTPRatios has the same for each of MTPLayers blocks.
+	// MTPRatios has the same for each of MTPLayers draft stages (MTP blocks, DSpark's).
 	MTPRatios []int
 	MTPLayers int
 
@@ -129,6 +129,7 @@ func ParseConfig(data []byte, name string) (*Config, error) {
 	readFixed(top)
 	readSizes(top, c)
 	readLayers(top, c)
+	noteDraftKeys(top)
 	readRope(top, c)
 	readTokens(top, c)
 	readRouting(top, c)

@@ -52,18 +52,16 @@ func readLayers(top *strictjson.Object, c *Config) {
 	readIndexer(top, c)
 }
 
-// readRatios reads compress_ratios, splits the MTP blocks' entries off into c
+// readRatios reads compress_ratios, splits the draft stages' entries off into c
 // and returns the layers' part, nil if there is none to use.
 func readRatios(top *strictjson.Object, c *Config) []int {
 	elements, ok := top.List("compress_ratios")
 	if !ok || c.Layers == 0 {
 		return nil
 	}
-	spare := len(elements) - c.Layers
-	// Conversions that drop the MTP block set its count to 0 and often leave its entry.
-	if spare != 0 && spare != c.MTPLayers && (spare != 1 || c.MTPLayers != 0) {
+	if len(elements) < c.Layers {
 		top.Wrong("compress_ratios", fmt.Sprintf("%d entries", len(elements)),
-			fmt.Sprintf("num_hidden_layers (%d), or that and num_nextn_predict_layers (%d) more", c.Layers, c.MTPLayers))
+			fmt.Sprintf("num_hidden_layers (%d), or more if draft stages follow", c.Layers))
 		return nil
 	}
 	ratios, sound := make([]int, len(elements)), true
@@ -80,14 +78,8 @@ func readRatios(top *strictjson.Object, c *Config) []int {
 	if !sound {
 		return nil
 	}
-	c.MTPRatios = make([]int, c.MTPLayers)
-	switch {
-	case spare == 0 && c.MTPLayers > 0:
-		top.Note("compress_ratios has no entry for the MTP block; ratio 0 is taken")
-	case spare > 0 && c.MTPLayers == 0:
-		top.Note("compress_ratios has an entry for an MTP block but num_nextn_predict_layers is 0; the entry is left out")
-	default:
-		copy(c.MTPRatios, ratios[c.Layers:])
+	if !readDraftRatios(top, c, ratios[c.Layers:]) {
+		return nil
 	}
 	return ratios[:c.Layers:c.Layers]
 }

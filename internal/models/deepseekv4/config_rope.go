@@ -14,25 +14,45 @@ type ropeKeys struct {
 	theta string
 }
 
+// A scaling is a section that may give YaRN, by its name in messages.
+type scaling struct {
+	name string
+	at   *strictjson.Object
+}
+
 // readRope reads RoPE's width, bases and scaling in either spelling.
 func readRope(top *strictjson.Object, c *Config) {
-	main, compress := readRopeParameters(top)
-	scaling := top.Object("rope_scaling")
-	c.RopeDim = readRopeDim(top, c.HeadDim, []*strictjson.Object{top, main, compress, scaling})
-	c.RopeTheta = agreedTheta([]ropeKeys{{top, "rope_theta"}, {main, "rope_theta"}})
-	c.CompressRopeTheta = agreedTheta([]ropeKeys{{top, "compress_rope_theta"}, {compress, "rope_theta"}, {scaling, "rope_theta"}})
-	c.Yarn = agreedYarn(top, scaling, compress)
+	main, compress, flat := readRopeParameters(top)
+	second := top.Object("compress_rope_parameters")
+	legacy := top.Object("rope_scaling")
+	c.RopeDim = readRopeDim(top, c.HeadDim, []*strictjson.Object{top, main, compress, flat, second, legacy})
+	flatBase, flatBaseCompressed := flat, (*strictjson.Object)(nil)
+	if hasCompressedBase(top, flat) {
+		flatBase, flatBaseCompressed = nil, flat
+	}
+	c.RopeTheta = agreedTheta([]ropeKeys{{top, "rope_theta"}, {main, "rope_theta"}, {flatBase, "rope_theta"}})
+	c.CompressRopeTheta = agreedTheta([]ropeKeys{{top, "compress_rope_theta"}, {compress, "rope_theta"}, {second, "rope_theta"}, {legacy, "rope_theta"}, {flatBaseCompressed, "rope_theta"}})
+	sections := []scaling{{"rope_scaling", legacy}, {"rope_parameters.compress", compress}, {"compress_rope_parameters", second}}
+	if scales(flat, second != nil) {
+		sections = append(sections, scaling{"rope_parameters", flat})
+	}
+	c.Yarn = agreedYarn(top, sections)
 	stated := top.Stated("rope_scaling")
-	if !stated && compress == nil && (c.HasRatio(4) || c.HasRatio(128)) {
+	if !stated && compress == nil && flat == nil && second == nil && (c.HasRatio(4) || c.HasRatio(128)) {
 		top.Missing("rope_scaling (null if the model has none; or rope_parameters)")
 	}
 }
 
-// readRopeParameters returns transformers' two sections, nil where absent.
-func readRopeParameters(top *strictjson.Object) (main, compress *strictjson.Object) {
+// readRopeParameters returns transformers' two sections, or the one that has all in a
+// file where they are not told apart: base and scaling as elsewhere rope_theta and
+// rope_scaling give them. Those absent are nil.
+func readRopeParameters(top *strictjson.Object) (main, compress, flat *strictjson.Object) {
 	parameters := top.Object("rope_parameters")
 	if parameters == nil {
-		return nil, nil
+		return nil, nil, nil
+	}
+	if isFlat(parameters) {
+		return nil, nil, parameters
 	}
 	for _, key := range []string{"main", "compress"} {
 		if !parameters.Has(key) {
@@ -43,7 +63,42 @@ func readRopeParameters(top *strictjson.Object) (main, compress *strictjson.Obje
 		main.Word("rope_type", "default")
 		main.Word("type", "default")
 	}
-	return main, parameters.Object("compress")
+	return main, parameters.Object("compress"), nil
+}
+
+// isFlat tells a section with keys of its own from one that has sections.
+func isFlat(parameters *strictjson.Object) bool {
+	if parameters.Has("main") || parameters.Has("compress") {
+		return false
+	}
+	return slices.ContainsFunc([]string{"rope_type", "type", "rope_theta", "factor"}, parameters.Has)
+}
+
+// hasCompressedBase tells whether the base in a flat section is that of compressed
+// layers, of which it gives the scaling: where the file has both bases elsewhere.
+func hasCompressedBase(top, flat *strictjson.Object) bool {
+	if flat == nil || !top.Has("rope_theta") || !flat.Has("rope_theta") {
+		return false
+	}
+	own, _ := flat.Get("rope_theta")
+	main, _ := top.Get("rope_theta")
+	compressed, ok := top.Get("compress_rope_theta")
+	return ok && string(own) == string(compressed) && string(own) != string(main)
+}
+
+// scales tells whether a flat section gives compressed layers' scaling. It need not say
+// that there is none for the others if another section is the compressed layers' own.
+func scales(flat *strictjson.Object, another bool) bool {
+	if flat == nil || !flat.Has("rope_type") && !flat.Has("type") && !flat.Has("factor") {
+		return false
+	}
+	for _, key := range []string{"rope_type", "type"} {
+		if v, ok := flat.Get(key); another && ok && string(v) == `"default"` {
+			flat.Know(yarnKeys...)
+			return false
+		}
+	}
+	return true
 }
 
 // readRopeDim reads qk_rope_head_dim, or derives it from the share of head_dim
@@ -101,26 +156,28 @@ func agreedTheta(places []ropeKeys) float64 {
 	return theta
 }
 
-// agreedYarn reads the scaling from rope_scaling and from
-// rope_parameters.compress; if both are there they must say the same.
-func agreedYarn(top, scaling, compress *strictjson.Object) *Yarn {
-	var found []*Yarn
-	for _, s := range []*strictjson.Object{scaling, compress} {
-		if s == nil {
+// agreedYarn reads the scaling from every section that may give it; all that are there
+// must say the same.
+func agreedYarn(top *strictjson.Object, sections []scaling) *Yarn {
+	var first *Yarn
+	from := ""
+	for _, s := range sections {
+		if s.at == nil {
 			continue
 		}
-		if y, ok := readYarn(s); ok {
-			found = append(found, y)
+		y, ok := readYarn(s.at)
+		switch {
+		case !ok:
+		case from == "":
+			first, from = y, s.name
+		case !slices.Equal(first.values(), y.values()):
+			top.Wrong(from, first.String(), y.String()+", as "+s.name+" has it")
 		}
 	}
-	if len(found) == 0 {
-		return nil
-	}
-	if len(found) == 2 && !slices.Equal(found[0].values(), found[1].values()) {
-		top.Wrong("rope_scaling", found[0].String(), found[1].String()+", as rope_parameters.compress has it")
-	}
-	return found[0]
+	return first
 }
+
+var yarnKeys = []string{"factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
 
 // readYarn reads one scaling section. A nil Yarn with ok set means "none".
 func readYarn(s *strictjson.Object) (y *Yarn, ok bool) {
@@ -137,7 +194,6 @@ func readYarn(s *strictjson.Object) (y *Yarn, ok bool) {
 		return nil, false
 	}
 	checkNeutral(s)
-	yarnKeys := []string{"factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
 	if a == "default" || b == "default" {
 		s.Know(yarnKeys...)
 		return nil, true

@@ -85,7 +85,7 @@ func TestParsePublishedConfigs(t *testing.T) {
 	converted := flash()
 	converted.MTPLayers, converted.MTPRatios = 0, []int{}
 	converted.Quant = Quantization{Global: &ModuleQuant{Mode: "affine", Bits: 4, Group: 64}, Modules: map[string]ModuleQuant{}}
-	converted.Notes = []string{"compress_ratios has an entry for an MTP block but num_nextn_predict_layers is 0; the entry is left out"}
+	converted.Notes = []string{"compress_ratios has 1 number beyond the layers, but num_nextn_predict_layers is 0; it is left out"}
 
 	for name, want := range map[string]*Config{"flash": flash(), "pro": pro, "flash-mlx": converted} {
 		t.Run(name, func(t *testing.T) {
@@ -163,6 +163,16 @@ func TestTransformersSpellingMeansTheSame(t *testing.T) {
 	}
 }
 
+// flatYarn is flash's scaling with a base, in one section.
+func flatYarn(theta int) map[string]any {
+	return map[string]any{"rope_type": "yarn", "factor": 16, "original_max_position_embeddings": 65536, "beta_fast": 32, "beta_slow": 1, "rope_theta": theta}
+}
+
+// drafts is flash with a number of draft stages, none of which compress.
+func drafts(n int, notes ...string) func(*Config) {
+	return func(c *Config) { c.MTPLayers, c.MTPRatios, c.Notes = n, make([]int, n), notes }
+}
+
 func TestParseConfigAccepts(t *testing.T) {
 	yarnless := map[string]any{"type": "default"}
 	for _, c := range []struct {
@@ -183,8 +193,33 @@ func TestParseConfigAccepts(t *testing.T) {
 		{"deepseek_yarn", map[string]any{"rope_scaling": map[string]any{"rope_type": "deepseek_yarn", "factor": 16, "original_max_position_embeddings": 65536, "mscale": 0, "attention_factor": 1}}, func(*Config) {}},
 		{"no MTP", map[string]any{"num_nextn_predict_layers": 0, "compress_ratios": alternating([]int{0, 0}, 20)}, func(c *Config) { c.MTPLayers, c.MTPRatios = 0, []int{} }},
 		{"MTP without ratio", map[string]any{"compress_ratios": alternating([]int{0, 0}, 20)}, func(c *Config) {
-			c.Notes = []string{"compress_ratios has no entry for the MTP block; ratio 0 is taken"}
+			c.Notes = []string{"compress_ratios has 0 numbers beyond the layers, num_nextn_predict_layers is 1; ratio 0 is taken for draft stages without a number"}
 		}},
+		{"one draft stage more than counted", map[string]any{"compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0)}, drafts(2, "compress_ratios has 2 numbers beyond the layers, num_nextn_predict_layers is 1; 2 draft stages are taken, which smelt does not use yet")},
+		{"the release of July 31", map[string]any{"compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0, 0),
+			"dspark_block_size": 5, "dspark_noise_token_id": 128799, "dspark_target_layer_ids": []int{40, 41, 42}, "dspark_markov_rank": 256},
+			drafts(3, "compress_ratios has 3 numbers beyond the layers, num_nextn_predict_layers is 1; 3 draft stages are taken, which smelt does not use yet",
+				"keys of config.json for drafting tokens, which smelt does not do yet, are not used: dspark_block_size, dspark_markov_rank, dspark_noise_token_id, dspark_target_layer_ids")},
+		{"three draft stages counted", map[string]any{"num_nextn_predict_layers": 3, "compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0, 0)}, drafts(3)},
+		{"draft stages that compress", map[string]any{"num_nextn_predict_layers": 2, "compress_ratios": append(alternating([]int{0, 0}, 20), 128, 4)},
+			func(c *Config) { c.MTPLayers, c.MTPRatios = 2, []int{128, 4} }},
+		{"draft stages dropped", map[string]any{"num_nextn_predict_layers": 0, "compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0, 0)},
+			drafts(0, "compress_ratios has 3 numbers beyond the layers, but num_nextn_predict_layers is 0; they are left out")},
+		{"fewer numbers than draft stages", map[string]any{"num_nextn_predict_layers": 3},
+			drafts(3, "compress_ratios has 1 number beyond the layers, num_nextn_predict_layers is 3; ratio 0 is taken for draft stages without a number")},
+		{"no count of draft stages", map[string]any{"num_nextn_predict_layers": removed{}, "compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0)},
+			drafts(0, "compress_ratios has 2 numbers beyond the layers, but num_nextn_predict_layers is 0; they are left out")},
+		{"flat rope parameters", map[string]any{"rope_scaling": removed{}, "rope_theta": removed{}, "rope_parameters": flatYarn(10000)}, func(*Config) {}},
+		{"flat rope parameters, old spelling", map[string]any{"rope_scaling": removed{}, "rope_parameters": map[string]any{"type": "yarn", "factor": 16, "original_max_position_embeddings": 65536}}, func(*Config) {}},
+		{"flat beside the same scaling", map[string]any{"rope_parameters": flatYarn(10000)}, func(*Config) {}},
+		{"flat with the compressed layers' base", map[string]any{"rope_scaling": removed{}, "rope_parameters": flatYarn(160000)}, func(*Config) {}},
+		{"flat base alone", map[string]any{"rope_theta": removed{}, "rope_parameters": map[string]any{"rope_theta": 10000.0}}, func(*Config) {}},
+		{"flat share of the head", map[string]any{"rope_scaling": removed{}, "qk_rope_head_dim": removed{}, "rope_parameters": map[string]any{"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 65536, "rope_theta": 10000, "partial_rotary_factor": 0.125, "attention_factor": 1.0}}, func(*Config) {}},
+		{"flat without scaling", map[string]any{"rope_scaling": removed{}, "rope_parameters": map[string]any{"rope_type": "default", "rope_theta": 10000}}, func(c *Config) { c.Yarn = nil }},
+		{"flat and compressed, with one scaling", map[string]any{"rope_scaling": removed{}, "rope_theta": removed{}, "compress_rope_theta": removed{},
+			"rope_parameters": flatYarn(10000), "compress_rope_parameters": flatYarn(160000)}, func(*Config) {}},
+		{"flat and compressed, one scaled", map[string]any{"rope_scaling": removed{},
+			"rope_parameters": map[string]any{"rope_type": "default", "rope_theta": 10000}, "compress_rope_parameters": flatYarn(160000)}, func(*Config) {}},
 		{"window layers only", map[string]any{"num_hidden_layers": 1, "num_hash_layers": 1, "compress_ratios": []int{0, 0}, "index_n_heads": removed{}, "index_head_dim": removed{}, "index_topk": removed{}, "rope_scaling": removed{}},
 			func(c *Config) {
 				c.Layers, c.HashLayers, c.Ratios, c.IndexHeads, c.IndexDim, c.IndexTopK, c.Yarn = 1, 1, []int{0}, 0, 0, 0, nil
