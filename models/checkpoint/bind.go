@@ -53,6 +53,10 @@ func Bind(c *Checkpoint, m schema.Model) (*Binding, error) {
 		return nil, err
 	}
 	findings := &Findings{Path: c.Dir}
+	gone := c.absent.report(m.Ignores, findings)
+	if err := findings.Err(); err != nil {
+		return nil, err // the parameters of what is gone are not missing for another reason
+	}
 	layout := recognise(c.tensors, m.Layouts, findings)
 	if layout == nil {
 		return nil, findings
@@ -61,7 +65,9 @@ func Bind(c *Checkpoint, m schema.Model) (*Binding, error) {
 	for _, p := range m.Graph.Params {
 		b.param(p)
 	}
+	b.out.Notes = append(b.out.Notes, gone...)
 	b.leftovers(m.Ignores)
+	b.superseded()
 	b.secondPlaces()
 	b.checkDeclared()
 	b.report(findings)

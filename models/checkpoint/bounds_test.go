@@ -40,7 +40,7 @@ func TestManyFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 1)}}, map[string]string{"config.json": "{}", "model.safetensors.index.json": c.index}}.write(t)
-			_, err := Open(dir)
+			_, err := openAll(dir)
 			if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 20_000 || strings.ContainsAny(err.Error(), "\x1b\x01") {
 				t.Fatalf("got %.2000v, want %q", err, c.want)
 			}
@@ -66,7 +66,7 @@ func TestUnreadKeys(t *testing.T) {
 		`{"METADATA":[],"metadata":null,` + rest + `}`,
 	} {
 		dir := folder{map[string][]safetensors.Out{"model.safetensors": {weight("w", 4)}}, map[string]string{"config.json": "{}", "model.safetensors.index.json": text}}.write(t)
-		c, err := Open(dir)
+		c, err := openAll(dir)
 		if err != nil {
 			t.Errorf("%.80s: %.500v", text, err)
 			continue
@@ -99,7 +99,7 @@ func TestTruncatedIndex(t *testing.T) {
 		if err := os.WriteFile(path, []byte(goodIndex[:n]), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Open(dir)
+		c, err := openAll(dir)
 		if err == nil {
 			t.Fatalf("%d bytes: opens, %v", n, c.Close())
 		}

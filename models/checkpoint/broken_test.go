@@ -55,8 +55,12 @@ func TestBrokenFolders(t *testing.T) {
 		{"shards and a whole", folder{only(shard1, shard2, "model.safetensors"), config}, "", []string{"several sets of weights", "model.safetensors"}},
 		{"damaged file", folder{nil, map[string]string{"config.json": "{}", "model.safetensors": "\x02\x00\x00\x00\x00\x00\x00\x00{}?"}}, "", []string{"model.safetensors: no tensor covers 1 byte"}},
 		{"same tensor in two shards", folder{map[string][]safetensors.Out{shard1: {weight("a", 1)}, shard2: {weight("a", 1)}}, config}, "", []string{`1 tensor in two files`, `"a" in ` + shard1 + " and " + shard2}},
-		{"same tensor in two shards with index", folder{map[string][]safetensors.Out{shard1: {weight("a", 1), weight("b", 1)}, shard2: {weight("a", 1)}},
-			with(`{"weight_map":{"a":"` + shard2 + `","b":"` + shard1 + `"}}`)}, "", []string{`"a" in ` + shard1 + " and " + shard2}},
+		{"same tensor in two shards, the index names neither", folder{map[string][]safetensors.Out{shard1: {weight("a", 1), weight("b", 1)}, shard2: {weight("a", 1), weight("c", 1)}, "z.safetensors": {weight("z", 1)}},
+			with(`{"weight_map":{"a":"z.safetensors","b":"` + shard1 + `","c":"` + shard2 + `","z":"z.safetensors"}}`)}, "", []string{`"a" in ` + shard1 + " and " + shard2, "correct the index, which places it in neither"}},
+		{"same tensor beside a checkpoint", folder{map[string][]safetensors.Out{"model.safetensors": {weight("a", 1), weight("b", 1)}, "overlay.safetensors": {weight("b", 1)}}, config}, "",
+			[]string{`1 tensor in two files, and no ` + indexFile + " to say which counts", `"b" in model.safetensors and overlay.safetensors`, "give the path of a single file"}},
+		{"same tensor beside shards", folder{map[string][]safetensors.Out{shard1: {weight("a", 1)}, shard2: {weight("b", 1)}, "model-overlay-00001.safetensors": {weight("b", 1), weight("c", 1)}}, config}, "",
+			[]string{`"b" in ` + shard2 + " and model-overlay-00001.safetensors"}},
 
 		{"index empty", folder{both, with("")}, "", []string{indexFile + " is empty; download the file again"}},
 		{"index cut", folder{both, with(goodIndex[:90])}, "", []string{indexFile + ": found no valid JSON: the text ends too early; download it again"}},
@@ -88,7 +92,7 @@ func TestBrokenFolders(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(test.in.write(t), test.path)
-			c, err := Open(path)
+			c, err := openAll(path)
 			var findings *Findings
 			if !errors.As(err, &findings) || c != nil {
 				t.Fatalf("got %v, %v; want *Findings", c, err)

@@ -9,17 +9,18 @@ import (
 	"smelt.example/smelt/internal/message"
 )
 
-// collect joins the tensors of all files; a name may occur once.
-func (c *Checkpoint) collect(findings *Findings) {
+// collect joins the tensors of all files. A name may occur once, or the index says
+// which of its copies counts.
+func (c *Checkpoint) collect(list *index, findings *Findings) {
 	n := 0
 	for _, f := range c.Files {
 		n += len(f.Tensors())
 	}
-	c.tensors = make([]Tensor, 0, n)
+	all := make([]Tensor, 0, n)
 	for _, f := range c.Files {
-		c.tensors = append(c.tensors, f.Tensors()...)
+		all = append(all, f.Tensors()...)
 	}
-	slices.SortFunc(c.tensors, func(a, b Tensor) int {
+	slices.SortFunc(all, func(a, b Tensor) int {
 		if order := strings.Compare(a.Name, b.Name); order != 0 {
 			return order
 		}
@@ -27,30 +28,52 @@ func (c *Checkpoint) collect(findings *Findings) {
 	})
 
 	var twice []string
-	for i := 1; i < len(c.tensors); i++ {
-		if a, b := c.tensors[i-1], c.tensors[i]; a.Name == b.Name {
+	c.tensors = all[:0]
+	for len(all) > 0 {
+		copies := all[:sameName(all)]
+		all = all[len(copies):]
+		if chosen := list.chosen(copies); chosen >= 0 {
+			c.supersede(copies, chosen)
+			copies = copies[chosen : chosen+1]
+		}
+		for i := 1; i < len(copies); i++ {
+			a, b := copies[i-1], copies[i]
 			twice = append(twice, fmt.Sprintf("%s in %s and %s", message.Quote(a.Name), base(a.File), base(b.File)))
 		}
+		c.tensors = append(c.tensors, copies...)
 	}
-	findings.AddEach("tensor", "in two files", "remove the file that does not belong here", twice)
+	advice := "remove the file that does not belong here"
+	if list != nil {
+		advice += ", or correct the index, which places it in neither"
+	}
+	findings.AddEach("tensor", "in two files", advice, twice)
 }
 
 // checkIndex compares what the index says with what the files hold. Both
 // lists are sorted by name and walked side by side.
-func (c *Checkpoint) checkIndex(name string, x *index, findings *Findings) {
+func (c *Checkpoint) checkIndex(set fileSet, findings *Findings) {
 	opened := map[string]bool{}
 	for _, f := range c.Files {
 		opened[base(f)] = true
 	}
-	var absent, elsewhere, unlisted []string
-	entries, tensors := x.entries, c.tensors
+	c.absent = absent{index: set.Index(), advice: set.missingAdvice}
+	missing := make(map[string]int, len(set.missing))
+	for i, name := range set.missing {
+		missing[name] = i
+		c.absent.shards = append(c.absent.shards, absentShard{name: name})
+	}
+	var elsewhere, unlisted []string
+	entries, tensors := set.list.entries, c.tensors
 	for len(entries) > 0 || len(tensors) > 0 {
 		copies := sameName(tensors) // more than one is reported by collect
 		switch order := compareHeads(entries, tensors); {
 		case order < 0:
 			// A file that could not be opened is reported itself.
-			if e := entries[0]; opened[e.shard] {
-				absent = append(absent, message.Quote(e.tensor)+" in "+e.shard)
+			e := entries[0]
+			if i, gone := missing[e.shard]; gone {
+				c.absent.shards[i].tensors = append(c.absent.shards[i].tensors, e.tensor)
+			} else if opened[e.shard] {
+				c.absent.stripped = append(c.absent.stripped, e)
 			}
 			entries = entries[1:]
 		case order > 0:
@@ -64,12 +87,14 @@ func (c *Checkpoint) checkIndex(name string, x *index, findings *Findings) {
 			entries, tensors = entries[1:], tensors[copies:]
 		}
 	}
-	const advice = "the files are of different versions: download the index and the shards named here again"
-	findings.AddEach("tensor", "in the index but not in the shard it names", advice, absent)
-	findings.AddEach("tensor", "in another shard than the index says", advice, elsewhere)
-	findings.AddEach("tensor", "in a shard but not in the index", advice, unlisted)
-	c.noteTotal(name, x.totalSize)
+	findings.AddEach("tensor", "in another shard than the index says", otherVersions, elsewhere)
+	findings.AddEach("tensor", "in a shard but not in the index", otherVersions, unlisted)
+	if len(c.superseded)+len(c.absent.stripped)+len(c.absent.shards) == 0 { // which would explain it
+		c.noteTotal(set.Index(), set.list.totalSize)
+	}
 }
+
+const otherVersions = "the files are of different versions: download the index and the shards named here again"
 
 // compareHeads says which list has the lower name in front, the index (-1) or
 // the tensors (1); an exhausted list counts as highest.

@@ -66,6 +66,15 @@ func (b *binder) leftovers(ignores []schema.Ignore) {
 	}
 }
 
+// superseded lists what is left unused because another copy counts.
+func (b *binder) superseded() {
+	for i := range b.checkpoint.superseded {
+		row, note := b.checkpoint.superseded[i].ignored()
+		b.out.Ignored = append(b.out.Ignored, row)
+		b.out.Notes = append(b.out.Notes, note)
+	}
+}
+
 // checkClaims requires the claims of one tensor to be all its rows, each once.
 func (b *binder) checkClaims(t *Tensor, cs []claim) {
 	if len(cs) == 1 && cs[0].rows == wholeTensor {

@@ -33,6 +33,12 @@ type fileSet struct {
 	names []string // weight files in dir, sorted
 	list  *index   // nil without an index file
 	notes []string
+
+	// missing are files that the index names and that are not in the folder, with what
+	// to do about it; strays those of the same set that it does not name; others are
+	// files that belong to something else.
+	missing, strays, others []string
+	missingAdvice           string
 }
 
 // locate finds the weight files of the checkpoint at path, a folder or a
@@ -106,8 +112,8 @@ func locateFolder(cs formats.Table, dir string, findings *Findings) fileSet {
 	return set
 }
 
-// fromIndex takes the files the index names. Shards of the same set that it
-// does not name are an error, other files beside them a note.
+// fromIndex takes the files the index names. Shards of the same set that it does not
+// name are strays, other files beside them a note.
 func (s *fileSet) fromIndex(findings *Findings) {
 	path := filepath.Join(s.dir, s.Index())
 	raw, err := imposter.Read(path, maxIndexBytes)
@@ -122,35 +128,32 @@ func (s *fileSet) fromIndex(findings *Findings) {
 		return
 	}
 	named, present := s.list.shards, s.Present
-	missing := without(named, present)
-	advice := hub.Again(s.dir)
+	s.missing = without(named, present)
+	s.missingAdvice = hub.Again(s.dir)
 	if slices.Contains(present, s.Single()) && !slices.Contains(named, s.Single()) {
-		advice += ", or remove " + s.Index() + " to use " + s.Single()
+		s.missingAdvice += ", or remove " + s.Index() + " to use " + s.Single()
 	}
-	findings.AddEach("shard", "named by "+s.Index()+" not in the folder", advice, missing)
 	if len(named) == 0 {
 		findings.Add("weight_map of "+s.Index()+" is empty", "download it again")
 	}
 
-	var strays, others []string
 	sets := s.Sets(named)
 	for _, name := range without(present, named) {
 		if shard, ok := s.ParseShard(name); ok && sets[shard.Total] {
-			strays = append(strays, name)
+			s.strays = append(s.strays, name)
 		} else {
-			others = append(others, name)
+			s.others = append(s.others, name)
 		}
 	}
-	findings.AddEach("shard", "of the same set not named by "+s.Index(), "download the index again or remove the files", strays)
-	s.noteOthers(others)
-	s.names = without(named, missing)
+	s.noteOthers()
+	s.names = without(named, s.missing)
 }
 
 // fromNames takes model.safetensors or a complete set of numbered shards.
 // It is false if there are none of these.
 func (s *fileSet) fromNames(findings *Findings) bool {
 	numbers := map[string][]int{} // by total
-	var shards, others []string
+	var shards []string
 	for _, name := range s.Present {
 		shard, ok := s.ParseShard(name)
 		switch {
@@ -158,7 +161,7 @@ func (s *fileSet) fromNames(findings *Findings) bool {
 			numbers[shard.Total] = append(numbers[shard.Total], shard.Number)
 			shards = append(shards, name)
 		case name != s.Single():
-			others = append(others, name)
+			s.others = append(s.others, name)
 		}
 	}
 	hasSingle := slices.Contains(s.Present, s.Single())
@@ -179,14 +182,14 @@ func (s *fileSet) fromNames(findings *Findings) bool {
 		findings.Add(fmt.Sprintf("%d weight files, at most %d are opened", len(s.names), maxShards), "give a folder that holds one checkpoint")
 		s.names = nil
 	}
-	s.noteOthers(others)
+	s.noteOthers()
 	return true
 }
 
 // noteOthers lists weight files that are left alone.
-func (s *fileSet) noteOthers(names []string) {
-	if len(names) > 0 {
-		s.notes = append(s.notes, "not part of the checkpoint, not opened: "+message.List(names))
+func (s *fileSet) noteOthers() {
+	if len(s.others) > 0 {
+		s.notes = append(s.notes, "not part of the checkpoint, not used: "+message.List(s.others))
 	}
 }
 

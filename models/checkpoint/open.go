@@ -32,9 +32,11 @@ type Checkpoint struct {
 	Files []File   // the weights, sorted by path
 	Notes []string // what is odd but harmless, for the user to see
 
-	tensors []Tensor // sorted by name
-	config  []byte
-	ready   func() error // what Ready looks at; nil before Bind
+	tensors    []Tensor // sorted by name
+	superseded []superseded
+	absent     absent
+	config     []byte
+	ready      func() error // what Ready looks at; nil before Bind
 }
 
 // Open opens the checkpoint at path, a folder or a file of weights with
@@ -44,9 +46,13 @@ type Checkpoint struct {
 // set model-00001-of-0000N.safetensors. Other formats' files are called alike, with
 // another extension. more are formats to know beside those that are always known.
 //
-// Everything that is wrong is reported in one *Findings: files that are
+// Of a tensor that two files hold, the copy counts that the index names; the other is
+// listed among what Bind ignores. What the index names and no file has is an error of
+// Bind's, unless the model has no use for it.
+//
+// Everything else that is wrong is reported in one *Findings: files that are
 // missing or damaged, and tensors that the index places elsewhere than they
-// are, that only one of the two knows, or that two files hold.
+// are, that it does not know, or that two files hold without its saying which counts.
 func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	findings := &Findings{Path: path}
 	found, err := hub.Resolve(path)
@@ -61,14 +67,20 @@ func Open(path string, more ...container.Format) (*Checkpoint, error) {
 	if set.dir != "" {
 		c.readConfig(findings)
 	}
-	c.openFiles(cs, set, findings)
-	c.collect(findings)
-	if set.list != nil {
-		c.checkIndex(set.Index(), set.list, findings)
+	c.Files = openFiles(cs, set.dir, set.names, findings)
+	strays, unreadable := openStrays(cs, set)
+	c.Files = append(c.Files, strays...)
+	c.collect(set.list, findings)
+	c.dropStrays(set, strays, unreadable, findings)
+	if set.list == nil {
+		c.checkOthers(cs, set, findings)
+	} else {
+		c.checkIndex(set, findings)
 	}
-	if err := findings.Err(); err != nil {
-		c.Close() // the mappings are of no use to anyone; findings are the error
-		return nil, err
+	if findings.Err() != nil {
+		c.absent.report(nil, findings) // all at once
+		c.Close()                      // the mappings are of no use to anyone; findings are the error
+		return nil, findings
 	}
 	return c, nil
 }
@@ -81,7 +93,7 @@ func FromFiles(dir string, config []byte, files []File) (*Checkpoint, error) {
 	findings := &Findings{Path: dir}
 	c := &Checkpoint{Dir: dir, Files: slices.Clone(files), config: config}
 	slices.SortFunc(c.Files, func(a, b File) int { return strings.Compare(a.Path(), b.Path()) })
-	c.collect(findings)
+	c.collect(nil, findings)
 	if err := findings.Err(); err != nil {
 		return nil, err
 	}
@@ -155,17 +167,17 @@ func (c *Checkpoint) readConfig(findings *Findings) {
 // maxParallel bounds how many headers, up to 100 MB each, are in memory.
 const maxParallel = 4
 
-// openFiles opens the files of the set, a few at a time; findings come in the
-// order of the names.
-func (c *Checkpoint) openFiles(cs formats.Table, set fileSet, findings *Findings) {
-	files := make([]File, len(set.names))
-	errs := make([]error, len(set.names))
+// openFiles opens files of a folder, a few at a time; findings come in the order of the
+// names.
+func openFiles(cs formats.Table, dir string, names []string, findings *Findings) (open []File) {
+	files := make([]File, len(names))
+	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, min(maxParallel, runtime.GOMAXPROCS(0)))
-	for i, name := range set.names {
+	for i, name := range names {
 		slots <- struct{}{}
 		wg.Go(func() {
-			files[i], errs[i] = cs.Open(filepath.Join(set.dir, name))
+			files[i], errs[i] = cs.Open(filepath.Join(dir, name))
 			<-slots
 		})
 	}
@@ -175,6 +187,7 @@ func (c *Checkpoint) openFiles(cs formats.Table, set fileSet, findings *Findings
 			findings.AddError(errs[i])
 			continue
 		}
-		c.Files = append(c.Files, f)
+		open = append(open, f)
 	}
+	return open
 }

@@ -52,6 +52,21 @@ func mustOpen(t testing.TB, path string) *Checkpoint {
 	return c
 }
 
+// openAll is Open for a model that can do without nothing.
+func openAll(path string) (*Checkpoint, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	findings := &Findings{Path: c.Dir}
+	c.absent.report(nil, findings)
+	if err := findings.Err(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 const (
 	shard1 = "model-00001-of-00002.safetensors"
 	shard2 = "model-00002-of-00002.safetensors"
@@ -89,9 +104,9 @@ func TestOpen(t *testing.T) {
 			"model.safetensors.index.json": `{"metadata":{"total_size":1.6e11},"weight_map":{"a":"model.safetensors","b":"model.safet\u0065nsors"}}`}}, "", "a b", []string{"model.safetensors"},
 			[]string{"total_size 1.6e11, the tensors have 4 bytes"}},
 		{"other files", folder{map[string][]safetensors.Out{"model.safetensors": {weight("a", 1)}, "golden.safetensors": {weight("g", 1)}}, map[string]string{"config.json": config}},
-			"", "a", []string{"model.safetensors"}, []string{"not opened: golden.safetensors"}},
+			"", "a", []string{"model.safetensors"}, []string{"not used: golden.safetensors"}},
 		{"one of two sets by the index", folder{map[string][]safetensors.Out{"model.safetensors": {weight("x", 1)}, shard1: twoShards()[shard1], shard2: twoShards()[shard2]},
-			map[string]string{"config.json": config, "model.safetensors.index.json": goodIndex}}, "", "a b c d", []string{shard1, shard2}, []string{"not opened: model.safetensors"}},
+			map[string]string{"config.json": config, "model.safetensors.index.json": goodIndex}}, "", "a b c d", []string{shard1, shard2}, []string{"not used: model.safetensors"}},
 		{"no tensors", folder{map[string][]safetensors.Out{"model.safetensors": nil}, map[string]string{"config.json": config}}, "", "", []string{"model.safetensors"}, nil},
 	}
 	for _, test := range tests {

@@ -125,7 +125,11 @@ func (p *headerParser) entry(key string) error {
 	return nil
 }
 
+// readMetadata takes null for no metadata, as the reference library does.
 func (p *headerParser) readMetadata() error {
+	if p.PeekKind() == jsontext.KindNull {
+		return p.SkipValue()
+	}
 	if got, yes := p.Mismatch(jsontext.KindBeginObject); yes {
 		p.problems.addf("%s is %s, expected an object of strings", metadataKey, strictjson.KindName(got))
 		return p.SkipValue()
