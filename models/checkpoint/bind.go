@@ -92,7 +92,7 @@ type binder struct {
 	tensors    []Tensor                // of the checkpoint
 	claims     [][]claim               // per tensor
 	declared   schema.Declared
-	quants     map[string]encoding.Encoding // by stem; integers have none
+	quants     map[string]encoding.Encoding // by stem without the layout's wrapper; integers have none
 	out        Binding
 
 	missing    []absence // findings, by kind

@@ -10,14 +10,22 @@ import (
 
 // checkDeclared compares per-path entries with storage.
 func (b *binder) checkDeclared() {
+	var unused []string
 	for _, m := range b.declared.Modules {
 		enc, known := b.quants[m.Stem]
 		switch {
 		case !known:
-			b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json describes the format of %s, which the model does not use", m.Stem))
+			unused = append(unused, m.Path)
 		case !m.Agrees(enc):
-			b.disagree = append(b.disagree, fmt.Sprintf("%s: config.json says %s, stored is %s", m.Stem, m.Says, enc.Name()))
+			b.disagree = append(b.disagree, fmt.Sprintf("%s: config.json says %s, stored is %s", m.Path, m.Says, enc.Name()))
 		}
+	}
+	switch n := len(unused); n {
+	case 0:
+	case 1:
+		b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json describes the format of %s, which the model does not use", message.Clip(unused[0])))
+	default:
+		b.out.Notes = append(b.out.Notes, fmt.Sprintf("config.json describes the formats of %d modules that the model does not use: %s", n, message.List(unused)))
 	}
 }
 

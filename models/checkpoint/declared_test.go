@@ -18,7 +18,7 @@ func TestDeclared(t *testing.T) {
 		return func(e encoding.Encoding) bool { return slices.Contains(names, e.Name()) }
 	}
 	module := func(stem, format string) schema.DeclaredModule {
-		return schema.DeclaredModule{Stem: stem, Says: "format " + format, Agrees: is(format)}
+		return schema.DeclaredModule{Path: "under." + stem, Stem: stem, Says: "format " + format, Agrees: is(format)}
 	}
 	tests := []struct {
 		name     string
@@ -32,9 +32,11 @@ func TestDeclared(t *testing.T) {
 		{"everything in another format", schema.Declared{Default: "X", Agrees: is()},
 			[]string{"config.json declares X; found 2 tensors stored as mxfp4, which is what is used", "config.json declares X; found 1 tensor stored as mxfp8, which is what is used"}, ""},
 		{"own entry", schema.Declared{Default: "X", Agrees: is("mxfp4"), Modules: []schema.DeclaredModule{module("s.c", "mxfp8")}}, nil, ""},
-		{"entry of something else", schema.Declared{Modules: []schema.DeclaredModule{module("s.z", "mxfp8")}}, []string{"config.json describes the format of s.z, which the model does not use"}, ""},
+		{"entry of something else", schema.Declared{Modules: []schema.DeclaredModule{module("s.z", "mxfp8")}}, []string{"config.json describes the format of under.s.z, which the model does not use"}, ""},
+		{"entries of something else", schema.Declared{Modules: []schema.DeclaredModule{module("s.z", "mxfp8"), module("s.c", "mxfp8"), module("s.x", "mxfp4")}},
+			[]string{"config.json describes the formats of 2 modules that the model does not use: under.s.z, under.s.x"}, ""},
 		{"entry that contradicts", schema.Declared{Modules: []schema.DeclaredModule{module("s.ab", "mxfp8"), module("s.plain", "mxfp4"), module("s.c", "mxfp8")}}, nil,
-			"2 settings of config.json's quantization contradicting the tensors; correct config.json; the tensors decide what is stored\n  s.ab: config.json says format mxfp8, stored is mxfp4\n  s.plain: config.json says format mxfp4, stored is bf16"},
+			"2 settings of config.json's quantization contradicting the tensors; correct config.json; the tensors decide what is stored\n  under.s.ab: config.json says format mxfp8, stored is mxfp4\n  under.s.plain: config.json says format mxfp4, stored is bf16"},
 	}
 	c := openTensors(t, bf16("s.plain", 2, 2),
 		raw("s.ab.weight", safetensors.U32, make([]byte, 3*16), 3, 4), raw("s.ab.scales", safetensors.U8, make([]byte, 3), 3, 1),

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"smelt.example/smelt/internal/ir/encoding"
 )
@@ -30,7 +31,7 @@ func (b *binder) stored(tenants, stem string, m matrix) (View, bool) {
 	}
 	v.Encoding = enc
 	if enc != nil {
-		b.quants[stem] = enc
+		b.quants[strings.TrimPrefix(stem, b.layout.Wrapper)] = enc
 	}
 	return v, true
 }

@@ -60,7 +60,7 @@ func (s *superseded) ignored() (Ignored, string) {
 	}
 	reason := fmt.Sprintf("superseded in %s by the copies in %s, which the index names", base(s.file), base(s.by))
 	note := fmt.Sprintf("%s: %s (%s) not used, superseded by the copies in %s, which the index names: %s", base(s.file), message.Count(len(s.names), "tensor"),
-		message.Count(s.bytes, "byte"), base(s.by), message.List(s.names))
+		message.Bytes(s.bytes), base(s.by), message.List(s.names))
 	return Ignored{Prefix: prefix, Reason: reason, Tensors: len(s.names), Bytes: s.bytes}, note
 }
 

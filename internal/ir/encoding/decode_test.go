@@ -28,14 +28,20 @@ func slowDecode(e Encoding, p Planes, r, c, cols int) float64 {
 		}
 		return math.Float64frombits(bits(plane, i*64, 64))
 	}
+	scale := func(dt DType, plane []byte, i int) float64 {
+		if dt == "" {
+			return float64(num.E8M0ToF32(plane[i]))
+		}
+		return half(dt, plane, i)
+	}
 	i := r*cols + c
 	switch e := e.(type) {
 	case Plain:
 		return half(e.DType, p.Weight, i)
 	case FP8Block:
-		return float64(num.E4M3ToF32(p.Weight[i])) * float64(num.E8M0ToF32(p.Scales[r/128*((cols+127)/128)+c/128]))
+		return float64(num.E4M3ToF32(p.Weight[i])) * scale(e.Scale, p.Scales, r/128*((cols+127)/128)+c/128)
 	case FP4:
-		return float64(num.E2M1ToF32(uint8(bits(p.Weight, i*4, 4)))) * float64(num.E8M0ToF32(p.Scales[i/32]))
+		return float64(num.E2M1ToF32(uint8(bits(p.Weight, i*4, 4)))) * scale(e.Scale, p.Scales, i/32)
 	case MX:
 		if e.Bits == 4 {
 			return float64(num.E2M1ToF32(uint8(bits(p.Weight, i*4, 4)))) * float64(num.E8M0ToF32(p.Scales[i/32]))
@@ -142,7 +148,9 @@ func TestDecodeOddSizes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, rows := range []int{1, 127, 128, 129, 257} {
 		for _, cols := range []int{1, 127, 128, 129, 257} {
-			checkDecode(t, FP8Block{}, randomPlanes(t, rng, FP8Block{}, rows, cols, true), rows, cols)
+			for _, e := range []Encoding{FP8Block{}, FP8Block{F32}, FP8Block{BF16}} {
+				checkDecode(t, e, randomPlanes(t, rng, e, rows, cols, true), rows, cols)
+			}
 		}
 	}
 	for cols := 1; cols <= 17; cols++ {
@@ -150,7 +158,7 @@ func TestDecodeOddSizes(t *testing.T) {
 			checkDecode(t, Plain{dt}, randomPlanes(t, rng, Plain{dt}, 3, cols, true), 3, cols)
 		}
 	}
-	for _, e := range []Encoding{FP4{}, MX{4}, MX{8}, Affine{3, 32, BF16}, Affine{5, 32, F16}} {
+	for _, e := range []Encoding{FP4{}, FP4{F32}, FP4{BF16}, MX{4}, MX{8}, Affine{3, 32, BF16}, Affine{5, 32, F16}} {
 		for _, cols := range []int{32, 64, 96, 160} {
 			checkDecode(t, e, randomPlanes(t, rng, e, 7, cols, true), 7, cols)
 		}

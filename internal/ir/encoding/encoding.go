@@ -274,8 +274,8 @@ type Float interface{ float32 | float64 }
 //
 // In float64 every value is exact, except that an affine value scale*q+bias is rounded once. In
 // float32 it is the same, except that values beyond float32's range become infinite, float64
-// storage is rounded, and with float32 scales an affine value is rounded after the product and
-// after the sum. Subnormals are kept and NaN stays NaN.
+// storage is rounded, and with float32 scales a value is rounded after the product and an affine one
+// after the sum too. Subnormals are kept and NaN stays NaN.
 func Decode[F Float](e Encoding, dst []F, p Planes, row int) {
 	switch d := any(dst).(type) {
 	case []float32:

@@ -37,28 +37,28 @@ var mxFamily = family{
 	decode64: decodeMX[float64],
 	encode:   encodeMX,
 	unpack:   unpackMX,
-	random:   func(e Encoding, _, std float64) []Random { return randomMini(e.(MX).Bits, std) },
+	random:   func(e Encoding, _, std float64) []Random { return randomMini(e.(MX).Bits, "", std) },
 }
 
 func decodeMX[F Float](e Encoding, dst []F, p Planes, row int) {
-	scales := p.Scales[row*len(dst)/microGroup:]
+	first := row * len(dst) / microGroup
 	if e.(MX).Bits == 4 {
-		decodeE2M1(dst, p.Weight[row*len(dst)/2:], scales)
+		decodeE2M1(dst, p.Weight[row*len(dst)/2:], "", p.Scales, first)
 	} else {
-		decodeE4M3(dst, p.Weight[row*len(dst):], scales, microGroup)
+		decodeE4M3(dst, p.Weight[row*len(dst):], "", p.Scales, first, microGroup)
 	}
 }
 
 func unpackMX(e Encoding, by Features) (Unpack, error) {
 	if e.(MX).Bits == 8 {
-		return e4m3.units(microScale(), by), nil
+		return e4m3.units(microScale(""), by), nil
 	}
-	return e2m1.units(microScale(), by), nil
+	return e2m1.units(microScale(""), by), nil
 }
 
 func encodeMX(e Encoding, values []float64, _, _ int) (Planes, error) {
 	if e.(MX).Bits == 8 {
-		return encodeMicro(values, 8, func(g []float64) (uint8, error) { return ceilScale(maxAbs(g), 448) })
+		return encodeMicro(values, 8, "", func(plane []byte, g []float64) ([]byte, error) { return blockScale("").append(plane, maxAbs(g), 448) })
 	}
 	single := make([]float64, len(values))
 	for i, v := range values {
@@ -67,7 +67,9 @@ func encodeMX(e Encoding, values []float64, _, _ int) (Planes, error) {
 	if err := finite(single); err != nil {
 		return Planes{}, fmt.Errorf("%w in float32, in which MLX computes mxfp4", err)
 	}
-	return encodeMicro(single, 4, func(g []float64) (uint8, error) { return roundedScale(float32(maxAbs(g))), nil })
+	return encodeMicro(single, 4, "", func(plane []byte, g []float64) ([]byte, error) {
+		return append(plane, roundedScale(float32(maxAbs(g)))), nil
+	})
 }
 
 // roundedScale is MLX's scale of mxfp4, 2^round(log2(amax/6)) with every step in float32: as the

@@ -31,11 +31,15 @@ func lanes(keep, add uint64) Random { return Random{Keep: []uint64{keep}, Add: [
 
 func anyBits() Random { return lanes(^uint64(0), 0) }
 
-// randomMini are all codes of e4m3 (8 bits) but NaN, or of e2m1 (4 bits), with E8M0 scales.
-func randomMini(bits int, std float64) []Random {
+// randomMini are all codes of e4m3 (8 bits) but NaN, or of e2m1 (4 bits), with scales of a type.
+func randomMini(bits int, scale blockScale, std float64) []Random {
+	scales := powersAround
+	if scale != "" {
+		scales = func(size float64) Random { return scalesAround(DType(scale), size) }
+	}
 	if bits == 4 {
 		size := rms(8, func(c int) float64 { return float64(num.E2M1ToF32(uint8(c))) })
-		return []Random{anyBits(), powersAround(std / size)}
+		return []Random{anyBits(), scales(std / size)}
 	}
 	codes := anyBits()
 	codes.Then = func(words []byte) {
@@ -44,7 +48,7 @@ func randomMini(bits int, std float64) []Random {
 		}
 	}
 	size := rms(0x7f, func(c int) float64 { return float64(num.E4M3ToF32(uint8(c))) })
-	return []Random{codes, powersAround(std / size)}
+	return []Random{codes, scales(std / size)}
 }
 
 // withoutNaN clears the lowest bit of bytes whose low seven bits are set.

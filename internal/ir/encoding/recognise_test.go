@@ -51,6 +51,12 @@ func TestRecogniseEquivalents(t *testing.T) {
 		want       Encoding
 	}{
 		{"fp8, U8 scale", Storage{Weight: &Stored{E4M3, 129, 257}, Scales: &Stored{U8, 2, 3}}, 129, 257, FP8Block{}},
+		{"fp8, F32 scale", Storage{Weight: &Stored{E4M3, 129, 257}, Scales: &Stored{F32, 2, 3}}, 129, 257, FP8Block{F32}},
+		{"fp8, BF16 scale", Storage{Weight: &Stored{E4M3, 8, 128}, Scales: &Stored{BF16, 1, 1}}, 8, 128, FP8Block{BF16}},
+		{"fp4, F32 scale", Storage{Weight: &Stored{I8, 4, 32}, Scales: &Stored{F32, 4, 2}}, 4, 64, FP4{F32}},
+		{"fp4 as U8, BF16 scale", Storage{Weight: &Stored{U8, 4, 32}, Scales: &Stored{BF16, 4, 2}}, 4, 64, FP4{BF16}},
+		{"fp4, U8 scale", Storage{Weight: &Stored{I8, 4, 32}, Scales: &Stored{U8, 4, 2}}, 4, 64, FP4{}},
+		{"fp4, U8 both", Storage{Weight: &Stored{U8, 8, 64}, Scales: &Stored{U8, 8, 4}}, 8, 128, FP4{}},
 		{"fp4 as U8", Storage{Weight: &Stored{U8, 4, 32}, Scales: &Stored{E8M0, 4, 2}}, 4, 64, FP4{}},
 		{"fp4 as I8", Storage{Weight: &Stored{I8, 4, 32}, Scales: &Stored{E8M0, 4, 2}}, 4, 64, FP4{}},
 	} {
@@ -64,8 +70,8 @@ func TestRecogniseErrors(t *testing.T) {
 	const (
 		affine = "expected U32 [N, K*bits/32] with BF16, F16 or F32 scales and biases of one type, both [N, K/group] (bits 2 3 4 5 6 8, group 32 64 128) for N = 8 rows and K = 128 columns, found "
 		mx     = "expected U32 [N, K/8] (mxfp4) or [N, K/4] (mxfp8) with U8 scales [N, K/32] and no biases for N = 8 rows and K = 128 columns, found "
-		fp8    = "expected F8_E4M3 [N, K] with F8_E8M0 or U8 scales [ceil(N/128), ceil(K/128)] for N = 8 rows and K = 128 columns, found "
-		fp4    = "expected I8 or U8 [N, K/2] with F8_E8M0 scales [N, K/32] for N = 8 rows and K = 128 columns, found "
+		fp8    = "expected F8_E4M3 [N, K] with F8_E8M0, U8, F32 or BF16 scales [ceil(N/128), ceil(K/128)] for N = 8 rows and K = 128 columns, found "
+		fp4    = "expected I8 or U8 [N, K/2] with F8_E8M0, U8, F32 or BF16 scales [N, K/32] for N = 8 rows and K = 128 columns, found "
 		plain  = "expected BF16, F16, F32 or F64 [N, K] alone for N = 8 rows and K = 128 columns, found "
 		none   = "expected BF16, F16, F32 or F64 [N, K] alone; or F8_E4M3"
 		u32    = "expected U32 [N, K*bits/32] with BF16, F16 or F32 scales and biases of one type, both [N, K/group] (bits 2 3 4 5 6 8, group 32 64 128); or U32 [N, K/8] (mxfp4) or [N, K/4] (mxfp8) with U8 scales [N, K/32] and no biases for N = 8 rows and K = 128 columns, found "
@@ -81,13 +87,17 @@ func TestRecogniseErrors(t *testing.T) {
 		{"plain, transposed", &Stored{F32, 128, 8}, nil, nil, []string{plain + "weight F32 [128, 8]"}},
 		{"plain with scales", &Stored{BF16, 8, 128}, &Stored{BF16, 8, 2}, nil, []string{plain, "found weight BF16 [8, 128], scales BF16 [8, 2], no biases"}},
 		{"fp8 without scale", &Stored{E4M3, 8, 128}, nil, nil, []string{fp8, "found weight F8_E4M3 [8, 128], no scales, no biases"}},
-		{"fp8, float scale", &Stored{E4M3, 8, 128}, &Stored{F32, 1, 1}, nil, []string{fp8, "scales F32 [1, 1]"}},
+		{"fp8, half scale", &Stored{E4M3, 8, 128}, &Stored{F16, 1, 1}, nil, []string{fp8, "scales F16 [1, 1]"}},
+		{"fp8, float scale per row", &Stored{E4M3, 8, 128}, &Stored{F32, 8, 1}, nil, []string{fp8, "scales F32 [8, 1]"}},
+		{"fp8, float scale per tensor", &Stored{E4M3, 8, 128}, &Stored{F32, 1, 0}, nil, []string{fp8, "scales F32 [1, 0]"}},
+		{"fp8, biases", &Stored{E4M3, 8, 128}, &Stored{F32, 1, 1}, &Stored{F32, 1, 1}, []string{fp8, "biases F32 [1, 1]"}},
+		{"fp4, float scale per block", &Stored{I8, 8, 64}, &Stored{F32, 1, 1}, nil, []string{fp4, "scales F32 [1, 1]"}},
 		{"fp8, scale per row", &Stored{E4M3, 8, 128}, &Stored{E8M0, 8, 1}, nil, []string{fp8 + "weight F8_E4M3 [8, 128], scales F8_E8M0 [8, 1], no biases"}},
 		{"fp8, floor division", &Stored{E4M3, 8, 128}, &Stored{E8M0, 0, 1}, nil, []string{fp8 + "weight F8_E4M3 [8, 128], scales F8_E8M0 [0, 1]"}},
 		{"fp8 e5m2", &Stored{E5M2, 8, 128}, &Stored{E8M0, 1, 1}, nil, []string{none, "weight F8_E5M2 [8, 128]"}},
 		{"fp4, unpacked", &Stored{I8, 8, 128}, &Stored{E8M0, 8, 4}, nil, []string{fp4 + "weight I8 [8, 128], scales F8_E8M0 [8, 4], no biases"}},
 		{"fp4, group 16", &Stored{I8, 8, 64}, &Stored{E8M0, 8, 8}, nil, []string{fp4 + "weight I8 [8, 64], scales F8_E8M0 [8, 8]"}},
-		{"fp4, U8 both", &Stored{U8, 8, 64}, &Stored{U8, 8, 4}, nil, []string{fp4, "weight U8 [8, 64], scales U8 [8, 4]"}},
+		{"fp4, U8 both, group 64", &Stored{U8, 8, 64}, &Stored{U8, 8, 2}, nil, []string{fp4, "weight U8 [8, 64], scales U8 [8, 2]"}},
 		{"mx, six bits", &Stored{U32, 8, 24}, &Stored{U8, 8, 4}, nil, []string{mx + "weight U32 [8, 24], scales U8 [8, 4], no biases"}},
 		{"mx, group 16", &Stored{U32, 8, 16}, &Stored{U8, 8, 8}, nil, []string{mx + "weight U32 [8, 16], scales U8 [8, 8]"}},
 		{"mx with biases", &Stored{U32, 8, 16}, &Stored{U8, 8, 4}, &Stored{U8, 8, 4}, []string{u32, "biases U8 [8, 4]"}},

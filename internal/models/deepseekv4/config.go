@@ -5,7 +5,9 @@ package deepseekv4
 
 import (
 	"fmt"
+	"strings"
 
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/strictjson"
 )
 
@@ -129,12 +131,12 @@ func ParseConfig(data []byte, name string) (*Config, error) {
 	readFixed(top)
 	readSizes(top, c)
 	readLayers(top, c)
-	noteDraftKeys(top)
 	readRope(top, c)
 	readTokens(top, c)
 	readRouting(top, c)
 	readQuantization(top, c)
 	top.Know(inertKeys...)
+	noteUnused(top)
 	checkRelations(c, out)
 	if list := out.List(); len(list) > 0 {
 		return nil, &ConfigError{name, list}
@@ -156,6 +158,25 @@ const maxUnknown = 100
 var inertKeys = []string{
 	"attention_dropout", "initializer_range", "use_cache", "transformers_version", "pad_token_id", "auto_map", "_name_or_path",
 	"output_router_logits", "router_aux_loss_coef", "router_jitter_noise",
+}
+
+// noteUnused tells of keys of parts of a release that smelt leaves aside.
+func noteUnused(top *strictjson.Object) {
+	for _, part := range []struct{ prefix, why string }{
+		{"dspark_", "smelt does not draft tokens yet"},
+		{"vision_", "smelt does not read images yet"},
+	} {
+		var keys []string
+		for _, k := range top.Rest() {
+			if strings.HasPrefix(k, part.prefix) {
+				keys = append(keys, k)
+			}
+		}
+		if keys != nil {
+			top.Know(keys...)
+			top.Note("not used, as " + part.why + ": " + message.List(keys))
+		}
+	}
 }
 
 // modelType and class are how config.json names the architecture.

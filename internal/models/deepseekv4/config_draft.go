@@ -3,7 +3,6 @@ package deepseekv4
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/strictjson"
@@ -45,19 +44,4 @@ func noteDraftRatios(top *strictjson.Object, n, counted int) {
 	default:
 		top.Note(fmt.Sprintf("%s, num_nextn_predict_layers is %d; %s are taken, which smelt does not use yet", found, counted, message.Count(n, "draft stage")))
 	}
-}
-
-// noteDraftKeys tells of the keys that set up DSpark's drafting.
-func noteDraftKeys(top *strictjson.Object) {
-	var keys []string
-	for _, k := range top.Rest() {
-		if strings.HasPrefix(k, "dspark_") {
-			keys = append(keys, k)
-		}
-	}
-	if keys == nil {
-		return
-	}
-	top.Know(keys...)
-	top.Note("keys of config.json for drafting tokens, which smelt does not do yet, are not used: " + message.List(keys))
 }

@@ -199,7 +199,10 @@ func TestParseConfigAccepts(t *testing.T) {
 		{"the release of July 31", map[string]any{"compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0, 0),
 			"dspark_block_size": 5, "dspark_noise_token_id": 128799, "dspark_target_layer_ids": []int{40, 41, 42}, "dspark_markov_rank": 256},
 			drafts(3, "compress_ratios has 3 numbers beyond the layers, num_nextn_predict_layers is 1; 3 draft stages are taken, which smelt does not use yet",
-				"keys of config.json for drafting tokens, which smelt does not do yet, are not used: dspark_block_size, dspark_markov_rank, dspark_noise_token_id, dspark_target_layer_ids")},
+				"not used, as smelt does not draft tokens yet: dspark_block_size, dspark_markov_rank, dspark_noise_token_id, dspark_target_layer_ids")},
+		{"the release that reads images", map[string]any{"vision_n_layers": 27, "vision_dim": 1024}, func(c *Config) {
+			c.Notes = []string{"not used, as smelt does not read images yet: vision_dim, vision_n_layers"}
+		}},
 		{"three draft stages counted", map[string]any{"num_nextn_predict_layers": 3, "compress_ratios": append(alternating([]int{0, 0}, 20), 0, 0, 0)}, drafts(3)},
 		{"draft stages that compress", map[string]any{"num_nextn_predict_layers": 2, "compress_ratios": append(alternating([]int{0, 0}, 20), 128, 4)},
 			func(c *Config) { c.MTPLayers, c.MTPRatios = 2, []int{128, 4} }},

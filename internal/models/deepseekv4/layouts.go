@@ -1,20 +1,34 @@
 package deepseekv4
 
 import (
+	"slices"
+
 	"smelt.example/smelt/internal/models/schema"
 )
+
+// wrapper begins every name of mlx-vlm's own conversions, which put each model into a
+// larger one (field.md 7.3).
+const wrapper = "language_model."
 
 // Layouts lists the families of names V4 checkpoints come in; one file each.
 // Within a family the stored formats, and whether experts are stacked, are
 // found from the tensors themselves.
 func Layouts() []schema.Layout {
-	return []schema.Layout{officialLayout(), mlxLayout(), transformersLayout()}
+	layouts := []schema.Layout{officialLayout(), mlxLayout(), transformersLayout()}
+	for _, l := range slices.Clone(layouts) {
+		layouts = append(layouts, l.Under(wrapper))
+	}
+	return layouts
 }
 
 // Ignores lists what a checkpoint may hold and smelt does not use.
 func Ignores() []schema.Ignore {
-	const mtp = "the multi-token-prediction block is not used yet"
-	return []schema.Ignore{{Prefix: "mtp.{l}.", Reason: mtp}, {Prefix: "model.mtp.{l}.", Reason: mtp}}
+	const mtp, images = "the multi-token-prediction block is not used yet", "images are not read yet"
+	return []schema.Ignore{
+		{Prefix: "mtp.{l}.", Reason: mtp}, {Prefix: "model.mtp.{l}.", Reason: mtp},
+		{Prefix: wrapper + "mtp.{l}.", Reason: mtp}, {Prefix: wrapper + "model.mtp.{l}.", Reason: mtp},
+		{Prefix: "vision.", Reason: images}, {Prefix: "aligner.", Reason: images},
+	}
 }
 
 // rules makes a layout's table from pairs: the parameter, then its stems.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/models/arch"
@@ -65,13 +66,10 @@ func (q Quantization) declared() schema.Declared {
 		d.Agrees = q.Global.agrees
 	}
 	for stem, m := range q.Modules {
-		d.Modules = append(d.Modules, schema.DeclaredModule{Stem: stem, Says: m.String(), Agrees: m.agrees})
+		d.Modules = append(d.Modules, schema.DeclaredModule{Path: stem, Stem: strings.TrimPrefix(stem, wrapper), Says: m.String(), Agrees: m.agrees})
 	}
 	slices.SortFunc(d.Modules, func(a, b schema.DeclaredModule) int {
-		if a.Stem < b.Stem {
-			return -1
-		}
-		return 1
+		return strings.Compare(a.Path, b.Path)
 	})
 	return d
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,24 @@ type Layout struct {
 	Name  string
 	Marks []string // prefixes, with {l}, of names that only this layout has
 	Rules []Rule
+	// Wrapper begins every name, if it is not empty. Places and marks have it too.
+	Wrapper string
+}
+
+// Under is the layout of checkpoints with a wrapper before every name.
+func (l Layout) Under(wrapper string) Layout {
+	out := Layout{Name: l.Name + " under " + wrapper, Wrapper: wrapper + l.Wrapper}
+	for _, m := range l.Marks {
+		out.Marks = append(out.Marks, wrapper+m)
+	}
+	for _, r := range l.Rules {
+		places := slices.Clone(r.Places)
+		for i := range places {
+			places[i].Stem = wrapper + places[i].Stem
+		}
+		out.Rules = append(out.Rules, Rule{Param: r.Param, Places: places})
+	}
+	return out
 }
 
 // A Rule says where one parameter, or one of each layer, is stored.

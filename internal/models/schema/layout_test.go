@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"smelt.example/smelt/internal/models/checkpoint/container"
 )
 
@@ -90,5 +92,29 @@ func TestMatrix(t *testing.T) {
 		if got := layout.Matrix(lookup, param); (got == nil) != (want == "") || got != nil && got.Name != want {
 			t.Errorf("%s is in %v, want %q", param, got, want)
 		}
+	}
+}
+
+// TestUnder: every name of a wrapped layout is the plain one's behind the wrapper, and
+// the plain one stays as it is.
+func TestUnder(t *testing.T) {
+	plain := Layout{Name: "x", Marks: []string{"a.", "l.{l}."}, Rules: []Rule{
+		{Param: "p", Places: []Place{{Stem: "a.p"}, {Stem: "a.pq", Fused: []string{"p", "q"}, Note: "fused"}}},
+		{Param: "l.{l}.p", Places: []Place{{Stem: "l.{l}.p.{n}"}}},
+	}}
+	got := plain.Under("w.")
+	want := Layout{Name: "x under w.", Wrapper: "w.", Marks: []string{"w.a.", "w.l.{l}."}, Rules: []Rule{
+		{Param: "p", Places: []Place{{Stem: "w.a.p"}, {Stem: "w.a.pq", Fused: []string{"p", "q"}, Note: "fused"}}},
+		{Param: "l.{l}.p", Places: []Place{{Stem: "w.l.{l}.p.{n}"}}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if plain.Rules[0].Places[0].Stem != "a.p" || plain.Marks[0] != "a." {
+		t.Errorf("the plain layout became %+v", plain)
+	}
+	tensors := []container.Tensor{{Name: "w.a.p"}, {Name: "w.l.3.p.0"}, {Name: "a.p"}}
+	if l := Recognise([]Layout{plain, got}, tensors); l == nil || l.Name != "x under w." {
+		t.Errorf("recognised as %v", l)
 	}
 }

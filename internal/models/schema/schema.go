@@ -33,7 +33,8 @@ type Declared struct {
 
 // DeclaredModule is one per-path entry.
 type DeclaredModule struct {
-	Stem   string
+	Path   string // as the configuration has it
+	Stem   string // without a layout's wrapper
 	Says   string
 	Agrees func(encoding.Encoding) bool
 }
