@@ -112,10 +112,11 @@ func storageOf(m *models.Model) storageReport {
 	ck := m.Checkpoint
 	s := storageReport{
 		Layout: m.Binding.Layout, Forms: joined(m.Binding.Forms), Declared: m.Stored,
-		Files: len(ck.Files), Tensors: len(ck.Tensors()),
+		Files: len(ck.Files),
 	}
 	for _, f := range ck.Files {
 		s.Bytes += f.Size()
+		s.Tensors += len(f.Tensors())
 	}
 	for _, t := range ck.Tensors() {
 		if t.Offset%16 != 0 {

@@ -31,6 +31,7 @@ func TestMetalText(t *testing.T) {
 		skew, experts int // experts: a piece each
 	}{
 		{"affine3_g32_f32", program.Decode, 3, 33, 96, 2, 0}, {"fp4_e2m1_g32", program.Prefill, 13, 9, 160, 3, 4},
+		{"fp8_e4m3_b128_f32", program.Decode, 3, 133, 160, 1, 0}, {"fp8_e4m3_b128_bf16", program.Prefill, 9, 33, 160, 3, 0}, {"fp8_e4m3_b128_f32", program.Prefill, 9, 128, 160, 2, 4}, {"fp4_e2m1_g32_f32", program.Prefill, 5, 33, 96, 6, 0},
 		{"q8_0", program.Decode, 3, 33, 96, 0, 0}, {"q8_0", program.Decode, 1, 5, 224, 7, 0}, {"q8_0", program.Prefill, 5, 33, 160, 2, 0}, {"q8_0", program.Prefill, 9, 33, 96, 6, 4}, {"q8_0", program.Prefill, 9, 9, 96, 3, 4},
 	} {
 		e, err := encoding.Parse(c.encoding)
