@@ -27,9 +27,18 @@ func openBundle(io stdio, dir string) (*compiled, error) {
 	}
 	c, err := withCheckpoint(io, b)
 	if err == nil {
+		noteOddities(io, c.model)
 		noteModified(io, c)
 	}
 	return c, err
+}
+
+// noteOddities says on standard error what is odd about a checkpoint and accepted, in
+// the words of smelt inspect. Of files beside it only inspect tells.
+func noteOddities(io stdio, m *models.Model) {
+	for _, n := range joined(m.Notes, m.Binding.Notes[len(m.Checkpoint.Notes):]) {
+		fmt.Fprintf(io.err, "note: %s\n", n)
+	}
 }
 
 // readBundle reads the bundle in dir. What is done with it tells of its phases.
@@ -105,6 +114,7 @@ func openFiles(io stdio, path string) (*lib.Files, error) {
 	if err != nil {
 		return nil, compiling(err)
 	}
+	noteOddities(io, f.Model)
 	if f.Bundle != nil {
 		f.Bundle.Begin = io.phases()
 		noteModified(io, &compiled{f.Bundle, f.Model})

@@ -187,6 +187,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	defer m.Close()
+	noteOddities(io, m)
 	if err := o.complete(m); err != nil {
 		return err
 	}

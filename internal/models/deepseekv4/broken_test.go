@@ -167,13 +167,13 @@ func TestBrokenCheckpoints(t *testing.T) {
 		}, []string{"1 tensor stored", m1 + "ffn.switch_mlp.up_proj.weight U32[4 128 16] " + file + " for layers.1.ffn.experts.w3", "expected [5 128] before the last dimension or [640]", "found [4 128]"}},
 		{"fused tensor with too many rows", mlxBase, reshape(m1+"attn.wqkv_a.weight", "U32", 260, 16), []string{"1 tensor stored", m1 + "attn.wqkv_a.weight U32[260 16] " + file + " for layers.1.attn.wq_a.weight over layers.1.attn.wkv.weight", "expected [256] before the last dimension", "found [260]"}},
 
-		{"scales missing", officialBase, drop("layers.0.attn.wq_a.scale"), []string{"1 tensor stored", "layers.0.attn.wq_a.weight F8_E4M3[128 128] " + file, "F8_E8M0 or U8 scales", "found weight F8_E4M3 [128, 128], no scales, no biases"}},
+		{"scales missing", officialBase, drop("layers.0.attn.wq_a.scale"), []string{"1 tensor stored", "layers.0.attn.wq_a.weight F8_E4M3[128 128] " + file, "F8_E8M0, U8, F32 or BF16 scales", "found weight F8_E4M3 [128, 128], no scales, no biases"}},
 		{"scales of an expert missing", officialBase, drop(e0 + "0.w1.scale"), []string{"1 tensor stored", e0 + "0.w1.weight I8[128 64]", "found weight I8 [128, 64], no scales"}},
 		{"scales of the wrong shape", officialBase, reshape("layers.0.attn.wq_b.scale", "F8_E8M0", 3, 1), []string{"1 tensor stored", "layers.0.attn.wq_b.weight F8_E4M3[512 128]", "scales [ceil(N/128), ceil(K/128)] for N = 512 rows and K = 128 columns", "scales F8_E8M0 [3, 1]"}},
 		{"scales with dimensions exchanged", mlxBase, reshape(m1+"ffn.switch_mlp.up_proj.scales", "BF16", 128, 5, 2), []string{"1 tensor stored", "expected scales with the leading dimensions of the weight, or all of them as one, found " + m1 + "ffn.switch_mlp.up_proj.scales BF16[128 5 2]"}},
 		{"scale of plain weights, a scalar", plainBase, extra("layers.0.attn.wq_a.scale", "F32"), []string{"1 tensor stored", "layers.0.attn.wq_a.weight BF16[128 128]", "expected scales with the leading dimensions", "found layers.0.attn.wq_a.scale F32[]"}},
 		{"scales of plain weights", plainBase, extra("layers.0.attn.wq_a.scale", "F32", 128), []string{"1 tensor stored", "layers.0.attn.wq_a.weight BF16[128 128]", "scales F32 [1, 128]"}},
-		{"scales of the wrong type", officialBase, reshape("layers.0.attn.wq_a.scale", "F32", 1, 1), []string{"1 tensor stored", "scales F32 [1, 1]", "F8_E8M0 or U8 scales"}},
+		{"scales of the wrong type", officialBase, reshape("layers.0.attn.wq_a.scale", "F16", 1, 1), []string{"1 tensor stored", "scales F16 [1, 1]", "F8_E8M0, U8, F32 or BF16 scales"}},
 		{"affine scales missing", mlxBase, drop("lm_head.scales"), []string{"1 tensor stored", "lm_head.weight U32[256 16]", "no scales, biases BF16 [256, 2]"}},
 		{"affine biases missing", mlxBase, drop("lm_head.biases"), []string{"1 tensor stored", "lm_head.weight U32[256 16]", "scales BF16 [256, 2], no biases"}},
 		{"affine biases of another type", mlxBase, reshape("lm_head.biases", "F16", 256, 2), []string{"1 tensor stored", "scales BF16 [256, 2], biases F16 [256, 2]"}},
@@ -415,8 +415,9 @@ func mutate(r *rand.Rand, x storedTensor, s *stored) (*storedTensor, string) {
 }
 
 // sameMeaning tells the changes that leave a parameter readable: another
-// integer type for a table, another plain type for plain numbers, DeepSeek's
-// equivalent byte types, and a vector of one element as a matrix.
+// integer type for a table, another plain type for plain numbers, another type of
+// scales of blocks, DeepSeek's equivalent byte types, and a vector of one element as a
+// matrix.
 func sameMeaning(x storedTensor, y *storedTensor) bool {
 	if y == nil || y.Name != x.Name {
 		return false
@@ -431,7 +432,7 @@ func sameMeaning(x storedTensor, y *storedTensor) bool {
 	case "I8":
 		return y.DType == "U8"
 	case "F8_E8M0":
-		return y.DType == "U8" && !strings.Contains(x.Name, ".ffn.experts.")
+		return slices.Contains([]safetensors.DType{"U8", "F32", "BF16"}, y.DType)
 	}
 	quantised := strings.HasSuffix(x.Name, ".scales") || strings.HasSuffix(x.Name, ".biases")
 	return !quantised && slices.Contains(plain, x.DType) && slices.Contains(plain, y.DType)
