@@ -136,7 +136,7 @@ func TestHubUnfinished(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Open("org/name")
+			_, err = openAll("org/name")
 			for _, w := range c.want {
 				if err == nil || !strings.Contains(err.Error(), w) {
 					t.Errorf("the error lacks %q:\n%v", w, err)
