@@ -103,7 +103,8 @@ func (f *Files) StopStrings() ([]string, error) {
 }
 
 // Notes are sentences about what the checkpoint's files ask for beside the weights and
-// smelt does not do. They come after Suggested and Stop, which find what is wrong.
+// smelt does not do. They come after Suggested and Stop, which find what is wrong. What is
+// odd about the weights is in Model.Notes and Model.Binding.Notes.
 func (f *Files) Notes() []string {
 	var notes []string
 	if h, err := f.hints(); err == nil && h.note() != "" {
