@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/models/checkpoint/formats"
@@ -78,6 +79,19 @@ func completeDevice(cmd *cobra.Command, t devices.Table, more ...string) {
 
 // autoDevice is --device auto with what it does.
 const autoDevice = devices.Auto + "\tthe first that works and is not slow"
+
+// completeNumbers has no files offered as the values of flags that take numbers, in a
+// command and those below it.
+func completeNumbers(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, number := f.Value.(bounded); number {
+			completeWords(cmd, f.Name)
+		}
+	})
+	for _, sub := range cmd.Commands() {
+		completeNumbers(sub)
+	}
+}
 
 // completeList completes the last of values that commas part, to one of some words that
 // is not among those before it.

@@ -116,6 +116,7 @@ A BUNDLE is a folder that smelt compile made of one.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
 	strict(root)
+	completeNumbers(root)
 	return root
 }
 

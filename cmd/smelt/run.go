@@ -90,6 +90,9 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
 	completeDevice(cmd, devices.All(), autoDevice)
+	for _, text := range []string{"prompt", "system", "stop"} {
+		completeWords(cmd, text) // to nothing, and not to files
+	}
 	return cmd
 }
 

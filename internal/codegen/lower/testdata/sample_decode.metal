@@ -1,7 +1,8 @@
 // sample_decode
 //
-// The token of each wanted row: the largest logit, or one drawn by temperature,
-// top-k, top-p and min-p. Rows with a negative inverse temperature are left alone.
+// The token of each wanted row, of those its mask allows: the largest logit, or one
+// drawn by temperature, top-k, top-p and min-p. Logits of tokens that the text has may
+// be changed before. Rows with a negative inverse temperature are left alone.
 //
 // Launch: threadgroups of 1024 threads in SIMD groups of 32 lanes; 8208 bytes of threadgroup memory.
 // Schedule: threads = 1024 (a threadgroup a row of 256 logits)
@@ -20,6 +21,7 @@ using namespace metal;
 
 struct Args {
     device const float *logits;
+    device uint *keys;
     device int *tokens;
 };
 
@@ -44,6 +46,14 @@ struct Step {
     int sample_top_p[16];
     int sample_min_p[16];
     int sample_random[16];
+    int sample_mask[16];
+    int sample_from[16];
+    int sample_to[16];
+    float sample_positive[16];
+    float sample_negative[16];
+    int sample_masks[128];
+    int sample_tokens[256];
+    float sample_less[256];
 };
 
 [[kernel, max_total_threads_per_threadgroup(1024)]]
@@ -68,24 +78,69 @@ void sample_decode(
     const int lane = int(lane_index);
     const int simd_group = int(simd_index);
     device const float *logits = args.logits;
+    device uint *keys = args.keys;
     device int *tokens = args.tokens;
 
     const int row = group_x;
     const int base = row * 256;
     const float inv = step.sample_inv[row];
     if (inv >= 0.0f) {
-        // The largest logit, the lowest id among equals.
         uint best_key = 0u;
         int best_id = -1;
-        for (int i = tid; i < 256; i += 1024) {
-            const float logit = logits[base + i];
-            const uint bits = as_type<uint>(logit);
-            const uint magnitude = bits & 0x7fffffffu;
-            const uint key = magnitude > 0x7f800000u ? 0u : magnitude == 0u ? 0x80000000u : bits >=
-                    0x80000000u ? ~bits : bits | 0x80000000u;
-            if (key > best_key) {
-                best_key = key;
-                best_id = i;
+
+        // The keys of the tokens that may be picked, and the largest, the lowest id among equals.
+        const int mask = step.sample_mask[row] * 8;
+        for (int word = simd_group; word < 8; word += 32) {
+            const uint allowed = as_type<uint>(step.sample_masks[mask + word]);
+            const int first_id = word * 32;
+            const int end_id = min(first_id + 32, 256);
+            for (int i = first_id + lane; i < end_id; i += 32) {
+                const float logit = logits[base + i];
+                const uint bits = as_type<uint>(logit);
+                const uint magnitude = bits & 0x7fffffffu;
+                const uint key = ((allowed >> as_type<uint>(i - first_id)) & 1u) == 0u ? 0u : magnitude >
+                        0x7f800000u ? 0u : magnitude == 0u ? 0x80000000u : bits >= 0x80000000u ? ~bits :
+                        bits | 0x80000000u;
+                keys[base + i] = key;
+                if (key > best_key) {
+                    best_key = key;
+                    best_id = i;
+                }
+            }
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device);
+        const int changes_from = step.sample_from[row];
+        const int changes_to = step.sample_to[row];
+        if (changes_from < changes_to) {
+            // Logits are changed as pick.Changes says.
+            const float positive = step.sample_positive[row];
+            const float negative = step.sample_negative[row];
+            for (int n = changes_from + tid; n < changes_to; n += 1024) {
+                const int at = base + step.sample_tokens[n];
+                const uint key_2 = keys[at];
+                if (key_2 > 0u) {
+                    const float logit_2 = as_type<float>(key_2 >= 0x80000000u ? key_2 ^ 0x80000000u : ~key_2);
+                    const float logit_3 = (as_type<uint>(logit_2) & 0x7fffffffu) < 0x00800000u ? 0.0f :
+                            logit_2;
+                    const float scaled = logit_3 * (logit_3 > 0.0f ? positive : negative);
+                    const float less = ((as_type<uint>(scaled) & 0x7fffffffu) < 0x00800000u ? 0.0f : scaled) -
+                            step.sample_less[n];
+                    const float changed = (as_type<uint>(less) & 0x7fffffffu) < 0x00800000u ? 0.0f : less;
+                    const uint bits_2 = as_type<uint>(changed);
+                    const uint magnitude_2 = bits_2 & 0x7fffffffu;
+                    keys[at] = magnitude_2 > 0x7f800000u ? 0u : magnitude_2 == 0u ? 0x80000000u : bits_2 >=
+                            0x80000000u ? ~bits_2 : bits_2 | 0x80000000u;
+                }
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device);
+            best_key = 0u;
+            best_id = -1;
+            for (int i_2 = tid; i_2 < 256; i_2 += 1024) {
+                const uint key_3 = keys[base + i_2];
+                if (key_3 > best_key) {
+                    best_key = key_3;
+                    best_id = i_2;
+                }
             }
         }
         const uint most = simd_max(best_key);
@@ -107,8 +162,8 @@ void sample_decode(
         }
         int picked = row_id;
         if (inv > 0.0f) {
-            const float best_logit = logits[base + max(row_id, 0)];
-            const float largest = (as_type<uint>(best_logit) & 0x7fffffffu) < 0x00800000u ? 0.0f : best_logit;
+            const float logit_4 = as_type<float>(row_key >= 0x80000000u ? row_key ^ 0x80000000u : ~row_key);
+            const float largest = (as_type<uint>(logit_4) & 0x7fffffffu) < 0x00800000u ? 0.0f : logit_4;
             uint bound = 0u;
             int last = -1;
             const int top_k = step.sample_top_k[row];
@@ -134,8 +189,8 @@ void sample_decode(
                     long from_digit13 = 0l;
                     long from_digit14 = 0l;
                     for (int segment = simd_group; segment < 32; segment += 32) {
-                        const int first_id = segment * 32;
-                        const int end_id = min(first_id + 32, 256);
+                        const int first_id_2 = segment * 32;
+                        const int end_id_2 = min(first_id_2 + 32, 256);
                         uint part0 = 0u;
                         uint part1 = 0u;
                         uint part2 = 0u;
@@ -151,14 +206,12 @@ void sample_decode(
                         uint part12 = 0u;
                         uint part13 = 0u;
                         uint part14 = 0u;
-                        for (int i_2 = first_id + lane; i_2 < end_id; i_2 += 32) {
-                            const float logit_2 = logits[base + i_2];
-                            const uint bits_2 = as_type<uint>(logit_2);
-                            const uint magnitude_2 = bits_2 & 0x7fffffffu;
-                            const uint key_2 = magnitude_2 > 0x7f800000u ? 0u : magnitude_2 == 0u ?
-                                    0x80000000u : bits_2 >= 0x80000000u ? ~bits_2 : bits_2 | 0x80000000u;
-                            const uint digit = (key_2 - key_bound) >> digit_shift;
-                            if (digit - 1u < 15u && (key_2 > bound || (key_2 == bound && i_2 <= last))) {
+                        for (int i_3 = first_id_2 + lane; i_3 < end_id_2; i_3 += 32) {
+                            const uint key_4 = keys[base + i_3];
+                            const float logit_5 = as_type<float>(key_4 >= 0x80000000u ? key_4 ^ 0x80000000u :
+                                    ~key_4);
+                            const uint digit = (key_4 - key_bound) >> digit_shift;
+                            if (digit - 1u < 15u && (key_4 > bound || (key_4 == bound && i_3 <= last))) {
                                 const uint v = 1u;
                                 part0 += digit > 0u ? v : 0u;
                                 part1 += digit > 1u ? v : 0u;
@@ -371,16 +424,14 @@ void sample_decode(
 
                 // Of the tokens with that key the first ids, until they get there.
                 for (int segment_2 = simd_group; segment_2 < 32; segment_2 += 32) {
-                    const int first_id_2 = segment_2 * 32;
-                    const int end_id_2 = min(first_id_2 + 32, 256);
+                    const int first_id_3 = segment_2 * 32;
+                    const int end_id_3 = min(first_id_3 + 32, 256);
                     uint part = 0u;
-                    for (int i_3 = first_id_2 + lane; i_3 < end_id_2; i_3 += 32) {
-                        const float logit_3 = logits[base + i_3];
-                        const uint bits_3 = as_type<uint>(logit_3);
-                        const uint magnitude_3 = bits_3 & 0x7fffffffu;
-                        const uint key_3 = magnitude_3 > 0x7f800000u ? 0u : magnitude_3 == 0u ? 0x80000000u :
-                                bits_3 >= 0x80000000u ? ~bits_3 : bits_3 | 0x80000000u;
-                        if (key_3 == key_bound && (key_3 > bound || (key_3 == bound && i_3 <= last))) {
+                    for (int i_4 = first_id_3 + lane; i_4 < end_id_3; i_4 += 32) {
+                        const uint key_5 = keys[base + i_4];
+                        const float logit_6 = as_type<float>(key_5 >= 0x80000000u ? key_5 ^ 0x80000000u :
+                                ~key_5);
+                        if (key_5 == key_bound && (key_5 > bound || (key_5 == bound && i_4 <= last))) {
                             part += 1u;
                         }
                     }
@@ -396,11 +447,11 @@ void sample_decode(
                 int home = -1;
                 long before = 0l;
                 long running = 0l;
-                for (int n = 0; n < 32; n++) {
-                    const long next = running + ((long(segment_sums_high[n]) << 22) +
-                            long(segment_sums_low[n]));
+                for (int n_2 = 0; n_2 < 32; n_2++) {
+                    const long next = running + ((long(segment_sums_high[n_2]) << 22) +
+                            long(segment_sums_low[n_2]));
                     if (home < 0 && next > missing) {
-                        home = n;
+                        home = n_2;
                         before = running;
                     }
                     running = next;
@@ -409,27 +460,24 @@ void sample_decode(
                     int id_2 = -1;
                     if (home >= 0) {
                         const long missing_2 = missing - before;
-                        const int first_id_3 = home * 32;
-                        const int end_id_3 = min(first_id_3 + 32, 256);
+                        const int first_id_4 = home * 32;
+                        const int end_id_4 = min(first_id_4 + 32, 256);
                         long sum = 0l;
-                        for (int from = first_id_3; from < end_id_3; from += 32) {
+                        for (int from = first_id_4; from < end_id_4; from += 32) {
                             if (id_2 < 0) {
-                                const int i_4 = from + lane;
+                                const int i_5 = from + lane;
                                 uint v_2 = 0u;
-                                if (i_4 < end_id_3) {
-                                    const float logit_4 = logits[base + i_4];
-                                    const uint bits_4 = as_type<uint>(logit_4);
-                                    const uint magnitude_4 = bits_4 & 0x7fffffffu;
-                                    const uint key_4 = magnitude_4 > 0x7f800000u ? 0u : magnitude_4 == 0u ?
-                                            0x80000000u : bits_4 >= 0x80000000u ? ~bits_4 : bits_4 |
-                                            0x80000000u;
-                                    if (key_4 == key_bound && (key_4 > bound || (key_4 == bound && i_4 <=
+                                if (i_5 < end_id_4) {
+                                    const uint key_6 = keys[base + i_5];
+                                    const float logit_7 = as_type<float>(key_6 >= 0x80000000u ? key_6 ^
+                                            0x80000000u : ~key_6);
+                                    if (key_6 == key_bound && (key_6 > bound || (key_6 == bound && i_5 <=
                                             last))) {
                                         v_2 = 1u;
                                     }
                                 }
                                 const long through = sum + long(simd_prefix_exclusive_sum(v_2) + v_2);
-                                const int nearest = simd_min(through > missing_2 ? i_4 : 1073741824);
+                                const int nearest = simd_min(through > missing_2 ? i_5 : 1073741824);
                                 if (nearest < 1073741824) {
                                     id_2 = nearest;
                                 }
@@ -452,23 +500,21 @@ void sample_decode(
             if (sample_top_p > 0u) {
                 // top-p: the best until their weights reach that share of all.
                 for (int segment_3 = simd_group; segment_3 < 32; segment_3 += 32) {
-                    const int first_id_4 = segment_3 * 32;
-                    const int end_id_4 = min(first_id_4 + 32, 256);
+                    const int first_id_5 = segment_3 * 32;
+                    const int end_id_5 = min(first_id_5 + 32, 256);
                     uint part_2 = 0u;
-                    for (int i_5 = first_id_4 + lane; i_5 < end_id_4; i_5 += 32) {
-                        const float logit_5 = logits[base + i_5];
-                        const uint bits_5 = as_type<uint>(logit_5);
-                        const uint magnitude_5 = bits_5 & 0x7fffffffu;
-                        const uint key_5 = magnitude_5 > 0x7f800000u ? 0u : magnitude_5 == 0u ? 0x80000000u :
-                                bits_5 >= 0x80000000u ? ~bits_5 : bits_5 | 0x80000000u;
-                        if (key_5 > bound || (key_5 == bound && i_5 <= last)) {
-                            const float below = ((as_type<uint>(logit_5) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                    logit_5) - largest;
+                    for (int i_6 = first_id_5 + lane; i_6 < end_id_5; i_6 += 32) {
+                        const uint key_7 = keys[base + i_6];
+                        const float logit_8 = as_type<float>(key_7 >= 0x80000000u ? key_7 ^ 0x80000000u :
+                                ~key_7);
+                        if (key_7 > bound || (key_7 == bound && i_6 <= last)) {
+                            const float below = ((as_type<uint>(logit_8) & 0x7fffffffu) < 0x00800000u ? 0.0f :
+                                    logit_8) - largest;
                             const float d = ((as_type<uint>(below) & 0x7fffffffu) < 0x00800000u ? 0.0f :
                                     below) * inv;
                             const float d_2 = d >= -17.5f ? d : -17.5f;
-                            const uint n_2 = as_type<uint>(int(-d_2 * 6.7108864e7f));
-                            const uint z = uint((long(n_2) * 3098164009l) >> 31);
+                            const uint n_3 = as_type<uint>(int(-d_2 * 6.7108864e7f));
+                            const uint z = uint((long(n_3) * 3098164009l) >> 31);
                             const uint f = z & 0x03ffffffu;
                             const uint power = 0x00152985u - uint((123394l * long(f)) >> 26);
                             const uint power_2 = 0x009d3ce2u - uint((long(power) * long(f)) >> 26);
@@ -478,7 +524,7 @@ void sample_decode(
                             const uint power_6 = 0x40000000u - uint((long(power_5) * long(f)) >> 26);
                             const uint shift = (z >> 26) + 6u;
                             const uint weight = (power_6 + (1u << (shift - 1u))) >> shift;
-                            const uint weight_2 = key_5 == row_key ? 0x01000000u : weight;
+                            const uint weight_2 = key_7 == row_key ? 0x01000000u : weight;
                             part_2 += weight_2;
                         }
                     }
@@ -491,8 +537,8 @@ void sample_decode(
                 }
                 threadgroup_barrier(mem_flags::mem_threadgroup);
                 long sum_of_all = 0l;
-                for (int n_3 = 0; n_3 < 32; n_3++) {
-                    sum_of_all += (long(segment_sums_high[n_3]) << 22) + long(segment_sums_low[n_3]);
+                for (int n_4 = 0; n_4 < 32; n_4++) {
+                    sum_of_all += (long(segment_sums_high[n_4]) << 22) + long(segment_sums_low[n_4]);
                 }
                 const long wide = long(sample_top_p);
                 const long share = max(((sum_of_all >> 16) * wide + (((sum_of_all &
@@ -517,8 +563,8 @@ void sample_decode(
                     long from_digit13_2 = 0l;
                     long from_digit14_2 = 0l;
                     for (int segment_4 = simd_group; segment_4 < 32; segment_4 += 32) {
-                        const int first_id_5 = segment_4 * 32;
-                        const int end_id_5 = min(first_id_5 + 32, 256);
+                        const int first_id_6 = segment_4 * 32;
+                        const int end_id_6 = min(first_id_6 + 32, 256);
                         uint part0_2 = 0u;
                         uint part1_2 = 0u;
                         uint part2_2 = 0u;
@@ -534,21 +580,19 @@ void sample_decode(
                         uint part12_2 = 0u;
                         uint part13_2 = 0u;
                         uint part14_2 = 0u;
-                        for (int i_6 = first_id_5 + lane; i_6 < end_id_5; i_6 += 32) {
-                            const float logit_6 = logits[base + i_6];
-                            const uint bits_6 = as_type<uint>(logit_6);
-                            const uint magnitude_6 = bits_6 & 0x7fffffffu;
-                            const uint key_6 = magnitude_6 > 0x7f800000u ? 0u : magnitude_6 == 0u ?
-                                    0x80000000u : bits_6 >= 0x80000000u ? ~bits_6 : bits_6 | 0x80000000u;
-                            const uint digit_2 = (key_6 - key_bound_2) >> digit_shift_2;
-                            if (digit_2 - 1u < 15u && (key_6 > bound || (key_6 == bound && i_6 <= last))) {
-                                const float below_2 = ((as_type<uint>(logit_6) & 0x7fffffffu) < 0x00800000u ?
-                                        0.0f : logit_6) - largest;
+                        for (int i_7 = first_id_6 + lane; i_7 < end_id_6; i_7 += 32) {
+                            const uint key_8 = keys[base + i_7];
+                            const float logit_9 = as_type<float>(key_8 >= 0x80000000u ? key_8 ^ 0x80000000u :
+                                    ~key_8);
+                            const uint digit_2 = (key_8 - key_bound_2) >> digit_shift_2;
+                            if (digit_2 - 1u < 15u && (key_8 > bound || (key_8 == bound && i_7 <= last))) {
+                                const float below_2 = ((as_type<uint>(logit_9) & 0x7fffffffu) < 0x00800000u ?
+                                        0.0f : logit_9) - largest;
                                 const float d_3 = ((as_type<uint>(below_2) & 0x7fffffffu) < 0x00800000u ?
                                         0.0f : below_2) * inv;
                                 const float d_4 = d_3 >= -17.5f ? d_3 : -17.5f;
-                                const uint n_4 = as_type<uint>(int(-d_4 * 6.7108864e7f));
-                                const uint z_2 = uint((long(n_4) * 3098164009l) >> 31);
+                                const uint n_5 = as_type<uint>(int(-d_4 * 6.7108864e7f));
+                                const uint z_2 = uint((long(n_5) * 3098164009l) >> 31);
                                 const uint f_2 = z_2 & 0x03ffffffu;
                                 const uint power_7 = 0x00152985u - uint((123394l * long(f_2)) >> 26);
                                 const uint power_8 = 0x009d3ce2u - uint((long(power_7) * long(f_2)) >> 26);
@@ -558,7 +602,7 @@ void sample_decode(
                                 const uint power_12 = 0x40000000u - uint((long(power_11) * long(f_2)) >> 26);
                                 const uint shift_2 = (z_2 >> 26) + 6u;
                                 const uint weight_3 = (power_12 + (1u << (shift_2 - 1u))) >> shift_2;
-                                const uint weight_4 = key_6 == row_key ? 0x01000000u : weight_3;
+                                const uint weight_4 = key_8 == row_key ? 0x01000000u : weight_3;
                                 const uint v_3 = weight_4;
                                 part0_2 += digit_2 > 0u ? v_3 : 0u;
                                 part1_2 += digit_2 > 1u ? v_3 : 0u;
@@ -771,23 +815,21 @@ void sample_decode(
 
                 // Of the tokens with that key the first ids, until they get there.
                 for (int segment_5 = simd_group; segment_5 < 32; segment_5 += 32) {
-                    const int first_id_6 = segment_5 * 32;
-                    const int end_id_6 = min(first_id_6 + 32, 256);
+                    const int first_id_7 = segment_5 * 32;
+                    const int end_id_7 = min(first_id_7 + 32, 256);
                     uint part_3 = 0u;
-                    for (int i_7 = first_id_6 + lane; i_7 < end_id_6; i_7 += 32) {
-                        const float logit_7 = logits[base + i_7];
-                        const uint bits_7 = as_type<uint>(logit_7);
-                        const uint magnitude_7 = bits_7 & 0x7fffffffu;
-                        const uint key_7 = magnitude_7 > 0x7f800000u ? 0u : magnitude_7 == 0u ? 0x80000000u :
-                                bits_7 >= 0x80000000u ? ~bits_7 : bits_7 | 0x80000000u;
-                        if (key_7 == key_bound_2 && (key_7 > bound || (key_7 == bound && i_7 <= last))) {
-                            const float below_3 = ((as_type<uint>(logit_7) & 0x7fffffffu) < 0x00800000u ?
-                                    0.0f : logit_7) - largest;
+                    for (int i_8 = first_id_7 + lane; i_8 < end_id_7; i_8 += 32) {
+                        const uint key_9 = keys[base + i_8];
+                        const float logit_10 = as_type<float>(key_9 >= 0x80000000u ? key_9 ^ 0x80000000u :
+                                ~key_9);
+                        if (key_9 == key_bound_2 && (key_9 > bound || (key_9 == bound && i_8 <= last))) {
+                            const float below_3 = ((as_type<uint>(logit_10) & 0x7fffffffu) < 0x00800000u ?
+                                    0.0f : logit_10) - largest;
                             const float d_5 = ((as_type<uint>(below_3) & 0x7fffffffu) < 0x00800000u ? 0.0f :
                                     below_3) * inv;
                             const float d_6 = d_5 >= -17.5f ? d_5 : -17.5f;
-                            const uint n_5 = as_type<uint>(int(-d_6 * 6.7108864e7f));
-                            const uint z_3 = uint((long(n_5) * 3098164009l) >> 31);
+                            const uint n_6 = as_type<uint>(int(-d_6 * 6.7108864e7f));
+                            const uint z_3 = uint((long(n_6) * 3098164009l) >> 31);
                             const uint f_3 = z_3 & 0x03ffffffu;
                             const uint power_13 = 0x00152985u - uint((123394l * long(f_3)) >> 26);
                             const uint power_14 = 0x009d3ce2u - uint((long(power_13) * long(f_3)) >> 26);
@@ -797,7 +839,7 @@ void sample_decode(
                             const uint power_18 = 0x40000000u - uint((long(power_17) * long(f_3)) >> 26);
                             const uint shift_3 = (z_3 >> 26) + 6u;
                             const uint weight_5 = (power_18 + (1u << (shift_3 - 1u))) >> shift_3;
-                            const uint weight_6 = key_7 == row_key ? 0x01000000u : weight_5;
+                            const uint weight_6 = key_9 == row_key ? 0x01000000u : weight_5;
                             part_3 += weight_6;
                         }
                     }
@@ -813,11 +855,11 @@ void sample_decode(
                 int home_2 = -1;
                 long before_2 = 0l;
                 long running_2 = 0l;
-                for (int n_6 = 0; n_6 < 32; n_6++) {
-                    const long next_2 = running_2 + ((long(segment_sums_high[n_6]) << 22) +
-                            long(segment_sums_low[n_6]));
+                for (int n_7 = 0; n_7 < 32; n_7++) {
+                    const long next_2 = running_2 + ((long(segment_sums_high[n_7]) << 22) +
+                            long(segment_sums_low[n_7]));
                     if (home_2 < 0 && next_2 > missing_3) {
-                        home_2 = n_6;
+                        home_2 = n_7;
                         before_2 = running_2;
                     }
                     running_2 = next_2;
@@ -826,29 +868,26 @@ void sample_decode(
                     int id_3 = -1;
                     if (home_2 >= 0) {
                         const long missing_4 = missing_3 - before_2;
-                        const int first_id_7 = home_2 * 32;
-                        const int end_id_7 = min(first_id_7 + 32, 256);
+                        const int first_id_8 = home_2 * 32;
+                        const int end_id_8 = min(first_id_8 + 32, 256);
                         long sum_2 = 0l;
-                        for (int from_2 = first_id_7; from_2 < end_id_7; from_2 += 32) {
+                        for (int from_2 = first_id_8; from_2 < end_id_8; from_2 += 32) {
                             if (id_3 < 0) {
-                                const int i_8 = from_2 + lane;
+                                const int i_9 = from_2 + lane;
                                 uint v_4 = 0u;
-                                if (i_8 < end_id_7) {
-                                    const float logit_8 = logits[base + i_8];
-                                    const uint bits_8 = as_type<uint>(logit_8);
-                                    const uint magnitude_8 = bits_8 & 0x7fffffffu;
-                                    const uint key_8 = magnitude_8 > 0x7f800000u ? 0u : magnitude_8 == 0u ?
-                                            0x80000000u : bits_8 >= 0x80000000u ? ~bits_8 : bits_8 |
-                                            0x80000000u;
-                                    if (key_8 == key_bound_2 && (key_8 > bound ||
-                                            (key_8 == bound && i_8 <= last))) {
-                                        const float below_4 = ((as_type<uint>(logit_8) & 0x7fffffffu) <
-                                                0x00800000u ? 0.0f : logit_8) - largest;
+                                if (i_9 < end_id_8) {
+                                    const uint key_10 = keys[base + i_9];
+                                    const float logit_11 = as_type<float>(key_10 >= 0x80000000u ? key_10 ^
+                                            0x80000000u : ~key_10);
+                                    if (key_10 == key_bound_2 && (key_10 > bound ||
+                                            (key_10 == bound && i_9 <= last))) {
+                                        const float below_4 = ((as_type<uint>(logit_11) & 0x7fffffffu) <
+                                                0x00800000u ? 0.0f : logit_11) - largest;
                                         const float d_7 = ((as_type<uint>(below_4) & 0x7fffffffu) <
                                                 0x00800000u ? 0.0f : below_4) * inv;
                                         const float d_8 = d_7 >= -17.5f ? d_7 : -17.5f;
-                                        const uint n_7 = as_type<uint>(int(-d_8 * 6.7108864e7f));
-                                        const uint z_4 = uint((long(n_7) * 3098164009l) >> 31);
+                                        const uint n_8 = as_type<uint>(int(-d_8 * 6.7108864e7f));
+                                        const uint z_4 = uint((long(n_8) * 3098164009l) >> 31);
                                         const uint f_4 = z_4 & 0x03ffffffu;
                                         const uint power_19 = 0x00152985u - uint((123394l * long(f_4)) >> 26);
                                         const uint power_20 = 0x009d3ce2u -
@@ -863,12 +902,12 @@ void sample_decode(
                                                 uint((long(power_23) * long(f_4)) >> 26);
                                         const uint shift_4 = (z_4 >> 26) + 6u;
                                         const uint weight_7 = (power_24 + (1u << (shift_4 - 1u))) >> shift_4;
-                                        const uint weight_8 = key_8 == row_key ? 0x01000000u : weight_7;
+                                        const uint weight_8 = key_10 == row_key ? 0x01000000u : weight_7;
                                         v_4 = weight_8;
                                     }
                                 }
                                 const long through_2 = sum_2 + long(simd_prefix_exclusive_sum(v_4) + v_4);
-                                const int nearest_2 = simd_min(through_2 > missing_4 ? i_8 : 1073741824);
+                                const int nearest_2 = simd_min(through_2 > missing_4 ? i_9 : 1073741824);
                                 if (nearest_2 < 1073741824) {
                                     id_3 = nearest_2;
                                 }
@@ -891,23 +930,21 @@ void sample_decode(
             // min-p, and the draw: the first id whose sum of weights exceeds the share.
             const uint sample_min_p = as_type<uint>(step.sample_min_p[row]);
             for (int segment_6 = simd_group; segment_6 < 32; segment_6 += 32) {
-                const int first_id_8 = segment_6 * 32;
-                const int end_id_8 = min(first_id_8 + 32, 256);
+                const int first_id_9 = segment_6 * 32;
+                const int end_id_9 = min(first_id_9 + 32, 256);
                 uint part_4 = 0u;
-                for (int i_9 = first_id_8 + lane; i_9 < end_id_8; i_9 += 32) {
-                    const float logit_9 = logits[base + i_9];
-                    const uint bits_9 = as_type<uint>(logit_9);
-                    const uint magnitude_9 = bits_9 & 0x7fffffffu;
-                    const uint key_9 = magnitude_9 > 0x7f800000u ? 0u : magnitude_9 == 0u ? 0x80000000u :
-                            bits_9 >= 0x80000000u ? ~bits_9 : bits_9 | 0x80000000u;
-                    if (key_9 > bound || (key_9 == bound && i_9 <= last)) {
-                        const float below_5 = ((as_type<uint>(logit_9) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                logit_9) - largest;
+                for (int i_10 = first_id_9 + lane; i_10 < end_id_9; i_10 += 32) {
+                    const uint key_11 = keys[base + i_10];
+                    const float logit_12 = as_type<float>(key_11 >= 0x80000000u ? key_11 ^ 0x80000000u :
+                            ~key_11);
+                    if (key_11 > bound || (key_11 == bound && i_10 <= last)) {
+                        const float below_5 = ((as_type<uint>(logit_12) & 0x7fffffffu) < 0x00800000u ? 0.0f :
+                                logit_12) - largest;
                         const float d_9 = ((as_type<uint>(below_5) & 0x7fffffffu) < 0x00800000u ? 0.0f :
                                 below_5) * inv;
                         const float d_10 = d_9 >= -17.5f ? d_9 : -17.5f;
-                        const uint n_8 = as_type<uint>(int(-d_10 * 6.7108864e7f));
-                        const uint z_5 = uint((long(n_8) * 3098164009l) >> 31);
+                        const uint n_9 = as_type<uint>(int(-d_10 * 6.7108864e7f));
+                        const uint z_5 = uint((long(n_9) * 3098164009l) >> 31);
                         const uint f_5 = z_5 & 0x03ffffffu;
                         const uint power_25 = 0x00152985u - uint((123394l * long(f_5)) >> 26);
                         const uint power_26 = 0x009d3ce2u - uint((long(power_25) * long(f_5)) >> 26);
@@ -917,7 +954,7 @@ void sample_decode(
                         const uint power_30 = 0x40000000u - uint((long(power_29) * long(f_5)) >> 26);
                         const uint shift_5 = (z_5 >> 26) + 6u;
                         const uint weight_9 = (power_30 + (1u << (shift_5 - 1u))) >> shift_5;
-                        const uint weight_10 = key_9 == row_key ? 0x01000000u : weight_9;
+                        const uint weight_10 = key_11 == row_key ? 0x01000000u : weight_9;
                         part_4 += weight_10 >= sample_min_p ? weight_10 : 0u;
                     }
                 }
@@ -930,8 +967,8 @@ void sample_decode(
             }
             threadgroup_barrier(mem_flags::mem_threadgroup);
             long sum_of_all_2 = 0l;
-            for (int n_9 = 0; n_9 < 32; n_9++) {
-                sum_of_all_2 += (long(segment_sums_high[n_9]) << 22) + long(segment_sums_low[n_9]);
+            for (int n_10 = 0; n_10 < 32; n_10++) {
+                sum_of_all_2 += (long(segment_sums_high[n_10]) << 22) + long(segment_sums_low[n_10]);
             }
             const uint sample_random = as_type<uint>(step.sample_random[row]);
             const long wide_2 = long(sample_random);
@@ -940,11 +977,11 @@ void sample_decode(
             int home_3 = -1;
             long before_3 = 0l;
             long running_3 = 0l;
-            for (int n_10 = 0; n_10 < 32; n_10++) {
-                const long next_3 = running_3 + ((long(segment_sums_high[n_10]) << 22) +
-                        long(segment_sums_low[n_10]));
+            for (int n_11 = 0; n_11 < 32; n_11++) {
+                const long next_3 = running_3 + ((long(segment_sums_high[n_11]) << 22) +
+                        long(segment_sums_low[n_11]));
                 if (home_3 < 0 && next_3 > target) {
-                    home_3 = n_10;
+                    home_3 = n_11;
                     before_3 = running_3;
                 }
                 running_3 = next_3;
@@ -953,28 +990,25 @@ void sample_decode(
                 int id_4 = -1;
                 if (home_3 >= 0) {
                     const long missing_5 = target - before_3;
-                    const int first_id_9 = home_3 * 32;
-                    const int end_id_9 = min(first_id_9 + 32, 256);
+                    const int first_id_10 = home_3 * 32;
+                    const int end_id_10 = min(first_id_10 + 32, 256);
                     long sum_3 = 0l;
-                    for (int from_3 = first_id_9; from_3 < end_id_9; from_3 += 32) {
+                    for (int from_3 = first_id_10; from_3 < end_id_10; from_3 += 32) {
                         if (id_4 < 0) {
-                            const int i_10 = from_3 + lane;
+                            const int i_11 = from_3 + lane;
                             uint v_5 = 0u;
-                            if (i_10 < end_id_9) {
-                                const float logit_10 = logits[base + i_10];
-                                const uint bits_10 = as_type<uint>(logit_10);
-                                const uint magnitude_10 = bits_10 & 0x7fffffffu;
-                                const uint key_10 = magnitude_10 > 0x7f800000u ? 0u : magnitude_10 == 0u ?
-                                        0x80000000u : bits_10 >= 0x80000000u ? ~bits_10 : bits_10 |
-                                        0x80000000u;
-                                if (key_10 > bound || (key_10 == bound && i_10 <= last)) {
-                                    const float below_6 = ((as_type<uint>(logit_10) & 0x7fffffffu) <
-                                            0x00800000u ? 0.0f : logit_10) - largest;
+                            if (i_11 < end_id_10) {
+                                const uint key_12 = keys[base + i_11];
+                                const float logit_13 = as_type<float>(key_12 >= 0x80000000u ? key_12 ^
+                                        0x80000000u : ~key_12);
+                                if (key_12 > bound || (key_12 == bound && i_11 <= last)) {
+                                    const float below_6 = ((as_type<uint>(logit_13) & 0x7fffffffu) <
+                                            0x00800000u ? 0.0f : logit_13) - largest;
                                     const float d_11 = ((as_type<uint>(below_6) & 0x7fffffffu) < 0x00800000u ?
                                             0.0f : below_6) * inv;
                                     const float d_12 = d_11 >= -17.5f ? d_11 : -17.5f;
-                                    const uint n_11 = as_type<uint>(int(-d_12 * 6.7108864e7f));
-                                    const uint z_6 = uint((long(n_11) * 3098164009l) >> 31);
+                                    const uint n_12 = as_type<uint>(int(-d_12 * 6.7108864e7f));
+                                    const uint z_6 = uint((long(n_12) * 3098164009l) >> 31);
                                     const uint f_6 = z_6 & 0x03ffffffu;
                                     const uint power_31 = 0x00152985u - uint((123394l * long(f_6)) >> 26);
                                     const uint power_32 = 0x009d3ce2u -
@@ -989,12 +1023,12 @@ void sample_decode(
                                             uint((long(power_35) * long(f_6)) >> 26);
                                     const uint shift_6 = (z_6 >> 26) + 6u;
                                     const uint weight_11 = (power_36 + (1u << (shift_6 - 1u))) >> shift_6;
-                                    const uint weight_12 = key_10 == row_key ? 0x01000000u : weight_11;
+                                    const uint weight_12 = key_12 == row_key ? 0x01000000u : weight_11;
                                     v_5 = weight_12 >= sample_min_p ? weight_12 : 0u;
                                 }
                             }
                             const long through_3 = sum_3 + long(simd_prefix_exclusive_sum(v_5) + v_5);
-                            const int nearest_3 = simd_min(through_3 > missing_5 ? i_10 : 1073741824);
+                            const int nearest_3 = simd_min(through_3 > missing_5 ? i_11 : 1073741824);
                             if (nearest_3 < 1073741824) {
                                 id_4 = nearest_3;
                             }
