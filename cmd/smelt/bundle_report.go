@@ -2,6 +2,9 @@ package main
 
 import (
 	"io"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
 )
@@ -73,9 +76,9 @@ func (r *bundleReport) write(w io.Writer, st style) error {
 	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
 	p.line("kernels", "%s", grouped(r.Kernels))
 	p.heading("Steps")
-	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"arena bytes", true}}}
+	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"arena", true}}}
 	for _, s := range r.Steps {
-		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), grouped(s.Arena))
+		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), bytesInWords(s.Arena))
 	}
 	p.table(&t)
 	r.Memory.write(&p)
@@ -91,12 +94,27 @@ func (m memoryReport) write(p *page) {
 		note  string
 	}{
 		{"weights", m.Weights, "mapped files"}, {"caches", m.Caches, "all slots at full context"},
-		{"arena", m.Arena, "of the larger step"}, {"step blocks", m.Steps, ""}, {"peak", m.Peak, bytesInWords(m.Peak)},
+		{"arena", m.Arena, "of the larger step"}, {"step blocks", m.Steps, ""}, {"peak", m.Peak, "all that running takes"},
 	} {
-		t.add(row.what, grouped(row.bytes), row.note)
+		t.add(row.what, bytesInWords(row.bytes), row.note)
 	}
 	p.table(&t)
-	p.printf("  %s %s\n", p.st.dim("peak ="), m.Formula)
+	p.printf("  %s %s\n", p.st.dim("peak ="), sizesInWords(m.Formula))
+}
+
+// formulaSize matches the sizes in a formula, and no divisor.
+var formulaSize = regexp.MustCompile(`(^|[ (])([0-9]+)`)
+
+// sizesInWords is a formula of sizes for people.
+func sizesInWords(formula string) string {
+	return formulaSize.ReplaceAllStringFunc(formula, func(found string) string {
+		digits := strings.TrimLeft(found, " (")
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			return found
+		}
+		return strings.TrimSuffix(found, digits) + bytesInWords(n)
+	})
 }
 
 // table prints a table as part of a page.

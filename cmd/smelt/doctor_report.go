@@ -188,8 +188,8 @@ func (p *doctorPage) metal(m doctorMetal) {
 	if x.Unified {
 		memory = "unified memory"
 	}
-	p.line("limits", "%s, working set %s recommended, %s taken, buffers to %s, threadgroup memory %s bytes",
-		memory, bytesInWords(x.WorkingSet), bytesInWords(x.Allocated), bytesInWords(x.MaxBuffer), grouped(x.ThreadgroupMemory))
+	p.line("limits", "%s, working set %s recommended, %s taken, buffers to %s, threadgroup memory %s",
+		memory, bytesInWords(x.WorkingSet), bytesInWords(x.Allocated), bytesInWords(x.MaxBuffer), bytesInWords(int64(x.ThreadgroupMemory)))
 }
 
 func (p *doctorPage) model(m doctorModel) {

@@ -256,7 +256,7 @@ func TestDoctorMetal(t *testing.T) {
 	if err := r.write(&out, style{}, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Apple M3 Ultra, applegpu_g15d, macOS 15.1\n", "families      Apple9, Metal3\n", "unified memory, working set 400.0 GB recommended, 1.05 MB taken, buffers to 200.0 GB, threadgroup memory 32,768 bytes\n"} {
+	for _, want := range []string{"Apple M3 Ultra, applegpu_g15d, macOS 15.1\n", "families      Apple9, Metal3\n", "unified memory, working set 400.0 GB recommended, 1.05 MB taken, buffers to 200.0 GB, threadgroup memory 32.8 kB\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -156,8 +156,8 @@ func kernelNamed(b *bundle.Bundle, name string) (*kernel.Kernel, error) {
 
 // kernelFacts lists what a plan says about a kernel, a line each.
 func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
-	lines := []string{fmt.Sprintf("%s: %d threads a threadgroup in SIMD groups of %d, %s bytes of threadgroup memory",
-		k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, grouped(k.SharedBytes()))}
+	lines := []string{fmt.Sprintf("%s: %d threads a threadgroup in SIMD groups of %d, %s of threadgroup memory",
+		k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, bytesInWords(int64(k.SharedBytes())))}
 	for _, s := range k.Schedule.Settings {
 		lines = append(lines, fmt.Sprintf("%s %s: %s", s.Name, s.Value, s.Why))
 	}

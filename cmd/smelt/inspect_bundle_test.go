@@ -55,7 +55,7 @@ func TestExplainGPU(t *testing.T) {
 		want []string
 	}{
 		"as planned": {fake.Options{Residency: true}, []string{
-			"Fake M3 (applegpu_fake), macOS Version 15.0 (fake), families Apple7 Apple8 Apple9 Metal3", "bfloat yes", "32,768 bytes of threadgroup memory",
+			"Fake M3 (applegpu_fake), macOS Version 15.0 (fake), families Apple7 Apple8 Apple9 Metal3", "bfloat yes", "32.8 kB of threadgroup memory",
 			"every pipeline allows the threads that were planned", "\n  head_decode "}},
 		"fewer threads": {fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, []string{
 			"planned again with threadgroups of at most 64 threads", "head_decode                           64       64"}},

@@ -141,9 +141,9 @@ func (r *costReport) write(w io.Writer, st style, wide bool) error {
 	}
 	p.heading("Step")
 	p.line("dispatches", "%s, %s, %s", grouped(len(r.Dispatches)), plural(r.Barriers, "barrier"), plural(r.CommandBuffers, "command buffer"))
-	p.line("bytes", "%s (%s), each once for a dispatch that needs it", grouped(r.Total.Bytes), bytesInWords(r.Total.Bytes))
-	p.line("minimum", "%s (%s), weights and caches once; %.4f times as much is moved", grouped(r.Minimum), bytesInWords(r.Minimum), r.Ratio)
-	p.line("traffic", "%s (%s) that loads and stores ask for, caches of the GPU aside", grouped(r.Total.Traffic), bytesInWords(r.Total.Traffic))
+	p.line("bytes", "%s, each once for a dispatch that needs it", bytesInWords(r.Total.Bytes))
+	p.line("minimum", "%s, weights and caches once; %.4f times as much is moved", bytesInWords(r.Minimum), r.Ratio)
+	p.line("traffic", "%s that loads and stores ask for, caches of the GPU aside", bytesInWords(r.Total.Traffic))
 	p.line("operations", "%s (%s)", grouped(r.Total.Flops), countInWords(r.Total.Flops))
 	p.layers(r.Layers)
 	return p.err
@@ -175,7 +175,7 @@ func (r *costReport) wideTable() *table {
 		t.columns = append(t.columns, column{title, true})
 	}
 	row := func(index, mark, kernel, region, role, grid string, c costNumbers) {
-		t.add(index, mark, kernel, region, role, grid, grouped(c.Weights), grouped(c.CacheRead), grouped(c.CacheWrite), grouped(c.Read), grouped(c.Write), grouped(c.Traffic), grouped(c.Flops))
+		t.add(index, mark, kernel, region, role, grid, bytesInWords(c.Weights), bytesInWords(c.CacheRead), bytesInWords(c.CacheWrite), bytesInWords(c.Read), bytesInWords(c.Write), bytesInWords(c.Traffic), grouped(c.Flops))
 	}
 	for i, d := range r.Dispatches {
 		row(strconv.Itoa(d.Index), r.mark(i), d.Kernel, d.Region, d.Role, fmt.Sprintf("%d x %d x %d", d.Grid[0], d.Grid[1], d.Grid[2]), d.costNumbers)

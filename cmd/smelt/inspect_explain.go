@@ -125,7 +125,7 @@ func (r *explainReport) write(w io.Writer, st style, wide bool) error {
 	p.table(&t)
 	p.heading("Kernels")
 	for _, k := range r.Kernels {
-		p.printf("  %s  %d threads, SIMD groups of %d, %s bytes of threadgroup memory\n", st.bold(k.Name), k.Threads, k.Simd, grouped(k.Shared))
+		p.printf("  %s  %d threads, SIMD groups of %d, %s of threadgroup memory\n", st.bold(k.Name), k.Threads, k.Simd, bytesInWords(int64(k.Shared)))
 		t := table{columns: make([]column, 3), width: width, flow: []int{2}}
 		for _, s := range k.Settings {
 			t.add(s.Name, s.Value, s.Why)

@@ -72,8 +72,8 @@ func (p *page) gpu(r gpuReport) {
 	}
 	m := r.Machine
 	p.printf("  %s (%s), %s, families %s\n", m.Name, m.Architecture, m.System, strings.Join(m.Families, " "))
-	p.printf("  bfloat %s (no kernel needs it: bf16 is read as 16-bit words), %s bytes of threadgroup memory\n", yesOrNo(m.BFloat), grouped(m.ThreadgroupMemory))
-	p.printf("  buffers of at most %s bytes, %s recommended in use, %s of memory\n", grouped(m.MaxBuffer), grouped(m.WorkingSet), grouped(m.Memory))
+	p.printf("  bfloat %s (no kernel needs it: bf16 is read as 16-bit words), %s of threadgroup memory\n", yesOrNo(m.BFloat), bytesInWords(int64(m.ThreadgroupMemory)))
+	p.printf("  buffers of at most %s, %s recommended in use, %s of memory\n", bytesInWords(m.MaxBuffer), bytesInWords(m.WorkingSet), bytesInWords(m.Memory))
 	if r.Refused != "" {
 		p.printf("  refused: %s\n", r.Refused)
 	}
@@ -84,7 +84,7 @@ func (p *page) gpu(r gpuReport) {
 	}
 	t := table{columns: []column{{"pipeline", false}, {"threads", true}, {"allowed", true}, {"threadgroup memory", true}}}
 	for _, k := range r.Kernels {
-		t.add(k.Kernel, fmt.Sprint(k.Threads), fmt.Sprint(k.Allowed), grouped(k.Memory))
+		t.add(k.Kernel, fmt.Sprint(k.Threads), fmt.Sprint(k.Allowed), bytesInWords(int64(k.Memory)))
 	}
 	p.table(&t)
 }

@@ -159,7 +159,7 @@ func (p *page) layers(kinds []layerKind) {
 		if len(k.Layers) > 0 {
 			layers = grouped(len(k.Layers))
 		}
-		t.add(k.Kind, layers, each, grouped(k.Bytes), grouped(k.Flops))
+		t.add(k.Kind, layers, each, bytesInWords(k.Bytes), grouped(k.Flops))
 	}
 	p.table(&t)
 }

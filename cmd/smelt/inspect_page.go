@@ -54,7 +54,7 @@ func (p *page) storage(s storageReport) {
 	if s.Declared != "" {
 		p.line("declared", "%s (config.json)", s.Declared)
 	}
-	p.line("files", "%s, %s (%s bytes), %s", plural(s.Files, "file"), bytesInWords(s.Bytes), grouped(s.Bytes), plural(s.Tensors, "tensor"))
+	p.line("files", "%s, %s, %s", plural(s.Files, "file"), bytesInWords(s.Bytes), plural(s.Tensors, "tensor"))
 	p.line("alignment", "%s", alignment(s))
 }
 
@@ -99,7 +99,7 @@ func (p *page) encodings(rows []encodingRow) {
 }
 
 func (r encodingRow) cells() []string {
-	return []string{r.Encoding, grouped(r.Parameters), grouped(r.Values), grouped(r.Bytes), strconv.FormatFloat(r.Bits, 'f', 3, 64)}
+	return []string{r.Encoding, grouped(r.Parameters), grouped(r.Values), bytesInWords(r.Bytes), strconv.FormatFloat(r.Bits, 'f', 3, 64)}
 }
 
 func (p *page) ignored(rows []ignoredRow) {

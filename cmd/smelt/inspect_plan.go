@@ -150,8 +150,8 @@ func (r *planReport) write(w io.Writer, st style, wide bool) error {
 		if i > 0 {
 			p.printf("\n")
 		}
-		p.printf("%s, to %s: %s, %s, %s, arena %s bytes\n", st.bold(s.Kind+" step"), plural(s.MaxRows, "row"),
-			dispatches(len(s.Dispatches)), plural(s.Barriers, "barrier"), plural(s.CommandBuffers, "command buffer"), grouped(s.Arena))
+		p.printf("%s, to %s: %s, %s, %s, arena %s\n", st.bold(s.Kind+" step"), plural(s.MaxRows, "row"),
+			dispatches(len(s.Dispatches)), plural(s.Barriers, "barrier"), plural(s.CommandBuffers, "command buffer"), bytesInWords(s.Arena))
 		p.table(s.table(wide))
 	}
 	return p.err

@@ -152,7 +152,7 @@ func writeWeights(w io.Writer, m *models.Model, layer int, st style) error {
 		skew := common(r.Views, "mixed", func(v viewReport) string { return strconv.Itoa(v.Skew) })
 		file := common(r.Views, "several", func(v viewReport) string { return v.Weight.File })
 		stored := common(r.Views, r.Stem, func(v viewReport) string { return v.Weight.Tensor })
-		t.add(r.Name, dims(r.Shape), r.Encoding, grouped(r.Bytes), grouped(len(r.Views)), skew, file, stored)
+		t.add(r.Name, dims(r.Shape), r.Encoding, bytesInWords(r.Bytes), grouped(len(r.Views)), skew, file, stored)
 	}
 	return t.write(w, "", st)
 }

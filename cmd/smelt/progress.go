@@ -32,8 +32,9 @@ func (p *phase) reached() float64 {
 // renderer is a form of progress: on a terminal, or in a pipe. Its functions are
 // called one at a time.
 type renderer interface {
-	// show is called every tick with the phases that go on, the outermost first.
-	show(now time.Time, open []*phase)
+	// show is called every tick with the phases that go on, the outermost first. There
+	// were always some since the time busy, but for moments.
+	show(now, busy time.Time, open []*phase)
 	// clear takes away what does not stay; whatever else is written comes after it.
 	clear()
 }
@@ -47,6 +48,8 @@ type reporter struct {
 	form   renderer
 	open   []*phase
 	stop   chan struct{} // ends the goroutine that shows, which runs while phases do
+	busy   time.Time     // since when there are phases, but for moments
+	idle   time.Time     // since when there are none
 	inLine bool          // what was written last, on the form's stream, is no whole line
 }
 
@@ -127,6 +130,9 @@ func (r *reporter) begin(p *phase) {
 	if len(r.open) > 1 {
 		return
 	}
+	if p.began.Sub(r.idle) > moment {
+		r.busy = p.began
+	}
 	r.stop = make(chan struct{})
 	go r.run(r.stop)
 }
@@ -136,6 +142,7 @@ func (r *reporter) end(p *phase) {
 	defer r.mu.Unlock()
 	r.open = slices.DeleteFunc(r.open, func(o *phase) bool { return o == p })
 	if len(r.open) == 0 {
+		r.idle = time.Now()
 		close(r.stop)
 		r.form.clear()
 	}
@@ -161,7 +168,7 @@ func (r *reporter) look(now time.Time, stop chan struct{}) {
 	if r.stop != stop || len(r.open) == 0 || r.inLine {
 		return // another goroutine shows what goes on by now, or a line must stay
 	}
-	r.form.show(now, r.open)
+	r.form.show(now, r.busy, r.open)
 }
 
 // leave takes the line away for good: the process ends now.
@@ -177,14 +184,18 @@ type terminalForm struct {
 	drawn   string
 }
 
-// patience is how long something may take in silence.
-const patience = 500 * time.Millisecond
+// patience is how long something may take in silence, also in several phases with a
+// moment between them.
+const (
+	patience = 500 * time.Millisecond
+	moment   = patience / 2
+)
 
 // takeAway ends a line that stays: to its beginning, and nothing to its end.
 const takeAway = "\r\x1b[K"
 
-func (f *terminalForm) show(now time.Time, open []*phase) {
-	if now.Sub(open[0].began) < patience {
+func (f *terminalForm) show(now, busy time.Time, open []*phase) {
+	if now.Sub(busy) < patience {
 		return
 	}
 	line := inColumns(now, visible(now, open), f.columns()-1) // the last column would wrap
@@ -225,7 +236,7 @@ type pipeForm struct {
 // between is the time from line to line.
 const between = 10 * time.Second
 
-func (f *pipeForm) show(now time.Time, open []*phase) {
+func (f *pipeForm) show(now, _ time.Time, open []*phase) {
 	if f.of != open[0] {
 		f.of, f.lines = open[0], 0
 	}

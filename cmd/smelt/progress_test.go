@@ -77,17 +77,28 @@ func work(begin progress.Begin, name string, parts int, unit string, each time.D
 	}
 }
 
-// TestPatience: a phase that is over soon prints nothing, in either form.
+// TestPatience: phases that are over soon print nothing, in either form, unless many of
+// them follow on each other.
 func TestPatience(t *testing.T) {
 	for name, long := range map[string]time.Duration{"none": 0, "a moment": time.Millisecond, "almost": patience - time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			io, s := onScreen(80)
 			for range 20 { // however many there are
 				work(io.phases(), "short", 1, "parts", long, 1)
+				time.Sleep(moment + tick)
 			}
-			time.Sleep(time.Second)
 			if len(s.seen) > 0 {
 				t.Errorf("%s: a terminal has %q", name, s.seen)
+			}
+			for range 4 {
+				work(io.phases(), "short", 1, "parts", long, 1)
+				time.Sleep(moment)
+			}
+			if len(s.seen) == 0 && long > patience/2 {
+				t.Errorf("%s: one after another they print nothing", name)
+			}
+			if s.line != "" {
+				t.Errorf("%s: %q is left", name, s.line)
 			}
 		})
 	}

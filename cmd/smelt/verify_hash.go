@@ -77,7 +77,7 @@ func (r *hashReport) end(io stdio, asJSON bool) error {
 	if asJSON {
 		p.err = writeIndented(io.out, r)
 	} else {
-		p.printf("read %s of weights, %s bytes\n", plural(len(r.Files), "file"), grouped(r.Bytes))
+		p.printf("read %s of weights, %s\n", plural(len(r.Files), "file"), bytesInWords(r.Bytes))
 	}
 	differ := 0
 	for _, f := range r.Files {

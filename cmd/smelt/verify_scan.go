@@ -126,7 +126,7 @@ func (r *scanReport) end(io stdio, asJSON bool) error {
 	case asJSON:
 		p.err = writeIndented(io.out, r)
 	default:
-		p.printf("read %s of fp8 codes and E8M0 scales, %s bytes\n", plural(r.Tensors, "tensor"), grouped(r.Bytes))
+		p.printf("read %s of fp8 codes and E8M0 scales, %s\n", plural(r.Tensors, "tensor"), bytesInWords(r.Bytes))
 		t := table{columns: []column{{"tensor", false}, {"file", false}, {"code", false}, {"count", true}}}
 		for _, f := range r.Findings {
 			t.add(f.Tensor, f.File, f.Code, grouped(f.Count))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"unsafe"
 
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/option"
 )
 
@@ -14,7 +15,7 @@ type memory struct{ regions [][]byte }
 func (m *memory) alloc(what string, n int64) ([]byte, error) {
 	b, err := reserve(int(n))
 	if err != nil {
-		return nil, option.Errorf("%d bytes for %s: %w; compile with a smaller %s, %s or %s", n, what, err, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
+		return nil, option.Errorf("%s for %s: %w; compile with a smaller %s, %s or %s", message.Bytes(n), what, err, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
 	m.regions = append(m.regions, b)
 	return b[:n:n], nil

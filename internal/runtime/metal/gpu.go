@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 )
 
@@ -69,7 +70,7 @@ func (m *GPU) check() error {
 	case !known["Apple7"] || !known["Metal3"] || !m.Unified:
 		return fmt.Errorf("%w: %s (families %v, unified memory %v) is not of an M1 or later", objc.ErrNotHere, m.Name, m.Families, m.Unified)
 	case m.ThreadgroupMemory < target.GPU.SharedMemory:
-		return fmt.Errorf("%s has %d bytes of threadgroup memory; kernels use up to %d", m.Name, m.ThreadgroupMemory, target.GPU.SharedMemory)
+		return fmt.Errorf("%s has %s of threadgroup memory; kernels use up to %s", m.Name, message.Bytes(int64(m.ThreadgroupMemory)), message.Bytes(int64(target.GPU.SharedMemory)))
 	}
 	return nil
 }

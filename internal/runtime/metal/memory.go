@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/checkpoint/container"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/metal/objc"
@@ -54,8 +55,8 @@ func (m *memory) alloc(what string, n int64) (buffer, error) {
 	n = max(n, 16)
 	id := m.m.api.NewBuffer(m.m.gpu, n, what)
 	if id == 0 {
-		return buffer{}, option.Errorf("%d bytes for %s: the GPU's memory is full (%d bytes are taken, %d recommended at most); take a smaller %s, %s or %s",
-			n, what, m.m.api.Allocated(m.m.gpu), m.m.info.WorkingSet, option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
+		return buffer{}, option.Errorf("%s for %s: the GPU's memory is full (%s are taken, %s recommended at most); take a smaller %s, %s or %s",
+			message.Bytes(n), what, message.Bytes(m.m.api.Allocated(m.m.gpu)), message.Bytes(m.m.info.WorkingSet), option.Name("Context"), option.Name("Chunk"), option.Name("Slots"))
 	}
 	m.own = append(m.own, id)
 	m.made += n
@@ -83,7 +84,7 @@ func (m *memory) mapFiles() error {
 			label := fmt.Sprintf("%s, view %d", filepath.Base(f.Path()), i)
 			id := m.m.api.NewBufferNoCopy(m.m.gpu, unsafe.Pointer(&f.Bytes()[r.start]), r.length, label)
 			if id == 0 {
-				return fmt.Errorf("%s: Metal makes no buffer of the %d mapped bytes from %d on", f.Path(), r.length, r.start)
+				return fmt.Errorf("%s: Metal makes no buffer of %s that are mapped from %s on", f.Path(), message.Bytes(r.length), message.Bytes(r.start))
 			}
 			m.mapped = append(m.mapped, id)
 			views = append(views, view{buffer{id: id, address: m.m.api.Address(id)}, r.start})
@@ -107,7 +108,7 @@ func ranges(size, largest, most, page int64) ([]span, error) {
 	}
 	advance := most - up(largest) - page
 	if advance <= 0 {
-		return nil, fmt.Errorf("a tensor of %d bytes does not fit a buffer, which has at most %d", largest, most)
+		return nil, fmt.Errorf("a tensor of %s does not fit a buffer, which has at most %s", message.Bytes(largest), message.Bytes(most))
 	}
 	var out []span
 	for start := int64(0); ; start += advance {

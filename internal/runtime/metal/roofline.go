@@ -10,6 +10,7 @@ import (
 	"smelt.example/smelt/internal/codegen/msl"
 	"smelt.example/smelt/internal/codegen/roofline"
 	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 )
 
@@ -44,7 +45,7 @@ func (p *probes) open(m *machine) error {
 	for i, n := range []int64{probed, probed, 8} {
 		id := m.api.NewBuffer(m.gpu, max(n, 16), "roofline")
 		if id == 0 {
-			return fmt.Errorf("%d bytes to measure the GPU's memory with: there are not as many", n)
+			return fmt.Errorf("%s to measure the GPU's memory with: there is not as much", message.Bytes(n))
 		}
 		p.ids = append(p.ids, id)
 		p.buffers[i] = m.memory.seen(id, max(n, 16))
