@@ -341,8 +341,8 @@ func TestBaseRefuses(t *testing.T) {
 	}
 	_, missing := OpenBase(filepath.Join(t.TempDir(), "none"))
 	for want, err := range map[string]error{
-		"no such file":                                      missing,
-		"not a safetensors file":                            write([]byte("once upon a time there was a file of text")),
+		"no such file": missing,
+		"is a text (\"once upon a time there was": write([]byte("once upon a time there was a file of text")),
 		"truncated":                                         write(whole[:20]),
 		"found no tensor logits":                            open(good[0]),
 		"found no tensor input_ids":                         open(good[1]),
