@@ -230,6 +230,23 @@ func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 	}
 }
 
+// TestRunBroken: an error leaves the frontiers before it.
+func TestRunBroken(t *testing.T) {
+	f := newFake(t, bundle.Options{Context: 64, Chunk: 16, Slots: 2})
+	for n := range 4 {
+		f.fail = nil
+		begun := 0
+		r, err := Run(context.Background(), f, RunOptions{Frontiers: []int{5, 10, 20, 40}, Generate: 1, Rows: []int{1}, Tokens: []int32{1}, Progress: func(string) {
+			if begun++; begun > n {
+				f.fail = errors.New("broken")
+			}
+		}})
+		if !errors.Is(err, f.fail) || r == nil || len(r.Frontiers) != n || r.Frontiers == nil || n > 0 && r.Frontiers[n-1].PrefillTokens == 0 {
+			t.Errorf("broken at frontier %d: %+v, %v", n, r, err)
+		}
+	}
+}
+
 // TestRefuses: what the plan has no room for is said before any step.
 func TestRefuses(t *testing.T) {
 	f := newFake(t, bundle.Options{Context: 64, Chunk: 16, Slots: 2})

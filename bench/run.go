@@ -30,6 +30,7 @@ type RunReport struct {
 	Opening   Opening    `json:"opening"`
 	Chunk     int        `json:"chunk"` // prompt tokens a step, at most
 	Frontiers []Frontier `json:"frontiers"`
+	Error     *string    `json:"error"` // what ended the measurements; nil for nothing
 }
 
 // Frontier is a length that a text was brought to, and what generating was
@@ -58,7 +59,8 @@ type Decode struct {
 
 // Run measures prefill and decode at growing lengths: it extends a text to each
 // frontier, remembers the place, generates a fixed number of tokens whatever
-// they are, goes back and goes on. Only steps are timed.
+// they are, goes back and goes on. Only steps are timed. With an error of a frontier the
+// report has those before it.
 func Run(ctx context.Context, dev device.Profiled, o RunOptions) (*RunReport, error) {
 	if len(o.Tokens) == 0 {
 		return nil, errNoTokens
@@ -72,7 +74,7 @@ func Run(ctx context.Context, dev device.Profiled, o RunOptions) (*RunReport, er
 	if err := b.warm(); err != nil {
 		return nil, err
 	}
-	r := &RunReport{Chunk: dev.Bundle().Plan.Chunk}
+	r := &RunReport{Chunk: dev.Bundle().Plan.Chunk, Frontiers: []Frontier{}}
 	before := 0
 	for _, at := range o.Frontiers {
 		if o.Progress != nil {
@@ -80,7 +82,7 @@ func Run(ctx context.Context, dev device.Profiled, o RunOptions) (*RunReport, er
 		}
 		f, err := b.frontier(before, at, o)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
 		r.Frontiers = append(r.Frontiers, *f)
 		before = at

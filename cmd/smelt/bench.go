@@ -300,13 +300,17 @@ func (o *benchOptions) print(ctx context.Context, io stdio, r measured, table fu
 	}
 	switch {
 	case o.json:
-		e := json.NewEncoder(io.out)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return o.encode(io, r)
 	case o.csv:
 		return r.WriteCSV(io.out)
 	}
 	return table()
+}
+
+func (o *benchOptions) encode(io stdio, r measured) error {
+	e := json.NewEncoder(io.out)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
 }
 
 // benchProgress says what is being measured.

@@ -93,11 +93,14 @@ func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error
 	defer p.end()
 	report, err := bench.Run(cmd.Context(), r.dev, bench.RunOptions{Frontiers: o.frontiers, Generate: o.generate, Rows: o.rows, Tokens: r.tokens, Progress: p.next})
 	p.end()
-	if err != nil {
+	if err != nil && (report == nil || !o.json || errors.Is(err, context.Canceled)) {
 		return interrupted(err)
 	}
 	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
 	report.Opening.Process = peakMemory()
+	if report.Error = reported(err); err != nil {
+		return errors.Join(err, o.encode(io, report))
+	}
 	return o.print(cmd.Context(), io, report, func() error { return printRun(io.out, styleFor(io.out), report) })
 }
 

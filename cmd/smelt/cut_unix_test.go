@@ -278,6 +278,22 @@ func TestCutWhileRunningJSON(t *testing.T) {
 	}
 }
 
+// TestCutWhileEvaluatingJSON: what was scored before a file was cut is printed with the
+// error.
+func TestCutWhileEvaluatingJSON(t *testing.T) {
+	for _, how := range []string{"last byte", "half", "nothing left", "appended"} {
+		dir := copyOf(t, mixedFixture)
+		path := filepath.Join(dir, "model.safetensors")
+		var out bytes.Buffer
+		r := smeltWith(&changing{t.Context(), cutter{path: path, how: how, writes: 3}}, &out, evalArgs(dir, "--tokens", "1,2,3,4,5,6,7,8", "--chunk", "2", "--json")...)
+		var got evalReport
+		decodeStrictly(t, out.String(), &got)
+		if r.status != statusChanged || got.Error == nil || !strings.Contains(*got.Error, path+": the file was ") || got.Tokens != 8 || got.Predicted < 2 || got.Predicted > 4 || got.Loss == nil {
+			t.Errorf("%s: status %d\n%s\n%s", how, r.status, out.String(), r.errors)
+		}
+	}
+}
+
 // TestCutWhileEvaluating: eval tells it too, and leaves no file of logits.
 func TestCutWhileEvaluating(t *testing.T) {
 	for _, how := range []string{"last byte", "half", "nothing left", "grows again", "appended"} {

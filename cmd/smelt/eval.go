@@ -339,10 +339,10 @@ func evaluate[F tensor.Float](ctx context.Context, e *evaluation, by engine[F]) 
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w after %d of %d tokens; nothing was written", errInterrupted, read.Load(), reads)
 	}
-	if err != nil {
-		return err
-	}
 	seconds := time.Since(start).Seconds()
+	if err != nil {
+		return e.broken(scores, int(read.Load()), seconds, err)
+	}
 	if trace != nil {
 		if err := write(ctx, e.out.trace, func(w io.Writer) error { return trace.encode(w, e.out.trace.Path(), e.tokens) }); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 
@@ -27,6 +28,7 @@ type evalReport struct {
 	Read            int       `json:"read"`
 	TokensPerSecond float64   `json:"tokens_per_second"` // of Read
 	KL              *klReport `json:"kl"`                // null without --kl
+	Error           *string   `json:"error"`             // what ended the text before its end
 }
 
 // klReport compares with the logits of a file: divergences in nats, shares of 1.
@@ -40,6 +42,16 @@ type klReport struct {
 	SameTop    float64  `json:"same_top"`
 	Loss       *float64 `json:"loss"` // of the file's logits
 	Perplexity *float64 `json:"perplexity"`
+}
+
+// broken reports for programs on the tokens that were scored before an error, which
+// stays one.
+func (e *evaluation) broken(s *perplexity.Scores, reads int, seconds float64, err error) error {
+	if !e.o.json || s == nil {
+		return err
+	}
+	e.report.Error = reported(err)
+	return errors.Join(err, e.print(s, reads, seconds))
 }
 
 // print writes what a text came to.
@@ -89,7 +101,7 @@ func (e *evaluation) againstText(a *perplexity.Against, predicted bool) (text st
 
 // compared is the same for JSON; nil without --kl.
 func (e *evaluation) compared(a *perplexity.Against) *klReport {
-	if a == nil {
+	if a == nil || len(a.Divergences) == 0 {
 		return nil
 	}
 	return &klReport{

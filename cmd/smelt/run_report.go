@@ -43,8 +43,7 @@ func (r *runner) finish(result lib.Result, err error) error {
 	}
 	switch {
 	case failed && r.o.json:
-		said := option.Text(err, flagOf)
-		report.StopReason, report.Error = stopError, &said
+		report.StopReason, report.Error = stopError, reported(err)
 		return errors.Join(err, r.encodeReport(report))
 	case failed:
 		return err
@@ -57,6 +56,15 @@ func (r *runner) finish(result lib.Result, err error) error {
 		err = fmt.Errorf("%w, and %w", errInterrupted, errReported)
 	}
 	return err
+}
+
+// reported is an error as reports have it, null for none.
+func reported(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := option.Text(err, flagOf)
+	return &text
 }
 
 func (r *runner) encodeReport(report runReport) error {

@@ -85,6 +85,24 @@ func TestFinish(t *testing.T) {
 	}
 }
 
+// TestVerifyBroken: checks that ended before an error are printed with it.
+func TestVerifyBroken(t *testing.T) {
+	for _, asJSON := range []bool{true, false} {
+		var out bytes.Buffer
+		broken := errors.New("the process that runs kernels is gone")
+		err := newVerifyPage(stdio{out: &out}, asJSON).broken(&verifyReport{Checks: []verifyCheck{{Name: "prompt of 1", OK: true}}}, broken)
+		if !errors.Is(err, broken) || (out.Len() > 0) != asJSON {
+			t.Errorf("%v, printed %s", err, out.String())
+		}
+		var got verifyReport
+		if asJSON {
+			if decodeStrictly(t, out.String(), &got); got.OK || len(got.Checks) != 1 || got.Error == nil || *got.Error != broken.Error() {
+				t.Error(out.String())
+			}
+		}
+	}
+}
+
 // TestRunJSONOfNaN: a model whose output is no number gives an object that says so.
 func TestRunJSONOfNaN(t *testing.T) {
 	dir := copyOf(t, storyteller)

@@ -130,6 +130,7 @@ type verifyReport struct {
 	Checks    []verifyCheck `json:"checks"`
 	OK        bool          `json:"ok"`
 	Seconds   float64       `json:"seconds"`
+	Error     *string       `json:"error"` // what ended the checks
 }
 
 // verifyBundle compiles the kernels and runs the checks, printing each as it
@@ -170,7 +171,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 			return errInterrupted
 		}
 		if err != nil {
-			return err
+			return p.broken(r, err)
 		}
 		r.Checks = append(r.Checks, check)
 		p.check(check)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 )
 
@@ -45,6 +46,16 @@ func (p *verifyPage) check(c verifyCheck) {
 	if c.Trouble != "" {
 		p.printf("    %s\n", c.Trouble)
 	}
+}
+
+// broken prints what an error leaves, for programs: people have seen it. The error stays
+// one.
+func (p *verifyPage) broken(r *verifyReport, err error) error {
+	if !p.json {
+		return err
+	}
+	r.Error = reported(err)
+	return errors.Join(err, writeIndented(p.w, r))
 }
 
 // end prints the verdict and turns a bad one into an error.

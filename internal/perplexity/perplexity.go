@@ -44,25 +44,34 @@ type Options[F tensor.Float] struct {
 
 // Run scores a text. Of the logits a token's row at a time leaves the engine, and as
 // many of them are kept as there are processors, which work them out in float64. When
-// ctx ends, its error is returned before the next step.
+// ctx ends, its error is returned before the next step. With an error come the scores of
+// the tokens before it.
 func Run[F tensor.Float](ctx context.Context, e Engine[F], o Options[F]) (*Scores, error) {
 	s := newScorer(o)
-	defer s.wait()
-	read := 0
+	err := s.run(ctx, e)
+	s.wait()
+	if err != nil {
+		s.scores.cut(s.rows)
+	}
+	return s.scores, err
+}
+
+func (s *scorer[F]) run(ctx context.Context, e Engine[F]) error {
+	o, read := s.Options, 0
 	for _, w := range o.Windows {
 		if err := e.Begin(); err != nil {
-			return nil, err
+			return err
 		}
 		end := w.read(len(o.Tokens))
 		for at := w.From; at < end; {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return err
 			}
 			part := o.Tokens[at:min(at+o.Chunk, end)]
 			first := min(max(w.First-1-at, 0), len(part))
 			err := e.Read(part, first, func(i int, logits []F) error { return s.row(at+i, logits) })
 			if err != nil {
-				return nil, err
+				return err
 			}
 			at += len(part)
 			read += len(part)
@@ -71,8 +80,7 @@ func Run[F tensor.Float](ctx context.Context, e Engine[F], o Options[F]) (*Score
 			}
 		}
 	}
-	s.wait()
-	return s.scores, nil
+	return nil
 }
 
 // Scores are what a text comes to.
@@ -82,6 +90,15 @@ type Scores struct {
 	LogProbs []float64
 	// Against says how far the probabilities are from those of Base; nil without it.
 	Against *Against
+}
+
+// cut keeps the scores of the first rows.
+func (s *Scores) cut(rows int) {
+	s.LogProbs = s.LogProbs[:min(rows, len(s.LogProbs))]
+	if a := s.Against; a != nil {
+		a.Divergences, a.same = a.Divergences[:rows], a.same[:rows]
+		a.logProbs = a.logProbs[:min(rows, len(a.logProbs))]
+	}
 }
 
 // Loss is the mean negative log-probability of a token: NaN if there is none.
@@ -102,6 +119,7 @@ func Perplexity(loss float64) float64 { return num.Exp(loss) }
 type scorer[F tensor.Float] struct {
 	Options[F]
 	scores *Scores
+	rows   int           // taken, of the text's first tokens
 	free   chan struct{} // as many as rows may be worked on at once
 	busy   sync.WaitGroup
 }
@@ -128,6 +146,7 @@ func (s *scorer[F]) row(position int, logits []F) error {
 			return err
 		}
 	}
+	s.rows = position + 1
 	s.free <- struct{}{}
 	s.busy.Go(func() {
 		defer func() { <-s.free }()
