@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	lib "smelt.example/smelt"
 	"smelt.example/smelt/bench"
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/models/synthetic"
@@ -50,6 +51,7 @@ type benchOptions struct {
 	svg               string
 	chart             *output.File // of svg; nil without it
 	device            deviceOptions
+	sizes             string // which flags give the context and the slots
 	outputOptions
 }
 
@@ -145,7 +147,8 @@ type benched struct {
 
 // open prepares the model and the device. For a model that is not a bundle the
 // kernels are compiled with o.device's sizes.
-func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *benched, err error) {
+func (o *benchOptions) open(cmd *cobra.Command, io stdio, args []string) (_ *benched, err error) {
+	ctx := cmd.Context()
 	r := &benched{}
 	r.opening.Idle = idleMemory()
 	var m *models.Model
@@ -173,6 +176,9 @@ func (o *benchOptions) open(ctx context.Context, io stdio, args []string) (_ *be
 	}
 	o.device.Stop = ctx.Err
 	d, err := openDevice(io, o.device, m, b)
+	if refused := new(lib.MemoryError); b == nil && errors.As(err, &refused) && !refused.Paging {
+		err = fmt.Errorf("%w (for %s, %s)", err, cmd.CommandPath(), o.sizes)
+	}
 	if err != nil {
 		return nil, interrupted(err)
 	}

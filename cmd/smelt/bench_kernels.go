@@ -72,7 +72,8 @@ func (o *benchKernelsOptions) check(cmd *cobra.Command, args []string) error {
 func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) error {
 	o.device.Context, o.device.Slots = o.context, max(slices.Max(append(o.rows, 1)), 1)
 	o.device.Chunk = min(max(slices.Max(append(o.prefill, 0)), bundle.DefaultChunk), o.context)
-	r, err := o.open(cmd.Context(), io, args)
+	o.sizes = "slots are the most of --rows"
+	r, err := o.open(cmd, io, args)
 	if err != nil {
 		return err
 	}

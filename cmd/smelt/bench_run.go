@@ -81,7 +81,8 @@ func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error
 		o.chunk = bundle.DefaultChunk
 	}
 	o.device.Chunk = min(o.chunk, o.device.Context)
-	r, err := o.open(cmd.Context(), io, args)
+	o.sizes = "the context is the last of --frontiers and --generate together, and slots are the most of --rows"
+	r, err := o.open(cmd, io, args)
 	if err != nil {
 		return err
 	}
