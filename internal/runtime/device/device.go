@@ -46,7 +46,8 @@ type Device interface {
 // leaves a step. The choices are those of package sampling, one for each wanted
 // row, and the tokens exactly what sampling.Choice.Pick makes of the row's
 // logits; -1 where no logit is a number. They are written to tokens, which has as
-// many elements as wanted. A step allocates nothing. On an error no slot changes.
+// many elements as wanted. With nil for both, none is picked, of however many rows, and
+// the logits are there to be read. A step allocates nothing. On an error no slot changes.
 type Sampler interface {
 	Device
 	// SamplePrefill is Prefill with tokens in the place of logits.

@@ -161,8 +161,8 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.counts = counts{}
-	if err := d.SampleDecode(rows(d, 0, 1), []int{0}, nil, nil); err == nil {
-		t.Error("no choices for one wanted row")
+	if err := d.SampleDecode(rows(d, 0, 1), []int{0}, nil, make([]int32, 1)); err == nil {
+		t.Error("a place for a token of one wanted row without a choice")
 	}
 	if _, err := d.Decode([]ir.Row{{Position: 7}}, nil); err == nil || m.counts != (counts{}) || d.Length(0) != 1 {
 		t.Errorf("a row that does not go on: %v, %+v", err, m.counts)

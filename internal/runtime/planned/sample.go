@@ -16,7 +16,7 @@ type lastStep struct {
 }
 
 // SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1
-// where no logit is a number. No logits are copied.
+// where no logit is a number. Without choices it picks none. No logits are copied.
 func (d *Device) SamplePrefill(rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
 	return d.sample(program.Prefill, rows, wanted, choices, tokens)
 }
@@ -27,7 +27,7 @@ func (d *Device) SampleDecode(rows []ir.Row, wanted []int, choices []sampling.Ch
 }
 
 func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice, tokens []int32) error {
-	if len(choices) != len(wanted) || len(tokens) != len(wanted) {
+	if none := choices == nil && tokens == nil; !none && (len(choices) != len(wanted) || len(tokens) != len(wanted)) {
 		return fmt.Errorf("%d choices and room for %d tokens, for %d wanted rows", len(choices), len(tokens), len(wanted))
 	}
 	d.mu.Lock()
@@ -36,7 +36,7 @@ func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []
 	if err := d.take(s, rows, wanted, choices); err != nil {
 		return err
 	}
-	if len(wanted) == 0 {
+	if len(tokens) == 0 {
 		return nil
 	}
 	out, err := d.read(d.arena+Address(s.plan.Tokens.Offset), 4*int64(len(wanted)))

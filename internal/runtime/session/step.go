@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/runtime/sampling"
 )
 
 // Options are the session's, with the defaults filled in.
@@ -75,8 +74,7 @@ func (s *Session) runRows() (row func(i int) ([]float32, error), err error) {
 		v := s.dev.Vocab()
 		return func(i int) ([]float32, error) { return all[i*v : (i+1)*v : (i+1)*v], nil }, err
 	}
-	n := len(s.wanted)
-	return s.sampler.LastLogits, s.sampler.SamplePrefill(s.rows, s.wanted, make([]sampling.Choice, n), make([]int32, n))
+	return s.sampler.LastLogits, s.sampler.SamplePrefill(s.rows, s.wanted, nil, nil)
 }
 
 // extendRows makes the rows of a step with a part of a prompt, the last of them
