@@ -191,6 +191,8 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	if err := o.complete(m); err != nil {
 		return err
 	}
+	end := io.wait("compiling")
+	defer end()
 	b, err := o.build(ctx, io, path, m)
 	if err == nil && ctx.Err() != nil {
 		err = errInterrupted
@@ -207,6 +209,7 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	left, err := b.Write(ctx, o.out)
+	end()
 	if err != nil {
 		return interrupted(err)
 	}

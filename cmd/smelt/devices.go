@@ -41,7 +41,9 @@ func openDevice(io stdio, o deviceOptions, m *models.Model, b *bundle.Bundle) (d
 // openFirst opens the named device of a table, or the first that this machine has.
 func openFirst(t devices.Table, io stdio, o deviceOptions, m devices.Model) (device.Device, error) {
 	o.Watch = io.watch()
+	end := io.wait("preparing")
 	d, choice, err := t.Open(o.name, m, o.Options)
+	end()
 	if err != nil {
 		return nil, err
 	}

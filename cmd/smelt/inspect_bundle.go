@@ -178,6 +178,7 @@ func kernelFacts(b *bundle.Bundle, k *kernel.Kernel) []string {
 // writePage writes the page of --html. Without its checkpoint a bundle has only
 // its last stage to show; the page then does without the others.
 func writePage(ctx context.Context, std stdio, b *bundle.Bundle, page *output.File) error {
+	defer std.wait("making the page")()
 	stages, err := stagesOf(std, b)
 	if err != nil {
 		fmt.Fprintf(std.err, "the page has no stages but the last: %v\n", err)

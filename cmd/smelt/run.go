@@ -110,7 +110,9 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 		return err
 	}
 	o.open.Watch = io.watch()
+	end := io.wait("preparing")
 	m, err := files.Start(cmd.Context(), o.open)
+	end()
 	if err != nil {
 		return interrupted(err)
 	}

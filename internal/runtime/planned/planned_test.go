@@ -3,6 +3,7 @@ package planned_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +96,30 @@ func TestCounts(t *testing.T) {
 	}
 	if _, err := d.LastLogits(2); err == nil || !strings.Contains(err.Error(), "had 2 wanted rows") {
 		t.Errorf("logits of a third row: %v", err)
+	}
+}
+
+// TestPace: while a step runs it says how many of its dispatches have begun, and
+// between steps nothing.
+func TestPace(t *testing.T) {
+	var d *planned.Device
+	var seen []int
+	total := 0
+	d = open(t, &trial{}, planned.Options{Observe: func(string, []byte) {
+		done, of := d.Pace()
+		seen, total = append(seen, done), of
+	}})
+	if done, of := d.Pace(); done != 0 || of != 0 {
+		t.Errorf("before the first step: %d of %d", done, of)
+	}
+	if _, err := d.Decode(rows(d, 0, 1), []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(d.Bundle().Plan.Step(program.Decode).Dispatches); total != n || !slices.IsSorted(seen) || len(seen) == 0 || seen[len(seen)-1] < n/2 {
+		t.Errorf("within a step of %d dispatches: %v of %d", n, seen, total)
+	}
+	if done, of := d.Pace(); done != 0 || of != 0 {
+		t.Errorf("after a step: %d of %d", done, of)
 	}
 }
 

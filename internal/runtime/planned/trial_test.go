@@ -172,6 +172,7 @@ func (m *trial) Prepare(s *plan.Step, args [][]byte) (planned.Step, error) {
 
 func (s *trialStep) Params() []byte         { return s.params }
 func (s *trialStep) Times() []time.Duration { return nil }
+func (s *trialStep) Begun() int             { return 0 } // of what was started; it runs when it is waited for
 
 func (s *trialStep) Start(grids [][3]int64, from, to int) error {
 	if !s.m.begun {

@@ -64,6 +64,32 @@ func newDevice(t *testing.T) *reference.Device {
 	return d
 }
 
+// TestPace: a step says how far it is while it runs, and nothing is done between steps.
+func TestPace(t *testing.T) {
+	d := newDevice(t)
+	between := func(when string) {
+		if done, total := d.Pace(); done != 0 || total < 2 {
+			t.Errorf("%s: %d of %d", when, done, total)
+		}
+	}
+	between("before the first step")
+	seen := 0
+	d.Observe(func(string, tensor.Value[float32]) {
+		seen++
+		if done, total := d.Pace(); done < 1 || done >= total {
+			t.Errorf("within a step: %d of %d", done, total)
+		}
+	})
+	if _, err := d.Step([]ir.Row{{Token: 2}}, []int{0}); err != nil || seen == 0 {
+		t.Fatalf("%d values seen: %v", seen, err)
+	}
+	between("after a step")
+	if _, err := d.Step([]ir.Row{{Token: 2, Position: 9}}, []int{0}); err == nil {
+		t.Error("a step that does not go on is taken")
+	}
+	between("after one that failed")
+}
+
 func TestStep(t *testing.T) {
 	d := newDevice(t)
 	if d.Name() != "reference" || d.Vocab() != vocab {
