@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"smelt.example/smelt/internal/models/checkpoint/formats"
+	"smelt.example/smelt/internal/regular"
 	"smelt.example/smelt/models/tokenizer"
 )
 
@@ -156,7 +156,10 @@ const tokenizerName = "tokenizer.json"
 // tokenizerAt opens the tokenizer that an argument names: in a folder, beside
 // a .safetensors file, or the file itself.
 func tokenizerAt(path string) (*tokenizer.Tokenizer, error) {
-	info, err := os.Stat(path)
+	info, err := regular.Stat(path)
+	if errors.As(err, new(*regular.LinkError)) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; give a folder with %s, or that file", err, tokenizerName)
 	}

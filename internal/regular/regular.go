@@ -86,6 +86,15 @@ func linked(path string, err error) error {
 	return err
 }
 
+// Stat is os.Stat; a link to nothing is a *LinkError.
+func Stat(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, linked(path, err)
+	}
+	return info, nil
+}
+
 // judge looks at an open file.
 func judge(f *os.File, path string) (fs.FileInfo, error) {
 	info, err := f.Stat()

@@ -140,6 +140,9 @@ func TestOpenBrokenLink(t *testing.T) {
 		if _, err := Read(path, 10); !errors.As(err, &broken) {
 			t.Errorf("a link to %s: %v", to, err)
 		}
+		if _, err := Stat(path); !errors.As(err, &broken) {
+			t.Errorf("a link to %s: %v", to, err)
+		}
 	}
 }
 

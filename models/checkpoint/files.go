@@ -45,12 +45,12 @@ type fileSet struct {
 // single file. Without a usable answer the set has no names and findings say
 // why.
 func locate(cs formats.Table, path string, findings *Findings) fileSet {
-	info, err := os.Stat(path)
+	info, err := regular.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		findings.AddError(fmt.Errorf("%w; check the path", errors.Unwrap(err))) // findings name the path
 	case err != nil:
-		findings.AddError(err)
+		findings.AddError(imposter.Explain(path, err))
 	case info.IsDir():
 		return locateFolder(cs, path, findings)
 	case !info.Mode().IsRegular():

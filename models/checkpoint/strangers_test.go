@@ -38,6 +38,24 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestBrokenLinks: a link to nothing is no file that is not there.
+func TestBrokenLinks(t *testing.T) {
+	for _, name := range []string{"config.json", "model.safetensors.index.json", shard1, ""} {
+		dir := folder{twoShards(), map[string]string{"config.json": "{}", "model.safetensors.index.json": goodIndex}}.write(t)
+		path := filepath.Join(dir, name)
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("gone/away", path); err != nil {
+			t.Skip(err)
+		}
+		want := path + " is a link to gone/away, and there is no file at its end; put the file there, or replace or remove the link"
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestIndexAsPythonWritesIt: what nobody reads may be no JSON.
 func TestIndexAsPythonWritesIt(t *testing.T) {
 	in := func(rest string) string { return strings.Replace(goodIndex, `{"metadata"`, `{`+rest+`"metadata"`, 1) }
