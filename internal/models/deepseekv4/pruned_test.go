@@ -145,6 +145,8 @@ func TestPruned(t *testing.T) {
 		{"MLX, fused and stacked", func(_ *testing.T, s *stored) { s.fuseMLX(); s.stackMLX(); s.mlx() }},
 		{"MLX, one tensor per expert", func(_ *testing.T, s *stored) { s.mlx() }},
 		{"mlx-vlm", func(_ *testing.T, s *stored) { s.vlm() }},
+		{"mlx-vlm's own, wrapped", func(_ *testing.T, s *stored) { s.vlm(); s.rename(`^`, wrapper) }},
+		{"official, stacked and wrapped", func(_ *testing.T, s *stored) { s.dropPrefix("mtp."); s.stackOfficial(); s.rename(`^`, wrapper) }},
 		{"transformers", func(_ *testing.T, s *stored) {
 			s.stack(".experts.gate_up_proj", "w1", "w3")
 			s.stack(".experts.down_proj", "w2")
