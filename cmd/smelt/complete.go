@@ -111,21 +111,30 @@ func completeList(cmd *cobra.Command, flag string, words ...string) {
 	}
 }
 
-// completeKernel completes --kernel to the kernels of the bundle that the command names.
-func completeKernel(cmd *cobra.Command) {
-	completing(cmd, "kernel", func(args []string) (names []string) {
-		if len(args) == 0 || !bundle.IsBundle(args[0]) {
-			return nil
-		}
-		b, err := bundle.Read(args[0])
-		if err != nil {
-			return nil // the command will say so
-		}
-		for _, k := range b.Plan.Kernels {
-			names = append(names, k.Name)
-		}
-		return names
-	})
+// completeKernels completes --kernel, in every command that has it, to the kernels of the
+// bundle that the command names.
+func completeKernels(c *cobra.Command) {
+	if c.Flags().Lookup("kernel") != nil {
+		completing(c, "kernel", kernelNames)
+	}
+	for _, sub := range c.Commands() {
+		completeKernels(sub)
+	}
+}
+
+// kernelNames are the kernels of a bundle that is the first argument.
+func kernelNames(args []string) (names []string) {
+	if len(args) == 0 || !bundle.IsBundle(args[0]) {
+		return nil
+	}
+	b, err := bundle.Read(args[0])
+	if err != nil {
+		return nil // the command will say so
+	}
+	for _, k := range b.Plan.Kernels {
+		names = append(names, k.Name)
+	}
+	return names
 }
 
 // stageNames are what --ir takes of a bundle, with what each is.

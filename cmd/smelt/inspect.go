@@ -94,7 +94,6 @@ grids and every byte. --json has all of it for programs.`,
 	}
 	o.addFlags(cmd.Flags())
 	completing(cmd, "ir", o.stages)
-	completeKernel(cmd)
 	completeWords(cmd, "step", program.Decode.String(), program.Prefill.String())
 	return cmd
 }
