@@ -42,6 +42,8 @@ type doctorMachine struct {
 	Memory      int64  `json:"memory"`
 	FreeMemory  int64  `json:"free_memory"`
 	KnowsMemory bool   `json:"free_memory_known"`
+	// MemorySource says where the number of free bytes comes from.
+	MemorySource string `json:"free_memory_source"`
 }
 
 type doctorLLVM struct {
@@ -77,7 +79,8 @@ func (m *doctorModel) describe(b *bundle.Bundle) {
 func thisMachine() doctorMachine {
 	m := doctorMachine{System: systemName(), Kernel: kernelName(), Computer: computerName(), Processor: processorName(), Processors: runtime.NumCPU()}
 	here := memory.Here()
-	m.Memory, m.FreeMemory, m.KnowsMemory = here.Total.Bytes, here.Available.Bytes, here.Available.Known()
+	m.Memory = here.Total.Bytes
+	m.FreeMemory, m.KnowsMemory, m.MemorySource = here.Available.Bytes, here.Available.Known(), here.Available.Source
 	return m
 }
 
@@ -160,7 +163,7 @@ func (p *doctorPage) machine(m doctorMachine) {
 		total = bytesInWords(m.Memory)
 	}
 	if m.KnowsMemory {
-		free = bytesInWords(m.FreeMemory) + " free"
+		free = bytesInWords(m.FreeMemory) + " available (" + m.MemorySource + ")"
 	}
 	if text := said(total, free); text != "" {
 		p.line("memory", "%s", text)

@@ -274,7 +274,7 @@ func TestDoctorJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, fields := range map[string]string{
-		"version": "version revision time modified go os arch", "machine": "system kernel computer processor processors memory free_memory free_memory_known",
+		"version": "version revision time modified go os arch", "machine": "system kernel computer processor processors memory free_memory free_memory_known free_memory_source",
 		"llvm": "path version cpu vector_f32 error", "metal": "machine error",
 		"model": "path note name context chunk slots cache_rows cache_keys memory", "time": "", "devices": "", "auto": "", "ok": "", "unfinished": "",
 	} {
