@@ -48,7 +48,7 @@ func TestChoiceNaive(t *testing.T) {
 		n := 1 + r.IntN(150)
 		row, changed := make([]float32, n), make([]float32, n)
 		for i := range row {
-			row[i] = oneOf(float32(r.NormFloat64()*5), float32(r.NormFloat64()*5), 0, float32(math.Copysign(0, -1)), 2, -2, nan, negInf, 1e-39, math.MaxFloat32)
+			row[i] = oneOf(float32(r.NormFloat64()*5), float32(r.NormFloat64()*5), 0, float32(math.Copysign(0, -1)), 2, -2, nan, negInf, 1e-39, 0x1.8p-126, math.MaxFloat32)
 		}
 		c := Choice{Inv: oneOf(0, 1, 0.5, 3), TopK: int32(r.IntN(n + 2)), TopP: uint32(oneOf(0, 1<<31, 1<<20)), MinP: uint32(oneOf(0, 1<<20)), Random: r.Uint32()}
 		if r.IntN(3) > 0 {
@@ -64,7 +64,7 @@ func TestChoiceNaive(t *testing.T) {
 			c.Changes = &Changes{Positive: oneOf(1, 0.7, 2, 1e-6), Negative: oneOf(1, 0.7, 2, 1e6)}
 			for id := range n {
 				if r.IntN(2) == 0 {
-					less := oneOf(0, 1, -1, float32(r.NormFloat64()), 0x1p-126)
+					less := oneOf(0, 1, -1, float32(r.NormFloat64()), 0x1p-126, 0x1.8p-126)
 					c.Changes.Tokens = append(c.Changes.Tokens, Change{int32(id), less})
 					changed[id] = naiveLogit(c.Changes, row[id], less)
 				}

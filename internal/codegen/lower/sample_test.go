@@ -135,7 +135,7 @@ func randomMask(r *rand.Rand, n int) *pick.Mask {
 // of what float32 holds among them.
 func randomChanges(r *rand.Rand, n, most int) *pick.Changes {
 	factors := []float32{1, 1.05, 2, 1 / 1.05, 1e6, 1e-6, 0x1p-126, math.MaxFloat32, r.Float32() + 0.5}
-	less := []float32{0, 1, -2, 0x1p-126, -0x1p-126, 1e30, 4*r.Float32() - 2, 0x1p-120}
+	less := []float32{0, 0x1.8p-126, 1, -2, 0x1p-126, -0x1p-126, 1e30, 4*r.Float32() - 2, 0x1p-120}
 	c := &pick.Changes{Positive: factors[r.IntN(len(factors))], Negative: factors[r.IntN(len(factors))]}
 	tokens := r.Perm(n)[:r.IntN(most+1)]
 	slices.Sort(tokens)
@@ -192,6 +192,27 @@ func TestSample(t *testing.T) {
 				}
 				x.check(t, machine, program.Decode)
 			})
+		}
+	}
+}
+
+// TestSampleSmallest: what a change leaves below the smallest normal number is 0, on
+// either side of the difference.
+func TestSampleSmallest(t *testing.T) {
+	for _, machine := range targets {
+		for _, c := range []pick.Changes{{Positive: 1, Negative: 1}, {Positive: 0.5, Negative: 2}, {Positive: 0x1p-126, Negative: 1}} {
+			x := &sampleTest{vocab: 40}
+			row := make([]float32, x.vocab)
+			for i := range row {
+				row[i] = 0x1.8p-126
+				less := float32(0x1.8p-126)
+				if i > 0 {
+					less = 0x1p-126
+				}
+				c.Tokens = append(c.Tokens, pick.Change{Token: int32(i), Less: less})
+			}
+			x.add(row, pick.Choice{Changes: &c})
+			x.check(t, machine, program.Decode)
 		}
 	}
 }
