@@ -101,5 +101,9 @@ func (g *gap) text() string {
 	}
 	slices.Sort(g.above)
 	found = append(found, slices.Compact(g.above)...)
-	return fmt.Sprintf("layer %s: of %s there are %s, expected 0 to %d: %s missing", g.layer, schema.Fill(g.place.Stem, g.layer), message.Ranges(found), g.want-1, message.Ranges(g.absent))
+	missing := "number " + message.Ranges(g.absent) + " is"
+	if len(g.absent) > 1 {
+		missing = "numbers " + message.Ranges(g.absent) + " are"
+	}
+	return fmt.Sprintf("layer %s: of %s there are %s, expected 0 to %d; %s missing", g.layer, schema.Fill(g.place.Stem, g.layer), message.Ranges(found), g.want-1, missing)
 }

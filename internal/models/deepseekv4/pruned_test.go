@@ -269,14 +269,14 @@ func TestPrunedRefused(t *testing.T) {
 		{"fewer than a token uses", pruning{1: {3}}, whole, []string{"1 layer with fewer experts than a token uses; too many experts were pruned", "layer 1: " + gate1 + "1 128] " + file + " have 1 row, expected num_experts_per_tok (2) or more"}},
 		{"fewer than a token uses, stacked", pruning{1: {3}, 2: {0}}, mlx, []string{"2 layers with fewer experts", "layer 1: ", "layer 2: "}},
 		{"the old numbers", pruning{1: {0, 1, 3, 4}}, func(t *testing.T, s *stored) { renumber(1, 3, 4)(t, s); renumber(1, 2, 3)(t, s) },
-			[]string{"2 problems", "3 parameters whose tensors are numbered with gaps; number them from 0 on", "layer 1: of layers.1.ffn.experts.{n}.w1 there are 0 to 1, 3 to 4, expected 0 to 3: 2 missing", "of layers.1.ffn.experts.{n}.w3", "layer 1: 4 experts, by " + gate1 + "4 128] " + file + "; n_routed_experts is 5"}},
+			[]string{"2 problems", "3 parameters whose tensors are numbered with gaps; number them from 0 on", "layer 1: of layers.1.ffn.experts.{n}.w1 there are 0 to 1, 3 to 4, expected 0 to 3; number 2 is missing", "of layers.1.ffn.experts.{n}.w3", "layer 1: 4 experts, by " + gate1 + "4 128] " + file + "; n_routed_experts is 5"}},
 		{"the old numbers, none of them wanted", pruning{0: {3, 4}}, func(t *testing.T, s *stored) { renumber(0, 1, 4)(t, s); renumber(0, 0, 3)(t, s) },
-			[]string{"3 parameters whose tensors are numbered with gaps", "layer 0: of layers.0.ffn.experts.{n}.w2 there are 3 to 4, expected 0 to 1: 0 to 1 missing"}},
+			[]string{"3 parameters whose tensors are numbered with gaps", "layer 0: of layers.0.ffn.experts.{n}.w2 there are 3 to 4, expected 0 to 1; numbers 0 to 1 are missing"}},
 		{"the old numbers, transformers", pruning{2: {0, 2, 3}}, func(t *testing.T, s *stored) {
 			renumber(2, 2, 3)(t, s)
 			renumber(2, 1, 2)(t, s)
 			s.transformers(olderTransformers)
-		}, []string{"3 parameters whose tensors are numbered with gaps", "layer 2: of model.layers.2.mlp.experts.{n}.down_proj there are 0, 2 to 3, expected 0 to 2: 1 missing"}},
+		}, []string{"3 parameters whose tensors are numbered with gaps", "layer 2: of model.layers.2.mlp.experts.{n}.down_proj there are 0, 2 to 3, expected 0 to 2; number 1 is missing"}},
 		{"one in the middle missing", pruning{2: {0, 1, 2, 4}}, func(t *testing.T, s *stored) {
 			for _, w := range []string{"w1", "w2", "w3"} {
 				s.drop("layers.2.ffn.experts.2." + w + ".weight")
