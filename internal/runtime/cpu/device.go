@@ -11,6 +11,7 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/admission"
+	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
@@ -24,7 +25,7 @@ type Options struct {
 	// LLVM is libLLVM; nil means jit.Open("").
 	LLVM *jit.LLVM
 	// Cache keeps compiled kernels; nil keeps none.
-	Cache *jit.Cache
+	Cache *codecache.Cache
 	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
 	// is planned for this machine, may run here; own is what it takes besides.
 	Admit func(b *bundle.Bundle, own ...admission.Part) error

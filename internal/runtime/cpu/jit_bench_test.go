@@ -11,6 +11,7 @@ import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/models"
 )
@@ -56,7 +57,7 @@ func flashKernels(b *testing.B, m *models.Model, register int) []*kernel.Kernel 
 // warmJIT is what a start takes whose machine code was kept, until all kernels can
 // be called.
 func warmJIT(b *testing.B, l *jit.LLVM, kernels []*kernel.Kernel) {
-	cache, err := jit.OpenCache(b.TempDir(), 64<<20)
+	cache, err := codecache.Open(b.TempDir(), 64<<20)
 	if err != nil {
 		b.Fatal(err)
 	}

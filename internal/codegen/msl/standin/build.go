@@ -10,11 +10,9 @@ import (
 	"strings"
 	"sync"
 
+	"smelt.example/smelt/internal/codegen/msl/head"
 	"smelt.example/smelt/internal/progress"
 )
-
-// threadsLimit is Metal's limit of threads in a threadgroup, as in the host.
-const threadsLimit = 1024
 
 // Options says how to build a program.
 type Options struct {
@@ -102,15 +100,15 @@ func writeSources(dir string, files map[string]string) ([]string, error) {
 		if err := checkFileName(name); err != nil {
 			return nil, err
 		}
-		kernels, err := kernelHeads(name, files[name])
+		kernels, err := head.Kernels(files[name])
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("standin: %s: %w", name, err)
 		}
 		for _, k := range kernels {
-			if other, ok := defined[k.name]; ok {
-				return nil, fmt.Errorf("standin: build: kernel %s is in %s and in %s; names must differ", k.name, other, name)
+			if other, ok := defined[k.Name]; ok {
+				return nil, fmt.Errorf("standin: build: kernel %s is in %s and in %s; names must differ", k.Name, other, name)
 			}
-			defined[k.name] = name
+			defined[k.Name] = name
 		}
 		text, err := unit(name, kernels)
 		if err != nil {

@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
@@ -51,7 +52,7 @@ type Watch struct{ mappings []Mapping }
 // Start watches mappings, which must stay mapped until Stop. The first call in a
 // process installs the handler; cache, if not nil, keeps its code. It fails where
 // there is no code for the handler, and where the system refuses it.
-func Start(l *jit.LLVM, cache *jit.Cache, mappings []Mapping) (*Watch, error) {
+func Start(l *jit.LLVM, cache *codecache.Cache, mappings []Mapping) (*Watch, error) {
 	w := &Watch{mappings}
 	h := &process
 	h.mu.Lock()
@@ -107,7 +108,7 @@ type state struct {
 }
 
 // install makes the handler and gives it the signal.
-func (h *handler) install(l *jit.LLVM, cache *jit.Cache) error {
+func (h *handler) install(l *jit.LLVM, cache *codecache.Cache) error {
 	text, err := handlerText(runtime.GOOS, runtime.GOARCH)
 	if err != nil {
 		return err

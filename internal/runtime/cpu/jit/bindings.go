@@ -2,12 +2,11 @@ package jit
 
 import (
 	"fmt"
-	"reflect"
 	"runtime"
 	"strings"
 	"unsafe"
 
-	"github.com/ebitengine/purego"
+	"smelt.example/smelt/internal/runtime/dynlib"
 )
 
 // ref is one of LLVM's opaque references. Go only hands it back.
@@ -79,19 +78,9 @@ type bindings struct {
 
 // bind fills the table from the library, or says which functions it lacks.
 func (b *bindings) bind(handle uintptr) error {
-	table := reflect.ValueOf(b).Elem()
-	var missing []string
-	for i := range table.NumField() {
-		name := "LLVM" + table.Type().Field(i).Name
-		address, err := purego.Dlsym(handle, name)
-		if err != nil {
-			missing = append(missing, name)
-			continue
-		}
-		purego.RegisterFunc(table.Field(i).Addr().Interface(), address)
-	}
+	missing, total := dynlib.Bind(handle, "LLVM", b)
 	switch n := len(missing); {
-	case n == table.NumField():
+	case n == total:
 		return fmt.Errorf("is not libLLVM: it has no %s", missing[0])
 	case n > 0:
 		return fmt.Errorf("is too old or built without what a just-in-time compiler needs: it has no %s", strings.Join(missing, ", "))
@@ -100,16 +89,7 @@ func (b *bindings) bind(handle uintptr) error {
 }
 
 // text copies a C string.
-func text(s cString) string {
-	if s == nil {
-		return ""
-	}
-	n := 0
-	for *(*byte)(unsafe.Add(unsafe.Pointer(s), n)) != 0 {
-		n++
-	}
-	return string(unsafe.Slice((*byte)(s), n))
-}
+func text(s cString) string { return dynlib.Text(s) }
 
 // message copies what LLVM gave away as a message and frees it.
 func (b *bindings) message(s cString) string {

@@ -1,9 +1,12 @@
 package jit
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"smelt.example/smelt/internal/runtime/codecache"
 )
 
 // Module is one module of LLVM IR with the name errors call it. Its text is
@@ -38,11 +41,11 @@ type Build struct {
 // only if the cache does not have it. A nil cache has nothing and keeps nothing.
 // done, if not nil, is told of each module by the worker that had it. If modules fail the error is that of the first one in their order, and none
 // after it is started once it is known.
-func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int, done func(n int64)) (*Build, error) {
+func (l *LLVM) CompileAll(modules []Module, o Options, c *codecache.Cache, workers int, done func(n int64)) (*Build, error) {
 	start := time.Now()
 	var bypassed error
-	if c != nil && c.dir == nil {
-		c, bypassed = nil, c.bypassed
+	if c != nil && c.Bypassed() != nil {
+		c, bypassed = nil, c.Bypassed()
 	}
 	results := make([]result, len(modules))
 	var next atomic.Int64
@@ -79,6 +82,21 @@ func (l *LLVM) CompileAll(modules []Module, o Options, c *Cache, workers int, do
 	return b, nil
 }
 
+// Key is the cache's name for what Compile makes of a module with options: the text or
+// what stands for it, the library (version, file, its size and time), the machine and
+// the options.
+func (l *LLVM) Key(id string, o Options) codecache.Key {
+	o = o.resolve(l.host)
+	reloc, model := l.addressing()
+	return codecache.KeyOf(
+		"object 2", // changes with what this package makes of its input
+		id, l.Version(), l.identity, l.host.Triple, o.CPU, o.Features, o.Passes,
+		fmt.Sprint(o.Codegen, o.NoUnroll, reloc, model))
+}
+
+// UserCache is where this package's objects are kept for the user.
+func UserCache() *codecache.Cache { return codecache.User("objects") }
+
 // result is one module's way through build.
 type result struct {
 	object    []byte
@@ -103,8 +121,8 @@ func (b *Build) add(i int, r result) {
 }
 
 // build takes a module from the cache or compiles it.
-func (l *LLVM) build(m Module, o Options, c *Cache) (r result) {
-	var key Key
+func (l *LLVM) build(m Module, o Options, c *codecache.Cache) (r result) {
+	var key codecache.Key
 	if c != nil {
 		key = l.Key(m.ID, o)
 		if r.object, r.hit = c.Get(key); r.hit {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"smelt.example/smelt/internal/runtime/codecache"
 )
 
 func modules(n int) []Module {
@@ -18,7 +20,7 @@ func modules(n int) []Module {
 }
 
 // compileAll compiles and checks the counts.
-func compileAll(t *testing.T, l *LLVM, c *Cache, list []Module, hits int) *Build {
+func compileAll(t *testing.T, l *LLVM, c *codecache.Cache, list []Module, hits int) *Build {
 	t.Helper()
 	b, err := l.CompileAll(list, Options{}, c, 3, nil)
 	if err != nil {
@@ -113,8 +115,8 @@ func TestKey(t *testing.T) {
 	l := openLLVM(t)
 	other := &LLVM{version: l.version, identity: l.identity + "x", host: l.host}
 	elsewhere := &LLVM{version: l.version, identity: l.identity, host: Host{l.host.Triple, l.host.CPU, l.host.Features + ",+x"}}
-	seen := map[Key]int{}
-	for i, key := range []Key{
+	seen := map[codecache.Key]int{}
+	for i, key := range []codecache.Key{
 		l.Key("a", Options{}),
 		l.Key("b", Options{}),
 		l.Key("a", Options{Passes: "default<O3>"}),
@@ -133,5 +135,44 @@ func TestKey(t *testing.T) {
 	}
 	if l.Key("a", Options{}) != l.Key("a", Options{Passes: VectorPasses}) {
 		t.Error("the default options have another key when they are spelled out")
+	}
+}
+
+func newCache(t testing.TB, dir string, limit int64) *codecache.Cache {
+	t.Helper()
+	// A folder for tests has the rights that the umask leaves.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, err := codecache.Open(dir, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// entriesOf lists the files of a cache.
+func entriesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// alter changes the last byte of a file.
+func alter(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -18,9 +18,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/ebitengine/purego"
+
+	"smelt.example/smelt/internal/runtime/dynlib"
 )
 
 // LLVM is a loaded libLLVM. It stays loaded as long as the process lives. Its
@@ -106,10 +107,7 @@ func load(name string) (*LLVM, error) {
 	})
 	l.path = lib.path
 	l.version = lib.version()
-	l.identity = l.path
-	if info, err := os.Stat(l.path); err == nil {
-		l.identity = fmt.Sprint(l.path, info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
-	}
+	l.identity = dynlib.Identity(l.path)
 	l.calls = newCallbacks(&l.b)
 	l.host = Host{
 		Triple:   l.b.message(l.b.GetDefaultTargetTriple()),

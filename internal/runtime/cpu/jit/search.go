@@ -3,13 +3,11 @@ package jit
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/ebitengine/purego"
 
-	"smelt.example/smelt/internal/regular"
+	"smelt.example/smelt/internal/runtime/dynlib"
 )
 
 // Env names the environment variable that says which libLLVM to load.
@@ -50,12 +48,8 @@ func Candidates(goos string) []string {
 	return append(list, "libLLVM.so")
 }
 
-// errLoad is the dynamic loader's refusal, errSecond about libraries that would
-// get in each other's way.
-var (
-	errLoad   = errors.New("does not load")
-	errSecond = errors.New("cannot be used beside the one that this process has loaded")
-)
+// errSecond is the refusal of libraries that would get in each other's way.
+var errSecond = errors.New("cannot be used beside the one that this process has loaded")
 
 // advice says how to get libLLVM.
 func advice(goos string) string {
@@ -75,25 +69,12 @@ func open(goos string, list []string) (*LLVM, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !absent(name, err) {
+		if !dynlib.Absent(name, err) {
 			unfit = append(unfit, fmt.Sprintf("; %s %v", name, err))
 		}
 	}
 	return nil, fmt.Errorf("no libLLVM of version %d or newer (tried %d places from %s to %s%s): %s",
 		oldest, len(list), list[0], list[len(list)-1], strings.Join(unfit, ""), advice(goos))
-}
-
-// absent tells a library that is not there from one that cannot be used.
-func absent(name string, err error) bool {
-	if !errors.Is(err, errLoad) {
-		return false
-	}
-	if filepath.IsAbs(name) {
-		_, err := os.Stat(name)
-		return os.IsNotExist(err)
-	}
-	// The loader names the file it misses, which may be one that name needs.
-	return strings.Contains(err.Error(), name+": cannot open shared object file")
 }
 
 // library is a loaded libLLVM: handle is the loader's, path the file.
@@ -102,33 +83,13 @@ type library struct {
 	path   string
 }
 
-// fit refuses what the loader would wait for, or read without an end. What is not
-// there is the loader's to report.
-func fit(name string) error {
-	if !strings.ContainsRune(name, filepath.Separator) {
-		return nil // to be searched for by the loader
-	}
-	f, _, err := regular.Open(name)
-	var kind *regular.KindError
-	if errors.As(err, &kind) {
-		return fmt.Errorf("%w: %w", errLoad, err)
-	}
-	if err == nil {
-		f.Close() // only looked at
-	}
-	return nil
-}
-
 // loadLibrary loads a library and fills b with its functions.
 func loadLibrary(name string, b *bindings) (library, error) {
-	if err := fit(name); err != nil {
-		return library{}, err
-	}
 	// First for this package alone: what turns out unfit must not lend its
 	// symbols to libraries loaded later.
-	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	handle, err := dynlib.Load(name)
 	if err != nil {
-		return library{}, fmt.Errorf("%w: %s", errLoad, oneLine(err.Error()))
+		return library{}, err
 	}
 	if err := b.bind(handle); err != nil {
 		purego.Dlclose(handle)
@@ -139,46 +100,20 @@ func loadLibrary(name string, b *bindings) (library, error) {
 	if err != nil {
 		return library{}, err
 	}
-	if file, ok := fileOf(own); ok {
+	if file, ok := dynlib.FileOf(own); ok {
 		lib.path = file
 	}
 	if other, err := purego.Dlsym(purego.RTLD_DEFAULT, "LLVMContextCreate"); err == nil && other != own {
-		file, _ := fileOf(other)
+		file, _ := dynlib.FileOf(other)
 		purego.Dlclose(handle)
 		return library{}, fmt.Errorf("%w, %s", errSecond, file)
 	}
 	// Then for the process, where compiled code looks for the functions it
 	// calls: what libLLVM brings along (libm) is there too.
 	if _, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_GLOBAL); err != nil {
-		return library{}, fmt.Errorf("%w: %s", errLoad, oneLine(err.Error()))
+		return library{}, fmt.Errorf("%w: %s", dynlib.ErrLoad, oneLine(err.Error()))
 	}
 	return lib, nil
-}
-
-// dlInfo is C's Dl_info: after the file come its address and the symbol's name
-// and address.
-type dlInfo struct {
-	file cString
-	_    [3]uintptr
-}
-
-// fileOf names the file from which the loader mapped an address.
-func fileOf(address uintptr) (string, bool) {
-	symbol, err := purego.Dlsym(purego.RTLD_DEFAULT, "dladdr")
-	if err != nil {
-		return "", false
-	}
-	var dladdr func(address uintptr, info *dlInfo) int32
-	purego.RegisterFunc(&dladdr, symbol)
-	var info dlInfo
-	if dladdr(address, &info) == 0 || info.file == nil {
-		return "", false
-	}
-	file := text(info.file)
-	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		file = resolved
-	}
-	return file, true
 }
 
 // has reports whether the library has a function.

@@ -1,4 +1,4 @@
-package jit
+package codecache
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func newCache(t testing.TB, dir string, limit int64) *Cache {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c, err := OpenCache(dir, limit)
+	c, err := Open(dir, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,18 +200,32 @@ func TestOpenCacheErrors(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenCache(filepath.Join(file, "cache"), 1000)
+	_, err := Open(filepath.Join(file, "cache"), 1000)
 	wantLine(t, err, "cache of compiled kernels: ", file)
 
 	for _, name := range []string{"HOME", "XDG_CACHE_HOME"} {
 		t.Setenv(name, "")
 	}
-	_, err = DefaultCacheDir()
+	_, err = UserDir("objects")
 	wantLine(t, err, "no folder for compiled kernels")
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	dir, err := DefaultCacheDir()
+	dir, err := UserDir("objects")
 	if err != nil || !strings.HasPrefix(dir, home) || !strings.HasSuffix(dir, fmt.Sprintf("smelt%cobjects", filepath.Separator)) {
 		t.Errorf("%s, %v; want a folder under %s", dir, err, home)
+	}
+}
+
+// wantLine wants an error of one line that has the texts.
+func wantLine(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	if err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error %v, want one line with %q", err, texts)
+		return
+	}
+	for _, s := range texts {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("error %q lacks %q", err, s)
+		}
 	}
 }

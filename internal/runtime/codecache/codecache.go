@@ -1,4 +1,7 @@
-package jit
+// Package codecache keeps compiled kernels in a folder that only the user may write
+// to: what is in it gets executed. Compilers name objects by all that decides their
+// bytes.
+package codecache
 
 import (
 	"bytes"
@@ -22,18 +25,10 @@ import (
 // Key names a compiled object by all that decides its bytes.
 type Key [sha256.Size]byte
 
-// Key is the cache's name for what Compile makes of a module with options: a
-// hash of the text or what stands for it, the library (version, file, its size and time), the machine
-// and the options.
-func (l *LLVM) Key(id string, o Options) Key {
-	o = o.resolve(l.host)
+// KeyOf is the key of a list of parts.
+func KeyOf(parts ...string) Key {
 	hash := sha256.New()
-	reloc, model := l.addressing()
-	for _, part := range []string{
-		"object 2", // changes with what this package makes of its input
-		id, l.Version(), l.identity, l.host.Triple, o.CPU, o.Features, o.Passes,
-		fmt.Sprint(o.Codegen, o.NoUnroll, reloc, model),
-	} {
+	for _, part := range parts {
 		// With its length, so that no two lists of parts read the same.
 		hash.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(part))))
 		hash.Write([]byte(part))
@@ -66,20 +61,20 @@ const (
 	maxEntryBytes = 64 << 20
 )
 
-// DefaultCacheDir is the folder for objects in the user's cache folder. It fails
-// if the environment says where neither is.
-func DefaultCacheDir() (string, error) {
+// UserDir is a folder for objects in the user's cache folder: "objects" for those of
+// the processor. It fails if the environment says where neither is.
+func UserDir(name string) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("no folder for compiled kernels: %w", err)
 	}
-	return filepath.Join(dir, "smelt", "objects"), nil
+	return filepath.Join(dir, "smelt", name), nil
 }
 
-// OpenCache uses a folder, and makes it if need be, for at most limit bytes:
+// Open uses a folder, and makes it if need be, for at most limit bytes:
 // then the entries that were not used for longest go. It fails if another user may
 // change what is in the folder.
-func OpenCache(dir string, limit int64) (*Cache, error) {
+func Open(dir string, limit int64) (*Cache, error) {
 	opened, err := private.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cache of compiled kernels: %w", err)
@@ -95,20 +90,23 @@ func OpenCache(dir string, limit int64) (*Cache, error) {
 // 10 MB.
 const userCacheBytes = 512 << 20
 
-// UserCache is the cache in the user's folder. Where there can be none, or another
-// user may write to it, it has nothing and keeps nothing, and Build.CacheError says
+// User is the cache in the user's folder of that name. Where there can be none, or
+// another user may write to it, it has nothing and keeps nothing, and Bypassed says
 // why: kernels are then compiled each time.
-func UserCache() *Cache {
-	dir, err := DefaultCacheDir()
+func User(name string) *Cache {
+	dir, err := UserDir(name)
 	if err != nil {
 		return &Cache{bypassed: err}
 	}
-	c, err := OpenCache(dir, userCacheBytes)
+	c, err := Open(dir, userCacheBytes)
 	if err != nil {
 		return &Cache{bypassed: err}
 	}
 	return c
 }
+
+// Bypassed is why the cache keeps nothing; nil if it does.
+func (c *Cache) Bypassed() error { return c.bypassed }
 
 // entryName is a key's file.
 func entryName(k Key) string { return hex.EncodeToString(k[:]) + entrySuffix }
