@@ -117,6 +117,9 @@ func Bind(handle uintptr, prefix string, table any) (missing []string, total int
 	return missing, v.NumField()
 }
 
+// Symbol is the address of a library's function.
+func Symbol(handle uintptr, name string) (uintptr, error) { return purego.Dlsym(handle, name) }
+
 // Text copies a C string.
 func Text(s *byte) string {
 	if s == nil {

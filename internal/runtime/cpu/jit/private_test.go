@@ -50,4 +50,3 @@ func TestUserCacheOfOthers(t *testing.T) {
 	}
 	compileAll(t, l, UserCache(), list, 2)
 }
-

@@ -1,0 +1,297 @@
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/target"
+	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/cuda/driver"
+	"smelt.example/smelt/internal/runtime/planned"
+	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/models/checkpoint"
+)
+
+// machine is a card with what was made on it, as a planned.Machine.
+type machine struct {
+	api     *driver.API
+	opts    Options
+	b       *bundle.Bundle // planned for the card
+	ck      *checkpoint.Checkpoint
+	card    driver.Card
+	context driver.Context
+	code    *code
+	weights *weights
+	memory  []driver.Pointer // of Alloc
+	hosts   []*driver.Host
+	stream  driver.Stream
+	steps   []*step
+	clock   clock // of the last step
+	// begun holds the number of the dispatch that began last, where the host reads it
+	// even after the card has failed.
+	begun   *driver.Host
+	started int // steps since the last Wait
+	mode    profile.Mode
+	probes  *probes // nil until they are needed
+}
+
+// newMachine finds the card and compiles the kernels. On an error the machine is to be
+// closed.
+func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (m *machine, err error) {
+	m = &machine{opts: o, ck: ck}
+	if m.api, err = driver.Open(); err != nil {
+		return m, err
+	}
+	if m.card, err = choose(m.api, o.GPU); err != nil {
+		return m, err
+	}
+	if m.b, err = b.For(target.GPU); err != nil {
+		return m, err
+	}
+	if err := fit(m.card); err != nil {
+		return m, err
+	}
+	if m.context, err = m.api.Retain(m.card); err != nil {
+		return m, err
+	}
+	return m, m.do(m.start)
+}
+
+// fit refuses cards that kernels are not made for.
+func fit(c driver.Card) error {
+	t := target.GPU
+	switch {
+	case c.Capability < oldestCapability:
+		return fmt.Errorf("%s has compute capability %d.%d, expected %d.%d or newer", c.Name, c.Capability/10, c.Capability%10, oldestCapability/10, oldestCapability%10)
+	case c.Warp != t.SimdWidth || c.Threads < t.MaxThreads || c.Shared < t.SharedMemory:
+		return fmt.Errorf("%s has warps of %d lanes, blocks of %d threads and %d bytes of shared memory; kernels are made for %d, %d and %d",
+			c.Name, c.Warp, c.Threads, c.Shared, t.SimdWidth, t.MaxThreads, t.SharedMemory)
+	}
+	return nil
+}
+
+// oldestCapability is the oldest that NVRTC 13 makes code for.
+const oldestCapability = 75
+
+func (m *machine) start() (err error) {
+	if err := m.admit(); err != nil {
+		return err
+	}
+	if m.code, err = m.compile(); err != nil {
+		return err
+	}
+	if m.weights, err = m.newWeights(); err != nil {
+		return err
+	}
+	if m.stream, err = m.api.NewStream(); err != nil {
+		return err
+	}
+	if err = m.clock.make(m.api); err != nil {
+		return err
+	}
+	m.begun, err = m.host(4)
+	return err
+}
+
+// do calls a function on a thread that has the machine's context.
+func (m *machine) do(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := m.api.Enter(m.context); err != nil {
+		return err
+	}
+	return f()
+}
+
+// spared is what the driver and code take beside what a plan counts.
+const spared = 256 << 20
+
+// admit refuses a model that takes more than the card has free.
+func (m *machine) admit() error {
+	free, total, err := m.api.Memory()
+	if err != nil {
+		return err
+	}
+	memory := m.b.Memory()
+	need := memory.Weights + memory.Caches + memory.Arena + spared
+	if need <= free {
+		return nil
+	}
+	less := "take a card of more memory"
+	if fits := m.b.LargestContext(free - spared); fits > 0 {
+		less = fmt.Sprintf("%v, about the largest that fits", option.Errorf("take %s %d", option.Name("Context"), fits))
+	}
+	return fmt.Errorf("the model takes %s (weights %s, caches %s, activations %s, the driver %s), and %s has %s free of %s: %s",
+		message.Bytes(need), message.Bytes(memory.Weights), message.Bytes(memory.Caches), message.Bytes(memory.Arena), message.Bytes(int64(spared)),
+		m.card.Name, message.Bytes(free), message.Bytes(total), less)
+}
+
+// Alloc gives memory of the card.
+func (m *machine) Alloc(name string, n int64) (at planned.Address, err error) {
+	err = m.do(func() error {
+		p, err := m.api.Alloc(n)
+		if driver.OutOfMemory(err) {
+			return fmt.Errorf("%s for %s: %w", message.Bytes(n), name, err)
+		}
+		if err != nil {
+			return err
+		}
+		m.memory = append(m.memory, p)
+		at = planned.Address(p)
+		return nil
+	})
+	return at, err
+}
+
+// host gives memory that host and card see.
+func (m *machine) host(n int) (*driver.Host, error) {
+	h, err := m.api.HostAlloc(n)
+	if err == nil {
+		m.hosts = append(m.hosts, h)
+	}
+	return h, err
+}
+
+// Weight is where a byte of a file will be.
+func (m *machine) Weight(file int, offset, bytes int64) (at planned.Address, err error) {
+	err = m.do(func() error {
+		at, err = m.weights.at(file, offset, bytes)
+		return err
+	})
+	return at, err
+}
+
+// Read copies from the card.
+func (m *machine) Read(to []byte, from planned.Address) error {
+	return m.do(func() error { return m.api.Download(to, driver.Pointer(from)) })
+}
+
+// Write copies to the card.
+func (m *machine) Write(to planned.Address, bytes []byte) error {
+	return m.do(func() error { return m.api.Upload(driver.Pointer(to), bytes) })
+}
+
+// Copy copies on the card.
+func (m *machine) Copy(to, from planned.Address, n int64) error {
+	return m.do(func() error { return m.api.Copy(driver.Pointer(to), driver.Pointer(from), n) })
+}
+
+// Begin uploads the weights.
+func (m *machine) Begin() error {
+	return m.do(func() error { return m.weights.upload(m.opts.Progress, m.opts.Stop) })
+}
+
+// Wait waits for the card, which cannot be made to leave its work.
+func (m *machine) Wait(context.Context) error {
+	m.started = 0
+	return m.do(func() error {
+		if err := m.api.Wait(m.stream); err != nil {
+			return m.fault(err)
+		}
+		return nil
+	})
+}
+
+// fault names the kernel that ran last.
+func (m *machine) fault(err error) error {
+	n := int(uint32(m.begun.Bytes[0]) | uint32(m.begun.Bytes[1])<<8 | uint32(m.begun.Bytes[2])<<16 | uint32(m.begun.Bytes[3])<<24)
+	for _, s := range m.steps {
+		if i := n - s.first; i >= 0 && i < len(s.plan.Dispatches) {
+			x := s.plan.Dispatches[i]
+			return fmt.Errorf("the card failed, most likely in dispatch %d of %s, kernel %s of region @%s: %w", i, s.plan.Phase, x.Kernel.Name, x.Region, err)
+		}
+	}
+	return fmt.Errorf("the card failed: %w", err)
+}
+
+// stepTime is what the card took for the last step.
+func (m *machine) stepTime() (time.Duration, error) { return m.clock.elapsed(m.api) }
+
+// Profile says how the steps to come are timed.
+func (m *machine) Profile(mode profile.Mode) error {
+	if mode == profile.Cold {
+		if _, err := m.openProbes(); err != nil {
+			return err
+		}
+	}
+	m.mode = mode
+	return nil
+}
+
+// Close gives everything back.
+func (m *machine) Close() error {
+	if m.context == 0 {
+		return nil
+	}
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+	err := m.do(func() error {
+		if m.stream != 0 {
+			// A card that failed says so with each call to come.
+			if err := m.api.Wait(m.stream); err != nil {
+				return nil
+			}
+		}
+		for _, s := range m.steps {
+			note(s.close())
+		}
+		m.clock.close(m.api, note)
+		if m.probes != nil {
+			note(m.probes.close())
+		}
+		if m.stream != 0 {
+			note(m.api.CloseStream(m.stream))
+		}
+		for _, p := range m.memory {
+			note(m.api.Free(p))
+		}
+		for _, h := range m.hosts {
+			note(m.api.HostFree(h))
+		}
+		if m.weights != nil {
+			note(m.weights.close())
+		}
+		if m.code != nil {
+			note(m.code.close(m.api))
+		}
+		return nil
+	})
+	return errors.Join(append(errs, err, m.api.Release(m.card))...)
+}
+
+// clock is a pair of marks.
+type clock struct {
+	from, to driver.Event
+	ran      bool
+}
+
+func (c *clock) make(a *driver.API) (err error) {
+	if c.from, err = a.NewEvent(); err != nil {
+		return err
+	}
+	c.to, err = a.NewEvent()
+	return err
+}
+
+func (c *clock) elapsed(a *driver.API) (time.Duration, error) {
+	if !c.ran {
+		return 0, nil
+	}
+	if err := a.Await(c.to); err != nil {
+		return 0, err
+	}
+	return a.Between(c.from, c.to)
+}
+
+func (c *clock) close(a *driver.API, note func(error)) {
+	for _, e := range []driver.Event{c.from, c.to} {
+		if e != 0 {
+			note(a.CloseEvent(e))
+		}
+	}
+}
