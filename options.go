@@ -20,6 +20,8 @@ type Options struct {
 	Device string
 	// Threads of the processor that run kernels; 0 means all.
 	Threads int
+	// GPU is the number of the card that runs kernels, where there are several.
+	GPU int
 	// Context is the number of tokens of the longest text, prompt included; 0 means
 	// the model's, or that of the bundle's kernels.
 	Context int
@@ -65,7 +67,7 @@ func (f *Files) Complete(o Options) (Options, error) {
 	for _, x := range []struct {
 		name  option.Name
 		value int
-	}{{"Context", o.Context}, {"Chunk", o.Chunk}, {"Slots", o.Slots}, {"Threads", o.Threads}} {
+	}{{"Context", o.Context}, {"Chunk", o.Chunk}, {"Slots", o.Slots}, {"Threads", o.Threads}, {"GPU", o.GPU}} {
 		if x.value < 0 {
 			return o, option.Errorf("%s: found %d, expected 0 (the default) or more", x.name, x.value)
 		}
@@ -115,7 +117,7 @@ func (f *Files) Start(ctx context.Context, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := devices.Options{Threads: o.Threads, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
+	how := devices.Options{Threads: o.Threads, GPU: o.GPU, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
 	model := devices.Model{Source: f.Source(), Weights: f.Model.Weights, Bundle: f.Bundle}
 	d, choice, err := devices.All().Open(o.Device, model, how)
 	if err != nil {

@@ -29,3 +29,6 @@ const maxLayers = 1024
 func threadCounts() limits[int] {
 	return limits[int]{least: 0, most: runtime.GOMAXPROCS(0), words: "the processors there are"}
 }
+
+// cardNumbers are those of cards: more than 64 in a machine nobody has.
+var cardNumbers = from(0, 63)

@@ -42,7 +42,7 @@ type Kind struct {
 }
 
 // All is the table, best first.
-func All() Table { return Table{metalKind, cpuKind, referenceKind, standinKind} }
+func All() Table { return Table{metalKind, cpuKind, cudaKind, referenceKind, standinKind} }
 
 // Auto is the name for the best device there is.
 const Auto = "auto"
@@ -66,6 +66,8 @@ type Model struct {
 type Options struct {
 	// Threads that run kernels; 0 for all processors.
 	Threads int
+	// GPU is the number of the card, where there may be several.
+	GPU int
 	// Context, Chunk and Slots size the kernels of a model without a bundle, and what the
 	// evaluator is to have room for; 0 for the defaults.
 	Context, Chunk, Slots int
