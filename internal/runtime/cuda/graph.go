@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"smelt.example/smelt/internal/codegen/program"
@@ -29,6 +30,7 @@ type GraphStats struct {
 
 // graph is ready to play.
 type graph struct {
+	whole driver.Graph // what exec was made of: its nodes name those of exec
 	exec  driver.Exec
 	nodes []driver.Node
 	grids [][3]int64 // that the nodes have
@@ -82,12 +84,15 @@ func (g *graphs) nearest(grids [][3]int64) (best *graph, changes int) {
 // make builds a graph of all dispatches, each after those before the last barrier.
 func (g *graphs) make(grids [][3]int64) (x *graph, err error) {
 	api := g.s.m.api
-	whole, err := api.NewGraph()
-	if err != nil {
+	x = &graph{grids: slices.Clone(grids)}
+	if x.whole, err = api.NewGraph(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, api.CloseGraph(whole)) }()
-	x = &graph{grids: append([][3]int64(nil), grids...)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, x.close(api))
+		}
+	}()
 	var level, before []driver.Node // since the last barrier, and those that it waits for
 	for i := range g.s.jobs {
 		if g.s.plan.Dispatches[i].Barrier && len(level) > 0 {
@@ -97,14 +102,14 @@ func (g *graphs) make(grids [][3]int64) (x *graph, err error) {
 		if !j.size(grids[i]) {
 			j.Grid = [3]uint32{1, 1, 1} // a node needs some, and is disabled below
 		}
-		n, err := api.Add(whole, &j.Launch, before)
+		n, err := api.Add(x.whole, &j.Launch, before)
 		if err != nil {
 			return nil, err
 		}
 		x.nodes = append(x.nodes, n)
 		level = append(level, n)
 	}
-	if x.exec, err = api.Instantiate(whole); err != nil {
+	if x.exec, err = api.Instantiate(x.whole); err != nil {
 		return nil, err
 	}
 	for i, n := range x.nodes {
@@ -145,7 +150,14 @@ func (g *graphs) update(x *graph, grids [][3]int64) error {
 func (g *graphs) close() error {
 	var errs []error
 	for _, x := range g.list {
-		errs = append(errs, g.s.m.api.CloseExec(x.exec))
+		errs = append(errs, x.close(g.s.m.api))
 	}
 	return errors.Join(errs...)
+}
+
+func (x *graph) close(api *driver.API) (err error) {
+	if x.exec != 0 {
+		err = api.CloseExec(x.exec)
+	}
+	return errors.Join(err, api.CloseGraph(x.whole))
 }

@@ -61,9 +61,11 @@ inline void multiply_add(float (&d)[2], const float (&a)[2], const float (&b)[2]
         int from = (2 * k + half_of) * 4 + n / 2;
         float even = __shfl_sync(all, b[0], from), odd = __shfl_sync(all, b[1], from);
         double left = a[half_of], right = n % 2 == 0 ? even : odd;
-        asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-            : "+d"(x), "+d"(y)
-            : "d"(left), "d"(right));
+        // volatile: an instruction of the whole warp must not be copied into branches,
+        // where lanes that wait for each other would stand in different copies.
+        asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                     : "+d"(x), "+d"(y)
+                     : "d"(left), "d"(right));
     }
     d[0] = float(x);
     d[1] = float(y);
