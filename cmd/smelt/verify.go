@@ -26,6 +26,8 @@ type verifyOptions struct {
 	seed                       uint64
 	sanitize, scan, hash, json bool
 	paging                     bool
+	device                     string
+	gpu                        int
 }
 
 // verifyHelp is the long help.
@@ -44,6 +46,8 @@ Another order of additions flips some choices: an expert or an entry whose score
 nearly equals another's, a cached number that lies between two codes. The evaluator
 counts these and follows the kernels; a choice that rounding does not explain is an
 error, and so is a logit beyond the bound that is printed. The exit status is then 1. clang 19 or newer must be installed. Large models take very long.
+--device cuda executes the same text on an NVIDIA card, where NVRTC compiles it: there
+large models take minutes, and no clang is needed.
 smelt doctor looks at single kernels, and at this machine's other devices.
 
 --scan reads all weights once instead, and reports codes that the evaluator
@@ -62,6 +66,7 @@ func newVerify(io stdio) *cobra.Command {
 		Example: `  smelt verify BUNDLE
   smelt verify BUNDLE --hash
   smelt verify BUNDLE --tokens 32 --sanitize
+  smelt verify BUNDLE --device cuda
   smelt verify BUNDLE --scan`,
 		Args:              oneBundle,
 		ValidArgsFunction: completeFolder,
@@ -91,6 +96,9 @@ func newVerify(io stdio) *cobra.Command {
 	intFlag(f, &o.tokens, "tokens", "", 4, tokenCounts, "tokens to decode after each prompt")
 	uint64Flag(f, &o.seed, "seed", 1, "seed of the random tokens")
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
+	f.StringVar(&o.device, "device", standinDevice, "what executes the text: "+verifying().String())
+	intFlag(f, &o.gpu, "gpu", "", 0, cardNumbers, "number of the card of --device cuda, counted from 0")
+	completeDevice(cmd, verifying())
 	pagingFlag(f, &o.paging)
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
 	f.BoolVar(&o.hash, "hash", false, "read all weights and compare their SHA-256 with those recorded by compile --hash")
@@ -102,10 +110,16 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 	if o.scan && o.hash {
 		return fmt.Errorf("--scan and --hash are two readings of the weights; give one of them")
 	}
-	for _, flag := range []string{"tokens", "seed", "sanitize", "allow-paging"} {
+	for _, flag := range []string{"tokens", "seed", "sanitize", "allow-paging", "device", "gpu"} {
 		if (o.scan || o.hash) && given(flag) {
 			return fmt.Errorf("--%s contradicts --scan and --hash, which execute nothing", flag)
 		}
+	}
+	if o.sanitize && o.device != standinDevice {
+		return fmt.Errorf("--sanitize is for --device %s; compute-sanitizer watches a card from outside", standinDevice)
+	}
+	if _, ok := verifying().Named(o.device); !ok {
+		return fmt.Errorf("--device: found %q, expected one of %s", o.device, verifying())
 	}
 	return nil
 }
@@ -140,23 +154,25 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	if c.Bundle, err = c.Bundle.For(target.GPU); err != nil {
 		return err
 	}
-	compiler, err := msl.Find()
-	if err != nil {
-		return err
-	}
-	r := &verifyReport{Path: c.Dir, Model: c.Name, CacheRows: c.CacheRows, CacheKeys: c.CacheKeys, Compiler: compiler.String(), Kernels: len(c.Plan.Kernels), Checks: []verifyCheck{}}
+	r := &verifyReport{Path: c.Dir, Model: c.Name, CacheRows: c.CacheRows, CacheKeys: c.CacheKeys, Kernels: len(c.Plan.Kernels), Checks: []verifyCheck{}}
 	r.Bound, r.Why = lockstep.Logits, "with the same choices only the order of sums differs"
 	p := newVerifyPage(io, o.json)
-	if err := checkKernels(ctx, io, c.Bundle, compiler); err != nil {
-		return err
+	if o.device == standinDevice {
+		if r.Compiler, err = checkKernels(ctx, io, c.Bundle); err != nil {
+			return err
+		}
+		p.begin(r)
 	}
-	p.begin(r)
 	both := lockstep.New(lockstep.Choices)
-	dev, err := openVerifying(c, devices.Options{Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
+	dev, err := openVerifying(c, o.device, devices.Options{GPU: o.gpu, Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
+	if d, ok := dev.(device.Described); ok && o.device != standinDevice {
+		r.Compiler = d.Text()
+		p.begin(r)
+	}
 	if err := both.Attach(dev, c.model.Weights); err != nil {
 		return err
 	}
@@ -180,18 +196,29 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	return p.end(r)
 }
 
+// standinDevice is what proves text if nobody says: the one that needs no hardware.
+const standinDevice = "standin"
+
+// verifying are the devices that can.
+func verifying() devices.Table {
+	return devices.All().Where(func(k devices.Kind) bool { return k.Verifies })
+}
+
 // openVerifying opens the device whose steps prove the text of a bundle's kernels.
-func openVerifying(c *compiled, o devices.Options) (device.Planned, error) {
-	verifying := devices.All().Where(func(k devices.Kind) bool { return k.Verifies })
-	d, err := verifying[0].Open(modelFor(c.model, c.Bundle), o)
+func openVerifying(c *compiled, name string, o devices.Options) (device.Planned, error) {
+	d, _, err := verifying().Open(name, modelFor(c.model, c.Bundle), o)
 	if err != nil {
 		return nil, err
 	}
 	return d.(device.Planned), nil // what runs kernels is one
 }
 
-// checkKernels compiles each kernel's text by itself.
-func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl.Compiler) error {
+// checkKernels compiles each kernel's text by itself, and names the compiler.
+func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle) (string, error) {
+	compiler, err := msl.Find()
+	if err != nil {
+		return "", err
+	}
 	kernels := b.Plan.Kernels
 	told, end := io.phases().Phase("checking kernels", int64(len(kernels)), "kernels")
 	defer end()
@@ -220,9 +247,9 @@ func checkKernels(ctx context.Context, io stdio, b *bundle.Bundle, compiler *msl
 	close(todo)
 	workers.Wait()
 	if ctx.Err() != nil {
-		return errInterrupted
+		return "", errInterrupted
 	}
-	return errors.Join(errs...)
+	return compiler.String(), errors.Join(errs...)
 }
 
 func checkKernel(b *bundle.Bundle, name string, compiler *msl.Compiler) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/cuda/driver"
 	"smelt.example/smelt/internal/runtime/planned"
@@ -23,8 +24,8 @@ type Options struct {
 	GPU int
 	// Cache keeps machine code; nil keeps none.
 	Cache *codecache.Cache
-	// Progress, if not nil, is told how many bytes of weights are uploaded.
-	Progress func(done, total int64)
+	// Begin, if not nil, is told how opening goes on.
+	Begin progress.Begin
 	// Stop, if not nil, is asked while the model is opened, between kernels and
 	// between pieces of weights; its error ends that.
 	Stop func() error

@@ -16,7 +16,7 @@ import (
 )
 
 // open opens the device for a proof, or skips where there is no card: everything here
-// runs by scripts/cuda on a machine that has one.
+// is run by scripts/cuda on a machine that has one.
 func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 	t.Helper()
 	d, err := Open(b, ck, Options{Cache: codecache.User(CacheName), Poison: true, Observe: observe})
@@ -65,6 +65,21 @@ func TestCompanions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			devicetest.Companions(t, devicetest.Fixture(name), []int32{2, 3, 5, 9, 16}, blind)
 		})
+	}
+}
+
+// TestSoak: 2,000 steps of texts that come and go.
+func TestSoak(t *testing.T) {
+	devicetest.Soak(t, devicetest.Fixture("b-official-fp8fp4"), 2000, blind)
+}
+
+// TestSanitized is short enough for compute-sanitizer: prompts in prefill and decode
+// steps, and rows beside others.
+func TestSanitized(t *testing.T) {
+	for _, f := range []passes.Formats{devicetest.Float32, devicetest.Trained} {
+		for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
+			t.Run(f.Rows+"/"+name, func(t *testing.T) { devicetest.Mixed(t, devicetest.Fixture(name), f, open) })
+		}
 	}
 }
 

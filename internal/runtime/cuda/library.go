@@ -60,7 +60,10 @@ func (m *machine) compileAll(kernels []*kernel.Kernel, texts map[string]string) 
 	}
 	c = &code{kernels: map[string]*compiled{}}
 	images := make([]image, len(kernels))
-	if err := t.translate(kernels, texts, images, m.opts.Stop); err != nil {
+	done, end := m.opts.Begin.Phase("compiling kernels", int64(len(kernels)), "kernels")
+	err = t.translate(kernels, texts, images, m.opts.Stop, done)
+	end()
+	if err != nil {
 		return nil, err
 	}
 	for i, k := range kernels {
@@ -117,7 +120,7 @@ type translator struct {
 	note      string
 }
 
-func (t *translator) translate(kernels []*kernel.Kernel, texts map[string]string, images []image, stop func() error) error {
+func (t *translator) translate(kernels []*kernel.Kernel, texts map[string]string, images []image, stop func() error, done func(n int64)) error {
 	var (
 		group sync.WaitGroup
 		errs  = make([]error, len(kernels))
@@ -136,6 +139,7 @@ func (t *translator) translate(kernels []*kernel.Kernel, texts map[string]string
 				if images[i], errs[i] = t.one(texts[kernels[i].Name]); errs[i] != nil {
 					errs[i] = fmt.Errorf("kernel %s: %w", kernels[i].Name, errs[i])
 				}
+				done(1)
 			}
 		})
 	}

@@ -183,7 +183,7 @@ func (m *machine) Copy(to, from planned.Address, n int64) error {
 
 // Begin uploads the weights.
 func (m *machine) Begin() error {
-	return m.do(func() error { return m.weights.upload(m.opts.Progress, m.opts.Stop) })
+	return m.do(func() error { return m.weights.upload(m.opts.Begin, m.opts.Stop) })
 }
 
 // Wait waits for the card, which cannot be made to leave its work.
@@ -197,8 +197,11 @@ func (m *machine) Wait(context.Context) error {
 	})
 }
 
-// fault names the kernel that ran last.
+// fault names the kernel that ran last, where a failure is the card's.
 func (m *machine) fault(err error) error {
+	if !driver.Failed(err) {
+		return err
+	}
 	n := int(uint32(m.begun.Bytes[0]) | uint32(m.begun.Bytes[1])<<8 | uint32(m.begun.Bytes[2])<<16 | uint32(m.begun.Bytes[3])<<24)
 	for _, s := range m.steps {
 		if i := n - s.first; i >= 0 && i < len(s.plan.Dispatches) {

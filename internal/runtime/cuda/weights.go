@@ -8,6 +8,7 @@ import (
 
 	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/checkpoint/container"
+	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/cuda/driver"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/models/checkpoint"
@@ -22,7 +23,6 @@ type weights struct {
 	ck    *checkpoint.Checkpoint
 	page  int64
 	image []fileImage
-	send  func() (*sender, error)
 }
 
 // fileImage is one file's.
@@ -41,9 +41,7 @@ func (m *machine) newWeights() (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{api: m.api, card: m.card, ck: m.ck, page: page, image: make([]fileImage, len(m.ck.Files))}
-	w.send = func() (*sender, error) { return newSender(m.api) }
-	return w, nil
+	return &weights{api: m.api, card: m.card, ck: m.ck, page: page, image: make([]fileImage, len(m.ck.Files))}, nil
 }
 
 // around is how far beside a plane kernels may read: whole words of 16 bytes.
@@ -78,8 +76,8 @@ func joined(spans []span, gap int64) (out []span) {
 }
 
 // upload puts memory behind the pages that are used, and fills them.
-func (w *weights) upload(progress func(done, total int64), stop func() error) (err error) {
-	var total, done int64
+func (w *weights) upload(begin progress.Begin, stop func() error) (err error) {
+	var total int64
 	for i := range w.image {
 		f := &w.image[i]
 		f.used = joined(f.used, 0)
@@ -90,7 +88,9 @@ func (w *weights) upload(progress func(done, total int64), stop func() error) (e
 	if total == 0 {
 		return nil
 	}
-	sender, err := w.send()
+	done, end := begin.Phase("uploading weights", total, progress.Bytes)
+	defer end()
+	sender, err := newSender(w.api)
 	if err != nil {
 		return err
 	}
@@ -100,13 +100,7 @@ func (w *weights) upload(progress func(done, total int64), stop func() error) (e
 			return err
 		}
 		for _, s := range w.image[i].used {
-			err := w.fill(sender, i, s, stop, func(n int64) {
-				done += n
-				if progress != nil {
-					progress(done, total)
-				}
-			})
-			if err != nil {
+			if err := w.fill(sender, i, s, stop, done); err != nil {
 				return err
 			}
 		}

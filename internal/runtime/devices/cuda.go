@@ -2,7 +2,6 @@ package devices
 
 import (
 	"errors"
-	"sync"
 
 	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/cuda"
@@ -10,25 +9,17 @@ import (
 )
 
 var cudaKind = Kind{
-	Name: "cuda", Doc: "the Metal kernels, compiled by NVRTC, on an NVIDIA card", Needs: "an NVIDIA driver and libnvrtc", Target: "metal", Profiles: true,
+	Name: "cuda", Doc: "the Metal kernels on an NVIDIA card, compiled by NVRTC", Needs: "an NVIDIA driver and libnvrtc", Target: "metal", Profiles: true, Verifies: true,
 	here: cuda.Here,
 	open: openCUDA,
 }
 
 func openCUDA(m Model, o Options) (device.Device, error) {
-	options := cuda.Options{GPU: o.GPU, Stop: o.Stop, Observe: o.Observe, Poison: o.Poison}
+	options := cuda.Options{GPU: o.GPU, Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin}
 	if !o.Anew {
 		options.Cache = codecache.User(cuda.CacheName)
 	}
-	compiled := sync.OnceFunc(o.Watch.begin("compiling kernels"))
-	if o.Watch.Read != nil {
-		options.Progress = func(done, total int64) {
-			compiled()
-			o.Watch.Read(done, total)
-		}
-	}
 	d, err := cuda.Open(m.Bundle, m.Checkpoint, options)
-	compiled()
 	if errors.Is(err, cuda.ErrNotHere) {
 		return nil, notHere(err)
 	}

@@ -166,6 +166,16 @@ func OutOfMemory(err error) bool {
 	return errors.As(err, &e) && e.Code == outOfMemory
 }
 
+// firstFault is the first of the codes that the driver gives for what kernels did, and
+// after which a context does nothing more.
+const firstFault = 700
+
+// Failed tells whether an error is of a card that failed while it ran, not of a call.
+func Failed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code >= firstFault && e.Code < 800
+}
+
 func (a *API) do(call string, result int32) error {
 	if result == 0 {
 		return nil

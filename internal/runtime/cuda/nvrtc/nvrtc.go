@@ -36,6 +36,8 @@ type table struct {
 	CreateProgram        func(program *uintptr, source, name string, headers int32, texts, names **byte) int32
 	DestroyProgram       func(program *uintptr) int32
 	CompileProgram       func(program uintptr, options int32, list **byte) int32
+	GetPTXSize           func(program uintptr, size *uintptr) int32
+	GetPTX               func(program uintptr, text *byte) int32
 	GetCUBINSize         func(program uintptr, size *uintptr) int32
 	GetCUBIN             func(program uintptr, code *byte) int32
 	GetProgramLogSize    func(program uintptr, size *uintptr) int32
@@ -131,7 +133,17 @@ type Header struct{ Name, Text string }
 
 // Compile makes machine code of a source that the name stands for in messages. The
 // error has the compiler's first lines.
-func (c *Compiler) Compile(name, source string, headers []Header, options []string) (code []byte, err error) {
+func (c *Compiler) Compile(name, source string, headers []Header, options []string) ([]byte, error) {
+	return c.make(name, source, headers, options, c.t.GetCUBINSize, c.t.GetCUBIN)
+}
+
+// Assembly makes PTX, the text that machine code is made of.
+func (c *Compiler) Assembly(name, source string, headers []Header, options []string) (string, error) {
+	text, err := c.make(name, source, headers, options, c.t.GetPTXSize, c.t.GetPTX)
+	return string(text), err
+}
+
+func (c *Compiler) make(name, source string, headers []Header, options []string, size func(uintptr, *uintptr) int32, get func(uintptr, *byte) int32) (code []byte, err error) {
 	var texts, names, list []*byte
 	for _, h := range headers {
 		texts, names = append(texts, cString(h.Text)), append(names, cString(h.Name))
@@ -147,12 +159,12 @@ func (c *Compiler) Compile(name, source string, headers []Header, options []stri
 	if err := c.failure(c.t.CompileProgram(program, int32(len(list)), first(list))); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, c.log(program))
 	}
-	var size uintptr
-	if err := c.failure(c.t.GetCUBINSize(program, &size)); err != nil || size == 0 {
-		return nil, errors.Join(err, errors.New("no machine code came of it"))
+	var n uintptr
+	if err := c.failure(size(program, &n)); err != nil || n == 0 {
+		return nil, errors.Join(err, errors.New("no code came of it"))
 	}
-	code = make([]byte, size)
-	return code, c.failure(c.t.GetCUBIN(program, &code[0]))
+	code = make([]byte, n)
+	return code, c.failure(get(program, &code[0]))
 }
 
 // log is what the compiler says, cut where it gets long.
