@@ -31,6 +31,7 @@ func endAtNext(stop func(), r *reporter) {
 	next := make(chan os.Signal, 1)
 	signal.Notify(next, os.Interrupt)
 	stop()
+	r.ends()
 	<-next
 	r.leave()
 	signal.Reset(os.Interrupt)

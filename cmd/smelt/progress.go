@@ -50,6 +50,7 @@ type reporter struct {
 	stop   chan struct{} // ends the goroutine that shows, which runs while phases do
 	busy   time.Time     // since when there are phases, but for moments
 	idle   time.Time     // since when there are none
+	ending *phase        // since Ctrl-C; nil before
 	inLine bool          // what was written last, on the form's stream, is no whole line
 }
 
@@ -168,7 +169,18 @@ func (r *reporter) look(now time.Time, stop chan struct{}) {
 	if r.stop != stop || len(r.open) == 0 || r.inLine {
 		return // another goroutine shows what goes on by now, or a line must stay
 	}
-	r.form.show(now, r.busy, r.open)
+	open := r.open
+	if r.ending != nil {
+		open = append([]*phase{r.ending}, open...)
+	}
+	r.form.show(now, r.busy, open)
+}
+
+// ends says that what goes on is being ended, which steps and compilers do not do at once.
+func (r *reporter) ends() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ending = &phase{name: "interrupted, ending", began: time.Now()}
 }
 
 // leave takes the line away for good: the process ends now.

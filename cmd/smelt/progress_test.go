@@ -322,6 +322,24 @@ func TestFollowedPhase(t *testing.T) {
 	})
 }
 
+// TestEnding: after Ctrl-C what still goes on says that it is being ended.
+func TestEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io, s := onScreen(100)
+		end := io.wait("compiling")
+		time.Sleep(time.Second)
+		io.reporter().ends()
+		time.Sleep(time.Second + tick/2)
+		if want := "interrupted, ending: compiling  -  2 s"; s.line != want {
+			t.Errorf("%q, expected %q", s.line, want)
+		}
+		end()
+		if s.line != "" {
+			t.Errorf("%q is left", s.line)
+		}
+	})
+}
+
 // TestNobodyIsTold: streams without a reporter take phases too.
 func TestNobodyIsTold(t *testing.T) {
 	io := stdio{out: new(bytes.Buffer), err: new(bytes.Buffer)}

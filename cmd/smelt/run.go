@@ -240,12 +240,16 @@ func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) err
 	if err == nil {
 		err = last.publish()
 	}
-	count, counted := r.generating(m)
-	defer counted()
-	for piece, e := range g.Tokens() {
+	count, counted := func() {}, func() {}
+	first := sync.OnceFunc(func() {
 		read()
 		echo()
-		count(1)
+		count, counted = r.generating(m)
+	})
+	defer func() { counted() }()
+	for piece, e := range g.Tokens() {
+		first()
+		count()
 		if err == nil {
 			err = e
 		}

@@ -26,13 +26,13 @@ func (s stdio) readingPrompt(m *lib.Model, r *lib.Request) (end func()) {
 
 // generating shows how many tokens there are where nobody sees the text grow. A pipe may
 // lead to a terminal, through less or tee.
-func (r *runner) generating(m *lib.Model) (done func(n int64), end func()) {
+func (r *runner) generating(m *lib.Model) (token, end func()) {
 	if !r.o.json && !(isTerminal(r.io.err) && isRegular(r.io.out)) {
-		return func(int64) {}, func() {}
+		return func() {}, func() {}
 	}
 	var tokens atomic.Int64
 	end = r.io.follow("generating", int64(r.o.maxTokens), progress.Tokens, func() float64 { return float64(tokens.Load()) + part(m) })
-	return func(n int64) { tokens.Add(n) }, end
+	return func() { tokens.Add(1) }, end
 }
 
 // isRegular reports whether a stream of stdio is a file.
