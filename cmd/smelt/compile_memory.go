@@ -37,7 +37,7 @@ func parseBytes(s string) (int64, error) {
 		}
 		return int64(v * u.bytes), nil
 	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil && strings.Trim(s, "0123456789.") == "" {
+	if v, err := strconv.ParseFloat(s, 64); err == nil && v > 0 && strings.Trim(s, "0123456789.") == "" {
 		return 0, fmt.Errorf("found %s, a number without a unit; expected %s or %s, for example, or %s if bytes are meant",
 			message.Quote(s), message.Clip(s+"GB"), message.Clip(s+"GiB"), message.Clip(s+"B"))
 	}
