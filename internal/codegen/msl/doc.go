@@ -12,7 +12,8 @@
 // kernel reads. A kernel that reads no argument or no step field takes no such
 // buffer. Both are in the constant address space: the host writes them before the launch,
 // nothing writes them during it, and all threads read the same fields; arrays of the step
-// block are indexed by row, which that space allows. Threadgroup memory is declared in
+// block are indexed by row, which that space allows. A step block of more than 64 KB, which
+// holds lists of a vocabulary's length, is device memory. Threadgroup memory is declared in
 // the kernel.
 //
 // # Numbers

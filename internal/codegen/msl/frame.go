@@ -90,7 +90,7 @@ func (p *printer) signature() []string {
 		params = append(params, "constant Args &"+argsName+" [[buffer(0)]]")
 	}
 	if p.lastField >= 0 {
-		params = append(params, "constant Step &"+stepName+" [[buffer(1)]]")
+		params = append(params, p.stepSpace()+" Step &"+stepName+" [[buffer(1)]]")
 	}
 	if p.group[0] || p.group[1] || p.group[2] {
 		params = append(params, "uint3 group_position [[threadgroup_position_in_grid]]")
@@ -109,6 +109,23 @@ func (p *printer) signature() []string {
 		return []string{head, "void " + p.k.Name + "()"}
 	}
 	return []string{head, "void " + p.k.Name + "(", "    " + strings.Join(params, ",\n    ") + ")"}
+}
+
+// mostConstant bounds the step block in the constant address space, which is made for
+// little data that threads read alike. A larger one holds lists of a vocabulary's length,
+// which each thread reads elsewhere, and stays in device memory.
+const mostConstant = 64 << 10
+
+// stepSpace is the address space of the step block, as far as the kernel reads it.
+func (p *printer) stepSpace() string {
+	words := 0
+	for _, f := range p.k.Step.Fields[:p.lastField+1] {
+		words += max(1, f.Len)
+	}
+	if 4*words > mostConstant {
+		return "device const"
+	}
+	return "constant"
 }
 
 // prologue declares threadgroup memory and names what the kernel is given.

@@ -158,3 +158,28 @@ func TestUnprintable(t *testing.T) {
 		}
 	}
 }
+
+// TestStepSpace: a step block is constant up to 64 KB, as far as the kernel reads it.
+func TestStepSpace(t *testing.T) {
+	const most = 64 << 10 / 4 // words
+	for _, c := range []struct {
+		words int
+		list  bool // is read
+		want  string
+	}{
+		{16, true, "constant"}, {most - 1, true, "constant"}, {most, true, "device const"}, {129280, true, "device const"}, {129280, false, "constant"},
+	} {
+		layout := &kernel.StepLayout{Fields: []kernel.StepField{{Name: "n", Elem: kernel.I32}, {Name: "list", Elem: kernel.I32, Len: c.words}}}
+		b := kernel.New("probe", layout, kernel.Schedule{Threads: 32, SimdWidth: 32})
+		y := b.Pointer("y", kernel.Of(kernel.I32), kernel.Write)
+		y.Set(i32(0), b.StepValue("n"))
+		if c.list {
+			y.Set(i32(1), b.StepAt("list", i32(3)))
+		}
+		text, err := msl.Print(built(t, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, text, "    "+c.want+" Step &step [[buffer(1)]]")
+	}
+}
