@@ -67,7 +67,8 @@ type bench struct {
 	dev    device.Profiled
 	ctx    context.Context
 	tokens []int32
-	used   int // of tokens, over and over
+	used   int             // of tokens, over and over
+	chosen map[string]bool // kernels to report
 }
 
 // next is the next n tokens.

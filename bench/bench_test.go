@@ -36,6 +36,7 @@ type fake struct {
 	mode   profile.Mode
 	log    []string
 	fail   error
+	rates  []roofline.Rates // that are measured, one after the other; the last again and again
 }
 
 func newFake(t *testing.T, o bundle.Options) *fake {
@@ -50,7 +51,7 @@ func newFake(t *testing.T, o bundle.Options) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{b: b, slots: devmem.NewSlots(b.Plan, 256)}
+	f := &fake{b: b, slots: devmem.NewSlots(b.Plan, 256), rates: []roofline.Rates{{Read: 100e12, Copy: 50e12, Flops: 1e15}}}
 	f.caches = devmem.NewCaches(b.Plan, hostMemory(make([]byte, b.Plan.CacheBytes)), f.slots)
 	return f
 }
@@ -68,7 +69,11 @@ func (f *fake) CacheRow(*plan.Cache, int32, int) ([]byte, error) {
 
 func (f *fake) Roofline() (roofline.Rates, error) {
 	f.log = append(f.log, "roofline")
-	return roofline.Rates{Read: 100e9, Copy: 50e9, Flops: 1e12}, nil
+	rates := f.rates[0]
+	if len(f.rates) > 1 {
+		f.rates = f.rates[1:]
+	}
+	return rates, nil
 }
 
 func (f *fake) Profile(m profile.Mode) error {
@@ -194,7 +199,7 @@ func TestKernelsProtocol(t *testing.T) {
 func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 	t.Helper()
 	plan := f.b.Plan.Step(shape.Phase)
-	costs, err := plan.Costs(plan.Symbols(shape.Context, shape.Rows), nil)
+	costs, err := Costs(plan, shape, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +212,7 @@ func checkStep(t *testing.T, f *fake, shape Shape, s *Step) {
 		bytes, flops, dispatches = bytes+c.Bytes(), flops+c.Flops, dispatches+1
 		took += 1e-6 * float64(i+1)
 	}
-	total := s.Total()
+	total := s.All
 	if total.Bytes != bytes || total.Flops != flops || total.Dispatches != dispatches {
 		t.Errorf("%s: %d bytes, %d operations of %d dispatches; the plan has %d, %d of %d", shape, total.Bytes, total.Flops, total.Dispatches, bytes, flops, dispatches)
 	}

@@ -4,23 +4,29 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/roofline"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // KernelOptions says which steps to take apart.
 type KernelOptions struct {
 	Steps  []Shape
-	Repeat int     // times each step is run in each way, 1 to MaxRepeat
+	Repeat int // times each step is run in each way, 1 to MaxRepeat
+	// Kernel, if not empty, says which kernels are reported: a part of their names, or a
+	// pattern of path.Match.
+	Kernel string
 	Tokens []int32 // of which texts are made, over and over
 	// Progress, if not nil, is told what is done next.
 	Progress func(what string)
@@ -52,32 +58,42 @@ type KernelReport struct {
 	Steps   []Step  `json:"steps"`
 }
 
-// Step is one step taken apart. Rates of the machine are the means of what was
-// measured right before and right after the step.
+// Step is one step taken apart. It is run in two or three ways, and what is measured in
+// one is compared with nothing of another: Whole as it usually runs, OneByOne with its
+// dispatches timed one by one, and, if it is Cold, a third time for Kernels, which else
+// are of the second.
 type Step struct {
-	Kind    string         `json:"kind"`
-	Rows    int            `json:"rows"`
-	Context int            `json:"context"`
-	Repeat  int            `json:"repeat"`
+	Kind    string `json:"kind"`
+	Rows    int    `json:"rows"`
+	Context int    `json:"context"`
+	Repeat  int    `json:"repeat"`
+	// Machine has the best rates that were measured: right before the step, right after,
+	// and some times more where a kernel was faster. Before and After are the first two.
 	Machine roofline.Rates `json:"machine"`
+	Before  roofline.Rates `json:"machine_before"`
+	After   roofline.Rates `json:"machine_after"`
 	// Whole is the time of a step as it usually runs.
 	Whole Spread `json:"whole_seconds"`
-	// Outside is the share of a step's time, its dispatches timed one by one and
-	// right after each other, that passes outside of them.
-	Outside float64 `json:"outside_share"`
-	// Cold: memory larger than the caches was read before each dispatch, because
-	// the step's own weights would stay in them.
+	// OneByOne is the time of a step whose dispatches are timed one by one and right
+	// after each other, and Outside the share of it that passes outside of them.
+	OneByOne Spread  `json:"one_by_one_seconds"`
+	Outside  float64 `json:"outside_share"`
+	// Cold: for Kernels, memory larger than the caches was read before each dispatch,
+	// because the step's own weights would stay in them.
 	Cold    bool     `json:"cold"`
 	Kernels []Kernel `json:"kernels"` // by time, the longest first
+	// All are the step's kernels together, those that are not in Kernels too.
+	All Kernel `json:"all_kernels"`
 }
 
 // Kernel sums up a step's dispatches of one kernel. Bytes count what they need, each
-// byte once; operations count what they execute.
+// byte once; operations count what they execute. What a step of this size and with the
+// likeliest token picked skips is not counted.
 type Kernel struct {
 	Name       string  `json:"name"`
 	Dispatches int     `json:"dispatches"`
 	Seconds    Spread  `json:"seconds"` // of all its dispatches in a step
-	Share      float64 `json:"share"`   // of the time in kernels
+	Share      float64 `json:"share"`   // of the time in kernels of the same runs
 	Bytes      int64   `json:"bytes"`
 	Flops      int64   `json:"flops"`
 	// The rates at the median, per second, and as shares of the machine's.
@@ -85,6 +101,15 @@ type Kernel struct {
 	FlopsPerSecond float64 `json:"flops_per_second"`
 	OfRead         float64 `json:"share_of_read"`
 	OfPeak         float64 `json:"share_of_peak"`
+	// Cached: half of the bytes or more may stand in caches, so that rates of bytes are
+	// rates of these: what was written just before, or what is written and need not have
+	// reached memory yet.
+	Cached bool `json:"cached"`
+	// Above: a share is above 1 that caches do not explain, as the machine was slower
+	// when its own rates were measured.
+	Above bool `json:"above"`
+
+	cached int64 // bytes
 }
 
 // rotates is how many bytes of weights a step must go through so that none are
@@ -106,7 +131,14 @@ func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*Kernel
 			return nil, err
 		}
 	}
+	var err error
+	if b.chosen, err = choose(dev.Bundle().Plan, o.Kernel); err != nil {
+		return nil, err
+	}
 	for _, s := range o.Steps {
+		if !b.hasChosen(s) {
+			continue
+		}
 		if o.Progress != nil {
 			o.Progress(s.String())
 		}
@@ -115,6 +147,9 @@ func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*Kernel
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}
 		r.Steps = append(r.Steps, *step)
+	}
+	if len(r.Steps) == 0 && len(o.Steps) > 0 {
+		return nil, option.Errorf("%s %s: no step that is asked for has such a kernel", option.Name("Kernel"), message.Quote(o.Kernel))
 	}
 	return r, nil
 }
@@ -145,11 +180,10 @@ func (b *bench) step(s Shape, repeat int) (*Step, error) {
 		return nil, err
 	}
 	defer b.reset()
-	before, err := b.dev.Roofline()
-	if err != nil {
+	out := &Step{Kind: s.Phase.String(), Rows: s.Rows, Context: s.Context, Repeat: repeat}
+	if out.Before, err = b.dev.Roofline(); err != nil {
 		return nil, err
 	}
-	out := &Step{Kind: s.Phase.String(), Rows: s.Rows, Context: s.Context, Repeat: repeat}
 	whole, err := m.times(profile.Off, repeat)
 	if err != nil {
 		return nil, err
@@ -160,19 +194,40 @@ func (b *bench) step(s Shape, repeat int) (*Step, error) {
 		return nil, err
 	}
 	out.Outside = timed.outside()
+	out.OneByOne = spread(slices.Clone(timed.steps))
 	if m.weights() < rotates {
 		out.Cold = true
 		if timed, err = m.times(profile.Cold, repeat); err != nil {
 			return nil, err
 		}
 	}
-	after, err := b.dev.Roofline()
-	if err != nil {
+	if out.After, err = b.dev.Roofline(); err != nil {
 		return nil, err
 	}
-	out.Machine = roofline.Rates{Read: (before.Read + after.Read) / 2, Copy: (before.Copy + after.Copy) / 2, Flops: (before.Flops + after.Flops) / 2}
-	out.Kernels = m.kernels(timed, out.Machine)
+	out.Machine = best(out.Before, out.After)
+	kernels := m.kernels(timed, out.Cold)
+	out.take(kernels, b.chosen)
+	for range again {
+		if !out.above() {
+			break
+		}
+		more, err := b.dev.Roofline()
+		if err != nil {
+			return nil, err
+		}
+		out.Machine = best(out.Machine, more)
+		out.take(kernels, b.chosen)
+	}
 	return out, nil
+}
+
+// again is how often the machine's rates are measured once more where a kernel was
+// faster: something else may have been using the machine.
+const again = 3
+
+// best takes the higher rates.
+func best(a, b roofline.Rates) roofline.Rates {
+	return roofline.Rates{Read: max(a.Read, b.Read), Copy: max(a.Copy, b.Copy), Flops: max(a.Flops, b.Flops)}
 }
 
 // measurement is a step that can be run again and again.
@@ -206,7 +261,7 @@ func (b *bench) prepare(s Shape) (*measurement, error) {
 		}
 	}
 	var err error
-	if m.costs, err = m.plan.Costs(m.plan.Symbols(s.Context, s.Rows), nil); err != nil {
+	if m.costs, err = Costs(m.plan, s, b.picks()); err != nil {
 		return nil, err
 	}
 	for slot := range int32(slots) {
@@ -288,17 +343,39 @@ func (m *measurement) times(how profile.Mode, n int) (*timed, error) {
 	return out, m.dev.Profile(profile.Off)
 }
 
-func (m *measurement) run() error {
-	step := m.dev.Decode
-	if m.shape.Phase == program.Prefill {
-		step = m.dev.Prefill
+// picks reports whether steps pick the likeliest tokens, as they do where text is made.
+func (b *bench) picks() bool {
+	_, ok := b.dev.(device.Sampler)
+	return ok
+}
+
+// Costs counts what the dispatches of a step of some size move and compute, which picks
+// the likeliest tokens or none.
+func Costs(p *plan.Step, s Shape, likeliest bool) ([]plan.Cost, error) {
+	symbols := p.Symbols(s.Context, s.Rows)
+	maps.Copy(symbols, program.Picks(likeliest))
+	return p.Costs(symbols, nil)
+}
+
+func (m *measurement) run() (err error) {
+	s, picks := m.dev.(device.Sampler)
+	decode := m.shape.Phase == program.Decode
+	choices, tokens := make([]sampling.Choice, len(m.wanted)), make([]int32, len(m.wanted))
+	switch {
+	case picks && decode:
+		return s.SampleDecode(m.rows, m.wanted, choices, tokens)
+	case picks:
+		return s.SamplePrefill(m.rows, m.wanted, choices, tokens)
+	case decode:
+		_, err = m.dev.Decode(m.rows, m.wanted)
+	default:
+		_, err = m.dev.Prefill(m.rows, m.wanted)
 	}
-	_, err := step(m.rows, m.wanted)
 	return err
 }
 
-// kernels adds the dispatches up by kernel.
-func (m *measurement) kernels(t *timed, machine roofline.Rates) []Kernel {
+// kernels adds the dispatches up by kernel, the longest first.
+func (m *measurement) kernels(t *timed, cold bool) []Kernel {
 	byName, names := map[string]*Kernel{}, []string{}
 	times := map[string][]time.Duration{}
 	for i, d := range m.plan.Dispatches {
@@ -311,15 +388,12 @@ func (m *measurement) kernels(t *timed, machine roofline.Rates) []Kernel {
 			times[name] = make([]time.Duration, len(t.steps))
 		}
 		if c := m.costs[i]; c.Grid[0]*c.Grid[1]*c.Grid[2] > 0 {
-			k.Dispatches++
-			k.Bytes += c.Bytes()
-			k.Flops += c.Flops
+			k.add(c, cold)
 		}
 		for step := range t.steps {
 			times[name][step] += t.dispatches[step][i]
 		}
 	}
-	total := 0.0
 	var out []Kernel
 	for _, name := range names {
 		k := byName[name]
@@ -327,35 +401,67 @@ func (m *measurement) kernels(t *timed, machine roofline.Rates) []Kernel {
 			continue // its grid is empty in steps of this size
 		}
 		k.Seconds = spread(times[name])
-		total += k.Seconds.Median
-		k.rates(machine)
 		out = append(out, *k)
-	}
-	for i := range out {
-		out[i].Share = out[i].Seconds.Median / total
 	}
 	slices.SortStableFunc(out, func(a, b Kernel) int { return cmp.Compare(b.Seconds.Median, a.Seconds.Median) })
 	return out
 }
 
+// add adds a dispatch. Weights and rows of caches are read once in a step, which goes
+// through more memory than caches hold; activations are read when they have just been
+// written, if nothing else was read in between.
+func (k *Kernel) add(c plan.Cost, cold bool) {
+	k.Dispatches++
+	k.Bytes += c.Bytes()
+	k.Flops += c.Flops
+	k.cached += c.Write + c.CacheWrite
+	if !cold {
+		k.cached += c.Read
+	}
+}
+
+// rates compares with what the machine can do.
 func (k *Kernel) rates(machine roofline.Rates) {
 	k.BytesPerSecond = float64(k.Bytes) / k.Seconds.Median
 	k.FlopsPerSecond = float64(k.Flops) / k.Seconds.Median
 	k.OfRead = k.BytesPerSecond / machine.Read
 	k.OfPeak = k.FlopsPerSecond / machine.Flops
+	k.Cached = k.Bytes > 0 && 2*k.cached >= k.Bytes
+	k.Above = k.OfPeak > 1 || k.OfRead > 1 && !k.Cached
 }
 
-// Total is the sum over a step's kernels, its rates those of the sum.
-func (s *Step) Total() Kernel {
-	t := Kernel{Name: "kernels together", Share: 1}
-	for _, k := range s.Kernels {
+// take sums up all kernels and keeps those that are chosen.
+func (s *Step) take(kernels []Kernel, chosen map[string]bool) {
+	s.Kernels = nil
+	s.All = s.sum("kernels together", kernels)
+	s.All.Share = 1
+	for _, k := range kernels {
+		if chosen[k.Name] {
+			k.rates(s.Machine)
+			k.Share = k.Seconds.Median / s.All.Seconds.Median
+			s.Kernels = append(s.Kernels, k)
+		}
+	}
+}
+
+// sum adds kernels up.
+func (s *Step) sum(name string, kernels []Kernel) Kernel {
+	t := Kernel{Name: name}
+	for _, k := range kernels {
 		t.Dispatches += k.Dispatches
 		t.Bytes += k.Bytes
 		t.Flops += k.Flops
+		t.cached += k.cached
+		t.Share += k.Share
 		t.Seconds.Median += k.Seconds.Median
 		t.Seconds.P10 += k.Seconds.P10
 		t.Seconds.P90 += k.Seconds.P90
 	}
 	t.rates(s.Machine)
 	return t
+}
+
+// above reports whether a share is above 1 that caches do not explain.
+func (s *Step) above() bool {
+	return s.All.Above || slices.ContainsFunc(s.Kernels, func(k Kernel) bool { return k.Above })
 }

@@ -61,6 +61,7 @@ type stepChart struct {
 	Y           int
 	Title, Note string
 	Bars        []bar
+	Lines       []bar // below them, of which there is only the label
 }
 
 // bar is a kernel: as long as its share of the time, filled as far as it uses
@@ -81,7 +82,7 @@ func (r *KernelReport) WriteSVG(w io.Writer) error {
 	for _, s := range r.Steps {
 		chart := s.chart(y)
 		c.Steps = append(c.Steps, chart)
-		y += stepGap + len(chart.Bars)*barHeight
+		y += stepGap + (len(chart.Bars)+len(chart.Lines))*barHeight
 	}
 	c.Height = y
 	return draw(w, "kernels", kernelsText, c)
@@ -109,7 +110,7 @@ func (s *Step) Title() string {
 
 func (s *Step) chart(y int) stepChart {
 	c := stepChart{Y: y, Title: fmt.Sprintf("%s: %s", s.Title(), InTime(s.Whole.Median))}
-	c.Note = fmt.Sprintf("machine: %.1f GB/s read, %.0f GFLOP/s; outside kernels %.1f %%", s.Machine.Read/1e9, s.Machine.Flops/1e9, 100*s.Outside)
+	c.Note = fmt.Sprintf("machine: %.1f GB/s read, %.0f GFLOP/s; one by one %s, %.1f %% of it outside kernels", s.Machine.Read/1e9, s.Machine.Flops/1e9, InTime(s.OneByOne.Median), 100*s.Outside)
 	shown := s.Kernels
 	if len(shown) > mostKernels {
 		shown = append(append([]Kernel(nil), shown[:mostKernels-1]...), s.others(mostKernels-1))
@@ -126,26 +127,23 @@ func (s *Step) chart(y int) stepChart {
 			Label: fmt.Sprintf("%.1f %%, %s", 100*k.Share, k.bound()),
 		})
 	}
+	for _, text := range s.Marks() {
+		c.Lines = append(c.Lines, bar{Y: y + 34 + (len(c.Bars)+len(c.Lines))*barHeight, Label: text})
+	}
 	return c
 }
 
 // bound says what a kernel uses most of.
 func (k *Kernel) bound() string {
 	if k.OfRead >= k.OfPeak {
-		return fmt.Sprintf("%.1f GB/s (%.0f %%)", k.BytesPerSecond/1e9, 100*k.OfRead)
+		return fmt.Sprintf("%.1f GB/s (%.0f %%)%s", k.BytesPerSecond/1e9, 100*k.OfRead, k.Mark())
 	}
-	return fmt.Sprintf("%.1f GFLOP/s (%.0f %%)", k.FlopsPerSecond/1e9, 100*k.OfPeak)
+	return fmt.Sprintf("%.1f GFLOP/s (%.0f %%)%s", k.FlopsPerSecond/1e9, 100*k.OfPeak, k.Mark())
 }
 
 // others is the sum of the kernels from the n-th on.
 func (s *Step) others(n int) Kernel {
-	rest := Step{Machine: s.Machine, Kernels: s.Kernels[n:]}
-	k := rest.Total()
-	k.Name, k.Share = fmt.Sprintf("%d others", len(rest.Kernels)), 0
-	for _, o := range rest.Kernels {
-		k.Share += o.Share
-	}
-	return k
+	return s.sum(fmt.Sprintf("%d others", len(s.Kernels)-n), s.Kernels[n:])
 }
 
 func inBytes(n int64) string {

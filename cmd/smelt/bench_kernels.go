@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ type benchKernelsOptions struct {
 	prefill []int
 	context int
 	repeat  int
+	kernel  string
 }
 
 func newBenchKernels(io stdio) *cobra.Command {
@@ -32,13 +34,17 @@ func newBenchKernels(io stdio) *cobra.Command {
 		Long: `Kernels runs decode and prefill steps at one length of text and takes them
 apart: median time and spread of every kernel, the bytes it needs (each counted
 once) and the operations it executes, and both as shares of what the machine was
-measured to do right before and after, by kernels that only read, or only
-multiply and add.
+measured to do right before and after (the best of it), by kernels that only read, or
+only multiply and add. Steps pick the likeliest token, and what they then skip is
+not counted: filters of sampling, experts that no row can choose, entries that a
+short text does not have.
 
 The text of the asked length repeats the rows of a shorter one. If a model is so
 small that its weights would stay in caches, other memory is read before each
-kernel. Time outside of kernels is reported by itself.`,
+kernel; the table is of those runs, the time outside of kernels of runs without. A mark
+explains rates of bytes that are of caches, and whatever is above the machine's own.`,
 		Example: `  smelt bench kernels BUNDLE
+  smelt bench kernels BUNDLE --kernel attend --rows 1
   smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0
   smelt bench kernels --synthetic flash --layers 2 --svg kernels.svg
   smelt bench kernels BUNDLE --json | jq '.steps[0].kernels[0]'`,
@@ -55,6 +61,7 @@ kernel. Time outside of kernels is reported by itself.`,
 	intsFlag(f, &o.rows, "rows", []int{1}, from(0, program.MaxDecodeRows), "texts with a token each in a decode step, a step for each number; 0 for none")
 	intsFlag(f, &o.prefill, "prefill", nil, from(0, plan.MaxChunk), "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
 	intFlag(f, &o.context, "context", "", 2048, from(2, plan.MaxContext), "length of the texts")
+	f.StringVar(&o.kernel, "kernel", "", "only kernels with this in their names, or a pattern: 'attn_*_decode'")
 	intFlag(f, &o.repeat, "repeat", "", 10, repeats, "times each step is run in each way")
 	o.flags(cmd)
 	return cmd
@@ -80,7 +87,7 @@ func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) e
 	defer r.close()
 	p := &benchProgress{io: io}
 	defer p.end()
-	report, err := bench.Kernels(cmd.Context(), r.dev, bench.KernelOptions{Steps: o.shapes(cmd, r.dev), Repeat: o.repeat, Tokens: r.tokens, Progress: p.next})
+	report, err := bench.Kernels(cmd.Context(), r.dev, bench.KernelOptions{Steps: o.shapes(cmd, r.dev), Repeat: o.repeat, Tokens: r.tokens, Kernel: o.kernel, Progress: p.next})
 	p.end()
 	if err != nil {
 		return interrupted(err)
@@ -130,28 +137,39 @@ func printKernels(io stdio, r *bench.KernelReport) error {
 }
 
 func printStep(w io.Writer, st style, s *bench.Step) error {
-	total := s.Total()
 	fmt.Fprintf(w, "\n%s\n", st.bold(s.Title()))
-	fmt.Fprintf(w, "a step takes %s (%s to %s in %s)\n", bench.InTime(s.Whole.Median), bench.InTime(s.Whole.P10), bench.InTime(s.Whole.P90), plural(s.Repeat, "run"))
-	fmt.Fprintf(w, "the machine reads %.1f GB/s, copies %.1f GB/s and does %.0f GFLOP/s\n", s.Machine.Read/1e9, s.Machine.Copy/1e9, s.Machine.Flops/1e9)
+	fmt.Fprintf(w, "a step takes %s\n", spreadText(s.Whole, s.Repeat))
+	fmt.Fprintf(w, "with its dispatches one by one, %s; %.2f %% of that is outside of kernels\n", spreadText(s.OneByOne, s.Repeat), 100*s.Outside)
 	if s.Cold {
-		fmt.Fprintln(w, "kernels began with caches full of other memory: the step's own weights would have stayed in them")
+		fmt.Fprintln(w, "the table's kernels began with caches full of other memory: the step's own weights would have stayed in them")
 	}
-	t := table{columns: []column{{"kernel", false}, {"n", true}, {"median", true}, {"p10", true}, {"p90", true}, {"share", true}, {"MB", true}, {"GB/s", true}, {"of read", true}, {"GFLOP/s", true}, {"of peak", true}}}
-	for _, k := range append(slices.Clone(s.Kernels), total) {
+	fmt.Fprintf(w, "the machine reads %.1f GB/s, copies %.1f GB/s and does %.0f GFLOP/s (before and after: %.1f and %.1f, %.1f and %.1f, %.0f and %.0f)\n",
+		s.Machine.Read/1e9, s.Machine.Copy/1e9, s.Machine.Flops/1e9, s.Before.Read/1e9, s.After.Read/1e9, s.Before.Copy/1e9, s.After.Copy/1e9, s.Before.Flops/1e9, s.After.Flops/1e9)
+	t := table{columns: []column{{"kernel", false}, {"n", true}, {"median", true}, {"p10", true}, {"p90", true}, {"share", true}, {"MB", true}, {"GB/s", true}, {"of read", true}, {"GFLOP/s", true}, {"of peak", true}, {"", false}}}
+	for _, k := range append(slices.Clone(s.Kernels), s.All) {
 		t.add(kernelCells(k)...)
 	}
 	if err := t.write(w, "", st); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "outside kernels: %.2f %% of a step\n", 100*s.Outside)
-	return err
+	for _, text := range s.Marks() {
+		if _, err := fmt.Fprintln(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spreadText is a time with its spread.
+func spreadText(s bench.Spread, runs int) string {
+	return fmt.Sprintf("%s (%s to %s in %s)", bench.InTime(s.Median), bench.InTime(s.P10), bench.InTime(s.P90), plural(runs, "run"))
 }
 
 func kernelCells(k bench.Kernel) []string {
 	return []string{
 		k.Name, strconv.Itoa(k.Dispatches), bench.InTime(k.Seconds.Median), bench.InTime(k.Seconds.P10), bench.InTime(k.Seconds.P90), percent(k.Share),
 		fmt.Sprintf("%.2f", float64(k.Bytes)/1e6), fmt.Sprintf("%.2f", k.BytesPerSecond/1e9), percent(k.OfRead), fmt.Sprintf("%.1f", k.FlopsPerSecond/1e9), percent(k.OfPeak),
+		strings.TrimSpace(k.Mark()),
 	}
 }
 

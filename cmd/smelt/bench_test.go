@@ -79,11 +79,23 @@ func TestBenchKernels(t *testing.T) {
 	if r.status != 0 {
 		t.Fatalf("status %d: %s", r.status, r.errors)
 	}
-	for _, want := range []string{"decode, rows: 2, context: 64", "prefill, rows: 32, context: 64", "head_decode", "kernels together", "outside kernels", "the machine reads"} {
+	for _, want := range []string{"decode, rows: 2, context: 64", "prefill, rows: 32, context: 64", "head_decode", "kernels together", " is outside of kernels\n", "the machine reads"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is missing from\n%s", want, r.out)
 		}
 	}
+	r = smelt(t, "", "bench", "kernels", dir, "--rows", "1", "--repeat", "1", "--kernel", "sample", "--json")
+	var report bench.KernelReport
+	decodeStrictly(t, r.succeedsNoting(t), &report)
+	if len(report.Steps) != 2 || len(report.Steps[0].Kernels) != 1 || report.Steps[0].Kernels[0].Name != "sample_decode" {
+		t.Fatalf("of the samplers: %+v", report.Steps)
+	}
+	for _, s := range report.Steps { // the likeliest token: a pass over the logits
+		if k := s.Kernels[0]; k.Bytes < 4*323 || k.Bytes > 12*323+4 || k.OfPeak > 0.5 || !(k.Share > 0 && k.Share < 1) || k.OfRead != k.BytesPerSecond/s.Machine.Read || s.Machine.Read < max(s.Before.Read, s.After.Read) {
+			t.Errorf("%s: %+v, machine %+v", s.Kind, k, s.Machine)
+		}
+	}
+	smelt(t, "", "bench", "kernels", dir, "--rows", "1", "--device", "cpu", "--kernel", "sampel_decode").fails(t, `--kernel "sampel_decode": the plan has no kernel of that name; near it are sample_decode`)
 	r = smelt(t, "", "bench", "kernels", dir, "--rows", "0", "--prefill", "7", "--repeat", "1", "--csv")
 	if lines := strings.Split(r.out, "\n"); r.status != 0 || !strings.HasPrefix(r.out, "kind,rows,context,kernel,") || len(lines) < 10 {
 		t.Errorf("status %d, lines:\n%s%s", r.status, r.out, r.errors)

@@ -28,6 +28,7 @@ var notRun = map[string]string{
 	"smelt doctor BUNDLE":                                                                               "TestDoctorModel",
 	"smelt doctor --json | jq '.devices[] | {device, here, ok, errors}'":                                "TestDoctorCPU",
 	"smelt bench kernels BUNDLE":                                                                        "TestBenchKernels",
+	"smelt bench kernels BUNDLE --kernel attend --rows 1":                                               "TestBenchKernels",
 	"smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0":                              "a long context; TestBenchKernels",
 	"smelt bench kernels BUNDLE --json | jq '.steps[0].kernels[0]'":                                     "TestBenchKernels",
 	"smelt bench run BUNDLE":                                                                            "long texts; TestBenchRun",

@@ -10,6 +10,7 @@ var flagNames = map[option.Name]string{
 	"Force":             "--force",
 	"FrequencyPenalty":  "--frequency-penalty",
 	"Hashes":            "--hash",
+	"Kernel":            "--kernel",
 	"MaxTokens":         "--max-tokens",
 	"MinP":              "--min-p",
 	"PresencePenalty":   "--presence-penalty",

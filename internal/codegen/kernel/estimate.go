@@ -18,6 +18,9 @@ type Cost struct {
 	Read, Write map[string]int64 // bytes by device buffer
 	Flops       int64
 	Barriers    int64 // for each threadgroup
+	// Touched are the buffers that some threadgroup may access: all but those that the
+	// sizes rule out, wherever in a grid a threadgroup is.
+	Touched map[string]bool
 }
 
 // Bytes is all traffic with device memory.
@@ -32,26 +35,23 @@ func (c Cost) Bytes() int64 {
 	return n
 }
 
-// followed bounds how many threadgroups an estimate follows along the grid's first
-// axis. Grids whose end has no work, in steps that are shorter than the
+// followed bounds how many threadgroups an estimate follows along an axis, or along
+// several together. Grids whose end has no work, in steps that are shorter than the
 // longest, are rarely larger.
 const followed = 65
 
-// Estimate adds up a launch. It follows threadgroups spread over the grid's first
-// axis, in the middle of the others: loops run as often as their bounds say for
-// an average thread, a condition on lane, thread or SIMD group holds for the
-// share of threads it names, and one that depends on data holds always. A value
-// that depends on data counts as the About of its Let.
+// Estimate adds up a launch. It follows threadgroups spread over the axes of the grid
+// along which their work differs, in the middle of the others: loops run as often as
+// their bounds say for an average thread, a condition on lane, thread or SIMD group
+// holds for the share of threads it names, and one that depends on data holds always. A
+// value that depends on data counts as the About of its Let.
 func Estimate(k *Kernel, e Env) (Cost, error) {
 	groups := e.Grid[0] * e.Grid[1] * e.Grid[2]
 	if groups < 0 {
 		return Cost{}, fmt.Errorf("kernel %s: a grid of %v threadgroups", k.Name, e.Grid)
 	}
-	s := follow(k, e, []int64{0, e.Grid[0] / 2, max(0, e.Grid[0]-1)})
-	if !s.even() {
-		s = follow(k, e, spread(e.Grid[0]))
-	}
-	total := Cost{Read: map[string]int64{}, Write: map[string]int64{}, Barriers: int64(s.barriers + 0.5)}
+	s := follow(k, e, places(k, e))
+	total := Cost{Touched: touched(k, e), Read: map[string]int64{}, Write: map[string]int64{}, Barriers: int64(s.barriers + 0.5)}
 	scale := float64(groups) * float64(k.Schedule.Threads)
 	for name, n := range s.read {
 		total.Read[name] = int64(n*scale + 0.5)
@@ -63,20 +63,73 @@ func Estimate(k *Kernel, e Env) (Cost, error) {
 	return total, nil
 }
 
-// spread picks the threadgroups to follow where their work differs.
-func spread(n int64) []int64 {
-	out := make([]int64, min(n, followed))
+// touched follows a threadgroup of which nothing is known: what depends on its place
+// depends on data, and may happen.
+func touched(k *Kernel, e Env) map[string]bool {
+	s := newEstimator(k, e)
+	s.anywhere = true
+	s.locals = map[string]guess{}
+	s.block(k.Body, 1)
+	names := map[string]bool{}
+	for _, accesses := range []map[string]float64{s.read, s.write} {
+		for name, n := range accesses {
+			if n > 0 {
+				names[name] = true
+			}
+		}
+	}
+	return names
+}
+
+// places picks the threadgroups to follow: one in the middle of the grid, and of the axes
+// along which work differs, there or from the first threadgroup on, some from one end to
+// the other.
+func places(k *Kernel, e Env) [][3]int64 {
+	middle := [3]int64{e.Grid[0] / 2, e.Grid[1] / 2, e.Grid[2] / 2}
+	var uneven []int
+	for axis, n := range e.Grid {
+		ends := []int64{0, n / 2, max(0, n-1)}
+		differs := func(from [3]int64) bool { return !follow(k, e, along([][3]int64{from}, axis, ends)).even() }
+		if n > 1 && (differs(middle) || differs([3]int64{})) {
+			uneven = append(uneven, axis)
+		}
+	}
+	each := float64(followed)
+	if len(uneven) > 1 {
+		each = math.Pow(2*followed, 1/float64(len(uneven)))
+	}
+	all := [][3]int64{middle}
+	for _, axis := range uneven {
+		all = along(all, axis, spread(e.Grid[axis], int64(each)))
+	}
+	return all
+}
+
+// along has each place once for each of some numbers along an axis.
+func along(places [][3]int64, axis int, at []int64) (all [][3]int64) {
+	for _, p := range places {
+		for _, n := range at {
+			p[axis] = n
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// spread picks at most so many of n numbers, evenly.
+func spread(n, most int64) []int64 {
+	out := make([]int64, min(n, most))
 	for i := range out {
 		out[i] = (2*int64(i) + 1) * n / (2 * int64(len(out)))
 	}
 	return out
 }
 
-// follow takes the mean of some threadgroups along the first axis.
-func follow(k *Kernel, e Env, groups []int64) *estimator {
-	s := &estimator{k: k, env: e, fragments: map[string]*Fragment{}, read: map[string]float64{}, write: map[string]float64{}}
+// follow takes the mean of some threadgroups.
+func follow(k *Kernel, e Env, groups [][3]int64) *estimator {
+	s := newEstimator(k, e)
 	for _, g := range groups {
-		s.group = float64(g)
+		s.group = g
 		s.locals = map[string]guess{}
 		s.block(k.Body, 1/float64(len(groups)))
 		s.sums = append(s.sums, s.work())
@@ -124,7 +177,12 @@ type estimator struct {
 	flops       float64            // a thread
 	barriers    float64
 	sums        []float64 // of work, after each threadgroup
-	group       float64   // along the grid's first axis, of the threadgroup that is followed
+	group       [3]int64  // that is followed
+	anywhere    bool      // not in that place, but in any
+}
+
+func newEstimator(k *Kernel, e Env) *estimator {
+	return &estimator{k: k, env: e, fragments: map[string]*Fragment{}, read: map[string]float64{}, write: map[string]float64{}}
 }
 
 // block counts statements that a share of the threads runs `times` times.
@@ -293,10 +351,7 @@ func (s *estimator) expr(e *Expr, times float64) guess {
 		v, ok := s.env.Step[e.Name]
 		return guess{value: float64(v), known: ok}
 	case OpGroup:
-		if e.Int == 0 {
-			return guess{value: s.group, known: true}
-		}
-		return guess{value: math.Floor(float64(s.env.Grid[e.Int]) / 2), known: true}
+		return guess{value: float64(s.group[e.Int]), known: !s.anywhere}
 	case OpThread, OpLane:
 		return guess{known: true, varies: true}
 	case OpSimd:

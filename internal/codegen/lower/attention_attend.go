@@ -62,10 +62,18 @@ func (a *attention) newAttendUnit(role, doc string) *attendUnit {
 	s := kernel.Schedule{Threads: a.groups * a.in.Target.SimdWidth, Settings: a.settings()}
 	u := &attendUnit{emitter: a.in.begin(a.in.kernelName(role), s, a.in.doc(doc)...), a: a}
 	u.window = u.cacheRows("window", a.Window, kernel.Read)
-	u.accesses(a.windowRows().Mul(ir.Const(int64(u.window.cache.Row.Bytes))))
+	bytes := ir.Const(int64(u.window.cache.Row.Bytes))
+	u.accesses(a.windowRows().Mul(bytes))
+	if reach, err := a.in.symbol(ir.Reach); err == nil {
+		u.atMost(a.textRows(ir.Sym(reach)).Mul(bytes))
+	}
 	if a.Entries != "" {
 		u.entries = u.cacheRows("entries", a.Entries, kernel.Read)
-		u.accesses(a.entryRows(u.entries.cache).Mul(ir.Const(int64(u.entries.cache.Row.Bytes))))
+		bytes := ir.Const(int64(u.entries.cache.Row.Bytes))
+		u.accesses(a.entryRows(u.entries.cache).Mul(bytes))
+		if state := u.entries.cache.State; state != nil {
+			u.atMost(a.textRows(state.Keep).Mul(bytes))
+		}
 	}
 	if a.Selected != nil {
 		u.selected = u.activation("selected", a.Selected, kernel.Read)
@@ -92,6 +100,15 @@ func (a *attention) entryRows(c *program.Cache) ir.Expr {
 		return ir.Sym(a.rows).Mul(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
 	}
 	return ir.Sym(a.rows).Mul(ir.Const(int64(a.listed())))
+}
+
+// textRows is how many rows of a cache a step reads if a text has so many: decode rows
+// are of different texts, prefill rows mostly of one.
+func (a *attention) textRows(each ir.Expr) ir.Expr {
+	if a.in.Phase == program.Prefill {
+		return each
+	}
+	return ir.Sym(a.rows).Mul(each)
 }
 
 // blocks is how many threadgroups one row's heads take.

@@ -86,6 +86,9 @@ func (u *emitter) scratch(name string, s *program.Scratch, elem kernel.Scalar, a
 // accesses states how many bytes of the last bound argument the launch needs.
 func (u *emitter) accesses(bytes ir.Expr) { u.args[len(u.args)-1].BytesAccessed = &bytes }
 
+// atMost bounds them where a step is shorter or smaller than accesses assumes.
+func (u *emitter) atMost(bytes ir.Expr) { u.args[len(u.args)-1].AtMost = &bytes }
+
 // state is a cache's memory seen as 32-bit words.
 func (u *emitter) state(name, state string, a kernel.Access) kernel.Buffer {
 	return u.bind(u.Pointer(name, kernel.Of(kernel.U32), a), program.Arg{State: state})

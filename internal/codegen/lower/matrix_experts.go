@@ -6,7 +6,7 @@ import (
 )
 
 // expertMatrix binds the experts' matrices. A launch touches those of the
-// rows' choices: at most one for each choice.
+// rows' choices: at most one for each choice, and no more than there are.
 func (u *emitter) expertMatrix(name, param string, ids *ir.Value) *matrix {
 	before := len(u.args)
 	m := u.matrix(name, param)
@@ -23,6 +23,11 @@ func (u *emitter) expertMatrix(name, param string, ids *ir.Value) *matrix {
 		plane := u.in.planeBytes(m.p.Name, w.Role) / int64(m.p.Lead)
 		touched := choices.Mul(ir.Const(plane))
 		u.args[i].BytesAccessed = &touched
+		chosen, whole := ir.Sym(rows).Mul(ir.Const(int64(dim(ids, 1)))).Mul(ir.Const(plane)), ir.Const(int64(m.p.Lead)*plane)
+		u.args[i].AtMost = &chosen
+		if u.in.Phase == program.Decode {
+			u.args[i].AtMost = &whole
+		}
 	}
 	return m
 }

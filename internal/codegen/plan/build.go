@@ -125,7 +125,7 @@ func (b *builder) extents(l program.Launch) string {
 }
 
 func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, error) {
-	out := Arg{Param: param, Weight: a.Weight, BytesAccessed: ir.Const(4)}
+	out := Arg{Param: param, Weight: a.Weight, BytesAccessed: ir.Const(4), AtMost: a.AtMost}
 	switch {
 	case a.Value != nil:
 		out.Buffer = b.value(a.Value)

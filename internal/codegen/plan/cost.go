@@ -12,8 +12,9 @@ import (
 )
 
 // Cost counts what one dispatch moves and computes, for given sizes of a step.
-// Bytes count what it needs, each byte once; Traffic what its loads and stores
-// ask for in all, which caches serve in part.
+// Bytes count what it needs, each byte once, and nothing of what it would not touch at
+// these sizes; Traffic what its loads and stores ask for in all, which caches serve in
+// part.
 type Cost struct {
 	Grid       [3]int64
 	Weights    int64 // bytes read
@@ -46,7 +47,7 @@ func (s *Step) Costs(symbols map[string]int64, begin progress.Begin) ([]Cost, er
 	var todo []estimated // each once: layers repeat
 	known := map[estimated]*kernel.Cost{}
 	for i, d := range s.Dispatches {
-		if err := d.needs(&out[i], symbols); err != nil {
+		if err := d.place(&out[i], symbols); err != nil {
 			return nil, err
 		}
 		key := estimated{d.Kernel, out[i].Grid}
@@ -62,6 +63,9 @@ func (s *Step) Costs(symbols map[string]int64, begin progress.Begin) ([]Cost, er
 		if c := &out[i]; !c.idle() {
 			e := known[estimated{d.Kernel, c.Grid}]
 			c.Flops, c.Traffic = e.Flops, e.Bytes()
+			if err := d.needs(c, symbols, e.Touched); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -100,27 +104,38 @@ func estimateAll(todo []estimated, known map[estimated]*kernel.Cost, symbols map
 // idle says that a dispatch has no threadgroups, which cost nothing.
 func (c *Cost) idle() bool { return c.Grid[0]*c.Grid[1]*c.Grid[2] == 0 }
 
-// needs fills in the dispatch's grid and what it needs to read and write.
-func (d *Dispatch) needs(c *Cost, symbols map[string]int64) error {
-	at := env(symbols)
+// place fills in the dispatch's grid.
+func (d *Dispatch) place(c *Cost, symbols map[string]int64) (err error) {
 	for i, g := range d.Grid {
-		n, err := g.Eval(at)
-		if err != nil {
+		if c.Grid[i], err = g.Eval(env(symbols)); err != nil {
 			return fmt.Errorf("dispatch %s: grid %s: %w", d.Kernel.Name, g, err)
 		}
-		c.Grid[i] = n
 	}
-	if c.idle() {
-		return nil
-	}
+	return nil
+}
+
+// needs adds up what the dispatch needs to read and write, of the buffers it touches.
+func (d *Dispatch) needs(c *Cost, symbols map[string]int64, touched map[string]bool) error {
 	for _, a := range d.Args {
-		n, err := a.BytesAccessed.Eval(at)
+		n, err := a.needs(env(symbols))
 		if err != nil {
 			return fmt.Errorf("dispatch %s, %s: %w", d.Kernel.Name, a.Param.Name, err)
 		}
-		c.count(a, n)
+		if touched[a.Param.Name] {
+			c.count(a, n)
+		}
 	}
 	return nil
+}
+
+// needs is how many bytes the dispatch needs of the argument.
+func (a *Arg) needs(at ir.Env) (int64, error) {
+	n, err := a.BytesAccessed.Eval(at)
+	if err != nil || a.AtMost == nil {
+		return n, err
+	}
+	most, err := a.AtMost.Eval(at)
+	return min(n, most), err
 }
 
 func (c *Cost) count(a Arg, n int64) {
@@ -154,7 +169,7 @@ func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
 			if key == nil {
 				continue
 			}
-			n, err := a.BytesAccessed.Eval(env(symbols))
+			n, err := a.needs(env(symbols))
 			if err != nil {
 				return 0, err
 			}

@@ -128,6 +128,9 @@ type Arg struct {
 	Weight        *program.WeightArg
 	Scalar        *int32
 	BytesAccessed ir.Expr // bytes the dispatch needs of it, each counted once
+	// AtMost, if not nil, is what it needs of it where that is less: of short texts and
+	// few rows.
+	AtMost *ir.Expr
 }
 
 // Build plans both kinds of steps of a fused module, and tells begin, if not nil, how

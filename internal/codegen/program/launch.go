@@ -25,6 +25,7 @@ type Arg struct {
 	State         string     // a cache; all slots, from the first byte
 	Shift         string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
 	BytesAccessed *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
+	AtMost        *ir.Expr   // what it needs where that is less: of short texts and few rows; nil: no less
 }
 
 // WeightArg is the address of a stored plane, aligned down to Align bytes (a

@@ -61,11 +61,27 @@ func Logits(m *ir.Module) *ir.Value {
 	return nil
 }
 
+// Picks are the values that those fields have in a step that picks the likeliest token
+// of every wanted row, or none: what estimates of the sampler's work go by.
+func Picks(likeliest bool) map[string]int64 {
+	values := map[string]int64{SampleInv: -1}
+	if likeliest {
+		values[SampleInv] = 0
+	}
+	for _, name := range sampleInts {
+		values[name] = 0
+	}
+	return values
+}
+
+// sampleInts are the fields of integers that rows have.
+var sampleInts = []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, SampleMask, SampleFrom, SampleTo}
+
 // addSampling adds the arrays that sampling reads.
 func (s *Step) addSampling(vocab int) {
 	s.Vocab, s.Sampled = vocab, min(s.MaxRows, MaxSampled)
 	s.add(SampleInv, kernel.F32, s.MaxRows)
-	for _, name := range []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, SampleMask, SampleFrom, SampleTo} {
+	for _, name := range sampleInts {
 		s.add(name, kernel.I32, s.Sampled)
 	}
 	s.add(SamplePositive, kernel.F32, s.Sampled)
