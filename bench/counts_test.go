@@ -64,7 +64,7 @@ func checkCounts(t *testing.T, b *bundle.Bundle, s Shape) {
 		checkArguments(t, b, s, d, costs[i], fmt.Sprintf("%s, %s, %s", b.Plan.Target.Name, s, d.Kernel.Name))
 	}
 	// The sampler, which is the last: without tokens to pick it does nothing, for the
-	// likeliest one pass over the logits; filters take tens of them.
+	// likeliest a pass over the logits; filters take more.
 	sampler := &plan.Step{Phase: s.Phase, Params: p.Params, Dispatches: p.Dispatches[last:]}
 	all, err := sampler.Costs(p.Symbols(s.Context, s.Rows), nil)
 	if err != nil {
@@ -81,10 +81,10 @@ func checkCounts(t *testing.T, b *bundle.Bundle, s Shape) {
 	}
 	c := costs[last]
 	logits := 4 * wanted * vocab // and as many bytes of what they are ranked by
-	if c.Read < logits || c.Read > 2*logits || c.Write < 4*wanted || c.Write > logits+4*wanted || c.Traffic > 2*c.Bytes()+1024*wanted || c.Flops > 64*wanted {
+	if c.Read < logits || c.Read > 2*logits || c.Write < 4*wanted || c.Write > logits+4*wanted || c.Flops > 64*wanted {
 		t.Errorf("%s, %s: the likeliest of %d rows counts %+v", b.Plan.Target.Name, s, wanted, c)
 	}
-	if none.Bytes() != 0 || none.Flops != 0 || none.Traffic != 0 || filters.Traffic < 4*c.Traffic || filters.Bytes() != c.Bytes() {
+	if none.Bytes() != 0 || none.Flops != 0 || none.Traffic != 0 || filters.Traffic < 2*c.Traffic || filters.Flops < 16*wanted*vocab || filters.Bytes() != c.Bytes() {
 		t.Errorf("%s, %s: where no token is picked %+v is counted, and with filters %+v", b.Plan.Target.Name, s, none, filters)
 	}
 }
