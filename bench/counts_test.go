@@ -96,7 +96,7 @@ func checkCounts(t *testing.T, b *bundle.Bundle, s Shape) {
 // checkArguments bounds what a dispatch is said to need.
 func checkArguments(t *testing.T, b *bundle.Bundle, s Shape, d *plan.Dispatch, c plan.Cost, at string) {
 	t.Helper()
-	weights, rows := int64(0), int64(0)
+	weights, rows, counted := int64(0), int64(0), map[string]bool{}
 	texts := int64(1)
 	if s.Phase == program.Decode {
 		texts = int64(s.Rows)
@@ -109,14 +109,19 @@ func checkArguments(t *testing.T, b *bundle.Bundle, s Shape, d *plan.Dispatch, c
 				t.Fatal(err)
 			}
 			share := 1.0
-			if p.Lead > 1 { // experts: each row of the model's top 2 chooses as many
-				share = min(1, float64(2*s.Rows)/float64(p.Lead))
+			if p.Lead > 1 { // experts, of which each row chooses three
+				share = min(1, float64(3*s.Rows)/float64(p.Lead))
 			}
-			weights += int64(math.Ceil(share * float64(p.Bytes())))
+			if !counted[p.Name] { // its planes are arguments of their own
+				weights += int64(math.Ceil(share * float64(p.Bytes())))
+			}
+			counted[p.Name] = true
 		case a.Weight != nil:
-			weights += 1 << 20
+			table, _ := a.BytesAccessed.Value()
+			weights += table
 		case a.Cache != nil:
-			rows += texts * int64(min(s.Context, a.Cache.Capacity)) * int64(a.Cache.Row.Bytes)
+			// A window and a chunk share a row, which is counted twice.
+			rows += texts * int64(min(s.Context, a.Cache.Capacity+1)) * int64(a.Cache.Row.Bytes)
 		}
 	}
 	if c.Weights > weights {
