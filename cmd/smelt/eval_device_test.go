@@ -13,6 +13,7 @@ import (
 
 	msl "smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/internal/sample"
 )
@@ -219,7 +220,7 @@ func TestEvalOdd(t *testing.T) {
 		{"trace in windows", append(long, "--context", "16", "--stride", "8", "--trace", in("x")), []string{"--trace: the text takes 2 windows", "at most 16 tokens"}},
 		{"trace on a device with kernels", append(text, "--trace", in("x"), "--device", "cpu"), []string{"--trace contradicts --device cpu: only the reference device"}},
 		{"float64 on a device with kernels", append(text, "--precision", "64", "--device", "standin"), []string{"--precision 64 contradicts --device standin"}},
-		{"no such device", append(text, "--device", "gpu"), []string{"--device gpu: expected auto, metal, cpu, reference, standin"}},
+		{"no such device", append(text, "--device", "gpu"), []string{"--device gpu: expected " + devices.All().Choices()}},
 
 		{"logits of another text", append([]string{"--tokens", "1,2,4"}, "--kl", in("logits")), []string{"--kl: " + in("logits") + ": logits of another text: its token in place 3 is 3, here it is 4"}},
 		{"logits of a longer text", append([]string{"--tokens", "1,2"}, "--kl", in("logits")), []string{"logits of 3 tokens, the text has 2"}},
