@@ -92,7 +92,7 @@ func TestCompletedValues(t *testing.T) {
 		{[]string{"bench", "kernels", "--device", ""}, measurable},
 		{[]string{"bench", "run", "x", "--device", "a"}, []string{devices.Auto}},
 		{[]string{"doctor", "--device", ""}, devices.All().WithKernels().Names()},
-		{[]string{"doctor", "--device", "metal,c"}, []string{"metal,cpu"}},
+		{[]string{"doctor", "--device", "metal,c"}, []string{"metal,cpu", "metal,cuda"}},
 		{[]string{"doctor", "--device", "metal,m"}, nil},
 		{[]string{"compile", "--cache", ""}, cacheFormats},
 		{[]string{"compile", "--keys", ""}, keyFormats},

@@ -12,6 +12,7 @@ import (
 
 	msl "smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
+	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/lockstep"
 )
@@ -252,7 +253,7 @@ func TestRunBundle(t *testing.T) {
 	}{
 		{"beyond the context", []string{dir, "-p", "x", "--context", "25"}, []string{"--context 25", "compiled for at most 24; compile it with --context 25"}},
 		{"beyond the chunk", []string{dir, "-p", "x", "--chunk", "4"}, []string{"--chunk 4", "compiled for at most 3; compile it with --chunk 4"}},
-		{"unknown device", []string{dir, "--device", "gpu"}, []string{"--device gpu: expected auto, metal, cpu, reference, standin"}},
+		{"unknown device", []string{dir, "--device", "gpu"}, []string{"--device gpu: expected " + devices.All().Choices()}},
 	} {
 		t.Run(c.name, func(t *testing.T) { smelt(t, "", runArgs(c.args...)...).fails(t, c.want...) })
 	}

@@ -7,6 +7,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/cpu"
+	"smelt.example/smelt/internal/runtime/cuda"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/metal"
 	"smelt.example/smelt/internal/runtime/metal/objc"
@@ -57,14 +58,16 @@ func TestChoice(t *testing.T) {
 // and that what a machine lacks is told as such.
 func TestTable(t *testing.T) {
 	auto := All().Where(func(k Kind) bool { return k.Auto })
-	if auto.String() != "metal, cpu, reference" || All().Choices() != "auto, metal, cpu, reference, standin" {
+	if auto.String() != "metal, cpu, reference" || All().Choices() != "auto, metal, cpu, cuda, reference, standin" {
 		t.Errorf("devices are tried in the order %s, of %s", auto, All().Choices())
 	}
 	measured := All().Where(func(k Kind) bool { return k.Profiles })
-	if got := measured.Needing(); got != "metal, which needs a Mac, or cpu, which needs libLLVM" {
+	if got := measured.Needing(); got != "metal, which needs a Mac, or cpu, which needs libLLVM, or cuda, which needs an NVIDIA driver and libnvrtc" {
 		t.Errorf("measurable are %s", got)
 	}
-	opened := map[string]device.Device{"metal": (*metal.Device)(nil), "cpu": (*cpu.Device)(nil), "reference": (*reference.Device)(nil), "standin": (*standin.Device)(nil)}
+	opened := map[string]device.Device{
+		"metal": (*metal.Device)(nil), "cpu": (*cpu.Device)(nil), "cuda": (*cuda.Device)(nil), "reference": (*reference.Device)(nil), "standin": (*standin.Device)(nil),
+	}
 	seen := map[string]bool{}
 	for _, k := range All() {
 		_, runsKernels := opened[k.Name].(device.Planned)
