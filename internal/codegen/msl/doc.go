@@ -12,9 +12,12 @@
 // kernel reads. A kernel that reads no argument or no step field takes no such
 // buffer. Both are in the constant address space: the host writes them before the launch,
 // nothing writes them during it, and all threads read the same fields; arrays of the step
-// block are indexed by row, which that space allows. A step block of more than 64 KB, which
-// holds lists of a vocabulary's length, is device memory. Threadgroup memory is declared in
-// the kernel.
+// block are indexed by row, which that space allows. A struct Step of more than 64 KB is
+// in the device address space: Apple's tables of feature sets give GPUs of Macs that are
+// not Apple's that much for a buffer in the constant one, and what makes it so large,
+// tables of rotations of many rows and what sampling has for each token, is indexed by
+// thread, for which the Metal Shading Language Specification has the device space.
+// Threadgroup memory is declared in the kernel.
 //
 // # Numbers
 //

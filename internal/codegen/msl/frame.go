@@ -58,8 +58,11 @@ func (p *printer) structs() []string {
 		out = append(out, "};", "")
 	}
 	if p.lastField >= 0 {
+		if p.largeStep() {
+			out = append(out, remark(0, fmt.Sprintf("In device memory: a buffer in the constant address space may be of no more than %d KB.", mostConstant>>10))...)
+		}
 		out = append(out, "struct Step {")
-		for _, f := range p.k.Step.Fields[:p.lastField+1] {
+		for _, f := range p.stepFields() {
 			size := ""
 			if f.Len > 0 {
 				size = fmt.Sprintf("[%d]", f.Len)
@@ -69,6 +72,28 @@ func (p *printer) structs() []string {
 		out = append(out, "};", "")
 	}
 	return out
+}
+
+// mostConstant is the size of a buffer in the constant address space, in bytes, that
+// every GPU of a Mac takes (Metal Feature Set Tables, of GPUs that are not Apple's;
+// for those it gives no limit).
+const mostConstant = 64 << 10
+
+// stepFields are the step block's up to the last one that the kernel reads.
+func (p *printer) stepFields() []kernel.StepField { return p.k.Step.Fields[:p.lastField+1] }
+
+// largeStep tells whether they are too many for the constant address space.
+func (p *printer) largeStep() bool {
+	read := kernel.StepLayout{Fields: p.stepFields()}
+	return read.Bytes() > mostConstant
+}
+
+// stepSpace is where the kernel reads the step block.
+func (p *printer) stepSpace() string {
+	if p.largeStep() {
+		return "device const"
+	}
+	return "constant"
 }
 
 // declaration is a parameter as a field or variable, without what follows its name.
@@ -109,23 +134,6 @@ func (p *printer) signature() []string {
 		return []string{head, "void " + p.k.Name + "()"}
 	}
 	return []string{head, "void " + p.k.Name + "(", "    " + strings.Join(params, ",\n    ") + ")"}
-}
-
-// mostConstant bounds the step block in the constant address space, which is made for
-// little data that threads read alike. A larger one holds lists of a vocabulary's length,
-// which each thread reads elsewhere, and stays in device memory.
-const mostConstant = 64 << 10
-
-// stepSpace is the address space of the step block, as far as the kernel reads it.
-func (p *printer) stepSpace() string {
-	words := 0
-	for _, f := range p.k.Step.Fields[:p.lastField+1] {
-		words += max(1, f.Len)
-	}
-	if 4*words > mostConstant {
-		return "device const"
-	}
-	return "constant"
 }
 
 // prologue declares threadgroup memory and names what the kernel is given.

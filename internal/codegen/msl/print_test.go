@@ -63,6 +63,42 @@ func TestUnusedInterface(t *testing.T) {
 		"void probe(\n    constant Args &args [[buffer(0)]],\n    constant Step &step [[buffer(1)]])\n{\n    device int *y = args.y;\n\n    y[0] = step.n;\n}\n")
 }
 
+// A step block is in the constant address space as far as that reaches; what the kernel
+// does not read does not count.
+func TestStepSpace(t *testing.T) {
+	const kilobyte = 256 // elements
+	for _, c := range []struct {
+		first, second int // elements of two arrays
+		read          string
+		space         string
+	}{
+		{1, 0, "first", "constant"},
+		{64 * kilobyte, 0, "first", "constant"},
+		{64*kilobyte + 1, 0, "first", "device const"},
+		{8, 320 * kilobyte, "first", "constant"},
+		{8, 320 * kilobyte, "second", "device const"},
+		{320 * kilobyte, 0, "second", "device const"},
+	} {
+		layout := &kernel.StepLayout{Fields: []kernel.StepField{{Name: "first", Elem: kernel.I32, Len: c.first}, {Name: "second", Elem: kernel.F32, Len: c.second}}}
+		b := kernel.New("probe", layout, kernel.Schedule{Threads: 32, SimdWidth: 32})
+		y := b.Pointer("y", kernel.Of(kernel.I32), kernel.Write)
+		switch {
+		case c.read == "first" || c.second > 0:
+			y.Set(i32(0), b.StepAt(c.read, i32(0)).As(kernel.I32))
+		default:
+			y.Set(i32(0), b.StepValue(c.read).As(kernel.I32))
+		}
+		text, err := msl.Print(built(t, b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, text, "struct Step {", "    "+c.space+" Step &step [[buffer(1)]])")
+		if got := strings.Contains(text, "// In device memory: "); got != (c.space == "device const") {
+			t.Errorf("%+v: a reason stands there: %v", c, got)
+		}
+	}
+}
+
 // A loop's bound has its value from before the loop.
 func TestLoopBounds(t *testing.T) {
 	text, err := printedKernel(t, func(b *kernel.Builder) {
@@ -156,30 +192,5 @@ func TestUnprintable(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.k.Name) {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
-	}
-}
-
-// TestStepSpace: a step block is constant up to 64 KB, as far as the kernel reads it.
-func TestStepSpace(t *testing.T) {
-	const most = 64 << 10 / 4 // words
-	for _, c := range []struct {
-		words int
-		list  bool // is read
-		want  string
-	}{
-		{16, true, "constant"}, {most - 1, true, "constant"}, {most, true, "device const"}, {129280, true, "device const"}, {129280, false, "constant"},
-	} {
-		layout := &kernel.StepLayout{Fields: []kernel.StepField{{Name: "n", Elem: kernel.I32}, {Name: "list", Elem: kernel.I32, Len: c.words}}}
-		b := kernel.New("probe", layout, kernel.Schedule{Threads: 32, SimdWidth: 32})
-		y := b.Pointer("y", kernel.Of(kernel.I32), kernel.Write)
-		y.Set(i32(0), b.StepValue("n"))
-		if c.list {
-			y.Set(i32(1), b.StepAt("list", i32(3)))
-		}
-		text, err := msl.Print(built(t, b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		wants(t, text, "    "+c.want+" Step &step [[buffer(1)]]")
 	}
 }

@@ -77,7 +77,8 @@ func Picks(likeliest bool) map[string]int64 {
 // sampleInts are the fields of integers that rows have.
 var sampleInts = []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, SampleMask, SampleFrom, SampleTo}
 
-// addSampling adds the arrays that sampling reads.
+// addSampling adds the arrays that sampling reads. Those as long as the vocabulary come
+// last, after all else: stepblock.Filler.Used leaves out what a step has not of them.
 func (s *Step) addSampling(vocab int) {
 	s.Vocab, s.Sampled = vocab, min(s.MaxRows, MaxSampled)
 	s.add(SampleInv, kernel.F32, s.MaxRows)

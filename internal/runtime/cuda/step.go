@@ -10,6 +10,7 @@ import (
 	"smelt.example/smelt/internal/runtime/cuda/driver"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/internal/runtime/stepblock"
 )
 
 // ringBlocks is how many blocks of step parameters are in use at once: the host
@@ -23,6 +24,7 @@ type step struct {
 	first  int          // number of its first dispatch among all of the machine's
 	ring   *driver.Host // of step parameters
 	block  int          // the one of the next Start
+	used   []stepblock.Span
 	params driver.Pointer
 	jobs   []job
 	graphs graphs
@@ -96,12 +98,25 @@ func (s *step) Params() []byte {
 
 func (s *step) present() []byte { return s.ring.Bytes[s.block*s.stride():][:s.paramBytes()] }
 
+// Use says which parts of the parameters are sent. Mostly that is a hundredth of them.
+func (s *step) Use(parts []stepblock.Span) { s.used = parts }
+
+// send sends the parameters.
+func (s *step) send() error {
+	for _, part := range s.used {
+		if err := s.m.api.Send(s.params+driver.Pointer(part.From), s.present()[part.From:part.To], s.m.stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Start puts dispatches into the stream: a whole decode step as one graph, others one
 // by one.
 func (s *step) Start(grids [][3]int64, from, to int) error {
 	m := s.m
 	return m.do(func() error {
-		if err := m.api.Send(s.params, s.present(), m.stream); err != nil {
+		if err := s.send(); err != nil {
 			return m.fault(err)
 		}
 		if err := m.api.Record(m.clock.from, m.stream); err != nil {

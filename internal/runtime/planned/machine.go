@@ -8,6 +8,7 @@ import (
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/roofline"
 	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/internal/runtime/stepblock"
 )
 
 // Address is a place in a machine's memory, as kernels' argument blocks hold it. A
@@ -89,6 +90,15 @@ type Step interface {
 	// zeros where they were not timed, nil if the machine has no clock. The slice is
 	// the machine's.
 	Times() []time.Duration
+}
+
+// Copied is a Step whose Start copies Params to where kernels read them. It need not
+// copy all.
+type Copied interface {
+	Step
+	// Use is told, after Params and before Start, which parts kernels read. What is not
+	// copied may have anything in it. The slice is the caller's again when Start returns.
+	Use(parts []stepblock.Span)
 }
 
 // Paced is a Step that tells how far it is.

@@ -75,6 +75,9 @@ func (s *step) prepare(rows []ir.Row, wanted []int, choices []sampling.Choice) e
 	if err := s.filler.Fill(s.bound.Params(), rows, wanted, choices); err != nil {
 		return err
 	}
+	if c, ok := s.bound.(Copied); ok {
+		c.Use(s.filler.Used())
+	}
 	for i, x := range s.plan.Dispatches {
 		if err := s.grid(&s.grids[i], x); err != nil {
 			return fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)

@@ -1,6 +1,7 @@
 package planned_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/planned"
+	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -161,25 +163,37 @@ type trialStep struct {
 	plan   *plan.Step
 	args   [][]byte
 	params []byte
+	used   []stepblock.Span
 }
 
 func (m *trial) Prepare(s *plan.Step, args [][]byte) (planned.Step, error) {
 	if m.begun {
 		return nil, m.wrong("Prepare is called after Begin")
 	}
-	return &trialStep{m, s, args, make([]byte, s.Params.Layout.Bytes())}, nil
+	return &trialStep{m: m, plan: s, args: args, params: make([]byte, s.Params.Layout.Bytes())}, nil
 }
 
 func (s *trialStep) Params() []byte         { return s.params }
 func (s *trialStep) Times() []time.Duration { return nil }
 func (s *trialStep) Begun() int             { return 0 } // of what was started; it runs when it is waited for
 
+func (s *trialStep) Use(parts []stepblock.Span) { s.used = parts }
+
+// copied are the parameters as kernels find them: what no step is said to use is poison.
+func (s *trialStep) copied() []byte {
+	block := bytes.Repeat([]byte{planned.PoisonByte}, len(s.params))
+	for _, part := range s.used {
+		copy(block[part.From:part.To], s.params[part.From:])
+	}
+	return block
+}
+
 func (s *trialStep) Start(grids [][3]int64, from, to int) error {
 	if !s.m.begun {
 		return s.m.wrong("Start is called before Begin")
 	}
 	s.m.Starts++
-	block := append([]byte(nil), s.params...)
+	block := s.copied()
 	for i := from; i < to; i++ {
 		x, grid := s.plan.Dispatches[i], grids[i]
 		s.m.queue = append(s.m.queue, func() error { return s.dispatch(x, s.args[i], block, grid) })

@@ -14,6 +14,7 @@ import (
 	"smelt.example/smelt/internal/codegen/plan"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/planned"
+	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/models/checkpoint"
 )
 
@@ -144,6 +145,7 @@ type step struct {
 	plan   *plan.Step
 	args   [][]byte
 	params []byte
+	used   []stepblock.Span
 	at     standin.Addr // of the parameters
 	begun  atomic.Int64 // dispatches
 }
@@ -159,6 +161,9 @@ func (m *machine) Prepare(p *plan.Step, args [][]byte) (planned.Step, error) {
 // Params are sent to the host at the step's start.
 func (s *step) Params() []byte { return s.params }
 
+// Use says which parts of them: kernels that read others find what Prepare put there.
+func (s *step) Use(parts []stepblock.Span) { s.used = parts }
+
 // Begun is the dispatch that runs.
 func (s *step) Begun() int { return int(s.begun.Load()) }
 
@@ -167,8 +172,10 @@ func (s *step) Times() []time.Duration { return nil }
 
 // Start runs dispatches to their end.
 func (s *step) Start(grids [][3]int64, from, to int) error {
-	if err := s.m.host.Write(s.at, s.params); err != nil {
-		return err
+	for _, part := range s.used {
+		if err := s.m.host.Write(s.at+standin.Addr(part.From), s.params[part.From:part.To]); err != nil {
+			return err
+		}
 	}
 	for i := from; i < to; i++ {
 		s.begun.Store(int64(i - from))

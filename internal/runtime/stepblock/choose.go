@@ -19,18 +19,18 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 		if choices != nil {
 			return errors.New("the bundle's module returns no logits to pick tokens from")
 		}
-		return nil
-	}
-	if choices == nil {
-		for i := range wanted {
-			f.putFloat(block, program.SampleInv, i, -1)
-		}
+		f.used = append(f.used, Span{0, f.Bytes()})
 		return nil
 	}
 	if err := f.checkChoices(choices); err != nil {
 		return err
 	}
 	f.masks = f.masks[:0]
+	if choices == nil {
+		for i := range wanted {
+			f.putFloat(block, program.SampleInv, i, -1)
+		}
+	}
 	changes := 0
 	for i, c := range choices {
 		f.putFloat(block, program.SampleInv, i, c.Inv)
@@ -43,7 +43,20 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 		changes = f.change(block, i, changes, c.Changes)
 		f.putInt(block, program.SampleTo, i, int32(changes))
 	}
+	f.useLists(changes)
 	return nil
+}
+
+// useLists notes what of the block a step uses: all before the masks, the masks that
+// are written, and so many changes.
+func (f *Filler) useLists(changes int) {
+	f.used = append(f.used, Span{0, f.offsets[program.SampleMasks] + 4*len(f.masks)*pick.MaskWords(f.step.Vocab)})
+	if changes == 0 {
+		return
+	}
+	for _, field := range []string{program.SampleTokens, program.SampleLess} {
+		f.used = append(f.used, Span{f.offsets[field], f.offsets[field] + 4*changes})
+	}
 }
 
 // checkChoices refuses what the block has no room for. A text alone always has room:
@@ -72,16 +85,12 @@ func (f *Filler) mask(block []byte, m *pick.Mask) int32 {
 	if i := slices.Index(f.masks, m); i >= 0 {
 		return int32(i)
 	}
-	words := pick.MaskWords(f.step.Vocab)
-	at := f.offsets[program.SampleMasks] + 4*words*len(f.masks)
-	to := block[at : at+4*words]
+	written := m
 	if m == nil {
-		for i := range to {
-			to[i] = 0xff
-		}
-	} else {
-		copy(to, m.Bytes())
+		written = f.all
 	}
+	at := f.offsets[program.SampleMasks] + len(f.masks)*len(written.Bytes())
+	copy(block[at:], written.Bytes())
 	f.masks = append(f.masks, m)
 	return int32(len(f.masks) - 1)
 }

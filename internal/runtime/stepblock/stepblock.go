@@ -23,9 +23,14 @@ type Filler struct {
 	closing map[int][]int32 // rows that close a block, by ratio
 	symbols map[string]int64
 	masks   []*pick.Mask // of the step's rows, each once; nil allows all
+	all     *pick.Mask   // what nil is written as
+	used    []Span       // of the block that was filled last
 	ropes   []string     // names of the fields, made once
 	ends    []string
 }
+
+// Span is a part of a block: the bytes from one on and before another.
+type Span struct{ From, To int }
 
 // New prepares a filler.
 func New(s *program.Step) *Filler {
@@ -40,6 +45,9 @@ func New(s *program.Step) *Filler {
 	for _, r := range s.Closing {
 		f.closing[r] = make([]int32, 0, s.MaxRows)
 		f.ends = append(f.ends, program.ClosingField(r))
+	}
+	if s.Vocab > 0 {
+		f.all = pick.NewMaskOfAll(s.Vocab)
 	}
 	return f
 }
@@ -58,6 +66,7 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampl
 	if len(rows) < 1 || len(rows) > f.step.MaxRows || len(wanted) > f.step.MaxRows {
 		return fmt.Errorf("a step of %d rows, %d of them wanted; expected 1 to %d", len(rows), len(wanted), f.step.MaxRows)
 	}
+	f.used = f.used[:0]
 	if err := f.choose(block, len(wanted), choices); err != nil {
 		return err
 	}
@@ -88,6 +97,11 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampl
 	}
 	return nil
 }
+
+// Used are the parts of the block filled last that kernels read in its step, in order.
+// The arrays at the end, which are as long as the vocabulary, mostly have little in
+// them: who copies a block copies these parts. They are valid until the next Fill.
+func (f *Filler) Used() []Span { return f.used }
 
 // Symbol is a symbol's value in the block that was filled last; grids are
 // formulas over them. It is an ir.Env.

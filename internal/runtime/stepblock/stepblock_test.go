@@ -3,7 +3,9 @@ package stepblock
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/program"
@@ -156,7 +158,7 @@ func TestFillMasks(t *testing.T) {
 	float := math.Float32bits
 	for field, want := range map[string][]uint32{
 		program.SampleMask:  {0, 1, 2, 0, 1},
-		program.SampleMasks: {0x82, math.MaxUint32, 0, 0x5a5a5a5a},
+		program.SampleMasks: {0x82, 0xff, 0, 0x5a5a5a5a},
 		program.SampleFrom:  {0, 0, 2, 2, 3}, program.SampleTo: {0, 2, 2, 3, 3},
 		program.SampleTokens: {0, 7, 3}, program.SampleLess: {float(1), float(-1), float(0.25)},
 	} {
@@ -196,6 +198,99 @@ func TestFillMasks(t *testing.T) {
 	block, rows, wanted = make([]byte, f.Bytes()), make([]ir.Row, 17), make([]int, 17)
 	if err := f.Fill(block, rows, wanted, make([]sampling.Choice, 17)); err == nil {
 		t.Error("17 tokens were to be picked in one step")
+	}
+}
+
+// vocabularyModule has logits for so many tokens.
+func vocabularyModule(t *testing.T, vocab int) *ir.Module {
+	t.Helper()
+	m, err := text.Parse("module", fmt.Sprintf(`module @m
+symbol T = rows
+symbol W = wanted
+input %%token : tensor<T x i32>
+input %%position : tensor<T x i32>
+input %%wanted : tensor<W x i32>
+param @table : tensor<%[1]d x %[1]d x f32>
+%%t = dequantize @table : tensor<%[1]d x %[1]d x f32>
+%%x = take_rows(%%t, %%token) : tensor<T x %[1]d x f32>
+%%y = rope(%%x, %%position) {dims = 4, theta = 10000.0} : tensor<T x %[1]d x f32>
+%%z = take_rows(%%y, %%wanted) : tensor<W x %[1]d x f32>
+return %%z
+`, vocab))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// changes are of so many tokens, from the first on.
+func changes(n int) *pick.Changes {
+	c := &pick.Changes{Positive: 0.5, Negative: 2}
+	for id := range int32(n) {
+		c.Tokens = append(c.Tokens, pick.Change{Token: id, Less: 1})
+	}
+	return c
+}
+
+// TestUsedBytes: of a block for DeepSeek's vocabulary, which has room for sixteen masks
+// and changes of every logit, a step uses what it has.
+func TestUsedBytes(t *testing.T) {
+	const vocab, mask = 129280, 129280 / 8
+	s := program.NewStep(vocabularyModule(t, vocab), 16)
+	f := New(s)
+	head := s.Layout.Offset(program.SampleMasks)
+	if all := head + 16*mask + 2*4*vocab; f.Bytes() != all || head > 4<<10 {
+		t.Fatalf("a block of %d bytes, %d of them before the masks; expected %d", f.Bytes(), head, all)
+	}
+	a, b := pick.NewMaskOfAll(vocab), pick.NewMask(vocab)
+	for name, c := range map[string]struct {
+		choices []sampling.Choice
+		bytes   int
+	}{
+		"logits alone":       {nil, head},
+		"nothing allowed":    {[]sampling.Choice{{}, {}}, head + mask},
+		"one mask":           {[]sampling.Choice{{Allowed: a}, {Allowed: a}}, head + mask},
+		"two masks":          {[]sampling.Choice{{Allowed: a}, {Allowed: b}}, head + 2*mask},
+		"a mask and none":    {[]sampling.Choice{{Allowed: b}, {}}, head + 2*mask},
+		"changes":            {[]sampling.Choice{{Changes: changes(100)}, {}}, head + mask + 800},
+		"changes of both":    {[]sampling.Choice{{Changes: changes(100)}, {Changes: changes(1), Allowed: a}}, head + 2*mask + 808},
+		"changes of nothing": {[]sampling.Choice{{Changes: changes(0)}, {}}, head + mask},
+		"changes of all":     {[]sampling.Choice{{}, {Changes: changes(vocab)}}, head + mask + 8*vocab},
+	} {
+		for _, poison := range []byte{0x5a, 0xa5} { // what is written shows beside one of them
+			block := bytes.Repeat([]byte{poison}, f.Bytes())
+			if err := f.Fill(block, make([]ir.Row, 2), []int{0, 1}, c.choices); err != nil {
+				t.Fatal(err)
+			}
+			n, at := 0, 0
+			for _, part := range append(slices.Clone(f.Used()), Span{f.Bytes(), f.Bytes()}) {
+				if part.From < at || part.To < part.From {
+					t.Fatalf("%s: parts %v", name, f.Used())
+				}
+				if left := block[at:part.From]; bytes.Count(left, []byte{poison}) != len(left) {
+					t.Errorf("%s: something is written between %d and %d, which is not used", name, at, part.From)
+				}
+				n, at = n+part.To-part.From, part.To
+			}
+			if n != c.bytes {
+				t.Errorf("%s: %d bytes are used, expected %d", name, n, c.bytes)
+			}
+		}
+	}
+}
+
+// TestUsedWithoutLogits: where no tokens are picked, all of the block is used.
+func TestUsedWithoutLogits(t *testing.T) {
+	m := vocabularyModule(t, 8)
+	m.Results = m.Results[:0]
+	f := New(program.NewStep(m, 3))
+	for range 2 {
+		if err := f.Fill(make([]byte, f.Bytes()), make([]ir.Row, 1), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Used(); !slices.Equal(got, []Span{{0, f.Bytes()}}) {
+			t.Errorf("%v of %d bytes", got, f.Bytes())
+		}
 	}
 }
 
