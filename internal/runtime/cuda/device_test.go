@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
+	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/passes"
 )
@@ -84,6 +86,41 @@ func TestSanitized(t *testing.T) {
 }
 
 func TestChanged(t *testing.T) { devicetest.Changed(t, open) }
+
+// TestFits: what a card has no room for is refused with the numbers and what to do.
+func TestFits(t *testing.T) {
+	m, err := models.Open(devicetest.Fixture("b-official-fp8fp4"), models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	b, _, err := bundle.Compile(bundle.SourceOf(m), bundle.Options{Lean: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	need := b.Memory().Weights + b.Memory().Caches + b.Memory().Arena + b.Memory().Steps + driverBytes
+	if err := fits(b, need, "Card", 80e9); err != nil {
+		t.Errorf("with just enough: %v", err)
+	}
+	for _, test := range []struct {
+		free int64
+		want []string
+	}{
+		{need - 1, []string{"Card, of 80.0 GB, has free at most", "weights", "the driver", "Context"}},
+		{driverBytes, []string{"fewer bits, or a card with more memory"}},
+	} {
+		err := fits(b, test.free, "Card", 80e9)
+		var full *admission.Error
+		if !errors.As(err, &full) || full.Need != need || full.Have != test.free {
+			t.Fatalf("%+v, want one of %d and %d bytes", err, need, test.free)
+		}
+		for _, w := range test.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%v: lacks %q", err, w)
+			}
+		}
+	}
+}
 
 func TestJoined(t *testing.T) {
 	spans := []span{{30, 40}, {0, 10}, {8, 12}, {13, 14}, {40, 41}}

@@ -10,7 +10,6 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/cuda/driver"
 	"smelt.example/smelt/internal/runtime/planned"
 	"smelt.example/smelt/internal/runtime/profile"
@@ -106,29 +105,6 @@ func (m *machine) do(f func() error) error {
 		return err
 	}
 	return f()
-}
-
-// spared is what the driver and code take beside what a plan counts.
-const spared = 256 << 20
-
-// admit refuses a model that takes more than the card has free.
-func (m *machine) admit() error {
-	free, total, err := m.api.Memory()
-	if err != nil {
-		return err
-	}
-	memory := m.b.Memory()
-	need := memory.Weights + memory.Caches + memory.Arena + spared
-	if need <= free {
-		return nil
-	}
-	less := "take a card of more memory"
-	if fits := m.b.LargestContext(free - spared); fits > 0 {
-		less = fmt.Sprintf("%v, about the largest that fits", option.Errorf("take %s %d", option.Name("Context"), fits))
-	}
-	return fmt.Errorf("the model takes %s (weights %s, caches %s, activations %s, the driver %s), and %s has %s free of %s: %s",
-		message.Bytes(need), message.Bytes(memory.Weights), message.Bytes(memory.Caches), message.Bytes(memory.Arena), message.Bytes(int64(spared)),
-		m.card.Name, message.Bytes(free), message.Bytes(total), less)
 }
 
 // Alloc gives memory of the card.
