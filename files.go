@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/pick"
@@ -87,7 +89,7 @@ func (f *Files) Suggested() (sampling.Params, error) {
 	if err != nil {
 		return sampling.Greedy(), err
 	}
-	return h.params, h.wrong(func(n option.Name) bool { return n != "" && n != stopStringsOption })
+	return h.sampling(true)
 }
 
 const stopStringsOption = option.Name("StopStrings")
@@ -134,8 +136,11 @@ func (f *Files) stops(r Request, tok *tokenizer.Tokenizer) ([]string, error) {
 		return list, err
 	}
 	for _, text := range r.StopStrings {
-		if text == "" {
+		switch {
+		case text == "":
 			return nil, option.Errorf("%s: found \"\", expected texts of one character or more", stopStringsOption)
+		case !utf8.ValidString(text): // it would be in no text
+			return nil, option.Errorf("%s: found %s, expected UTF-8", stopStringsOption, message.Quote(text))
 		}
 	}
 	if tok == nil && len(r.StopStrings) > 0 {

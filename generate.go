@@ -160,7 +160,11 @@ func (m *Model) sampling(r Request) (sampling.Params, error) {
 	if r.Sampling != nil {
 		return *r.Sampling, nil
 	}
-	p, err := m.files.Suggested()
+	h, err := m.files.hints()
+	if err != nil {
+		return sampling.Greedy(), err
+	}
+	p, err := h.sampling(h.params.Temperature > 0)
 	p.Seed = rand.Uint64()
 	return p, err
 }

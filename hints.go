@@ -160,6 +160,20 @@ func (h *hints) ends(o *strictjson.Object, key string) {
 	}
 }
 
+// sampling is how to sample. The error is about hints for that; what narrows the choice
+// counts only where tokens are drawn, not where the most likely one is taken.
+func (h *hints) sampling(drawn bool) (sampling.Params, error) {
+	return h.params, h.wrong(func(n option.Name) bool {
+		switch n {
+		case "", stopStringsOption:
+			return false
+		case "TopK", "TopP", "MinP":
+			return drawn
+		}
+		return true
+	})
+}
+
 // wrong is an error for each hint for options that makes no sense, an *OptionError
 // each.
 func (h *hints) wrong(of func(option.Name) bool) error {

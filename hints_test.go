@@ -135,6 +135,50 @@ func TestGenerationConfig(t *testing.T) {
 	}
 }
 
+// TestHintsThatCount: where the most likely token is taken, nobody minds what narrows the
+// choice.
+func TestHintsThatCount(t *testing.T) {
+	for _, c := range []struct {
+		file          string
+		drawn, likely bool // is an error where tokens are drawn, and where the most likely one is taken
+	}{
+		{`{"top_k": 5, "top_p": 0.5, "min_p": 0.1}`, false, false},
+		{`{"top_k": "x"}`, true, false},
+		{`{"top_p": 2}`, true, false},
+		{`{"min_p": []}`, true, false},
+		{`{"top_k": 1.5, "top_p": -1, "min_p": 7}`, true, false},
+		{`{"temperature": -1}`, true, true},
+		{`{"do_sample": 3, "top_k": 1.5}`, true, true},
+		{`{"repetition_penalty": 0}`, true, true},
+		{`{"presence_penalty": 5, "min_p": 5}`, true, true},
+		{`{"stop_strings": 3, "eos_token_id": "x"}`, false, false}, // says nothing of sampling
+	} {
+		var h hints
+		if err := h.parse([]byte(c.file)); err != nil {
+			t.Fatal(err)
+		}
+		for drawn, want := range map[bool]bool{true: c.drawn, false: c.likely} {
+			if _, err := h.sampling(drawn); (err != nil) != want {
+				t.Errorf("%s, drawn %v: %v", c.file, drawn, err)
+			}
+		}
+	}
+	dir := copied(t, storyteller, nil)
+	for file, want := range map[string]string{`{"do_sample": false, "top_p": 7}`: "", `{"do_sample": true, "top_p": 7}`: "top_p: found 7"} {
+		if err := os.WriteFile(filepath.Join(dir, generationName), []byte(file), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m := open(t, dir, Options{Context: 64})
+		g, err := m.Generate(t.Context(), Request{Prompt: "Once", MaxTokens: 1})
+		if err == nil {
+			_, err = g.Wait()
+		}
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
+		}
+	}
+}
+
 // TestUnusedHints: what smelt does not go by is named, unless it changes nothing.
 func TestUnusedHints(t *testing.T) {
 	for _, c := range []struct{ file, want string }{

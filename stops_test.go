@@ -125,6 +125,10 @@ func TestStopStrings(t *testing.T) {
 	if _, err := m.Generate(t.Context(), r); err == nil || !strings.Contains(err.Error(), "StopStrings: found \"\"") {
 		t.Errorf("an empty string: %v", err)
 	}
+	r.StopStrings = []string{"a", "\xe2\x80"}
+	if _, err := m.Generate(t.Context(), r); err == nil || !strings.Contains(err.Error(), `StopStrings: found "\xe2\x80", expected UTF-8`) {
+		t.Errorf("half a character: %v", err)
+	}
 }
 
 // TestStopMessage: a message ends where its text does.

@@ -200,7 +200,7 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	if err := (deviceOptions{name: o.open.Device}).check(); err != nil {
 		return err
 	}
-	return o.sampling.params.Validate()
+	return o.sampling.check()
 }
 
 // promptFromInput reads the prompt from standard input, without the newline

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	lib "smelt.example/smelt"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -50,12 +52,26 @@ func (s *samplingFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.stop, "stop", nil, `end the text before this string; may be given several times, "" for none`)
 }
 
+// check refuses what makes no sense, before any file is opened.
+func (s *samplingFlags) check() error {
+	for _, text := range s.stop {
+		if !utf8.ValidString(text) { // it would be in no text
+			return fmt.Errorf("--stop: found %s, expected UTF-8", message.Quote(text))
+		}
+	}
+	return s.params.Validate()
+}
+
 // request puts suggestions and the flags that were given into a request. A suggestion
 // that makes no sense is an error unless a flag stands in its place.
 func (s *samplingFlags) request(cmd *cobra.Command, files *lib.Files, r *lib.Request) error {
 	given := cmd.Flags().Changed
 	how, err := files.Suggested()
-	if err = s.unreplaced(given, err); err != nil {
+	temperature := how.Temperature
+	if given("temp") {
+		temperature = s.params.Temperature
+	}
+	if err = unreplaced(given, temperature > 0, err); err != nil {
 		return err
 	}
 	for _, o := range samplingOptions {
@@ -76,12 +92,11 @@ func (s *samplingFlags) request(cmd *cobra.Command, files *lib.Files, r *lib.Req
 	return err
 }
 
-// unreplaced are the errors about suggestions that no flag replaces. Where a flag has
-// the most likely token taken, nothing else of sampling counts.
-func (s *samplingFlags) unreplaced(given func(string) bool, err error) error {
+// unreplaced are the errors about suggestions that no flag replaces. What narrows the
+// choice counts only where tokens are drawn, not where the most likely one is taken.
+func unreplaced(given func(string) bool, drawn bool, err error) error {
 	replaced := func(field string) bool {
-		greedy := given("temp") && s.params.Temperature == 0
-		if greedy && slices.Contains([]string{"TopK", "TopP", "MinP"}, field) {
+		if !drawn && slices.Contains([]string{"TopK", "TopP", "MinP"}, field) {
 			return true
 		}
 		for _, o := range samplingOptions {

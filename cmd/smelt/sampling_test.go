@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,12 @@ func TestRunHints(t *testing.T) {
 		{name: "top_k", file: `{"temperature": 0.6, "top_k": "x"}`, fails: "--top-k"},
 		{name: "top_k replaced", file: `{"temperature": 0.6, "top_k": "x"}`, args: []string{"--top-k", "5"}},
 		{name: "top_k, greedy", file: `{"temperature": 0.6, "top_k": "x"}`, args: []string{"--temp", "0"}, out: plain},
+		{name: "top_k, greedy by the file", file: `{"do_sample": false, "temperature": 0.6, "top_k": "x", "min_p": 3}`, out: plain},
+		{name: "top_p, greedy by the file's temperature", file: `{"do_sample": true, "temperature": 0, "top_p": 1.5}`, out: plain},
+		{name: "top_p, nothing said of sampling", file: `{"top_p": 1.5}`, out: plain},
+		{name: "top_p, drawn by a flag", file: `{"do_sample": false, "top_p": 1.5}`, args: []string{"--temp", "0.5"}, fails: "--top-p"},
+		{name: "a penalty counts, greedy or not", file: `{"do_sample": false, "top_p": 1.5, "repetition_penalty": -1}`, fails: "--repetition-penalty"},
+		{name: "a temperature that is none, and top_p", file: `{"temperature": -1, "top_p": 1.5}`, fails: "--temp"},
 		{name: "temperature", file: `{"temperature": -1}`, fails: "--temp"},
 		{name: "temperature replaced", file: `{"temperature": -1, "do_sample": 3}`, args: []string{"--temp", "0"}, out: plain},
 		{name: "top_p", file: `{"temperature": 1, "top_p": 7}`, args: []string{"--top-k", "3"}, fails: "--top-p"},
@@ -78,6 +85,9 @@ func TestRunStops(t *testing.T) {
 	r := runJSON(t, "", storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "6", "--stop", "was", "--stop", "ther")
 	if r.Text != ", " || r.StopReason != "stop string" || r.StopString != "ther" || len(r.Tokens) != 2 {
 		t.Errorf("%+v", r)
+	}
+	for _, stop := range []string{"a\xffb", "\xc3", "\xed\xa0\x80", "x\xf0\x9f\x98", "\xa9"} { // in no text: those are UTF-8
+		smelt(t, "", "run", "no checkpoint", "--stop", "x", "--stop", stop).fails(t, "--stop: found "+strconv.Quote(stop)+", expected UTF-8")
 	}
 	dir := copyOf(t, storyteller)
 	writeFile(t, filepath.Join(dir, "generation_config.json"), `{"eos_token_id": -1}`)
