@@ -52,7 +52,8 @@ smelt doctor looks at single kernels, and at this machine's other devices.
 
 --scan reads all weights once instead, and reports codes that the evaluator
 knows and kernels do not handle: NaN codes of fp8, and scales of 0 and 255 in
-E8M0, with the tensors they are in. It needs no clang.
+E8M0, with the tensors they are in. It needs no clang. With or without it, a table
+that gives a token an expert which its layer lacks is an error.
 
 --hash reads all weights once instead, and compares the SHA-256 of their files with
 those that smelt compile --hash recorded. It names each file that differs.`
@@ -82,11 +83,14 @@ func newVerify(io stdio) *cobra.Command {
 			if err := c.recompile(io); err != nil {
 				return err
 			}
-			switch {
-			case o.scan:
-				return scanBundle(cmd.Context(), io, c, o)
-			case o.hash:
+			if o.hash {
 				return hashBundle(cmd.Context(), io, c, o)
+			}
+			if err := c.model.Checkpoint.Ready(); err != nil {
+				return err // before kernels are compiled, or weights read
+			}
+			if o.scan {
+				return scanBundle(cmd.Context(), io, c, o)
 			}
 			return verifyBundle(cmd.Context(), io, c, o)
 		},

@@ -186,6 +186,13 @@ func TestScan(t *testing.T) {
 	if r := smeltWith(interruptAfter(t, 20), &out, "verify", dir, "--scan"); r.status != statusInterrupted || out.Len() != 0 {
 		t.Errorf("interrupted: status %d, %q", r.status, out.String())
 	}
+	const table = "layers.0.ffn.gate.tid2eid"
+	plant(t, path, table, 99, 0, 0, 0, 0, 0, 0, 0)
+	for _, flags := range [][]string{{"--scan"}, {}} {
+		if r := smelt(t, "", append([]string{"verify", dir}, flags...)...); r.status != 1 || r.out != "" || !strings.Contains(r.errors, table) || !strings.Contains(r.errors, "has 99 at [") {
+			t.Errorf("%v, a table out of range: status %d, %q, %q", flags, r.status, r.out, r.errors)
+		}
+	}
 }
 
 // plant writes codes over a tensor's last bytes.

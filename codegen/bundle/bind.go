@@ -98,7 +98,7 @@ func (b *Bundle) checkFiles(ck *checkpoint.Checkpoint) error {
 	}
 	have := filesOf(ck)
 	if len(have) != len(b.Files) {
-		return fmt.Errorf("%s: the checkpoint has %d files of weights, the bundle %s was compiled for %d%s", ck.Dir, len(have), b.Dir, len(b.Files), b.again())
+		return fmt.Errorf("%s: the checkpoint has %s of weights, the bundle %s was compiled for %d%s", ck.Dir, message.Count(len(have), "file"), b.Dir, len(b.Files), b.again())
 	}
 	for i, f := range have {
 		want := b.Files[i]

@@ -232,8 +232,11 @@ func (b *binder) find(stem string) (weight *Tensor, planes [3]*Tensor) {
 // companions are the names under which a weight's scales and biases lie
 // beside it, by the suffixes that converters use.
 var companions = [...]struct{ scales, biases string }{
-	{".scale", ""},         // DeepSeek
-	{".scales", ".biases"}, // MLX
+	{".scale", ""},            // DeepSeek
+	{".scales", ".biases"},    // MLX
+	{".weight_scale_inv", ""}, // transformers, DeepSeek before V4; despite the name it multiplies
+	{"_scale_inv", ""},        // transformers' stacked experts, which have no ".weight"
+	{".weight_scale", ""},     // Quark, compressed-tensors
 }
 
 // companionsOf finds scales and biases in one spelling; if a second one

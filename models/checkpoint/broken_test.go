@@ -87,6 +87,7 @@ func TestBrokenFolders(t *testing.T) {
 		{"shard not named", folder{only(shard1, shard2), with(`{"weight_map":{"b":"` + shard1 + `","d":"` + shard1 + `"}}`)}, "", []string{"1 shard of the same set not named by", shard2}},
 		{"tensor not in its shard", folder{both, with(edit(`"a":`, `"a0":"`+shard1+`","a":`))}, "", []string{"1 tensor in the index but not in the shard", `"a0" in ` + shard1}},
 		{"tensor not in the index", folder{both, with(edit(`"a":"`+shard2+`",`, ""))}, "", []string{"1 tensor in a shard but not in the index", `"a" in ` + shard2}},
+		{"shard missing, an older copy there", folder{both, with(edit(`"b":"`+shard1, `"b":"`+overlayFile))}, "", []string{"1 tensor in another shard than the index says", `"b" in ` + overlayFile + " (not in the folder), found in " + shard1}},
 		{"tensor in another shard", folder{both, with(edit(`"b":"`+shard1, `"b":"`+shard2))}, "", []string{"1 tensor in another shard than the index says", `"b" in ` + shard2 + ", found in " + shard1}},
 	}
 	for _, test := range tests {

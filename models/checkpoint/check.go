@@ -82,7 +82,11 @@ func (c *Checkpoint) checkIndex(set fileSet, findings *Findings) {
 		default:
 			e, found := entries[0], base(tensors[0].File)
 			if copies == 1 && found != e.shard {
-				elsewhere = append(elsewhere, fmt.Sprintf("%s in %s, found in %s", message.Quote(e.tensor), e.shard, found))
+				gone := ""
+				if _, is := missing[e.shard]; is {
+					gone = " (not in the folder)"
+				}
+				elsewhere = append(elsewhere, fmt.Sprintf("%s in %s%s, found in %s", message.Quote(e.tensor), e.shard, gone, found))
 			}
 			entries, tensors = entries[1:], tensors[copies:]
 		}

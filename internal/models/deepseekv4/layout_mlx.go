@@ -6,7 +6,8 @@ import (
 
 // mlxLayout has the names mlx-lm and mlx-vlm save a converted model under:
 // DeepSeek's below "model.", with some tensors fused and some renamed. Forks
-// differ, so most rows have alternatives (field.md 7.3, C).
+// differ, so most rows have alternatives (field.md 7.3, C); one for each is DeepSeek's
+// own, as checkpoints of trainers have them below "model.".
 func mlxLayout() schema.Layout {
 	const m, a, x, f = "model.layers.{l}.", "layers.{l}.attn.", "layers.{l}.attn.indexer.", "layers.{l}.ffn."
 	return schema.Layout{
@@ -14,7 +15,7 @@ func mlxLayout() schema.Layout {
 		Marks: []string{m + "attn", m + "ffn", m + "hc_"},
 		Rules: []schema.Rule{
 			rule("embed.weight", "model.embed_tokens", "model.embed"),
-			rule("head.weight", "lm_head", "head"),
+			rule("head.weight", "lm_head", "head", "model.head"),
 			rule("norm.weight", "model.norm"),
 			rule("hc_head_fn", "model.hc_head.fn", "model.hc_head_fn"),
 			rule("hc_head_base", "model.hc_head.base", "model.hc_head_base"),

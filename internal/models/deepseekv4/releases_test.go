@@ -107,6 +107,7 @@ func TestReleases(t *testing.T) {
 			return s.writeMLX(t)
 		}, "MLX-converted names under language_model.", nil},
 		{"official names wrapped", func(t *testing.T, s *stored) string { s.wrap(); return s.write(t) }, "official names under language_model.", nil},
+		{"official names below model.", func(t *testing.T, s *stored) string { s.rename(`^`, "model."); return s.write(t) }, "MLX-converted names", nil},
 		{"transformers' names wrapped", func(t *testing.T, s *stored) string {
 			s.stack(".experts.gate_up_proj", "w1", "w3")
 			s.stack(".experts.down_proj", "w2")
@@ -269,27 +270,39 @@ func TestScaleTypes(t *testing.T) {
 		name   string
 		layout func(s *stored)
 		choose func(string) encoding.Encoding
+		names  []string // renamed once there are scales
 	}{
-		{"V4-Flash-Base: all FP8 with F32", none, linear(encoding.FP8Block{Scale: encoding.F32})},
-		{"all FP8 with BF16", none, linear(encoding.FP8Block{Scale: encoding.BF16})},
-		{"all FP8 with E8M0", none, linear(encoding.FP8Block{})},
-		{"FP4 experts with F32, FP8 with BF16", none, experts(encoding.FP4{Scale: encoding.F32}, encoding.FP8Block{Scale: encoding.BF16})},
-		{"FP4 experts with BF16, FP8 with E8M0", none, experts(encoding.FP4{Scale: encoding.BF16}, encoding.FP8Block{})},
-		{"FP8 experts with F32, FP8 with E8M0", none, experts(encoding.FP8Block{Scale: encoding.F32}, encoding.FP8Block{})},
-		{"experts stacked, FP8 with F32", func(s *stored) { s.dropPrefix("mtp."); s.stackOfficial() }, linear(encoding.FP8Block{Scale: encoding.F32})},
-		{"fused under MLX's names, FP8 with BF16", func(s *stored) { s.fuseMLX(); s.mlx() }, linear(encoding.FP8Block{Scale: encoding.BF16})},
-		{"wo_a in pieces, FP4 with F32", func(s *stored) { s.dropPrefix("mtp."); s.splitWoA(2) }, linear(encoding.FP4{Scale: encoding.F32})},
+		{"V4-Flash-Base: all FP8 with F32", none, linear(encoding.FP8Block{Scale: encoding.F32}), nil},
+		{"all FP8 with BF16", none, linear(encoding.FP8Block{Scale: encoding.BF16}), nil},
+		{"all FP8 with E8M0", none, linear(encoding.FP8Block{}), nil},
+		{"FP4 experts with F32, FP8 with BF16", none, experts(encoding.FP4{Scale: encoding.F32}, encoding.FP8Block{Scale: encoding.BF16}), nil},
+		{"FP4 experts with BF16, FP8 with E8M0", none, experts(encoding.FP4{Scale: encoding.BF16}, encoding.FP8Block{}), nil},
+		{"FP8 experts with F32, FP8 with E8M0", none, experts(encoding.FP8Block{Scale: encoding.F32}, encoding.FP8Block{}), nil},
+		{"experts stacked, FP8 with F32", func(s *stored) { s.dropPrefix("mtp."); s.stackOfficial() }, linear(encoding.FP8Block{Scale: encoding.F32}), nil},
+		{"fused under MLX's names, FP8 with BF16", func(s *stored) { s.fuseMLX(); s.mlx() }, linear(encoding.FP8Block{Scale: encoding.BF16}), nil},
+		{"wo_a in pieces, FP4 with F32", func(s *stored) { s.dropPrefix("mtp."); s.splitWoA(2) }, linear(encoding.FP4{Scale: encoding.F32}), nil},
 		{"gate over up, FP8 with F32", func(s *stored) {
 			s.stack(".experts.gate_up_proj.weight", "w1", "w3")
 			s.stack(".experts.down_proj.weight", "w2")
 			s.transformers(newerTransformers)
-		}, linear(encoding.FP8Block{Scale: encoding.F32})},
+		}, linear(encoding.FP8Block{Scale: encoding.F32}), nil},
+		{"named as DeepSeek-V3 names them", none, linear(encoding.FP8Block{Scale: encoding.F32}), []string{`\.scale$`, ".weight_scale_inv"}},
+		{"named as V3 names them, wrapped", none, linear(encoding.FP8Block{}), []string{`\.scale$`, ".weight_scale_inv", `^`, wrapper}},
+		{"named as V3 names them, fused", func(s *stored) { s.fuseMLX(); s.mlx() }, linear(encoding.FP8Block{Scale: encoding.F32}), []string{`(\.w\w*|_proj)\.scale$`, "$1.weight_scale_inv"}},
+		{"named as Quark names them", none, experts(encoding.FP4{}, encoding.FP8Block{Scale: encoding.BF16}), []string{`\.scale$`, ".weight_scale"}},
+		{"named as transformers names them", func(s *stored) { s.transformers(newerTransformers) }, linear(encoding.FP8Block{Scale: encoding.F32}), []string{`_proj\.scale$`, "_proj.weight_scale_inv"}},
+		{"named as transformers names them, stacked", func(s *stored) {
+			s.stack(".experts.gate_up_proj.weight", "w1", "w3")
+			s.stack(".experts.down_proj.weight", "w2")
+			s.transformers(newerTransformers)
+		}, linear(encoding.FP8Block{Scale: encoding.BF16}), []string{`(experts\.\w+_proj)\.weight$`, "$1", `(experts\.\w+_proj)\.scale$`, "${1}_scale_inv", `_proj\.scale$`, "_proj.weight_scale_inv"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tokens := openGolden(t, "testdata/fixtures/a-bf16/golden.safetensors").ints(t, "p1.input_ids")
 			s := smallCheckpoint(t)
 			test.layout(s)
 			s.encode(t, test.choose)
+			s.rename(test.names...)
 			s.config["quantization_config"] = map[string]any{"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": []int{128, 128}}
 			m := open(t, s.writeMLX(t))
 			s.checkRows(t, m)
