@@ -9,6 +9,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -34,12 +35,13 @@ const (
 var idPattern = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]{0,95})/([A-Za-z0-9_][A-Za-z0-9._-]{0,95})(?:@([A-Za-z0-9][A-Za-z0-9._/-]{0,200}))?$`)
 
 // Resolve follows a path into the cache: the folder of a model there
-// (models--org--name, or its snapshots) to one snapshot, and an id such as org/name,
-// if nothing has that path, to that model's. Any other path is returned as it is,
-// whether something is there or not.
+// (models--org--name, or its snapshots, or a link to one of them) to one snapshot, and
+// an id such as org/name, if nothing has that path, to that model's. Any other path is
+// returned as it is, whether something is there or not.
 func Resolve(path string) (string, error) {
-	if info, err := os.Stat(path); err == nil {
-		if repo, ok := repoAt(path, info); ok {
+	// A link to nothing, or what must not be looked at, has the path too.
+	if _, err := os.Lstat(path); err == nil || errors.Is(err, fs.ErrPermission) {
+		if repo, ok := repoAt(path); ok {
 			return snapshotOf(repo, "")
 		}
 		return path, nil
@@ -69,22 +71,41 @@ func (e *MissingError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // repoAt is the folder of a cached model that a path leads to: itself, or the folder
 // of its snapshots.
-func repoAt(path string, info fs.FileInfo) (string, bool) {
+func repoAt(path string) (string, bool) {
 	whole, err := filepath.Abs(path)
-	if err != nil || !info.IsDir() {
+	if err != nil {
 		return "", false
 	}
-	if filepath.Base(whole) == snapshots {
-		whole = filepath.Dir(whole)
+	if isRepo(repoOf(whole)) {
+		return repoOf(whole), true
 	}
-	if _, ok := idOf(whole); !ok {
-		return "", false
+	// Names are those at the end of links.
+	if whole, err = filepath.EvalSymlinks(whole); err == nil && isRepo(repoOf(whole)) {
+		return repoOf(whole), true
 	}
-	if _, err := os.Stat(filepath.Join(whole, "config.json")); err == nil {
-		return "", false // somebody's copy of a model under the cache's name
+	return "", false
+}
+
+// repoOf is a folder or, of one of snapshots, the model's that it is in.
+func repoOf(dir string) string {
+	if filepath.Base(dir) == snapshots {
+		return filepath.Dir(dir)
 	}
-	there, err := os.Stat(filepath.Join(whole, snapshots))
-	return whole, err == nil && there.IsDir()
+	return dir
+}
+
+// isRepo tells a cached model's folder, whatever of it was downloaded, from others.
+func isRepo(dir string) bool {
+	if _, ok := idOf(dir); !ok {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return false // somebody's copy of a model under the cache's name
+	}
+	return slices.ContainsFunc([]string{snapshots, "refs", "blobs"}, func(part string) bool {
+		info, err := os.Stat(filepath.Join(dir, part))
+		return err == nil && info.IsDir()
+	})
 }
 
 // idOf is the id of a model by its folder in the cache.

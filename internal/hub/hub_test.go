@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,21 +70,35 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	main := filepath.Join(dir, "models--org--main", "snapshots")
+	for link, to := range map[string]string{
+		"org/only": "nowhere", "models--gone--x": "nowhere", "circle": "circle", // links to nothing
+		"flash": filepath.Join(dir, "models--org--main"), "shots": main, "link": "flash", "here/link": "folder",
+	} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Skip(err)
+		}
+	}
 	for path, want := range map[string]string{
-		"org/main":                              filepath.Join(main, hashA),
-		"org/main@v1.0":                         filepath.Join(main, hashB),
-		"org/main@pr/1":                         filepath.Join(main, hashB),
-		"org/main@" + hashB:                     filepath.Join(main, hashB),
-		"org/main@" + hashB[:7]:                 filepath.Join(main, hashB),
-		"org/main@main":                         filepath.Join(main, hashA),
-		"org/only":                              filepath.Join(dir, "models--org--only", "snapshots", hashA),
-		filepath.Join(dir, "models--org--main"): filepath.Join(main, hashA),
+		"org/main":                                    filepath.Join(main, hashA),
+		"org/main@v1.0":                               filepath.Join(main, hashB),
+		"org/main@pr/1":                               filepath.Join(main, hashB),
+		"org/main@" + hashB:                           filepath.Join(main, hashB),
+		"org/main@" + hashB[:7]:                       filepath.Join(main, hashB),
+		"org/main@main":                               filepath.Join(main, hashA),
+		filepath.Join(dir, "models--org--only"):       filepath.Join(dir, "models--org--only", "snapshots", hashA),
+		filepath.Join(dir, "models--org--main"):       filepath.Join(main, hashA),
 		filepath.Join(dir, "models--org--main") + "/": filepath.Join(main, hashA),
 		main:                               filepath.Join(main, hashA),
 		main + "/":                         filepath.Join(main, hashA),
 		filepath.Join(dir, "models--gpt2"): filepath.Join(dir, "models--gpt2", "snapshots", hashA),
 		filepath.Join(main, hashB):         filepath.Join(main, hashB), // the snapshot itself
+		"flash":                            filepath.Join(main, hashA), // links to the folders
+		"flash/":                           filepath.Join(main, hashA),
+		"flash/snapshots":                  filepath.Join(main, hashA),
+		"shots":                            filepath.Join(main, hashA),
+		"link":                             filepath.Join(main, hashA),
 		// What is no id, or is there, stays.
+		"org/only": "org/only", "models--gone--x": "models--gone--x", "circle": "circle", "here/link": "here/link", "nowhere": "nowhere",
 		"here/folder": "here/folder", "org/dir-wins": "org/dir-wins", "./org/main": "./org/main", "/org/main": "/org/main", "../org": "../org",
 		"main": "main", "a/b/c": "a/b/c", "org/": "org/", "org/x.safetensors": "org/x.safetensors", "x/tokenizer.json": "x/tokenizer.json", "": "", "~/x": "~/x",
 		"org/na me": "org/na me", "models--org--copy": "models--org--copy", dir: dir,
@@ -100,19 +115,20 @@ func TestResolveRefuses(t *testing.T) {
 	t.Chdir(t.TempDir())
 	in := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
 	for path, want := range map[string][]string{
-		"org/missing":           {"there is no file or folder org/missing here", "in the Hugging Face cache (" + dir + ")", "`hf download org/missing`"},
-		"org/missing@v2":        {"`hf download org/missing --revision v2`"},
-		"org/two":               {"has 2 snapshots of org/two", "no refs/main", "\n  " + in("models--org--two", "snapshots", hashA), "\n  " + in("models--org--two", "snapshots", hashB)},
-		"org/begun":             {"no snapshot of org/begun", "`hf download org/begun` goes on with it"},
-		"org/none":              {"no snapshot of org/none", "`hf download org/none` goes on with it"},
-		"org/old":               {in("models--org--old", "refs", "main") + ` says "` + hashA, "`hf download org/old` goes on with it", hashB},
-		"org/strange":           {`says "../../../x"`, "no such snapshot"},
-		"org/main@v9":           {"no revision v9 of org/main", "`hf download org/main --revision v9`", hashA, hashB},
-		"org/main@../../x":      nil, // no revision: not an id
-		"org/main@a/../../../x": {"no revision a/../../../x"},
-		"org/main@0123":         {"no revision 0123"}, // too short for a hash
-		in("models--org--two"):  {"has 2 snapshots"},
-		in("models--org--none"): {"no snapshot of org/none"},
+		"org/missing":            {"there is no file or folder org/missing here", "in the Hugging Face cache (" + dir + ")", "`hf download org/missing`"},
+		"org/missing@v2":         {"`hf download org/missing --revision v2`"},
+		"org/two":                {"has 2 snapshots of org/two", "no refs/main", "\n  " + in("models--org--two", "snapshots", hashA), "\n  " + in("models--org--two", "snapshots", hashB)},
+		"org/begun":              {"no snapshot of org/begun", "`hf download org/begun` goes on with it"},
+		"org/none":               {"no snapshot of org/none", "`hf download org/none` goes on with it"},
+		"org/old":                {in("models--org--old", "refs", "main") + ` says "` + hashA, "`hf download org/old` goes on with it", hashB},
+		"org/strange":            {`says "../../../x"`, "no such snapshot"},
+		"org/main@v9":            {"no revision v9 of org/main", "`hf download org/main --revision v9`", hashA, hashB},
+		"org/main@../../x":       nil, // no revision: not an id
+		"org/main@a/../../../x":  {"no revision a/../../../x"},
+		"org/main@0123":          {"no revision 0123"}, // too short for a hash
+		in("models--org--two"):   {"has 2 snapshots"},
+		in("models--org--none"):  {"no snapshot of org/none"},
+		in("models--org--begun"): {"no snapshot of org/begun: its download was not finished; `hf download org/begun` goes on with it"},
 	} {
 		got, err := Resolve(path)
 		if want == nil {
@@ -140,10 +156,6 @@ func TestResolveRefuses(t *testing.T) {
 func TestElsewhere(t *testing.T) {
 	dir := several(t)
 	t.Setenv("HF_HUB_CACHE", t.TempDir())
-	_, err := Resolve(filepath.Join(dir, "models--org--begun"))
-	if err != nil {
-		t.Log(err) // no snapshots at all: no model's folder
-	}
 	if _, err := Resolve(filepath.Join(dir, "models--org--none")); err == nil || !strings.Contains(err.Error(), "`hf download org/none --cache-dir "+dir+"`") {
 		t.Error(err)
 	}
@@ -171,6 +183,20 @@ func TestCacheDir(t *testing.T) {
 		if got := CacheDir(); got != c.want {
 			t.Errorf("%v: %s, want %s", c.set, got, c.want)
 		}
+	}
+}
+
+// Without HOME the system knows where this user is at home.
+func TestHomeless(t *testing.T) {
+	me, err := user.Current()
+	if err != nil || me.HomeDir == "" {
+		t.Skip(err)
+	}
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"} {
+		t.Setenv(name, "")
+	}
+	if got := CacheDir(); !filepath.IsAbs(got) || !strings.HasSuffix(got, "/.cache/huggingface/hub") {
+		t.Error(got)
 	}
 }
 

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 
@@ -31,7 +32,7 @@ func CacheDir() string {
 // there are some.
 func expand(dir string) string {
 	if dir == "~" || strings.HasPrefix(dir, "~/") {
-		if home, err := os.UserHomeDir(); err == nil {
+		if home := homeDir(); home != "" {
 			dir = home + dir[1:]
 		}
 	}
@@ -41,6 +42,18 @@ func expand(dir string) string {
 		}
 		return "$" + name
 	})
+}
+
+// homeDir is that of HOME or, where that is not set, of the system's list of users.
+func homeDir() string {
+	if home, err := os.UserHomeDir(); err == nil {
+		return home
+	}
+	me, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return me.HomeDir
 }
 
 // A Download is what to download, and prints as the command for it.
