@@ -33,6 +33,27 @@ var strangers = []struct{ name, content, want string }{
 	{"JSON error", `{"error":"Repository not found"}`, `is a server's error message ("Repository not found")`},
 	{"JSON message", ` {"message": "Not Found", "documentation_url": "https://x", "status": "404"}`, `is a server's error message ("Not Found")`},
 	{"JSON detail", `{"detail":"Rate limit"}`, `is a server's error message ("Rate limit")`},
+	{"JSON error of an object", `{"error":{"type":"invalid_request","message":"Rate limit","param":null,"retry":5}}`, `is a server's error message ("Rate limit")`},
+	{"JSON errors in a list", `{"success":false,"errors":[{"code":1,"message":"No token"},{"message":"x"}]}`, `is a server's error message ("No token")`},
+	{"JSON detail in a list", `{"detail":[{"loc":["path"],"msg":"field required","type":"x"}]}`, `is a server's error message ("field required")`},
+	{"LFS pointer with a mark", "\xef\xbb\xbf" + lfs, "is a Git LFS pointer (to 14.2 MB)"},
+	{"LFS pointer to a byte", strings.Replace(lfs, "14232712", "1", 1), "is a Git LFS pointer (to 1 byte), not"},
+	{"git-xet pointer", "# xet version 0\nfilesize = 12345\nhash = 'a1'\n", "is a git-xet pointer, not the file itself; download the file itself"},
+	{"link as a text", "../../blobs/a1b2c3", `is a text that names another file ("../../blobs/a1b2c3"), not the file itself; download the file itself`},
+	{"link as a text with an end", "../x-1/tokenizer.json\r\n", `is a text that names another file ("../x-1/tokenizer.json")`},
+	{"page with an entity", "<title>Sign in &mdash; &quot;Proxy&quot;</title>", `is a web page ("Sign in — \"Proxy\"")`},
+	{"part of a page", `<div class="x">No</div>`, "is a web page, not"},
+	{"heading", "<h1>502 Bad Gateway</h1>", "is a web page, not"},
+	{"merge", "<<<<<<< HEAD\n{\"a\": 1}\n=======\n{}\n>>>>>>> x\n", "has the marks of a merge that git did not finish; edit it"},
+	{"UTF-32", "\xff\xfe\x00\x00{\x00\x00\x00", "is text in UTF-32, expected UTF-8; write it as UTF-8 (iconv -f UTF-32"},
+	{"UTF-32, big end first", "\x00\x00\xfe\xff\x00\x00\x00{", "is text in UTF-32"},
+	{"UTF-32 without a mark", "{\x00\x00\x00\"\x00\x00\x00", "is text in UTF-32"},
+	{"7z", "7z\xbc\xaf\x27\x1c\x00\x04", "is a 7z file"},
+	{"RAR", "Rar!\x1a\x07\x01\x00", "is a RAR file"},
+	{"tar", "config.json" + strings.Repeat("\x00", 246) + "ustar  \x00", "is a tar file, not the file itself; unpack it (tar -x)"},
+	{"PDF", "%PDF-1.7\n%x", "is a PDF file"},
+	{"PyTorch's zip", "PK\x03\x04\x00\x00\x08\x08archive/data.pkl", "is a PyTorch file, not the file itself; smelt reads safetensors"},
+	{"PyTorch's pickle", "\x80\x02\x8a\x0al\xfc\x9cF\xf9", "is a PyTorch file"},
 	{"empty", "", "is empty; download the file again"},
 	{"white space", " \n\n", "has nothing but white space"},
 	{"zeros", strings.Repeat("\x00", 9000), "begins with nothing but zeros: its download was not finished"},
@@ -76,7 +97,8 @@ func TestStrangers(t *testing.T) {
 func TestNoStrangers(t *testing.T) {
 	cause := errors.New("no header")
 	for _, content := range []string{
-		`{}`, ` {"error": "x", "model_type": "y"}`, `{"error": 5}`, `{"message"`, `[]`, `null`, `true`, `"text"`, `12`, "{", "{'a': 1}",
+		`{}`, ` {"error": "x", "model_type": "y"}`, `{"error": 5}`, `{"error": {"code": 5}}`, `{"title": {}, "type": "x"}`, `{"error": {"message": "x"}, "vocab_size": 5}`, `{"errors": ["x"`, `{"type": "BPE"}`, "\x80\x02", "[../x]",
+		`{"message"`, `[]`, `null`, `true`, `"text"`, `12`, "{", "{'a': 1}",
 		"\xef\xbb\xbf{\"a\": NaN}", `{"eos_token_id": 1}`, "\x93NUMPY", "a\x01b", "\x08\x00\x00\x00\x00\x00\x00\x00{}      ", "<", "< a", strings.Repeat("words ", 1000),
 	} {
 		path := put(t, content)

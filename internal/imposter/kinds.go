@@ -2,14 +2,8 @@ package imposter
 
 import (
 	"bytes"
-	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt.example/smelt/internal/message"
 )
@@ -19,7 +13,9 @@ type thing struct{ found, advice string }
 
 const (
 	again    = "download the file again"
+	itself   = "download the file itself"
 	loggedIn = "download the file again, logged in if the model asks for that"
+	other    = "smelt reads safetensors: download the model in that format"
 )
 
 // kinds are asked one after the other. Each gets the beginning of a file and its
@@ -30,16 +26,25 @@ var kinds = []struct {
 	advice string
 }{
 	{empty, again},
-	{pointer, "run `git lfs pull` in its folder, or download the file itself"},
-	{annex, "run `git annex get` in its folder, or download the file itself"},
+	{pointer, "run `git lfs pull` in its folder, or " + itself},
+	{annex, "run `git annex get` in its folder, or " + itself},
+	{xet, itself},
+	{link, itself + ": there, links became texts"},
 	{zeros, again},
+	{utf32, "write it as UTF-8 (iconv -f UTF-32 -t UTF-8), or download it again"},
 	{utf16, "write it as UTF-8 (iconv -f UTF-16 -t UTF-8), or download it again"},
-	{magic("\x1f\x8b", "a gzip file"), "unpack it (gunzip), or download the file itself"},
-	{magic("PK\x03\x04", "a zip file"), "unpack it (unzip), or download the file itself"},
-	{magic("\x28\xb5\x2f\xfd", "a zstd file"), "unpack it (unzstd), or download the file itself"},
-	{magic("\xfd7zXZ\x00", "an xz file"), "unpack it (unxz), or download the file itself"},
-	{magic("BZh", "a bzip2 file"), "unpack it (bunzip2), or download the file itself"},
-	{magic("GGUF", "a GGUF file"), "smelt reads safetensors: download the model in that format"},
+	{magic("\x1f\x8b", "a gzip file"), "unpack it (gunzip), or " + itself},
+	{pytorch, other},
+	{magic("PK\x03\x04", "a zip file"), "unpack it (unzip), or " + itself},
+	{magic("\x28\xb5\x2f\xfd", "a zstd file"), "unpack it (unzstd), or " + itself},
+	{magic("\xfd7zXZ\x00", "an xz file"), "unpack it (unxz), or " + itself},
+	{magic("BZh", "a bzip2 file"), "unpack it (bunzip2), or " + itself},
+	{magic("7z\xbc\xaf\x27\x1c", "a 7z file"), "unpack it (7z x), or " + itself},
+	{magic("Rar!\x1a\x07", "a RAR file"), "unpack it (unrar), or " + itself},
+	{tar, "unpack it (tar -x), or " + itself},
+	{magic("GGUF", "a GGUF file"), other},
+	{magic("%PDF-", "a PDF file"), loggedIn},
+	{conflict, "edit it and end the merge, or " + itself},
 	{page, loggedIn},
 	{xml, loggedIn},
 	{answer, loggedIn},
@@ -69,7 +74,7 @@ func empty(_ []byte, size int64) string {
 var pointerSize = regexp.MustCompile(`(?m)^size (\d{1,18})\r?$`)
 
 func pointer(head []byte, _ int64) string {
-	if !bytes.HasPrefix(head, []byte("version https://git-lfs.github.com/spec/")) && !bytes.HasPrefix(head, []byte("version https://hawser.github.com/spec/")) {
+	if t := text(head); !bytes.HasPrefix(t, []byte("version https://git-lfs.github.com/spec/")) && !bytes.HasPrefix(t, []byte("version https://hawser.github.com/spec/")) {
 		return ""
 	}
 	found := "a Git LFS pointer"
@@ -87,10 +92,39 @@ func annex(head []byte, size int64) string {
 	return ""
 }
 
+// xet knows what git leaves of a file that git-xet keeps elsewhere.
+func xet(head []byte, _ int64) string {
+	if bytes.HasPrefix(text(head), []byte("# xet version ")) {
+		return not("a git-xet pointer")
+	}
+	return ""
+}
+
+// linkText is what a link says, of which git or a copy made a file: ../../blobs/a1b2.
+var linkText = regexp.MustCompile(`^(\.\./)+[\w./@+-]+$`)
+
+func link(head []byte, size int64) string {
+	if t := bytes.TrimSpace(head); size <= mostWords && linkText.Match(t) {
+		return not("a text that names another file (" + message.Quote(string(t)) + ")")
+	}
+	return ""
+}
+
 // zeros are what a download leaves that reserves the space of a file first.
 func zeros(head []byte, _ int64) string {
 	if len(head) >= 8 && len(bytes.Trim(head, "\x00")) == 0 {
 		return "begins with nothing but zeros: its download was not finished"
+	}
+	return ""
+}
+
+// utf32 knows a text by its byte-order mark, or by the zeros around a brace.
+func utf32(head []byte, _ int64) string {
+	for _, begins := range []string{"\xff\xfe\x00\x00", "\x00\x00\xfe\xff", "{\x00\x00\x00", "\x00\x00\x00{"} {
+		// Headers of weights may be as long as a brace and three zeros say, and have more.
+		if bytes.HasPrefix(head, []byte(begins)) && len(head) >= 8 && !bytes.Equal(head[4:8], make([]byte, 4)) {
+			return "is text in UTF-32, expected UTF-8"
+		}
 	}
 	return ""
 }
@@ -118,107 +152,27 @@ func magic(begins, name string) func([]byte, int64) string {
 	}
 }
 
-// text is the beginning of a file without what may stand before a document.
-func text(head []byte) []byte {
-	return bytes.TrimLeftFunc(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), unicode.IsSpace)
+// pytorch knows what torch.save writes: a pickle, by its protocol, or a zip file of one.
+func pytorch(head []byte, _ int64) string {
+	zip := bytes.HasPrefix(head, []byte("PK\x03\x04")) && bytes.Contains(head, []byte("/data.pkl"))
+	pickle := len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 && bytes.IndexByte([]byte("}]()cX\x8a\x8c\x95"), head[2]) >= 0
+	if zip || pickle {
+		return not("a PyTorch file")
+	}
+	return ""
 }
 
-var (
-	pageBegins = regexp.MustCompile(`(?is)^(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|script|meta)\b`)
-	pageTitle  = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
-	xmlBegins  = regexp.MustCompile(`^<(\?xml\s|[A-Za-z][A-Za-z0-9:]*[\s/>])`)
-	xmlMessage = regexp.MustCompile(`(?is)<(?:code|message|title)>([^<]*)<`)
-)
-
-func page(head []byte, _ int64) string {
-	if !pageBegins.Match(text(head)) {
-		return ""
+// tar knows an archive by the mark behind its first file's name.
+func tar(head []byte, _ int64) string {
+	if len(head) > 262 && string(head[257:262]) == "ustar" {
+		return not("a tar file")
 	}
-	return not("a web page" + titled(pageTitle.FindSubmatch(head)))
+	return ""
 }
 
-func xml(head []byte, _ int64) string {
-	if !xmlBegins.Match(text(head)) {
-		return ""
+func conflict(head []byte, _ int64) string {
+	if bytes.HasPrefix(text(head), []byte("<<<<<<< ")) {
+		return "has the marks of a merge that git did not finish"
 	}
-	return not("an XML answer of a server" + titled(xmlMessage.FindSubmatch(head)))
-}
-
-// titled quotes what a pattern found.
-func titled(match [][]byte) string {
-	if match == nil {
-		return ""
-	}
-	words := strings.Join(strings.Fields(string(match[1])), " ")
-	if words == "" || !utf8.ValidString(words) {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", message.Clip(words))
-}
-
-// answerKeys are those of the JSON that servers send instead of a file.
-var answerKeys = map[string]bool{
-	"error": true, "message": true, "detail": true, "errors": true, "success": true, "status": true, "statusCode": true, "status_code": true,
-	"code": true, "error_code": true, "path": true, "timestamp": true, "requestId": true, "request_id": true, "documentation_url": true,
-}
-
-// answer knows an object with an error or a message and no key of any model.
-func answer(head []byte, size int64) string {
-	if size > headBytes || !bytes.HasPrefix(text(head), []byte("{")) {
-		return ""
-	}
-	d := jsontext.NewDecoder(bytes.NewReader(text(head)))
-	if _, err := d.ReadToken(); err != nil {
-		return ""
-	}
-	said := ""
-	for d.PeekKind() != jsontext.KindEndObject {
-		name, err := d.ReadToken()
-		if err != nil || !answerKeys[name.String()] {
-			return ""
-		}
-		key := name.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return ""
-		}
-		if words, err := jsontext.AppendUnquote(nil, value); err == nil && said == "" && (key == "error" || key == "message" || key == "detail") {
-			said = string(words)
-		}
-	}
-	if said == "" {
-		return ""
-	}
-	return not("a server's error message" + titled([][]byte{nil, []byte(said)}))
-}
-
-// mostWords bounds the text of an answer in bytes.
-const mostWords = 1 << 10
-
-// words knows a short text that is no JSON, such as "Entry not found".
-func words(head []byte, size int64) string {
-	if size > mostWords {
-		return ""
-	}
-	t := bytes.TrimSpace(text(head))
-	if len(t) == 0 {
-		return "has nothing but white space"
-	}
-	first, _ := utf8.DecodeRune(t)
-	if !unicode.IsLetter(first) && !unicode.IsDigit(first) || !utf8.Valid(t) || jsontext.Value(t).IsValid() {
-		return ""
-	}
-	letters := 0
-	for _, r := range string(t) {
-		if !unicode.IsPrint(r) && !unicode.IsSpace(r) {
-			return ""
-		}
-		if unicode.IsLetter(r) {
-			letters++
-		}
-	}
-	if letters < 2 {
-		return ""
-	}
-	return not("a text" + titled([][]byte{nil, t}))
+	return ""
 }

@@ -91,7 +91,7 @@ func TestOfLinux(t *testing.T) {
 		},
 		"memory.high is lower": {
 			v2.with(tree{"sys/fs/cgroup/a/memory.max": "4000000000\n", "sys/fs/cgroup/a/memory.high": "3000000000\n", "sys/fs/cgroup/a/memory.current": "1\n"}),
-			limited(3e9, "/sys/fs/cgroup/a/memory.high", 3e9-1, "3.00 GB, less 1 bytes in use"),
+			limited(3e9, "/sys/fs/cgroup/a/memory.high", 3e9-1, "3.00 GB, less 1 byte in use"),
 		},
 		"files of the page cache give way": {
 			v2.with(tree{

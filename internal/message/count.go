@@ -26,7 +26,12 @@ func Plural[N constraints.Signed](n N, noun string) string {
 }
 
 // Bytes writes a size: 160.0 GB.
-func Bytes(n int64) string { return InUnits(n, "bytes", "kB", "MB", "GB", "TB") }
+func Bytes(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return InUnits(n, "bytes", "kB", "MB", "GB", "TB")
+}
 
 // InUnits writes a number in the largest unit, in steps of 1000, that leaves a
 // whole part, with two decimals below 10 and one from there.

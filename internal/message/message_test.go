@@ -7,6 +7,10 @@ import (
 
 func TestMessage(t *testing.T) {
 	tests := []struct{ name, got, want string }{
+		{"no bytes", Bytes(0), "0 bytes"},
+		{"one byte", Bytes(1), "1 byte"},
+		{"bytes", Bytes(999), "999 bytes"},
+		{"kilobytes", Bytes(1000), "1.00 kB"},
 		{"quoted", Quote("a\x1b\"é"), `"a\x1b\"é"`},
 		{"longest in full", Quote(strings.Repeat("x", 200)), `"` + strings.Repeat("x", 200) + `"`},
 		{"shortened", Quote(strings.Repeat("x", 201)), `"` + strings.Repeat("x", 200) + `"... (201 bytes)`},
