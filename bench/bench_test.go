@@ -252,6 +252,24 @@ func TestRunBroken(t *testing.T) {
 	}
 }
 
+// TestKernelsBroken: an error leaves the steps before it.
+func TestKernelsBroken(t *testing.T) {
+	f := newFake(t, bundle.Options{Context: 64, Chunk: 16, Slots: 2})
+	shapes := []Shape{{program.Decode, 1, 20}, {program.Decode, 2, 20}, {program.Prefill, 16, 40}}
+	for n := range shapes {
+		f.fail = nil
+		begun := 0
+		r, err := Kernels(context.Background(), f, KernelOptions{Steps: shapes, Repeat: 1, Tokens: []int32{1}, Progress: func(string) {
+			if begun++; begun > n {
+				f.fail = errors.New("broken")
+			}
+		}})
+		if !errors.Is(err, f.fail) || r == nil || r.Steps == nil || len(r.Steps) != n || !strings.HasPrefix(err.Error(), shapes[n].String()+": ") {
+			t.Errorf("broken at step %d: %+v, %v", n, r, err)
+		}
+	}
+}
+
 // TestRefuses: what the plan has no room for is said before any step.
 func TestRefuses(t *testing.T) {
 	f := newFake(t, bundle.Options{Context: 64, Chunk: 16, Slots: 2})

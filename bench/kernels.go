@@ -56,6 +56,7 @@ type KernelReport struct {
 	Model   Model   `json:"model"`
 	Opening Opening `json:"opening"`
 	Steps   []Step  `json:"steps"`
+	Error   *string `json:"error"` // what ended the measurements; nil for nothing
 }
 
 // Step is one step taken apart. It is run in two or three ways, and what is measured in
@@ -116,7 +117,8 @@ type Kernel struct {
 // left in caches when it comes round again: several times the largest there are.
 const rotates = 1 << 30
 
-// Kernels takes steps apart. The device's slots are used, and empty afterwards.
+// Kernels takes steps apart. The device's slots are used, and empty afterwards. After
+// an error of a step the report has the steps before.
 func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*KernelReport, error) {
 	if len(o.Tokens) == 0 {
 		return nil, errNoTokens
@@ -125,7 +127,7 @@ func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*Kernel
 		return nil, fmt.Errorf("each step %d times: expected 1 to %d", o.Repeat, MaxRepeat)
 	}
 	b := &bench{dev: dev, ctx: ctx, tokens: o.Tokens}
-	r := &KernelReport{}
+	r := &KernelReport{Steps: []Step{}}
 	for _, s := range o.Steps {
 		if err := s.fits(&dev.Bundle().Plan.Options); err != nil {
 			return nil, err
@@ -144,7 +146,7 @@ func Kernels(ctx context.Context, dev device.Profiled, o KernelOptions) (*Kernel
 		}
 		step, err := b.step(s, o.Repeat)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s, err)
+			return r, fmt.Errorf("%s: %w", s, err)
 		}
 		r.Steps = append(r.Steps, *step)
 	}

@@ -314,6 +314,11 @@ func (o *benchOptions) print(ctx context.Context, io stdio, r measured, table fu
 	return table()
 }
 
+// tells tells whether an error is told with what was measured before it, if something was.
+func (o *benchOptions) tells(err error, some bool) bool {
+	return some && o.json && !errors.Is(err, context.Canceled)
+}
+
 func (o *benchOptions) encode(io stdio, r measured) error {
 	e := json.NewEncoder(io.out)
 	e.SetIndent("", "  ")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -89,10 +90,13 @@ func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) e
 	defer p.end()
 	report, err := bench.Kernels(cmd.Context(), r.dev, bench.KernelOptions{Steps: o.shapes(cmd, r.dev), Repeat: o.repeat, Tokens: r.tokens, Kernel: o.kernel, Progress: p.next})
 	p.end()
-	if err != nil {
+	if err != nil && !o.tells(err, report != nil) {
 		return interrupted(err)
 	}
 	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
+	if report.Error = reported(err); err != nil {
+		return errors.Join(err, o.encode(io, report))
+	}
 	return o.print(cmd.Context(), io, report, func() error { return printKernels(io, report) })
 }
 

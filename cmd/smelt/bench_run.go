@@ -94,7 +94,7 @@ func (o *benchRunOptions) run(cmd *cobra.Command, io stdio, args []string) error
 	defer p.end()
 	report, err := bench.Run(cmd.Context(), r.dev, bench.RunOptions{Frontiers: o.frontiers, Generate: o.generate, Rows: o.rows, Tokens: r.tokens, Progress: p.next})
 	p.end()
-	if err != nil && (report == nil || !o.json || errors.Is(err, context.Canceled)) {
+	if err != nil && !o.tells(err, report != nil) {
 		return interrupted(err)
 	}
 	report.Machine, report.Model, report.Opening = r.machine, r.model, r.opening
