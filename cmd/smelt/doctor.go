@@ -16,6 +16,7 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/doctor"
 	"smelt.example/smelt/internal/models/synthetic"
+	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/output"
 	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
@@ -256,6 +257,7 @@ func (e *examined) subject(k devices.Kind, reached func(all, total int)) doctor.
 		},
 		Notes:    deviceNotes,
 		Progress: reached,
+		Text:     func(err error) string { return option.Text(err, flagOf) },
 	}
 }
 

@@ -33,6 +33,15 @@ type Subject struct {
 	Notes func(device.Planned) []string
 	// Progress, if not nil, is told how many steps are done, of how many.
 	Progress func(done, total int)
+	// Text, if not nil, words errors for whoever reads the result.
+	Text func(error) string
+}
+
+func (s *Subject) text(err error) string {
+	if s.Text == nil {
+		return err.Error()
+	}
+	return s.Text(err)
 }
 
 // Kernel holds the findings on a kernel. Field names are stable.
@@ -124,7 +133,7 @@ func Check(ctx context.Context, s Subject, weights eval.Weights) (Result, error)
 			return absent(s.Name, errors.Unwrap(err)), nil
 		}
 		if err != nil {
-			c.Errors = append(c.Errors, err.Error())
+			c.Errors = append(c.Errors, c.subject.text(err))
 		}
 		if !c.opened {
 			break

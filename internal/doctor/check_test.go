@@ -12,6 +12,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/doctor"
+	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
@@ -175,6 +176,10 @@ func TestFailures(t *testing.T) {
 		}
 		return s
 	}
+	worded := func(s doctor.Subject) doctor.Subject {
+		s.Text = func(err error) string { return option.Text(err, func(option.Name) string { return "--allow-paging" }) }
+		return s
+	}
 	for _, x := range sample.Short(t, []struct {
 		name    string
 		subject doctor.Subject
@@ -184,6 +189,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"not here", opens(errors.Join(absent, errors.New("it was sold"))), false, "not on this machine\nit was sold", nil},
 		{"does not open", opens(errors.New("line 3: no such type")), true, "", []string{"the device does not open: line 3: no such type"}},
+		{"has no room", worded(opens(option.Errorf("give %s", option.Name("AllowPaging")))), true, "", []string{"the device does not open: give --allow-paging"}},
 		{"opens once", opens(nil, errors.New("memory ran out")), true, "", []string{"the device does not open: memory ran out"}},
 		{"fails whole", c.subject(t, func(d *reflection, observed bool) {
 			if !observed {
