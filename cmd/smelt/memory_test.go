@@ -12,7 +12,8 @@ import (
 )
 
 // TestTooManySlots: a bundle whose caches have no room is refused by every command that
-// would open a device for it, paging or not, with what to compile it with.
+// would open a device for it, paging or not, with what to compile it with, before it
+// compiles anything.
 func TestTooManySlots(t *testing.T) {
 	dir := compileTo(t, storyteller, "--slots", "4096", "--cache", "f32")
 	b, err := bundle.Read(dir)
@@ -28,13 +29,15 @@ func TestTooManySlots(t *testing.T) {
 		{"run", dir, "--prompt", "hi", "--device", "cpu"},
 		{"eval", dir, "--tokens", "1,2,3", "--device", "cpu"},
 		{"bench", "run", dir, "--device", "cpu", "--allow-paging"},
+		{"verify", dir},
+		{"verify", dir, "--allow-paging"},
 	} {
 		r := smelt(t, "", args...)
 		if strings.Contains(r.errors, "not on this machine") {
 			continue // without libLLVM
 		}
 		r.fails(t, " device needs ", " of memory besides the weights (caches ", " are available (", "--slots ")
-		if args[len(args)-1] == "cpu" {
+		if args[len(args)-1] == "cpu" || args[0] == "verify" {
 			r.fails(t, "compile the bundle with ", "--cache fp8 instead of f32")
 		}
 	}

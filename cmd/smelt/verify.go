@@ -160,6 +160,9 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	}
 	r := &verifyReport{Path: c.Dir, Model: c.Name, CacheRows: c.CacheRows, CacheKeys: c.CacheKeys, Kernels: len(c.Plan.Kernels), Checks: []verifyCheck{}}
 	r.Bound, r.Why = lockstep.Logits, "with the same choices only the order of sums differs"
+	if err := o.admit(c); err != nil {
+		return err
+	}
 	p := newVerifyPage(io, o.json)
 	if o.device == standinDevice {
 		if r.Compiler, err = checkKernels(ctx, io, c.Bundle); err != nil {
@@ -198,6 +201,21 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	}
 	r.Seconds = time.Since(start).Seconds()
 	return p.end(r)
+}
+
+// admit refuses what has no room before kernels are compiled, which takes long: the
+// evaluator, whose logits are those to compare with, and a device of the processor.
+func (o verifyOptions) admit(c *compiled) error {
+	m, with := modelFor(c.model, c.Bundle), devices.Options{AllowPaging: o.paging, Chunk: c.Plan.Chunk}
+	if o.device == standinDevice {
+		if err := devices.Admits(standinDevice, m, with); err != nil {
+			return err
+		}
+	}
+	if err := devices.Evaluates[float32](c.Module, m, with); err != nil {
+		return fmt.Errorf("%w (for smelt verify, sizes are the bundle's: compile it with others)", err)
+	}
+	return nil
 }
 
 // standinDevice is what proves text if nobody says: the one that needs no hardware.

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
@@ -49,9 +50,15 @@ func Reads(b *bundle.Bundle) (reads []Read, err error) {
 	return reads, err
 }
 
+// errNoSizes is what is said where parts alone that no size changes have no room.
+var errNoSizes = errors.New("no smaller sizes make that fit; end other programs, raise the limit if it is one, or take a machine with more memory")
+
 // smaller says with which sizes the caches, activations and parameters of steps would
 // take at most so many bytes.
 func smaller(b *bundle.Bundle, limit int64, written bool) error {
+	if limit <= 0 {
+		return errNoSizes
+	}
 	p, m := b.Plan, b.Memory()
 	format, args := "take ", []any{}
 	if written {

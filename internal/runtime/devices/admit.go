@@ -36,6 +36,13 @@ func (o Options) admit(device string, m Model) func(*bundle.Bundle, ...admission
 	}
 }
 
+// Admits refuses a bundle that a device of the processor has no room for. Whoever has
+// much to do before the device is opened, which asks again, asks by itself.
+func Admits(device string, m Model, o Options) error {
+	o.Watch = Watch{} // that one says what there is to say
+	return o.admit(device, m)(m.Bundle)
+}
+
 // DefaultChunk is how many rows a step of the evaluator has if nobody says: one is short
 // enough to be cancelled, and long enough to decode each weight once for many rows.
 const DefaultChunk = 128
