@@ -85,8 +85,10 @@ func (d decoder) push(id int32) (string, error) {
 	return d.stop.push(text), err
 }
 
+// flush is what remains of a text that has ended, the beginning of a character too. A
+// string that ended it has nothing behind it.
 func (d decoder) flush() string {
-	if d.stream == nil {
+	if d.stream == nil || d.found() != "" {
 		return ""
 	}
 	return d.stop.flush() + d.stream.Flush()

@@ -1,6 +1,7 @@
 package smelt
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -128,6 +129,39 @@ func TestStopStrings(t *testing.T) {
 	r.StopStrings = []string{"a", "\xe2\x80"}
 	if _, err := m.Generate(t.Context(), r); err == nil || !strings.Contains(err.Error(), `StopStrings: found "\xe2\x80", expected UTF-8`) {
 		t.Errorf("half a character: %v", err)
+	}
+}
+
+// TestStopBeforeHalf: where the token that completes a stop string begins a character
+// behind it, nothing of that character is in the text.
+func TestStopBeforeHalf(t *testing.T) {
+	last := func(content map[string]any) { // the last merges make tokens of letters and the first byte of a character
+		model := content["model"].(map[string]any)
+		vocab, merges := model["vocab"].(map[string]any), model["merges"].([]any)
+		for i, text := range []string{"Ġâ", "theâ"} {
+			id := len(vocab) - 1 - i
+			maps.DeleteFunc(vocab, func(_ string, v any) bool { return int(v.(float64)) == id })
+			merges = merges[:len(merges)-1]
+			vocab[text] = float64(id)
+		}
+		model["merges"] = append(merges, "Ġ â", "the â")
+	}
+	tok, err := opened(t, copied(t, storyteller, map[string]func(map[string]any){"tokenizer.json": last})).Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ token, stop, text string }{
+		{"Ġâ", " ", ""}, {"theâ", "the", ""}, {"theâ", "he", "t"}, {"theâ", "e", "th"}, {"theâ", "h", "t"}, {"theâ", "x", "the\ufffd"}, {"â", "x", "\ufffd"},
+	} {
+		id, ok := tok.TokenID(c.token)
+		if !ok {
+			t.Fatalf("no token %q", c.token)
+		}
+		d := newDecoder(tok, []string{c.stop})
+		text, err := d.push(id)
+		if text += d.flush(); err != nil || text != c.text {
+			t.Errorf("token %q with stop %q: %q, %v; want %q", c.token, c.stop, text, err, c.text)
+		}
 	}
 }
 
