@@ -101,11 +101,11 @@ type kernelNode struct {
 	function Function
 	grid     [3]uint32
 	threads  [3]uint32
-	shared   uint32
+	_        uint32 // shared memory beside what the function declares
 	params   *unsafe.Pointer
-	extra    uintptr
-	kernel   uintptr
-	context  Context
+	_        uintptr // other parameters
+	_        uintptr // a function of another kind
+	_        Context // the thread's
 }
 
 func (l *Launch) node() *kernelNode {

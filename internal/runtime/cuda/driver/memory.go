@@ -5,7 +5,7 @@ import "unsafe"
 // properties are CUmemAllocationProp: pinned memory of a card.
 type properties struct {
 	kind     int32 // 1: pinned
-	handles  int32
+	_        int32 // handles for other processes
 	location location
 	_        uintptr
 	_        [8]byte // compression, direct access, usage
