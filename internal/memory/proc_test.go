@@ -128,6 +128,15 @@ func TestOfLinux(t *testing.T) {
 			}),
 			limited(5e9, "/sys/fs/cgroup/memory/memory.limit_in_bytes", 4e9, "5.00 GB, less 1.00 GB in use"),
 		},
+		"version 1, where another group's path begins alike": {
+			machine.with(tree{
+				"proc/self/cgroup":                                "4:memory:/a-b/b\n",
+				"proc/self/mountinfo":                             strings.Replace(mount1, "0:32 / ", "0:32 /a ", 1),
+				"sys/fs/cgroup/memory/memory.limit_in_bytes":      "5000000000\n",
+				"sys/fs/cgroup/memory/-b/b/memory.limit_in_bytes": "1\n",
+			}),
+			limited(5e9, "/sys/fs/cgroup/memory/memory.limit_in_bytes", 5e9, "5.00 GB, less 0 bytes in use"),
+		},
 		"both versions, and a path with a space": {
 			machine.with(tree{
 				"proc/self/cgroup": "4:memory:/a\n0::/b\n", "proc/self/mountinfo": mount1 + "9 9 0:1 / /my\\040groups rw - cgroup2 none rw\n",

@@ -21,6 +21,8 @@ func TestPythonUnread(t *testing.T) {
 		{"\xef\xbb\xbf\n " + `{"a": 2, "x":NaN}`, "a=2 unknown=x"},
 		{`{"x": "\ud83d", "a": 3}`, "a=3 unknown=x"},
 		{`{"x": "\uDE00\ud83d\ud83d\ude00 and \"\\\ud83d", "a": 3}`, "a=3 unknown=x"},
+		{`{"x": "\uD83D", "a": 3}`, "a=3 unknown=x"},
+		{`{"x": "\udc00\udc00", "y": "\ud83d\n", "a": 3}`, "a=3 unknown=x,y"},
 		{`{"\ud83d": 1, "a": 3}`, "a=3 unknown=\ufffd"},
 		{`{"x": "NaN", "y": "a, NaN, Infinity", "NaN": 1, "a": 4}`, "a=4 unknown=NaN,x,y"},
 		{`{"l": [1, 2], "x": {"NaN": NaN}}`, "l=[1 2] unknown=x"},
@@ -42,6 +44,7 @@ func TestPythonRead(t *testing.T) {
 		{`{"l": [1, NaN, 2]}`, "l: found NaN, expected a whole number"},
 		{`{"a": "\ud83d"}`, `a: found "\ud83d", expected a whole number`},
 		{`NaN`, "file: found NaN, expected one JSON object"},
+		{"\xef\xbb\xbfNaN", "file: found NaN, expected one JSON object"},
 		{"\xef\xbb\xbf", "file: found nothing"},
 		// None of these is what Python writes.
 		{`{"x": nan}`, "file: found no valid JSON"},

@@ -51,6 +51,10 @@ func TestAdmit(t *testing.T) {
 				"a token reads 3.80 GB of weights, 50 % of all weights fit, and about 1.00 GB a token come from the disk, which gives 500.0 MB a second (a guess): expect at most 0.5 tokens a second; give AllowPaging to run all the same"},
 			err: Error{Need: 23e9, Have: 13e9, Paging: true}, names: []string{"AllowPaging"},
 		},
+		"weights that fit alone": {
+			memory: memory.Memory{Total: figure(23e9-1, "MemTotal"), Available: figure(4e9, "left")},
+			want:   []string{" 100 % of all weights fit, and about "}, err: Error{Need: 23e9, Have: 23e9 - 1, Paging: true}, names: []string{"AllowPaging"},
+		},
 		"weights beyond memory, as wanted": {
 			memory: memory.Memory{Total: figure(13e9, "MemTotal"), Available: figure(4e9, "left")}, paging: true,
 			note: []string{"the weights take 20.0 GB", "expect at most 0.5 tokens a second"},
