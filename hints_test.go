@@ -185,6 +185,8 @@ func TestUnusedHints(t *testing.T) {
 		{`{}`, ""},
 		{`{"transformers_version": "4.57.1", "bos_token_id": 0, "pad_token_id": 2, "_from_model_config": true, "use_cache": true}`, ""},
 		{`{"num_beams": 1, "typical_p": 1.0, "length_penalty": 1.0, "bad_words_ids": null, "suppress_tokens": [], "forced_eos_token_id": null, "no_repeat_ngram_size": 0}`, ""},
+		{`{"num_assistant_tokens": 20, "num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.4, "target_lookbehind": 10, "prefill_chunk_size": 512}`, ""},
+		{`{"sequence_bias": [[[1], 2.0]], "prompt_lookup_num_tokens": 3}`, "sequence_bias [[[1], 2.0]]"},
 		{`{"num_beams": 4}`, "num_beams 4"},
 		{`{"suppress_tokens": [5], "max_new_tokens": 3, "eos_token_id": 1, "top_k": -1}`, "max_new_tokens 3, suppress_tokens [5]"},
 		{`{"typical_p": 0.95, "bad_words_ids": [[1, 2]], "forced_bos_token_id": 7}`, "bad_words_ids [[1, 2]], forced_bos_token_id 7, typical_p 0.95"},

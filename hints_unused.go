@@ -11,12 +11,15 @@ import (
 )
 
 // aside are keys of generation_config.json that change no text: what wrote the file,
-// tokens that smelt takes from elsewhere, and what the caller of an engine gets beside
-// the text.
+// tokens that smelt takes from elsewhere, memory and speed (drafts of an assistant model,
+// which the model checks, and chunks of the prompt), and what the caller of an engine gets
+// beside the text.
 var aside = []string{
 	"_from_model_config", "transformers_version", "_commit_hash", "_name_or_path", "_original_object_hash",
 	"bos_token_id", "pad_token_id", "decoder_start_token_id",
-	"use_cache", "cache_implementation", "cache_config", "return_legacy_cache", "low_memory", "disable_compile", "compile_config",
+	"use_cache", "cache_implementation", "cache_config", "return_legacy_cache", "low_memory", "disable_compile", "compile_config", "prefill_chunk_size",
+	"is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold", "assistant_lookbehind",
+	"target_lookbehind", "assistant_early_exit", "prompt_lookup_num_tokens", "max_matching_ngram_size",
 	"output_attentions", "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate",
 	"chat_format", "max_window_size",
 }
