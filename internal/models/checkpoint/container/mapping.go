@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/regular"
 )
 
@@ -33,7 +34,7 @@ func Map(path string, check func(f *os.File, size int64) error) (*Mapping, error
 	}
 	if err == nil {
 		if m.data, err = mapFile(f, m.size); err != nil {
-			err = fmt.Errorf("mapping %s (%d bytes): %w", path, m.size, err)
+			err = fmt.Errorf("mapping %s (%s): %w; ulimit -v, if it is set, limits mapped files too", path, message.Bytes(m.size), err)
 		}
 	}
 	if err != nil {
