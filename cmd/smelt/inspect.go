@@ -47,9 +47,10 @@ Parameters count the real numbers of the graph. Active ones are those that one
 token uses: its share of the routed experts, and one row of the embedding.
 Bits per weight include scales and biases.
 
---weights lists every parameter instead, with its encoding and the tensors it
-is stored in. A view is a run of a parameter's rows in one stored tensor; its
-skew is the place of its first byte modulo 16, and --views leaves a skew of 0 out.
+--weights lists every parameter instead, with its encoding and size. A view is a
+run of a parameter's rows in one stored tensor; its skew is the place of its first
+byte modulo 16. --views has a line for every stored tensor, with its file and place
+there, and leaves a skew of 0 out.
 --ir prints the graph in smelt's text form.
 
 With a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
@@ -66,8 +67,9 @@ With a BUNDLE (see smelt compile) it prints sizes, steps and memory, or instead
   --cost         what every dispatch of a step reads, writes and computes
   --html FILE    all of this as one page for a browser
 
-Tables keep to 120 columns; --wide adds what --plan writes and reads, and to --cost
-grids and every byte. --json has all of it for programs.`,
+Tables keep to 120 columns; --wide adds files and stored names to --weights, to
+--plan what is written and read, and to --cost grids and every byte. Lines of --views
+are as long as they come. --json has all of it for programs.`,
 		Example: `  smelt inspect examples/storyteller/checkpoint
   smelt inspect CHECKPOINT --weights --layer 3
   smelt inspect CHECKPOINT --weights --views --layer 3 | grep experts.w1
@@ -116,7 +118,7 @@ func (o *inspectOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.step, "step", "", "with --plan or --cost: decode or prefill (default: both, with --cost decode)")
 	intFlag(f, &o.context, "context", "", 0, contexts, "with --cost: tokens of the text at the step's end (default: the bundle's limit)")
 	intFlag(f, &o.rows, "rows", "", 0, chunks, "with --cost: rows of the step (default: 1, in prefill a whole chunk)")
-	f.BoolVar(&o.wide, "wide", false, "with --plan, --cost and --explain: all columns, and lines as long as they come")
+	f.BoolVar(&o.wide, "wide", false, "with --weights, --plan, --cost and --explain: all columns, and lines as long as they come")
 	f.StringVar(&o.html, "html", "", "write a page of all of it to this `file`")
 	o.flag(f)
 	f.BoolVar(&o.json, "json", false, "print JSON; with --weights it holds every view")
@@ -190,14 +192,17 @@ func (o *inspectOptions) check(given func(flag string) bool) error {
 		other []string
 	}{
 		{"views", []string{"weights"}}, {"layer", []string{"weights"}}, {"context", []string{"cost"}}, {"rows", []string{"cost"}},
-		{"step", []string{"plan", "cost"}}, {"wide", []string{"plan", "explain", "cost"}},
+		{"step", []string{"plan", "cost"}}, {"wide", []string{"weights", "plan", "explain", "cost"}},
 	} {
 		if given(needs.flag) && !slices.Contains(needs.other, first) {
 			return fmt.Errorf("--%s needs --%s", needs.flag, strings.Join(needs.other, " or --"))
 		}
 	}
-	if o.wide && o.json {
+	switch {
+	case o.wide && o.json:
 		return errors.New("--wide contradicts --json, which holds everything; leave one of them out")
+	case o.wide && o.views:
+		return errors.New("--wide contradicts --views, whose lines are as long as they come; leave one of them out")
 	}
 	for _, name := range []string{"kernel", "html"} {
 		if given(name) && first != name {
@@ -253,7 +258,7 @@ func inspectTo(w *bufio.Writer, m *models.Model, o inspectOptions, st style) err
 	case o.weights && o.views:
 		return writeViews(w, m, o.layer, st)
 	case o.weights:
-		return writeWeights(w, m, o.layer, st)
+		return writeWeights(w, m, o.layer, st, o.wide)
 	}
 	report := summarise(m)
 	if o.json {

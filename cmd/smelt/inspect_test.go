@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -104,12 +105,28 @@ func TestInspectGolden(t *testing.T) {
 		}{
 			{".txt", nil},
 			{".json", []string{"--json"}},
-			{"-weights.txt", []string{"--weights"}},
+			{"-weights.txt", []string{"--weights", "--wide"}},
 			{"-views.txt", []string{"--weights", "--views", "--layer", "1"}},
 		} {
 			t.Run(name+c.suffix, func(t *testing.T) {
 				golden(t, name+c.suffix, smelt(t, "", append([]string{"inspect", dir}, c.args...)...).succeeds(t))
 			})
+		}
+	}
+}
+
+// TestWeightsWidth: lines of --weights keep to lineWidth, and --wide goes on from them.
+func TestWeightsWidth(t *testing.T) {
+	for name, dir := range checkpoints(t) {
+		narrow := strings.Split(smelt(t, "", "inspect", dir, "--weights").succeeds(t), "\n")
+		wide := strings.Split(smelt(t, "", "inspect", dir, "--weights", "--wide").succeeds(t), "\n")
+		if len(narrow) != len(wide) {
+			t.Fatalf("%s: %d lines, with --wide %d", name, len(narrow), len(wide))
+		}
+		for i, line := range narrow {
+			if utf8.RuneCountInString(line) > lineWidth || line != "" && !strings.HasPrefix(wide[i], line+"  ") {
+				t.Errorf("%s, line %d: %q; with --wide %q", name, i+1, line, wide[i])
+			}
 		}
 	}
 }
@@ -310,7 +327,7 @@ func TestInspectStyle(t *testing.T) {
 	defer m.Close()
 	for name, write := range map[string]func(io.Writer, style) error{
 		"page":    summarise(m).write,
-		"weights": func(w io.Writer, st style) error { return writeWeights(w, m, allLayers, st) },
+		"weights": func(w io.Writer, st style) error { return writeWeights(w, m, allLayers, st, true) },
 		"views":   func(w io.Writer, st style) error { return writeViews(w, m, allLayers, st) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -141,18 +141,23 @@ func writeWeightsJSON(w *bufio.Writer, m *models.Model, layer int) error {
 	return err
 }
 
-// writeWeights prints a table with one line for each parameter.
-func writeWeights(w io.Writer, m *models.Model, layer int, st style) error {
-	t := table{columns: []column{
-		{"parameter", false}, {"shape", false}, {"encoding", false}, {"bytes", true}, {"views", true},
-		{"skew", true}, {"file", false}, {"stored as", false},
-	}}
+// writeWeights prints a table with one line for each parameter; wide is with the file
+// and the tensor that it is stored in.
+func writeWeights(w io.Writer, m *models.Model, layer int, st style, wide bool) error {
+	t := table{columns: []column{{"parameter", false}, {"shape", false}, {"encoding", false}, {"bytes", true}, {"views", true}, {"skew", true}}}
+	if wide {
+		t.columns = append(t.columns, column{"file", false}, column{"stored as", false})
+	}
 	for declared, bound := range params(m, layer) {
 		r := weightOf(declared, bound)
 		skew := common(r.Views, "mixed", func(v viewReport) string { return strconv.Itoa(v.Skew) })
-		file := common(r.Views, "several", func(v viewReport) string { return v.Weight.File })
-		stored := common(r.Views, r.Stem, func(v viewReport) string { return v.Weight.Tensor })
-		t.add(r.Name, dims(r.Shape), r.Encoding, bytesInWords(r.Bytes), grouped(len(r.Views)), skew, file, stored)
+		cells := []string{r.Name, dims(r.Shape), r.Encoding, bytesInWords(r.Bytes), grouped(len(r.Views)), skew}
+		if wide {
+			file := common(r.Views, "several", func(v viewReport) string { return v.Weight.File })
+			stored := common(r.Views, r.Stem, func(v viewReport) string { return v.Weight.Tensor })
+			cells = append(cells, file, stored)
+		}
+		t.add(cells...)
 	}
 	return t.write(w, "", st)
 }

@@ -7,9 +7,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/msl"
+	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/pick"
@@ -227,6 +230,33 @@ func TestSampleLeavesRowsAlone(t *testing.T) {
 		x.choices[1].Inv = -1
 		if got, want := fmt.Sprint(x.run(t, machine, program.Prefill)), fmt.Sprint([]int{1, untouched, 1}); got != want {
 			t.Errorf("%s: %s, want %s", machine.Name, got, want)
+		}
+	}
+}
+
+// TestSampleLargeVocabulary: with a vocabulary whose lists do not fit the constant address
+// space the text is still what a compiler takes that knows address spaces.
+func TestSampleLargeVocabulary(t *testing.T) {
+	c, err := standin.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	for vocab, space := range map[int]string{4096: "constant", 129280: "device const"} {
+		for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+			launch, _, err := LowerSample(sampleInput(target.GPU, phase, vocab, 16))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := msl.Print(launch.Kernel)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := space + " Step &step"; !strings.Contains(text, want) {
+				t.Errorf("%s, %d tokens: no %q", phase, vocab, want)
+			}
+			if err := c.Check(launch.Kernel.Name+".metal", text); err != nil {
+				t.Errorf("%s, %d tokens: %v", phase, vocab, err)
+			}
 		}
 	}
 }

@@ -212,15 +212,15 @@ const (
 	slowDispatches = 20e-6 // seconds each
 )
 
-// splitCommandBuffers numbers command buffers so that none is expected to
-// take longer than bufferSeconds at the step's limits. They end at barriers.
-func (s *Step) splitCommandBuffers(weights int64, begin progress.Begin) error {
+// splitCommandBuffers numbers command buffers so that none is expected to take longer
+// than bufferSeconds with so many rows at the longest context. They end at barriers.
+func (s *Step) splitCommandBuffers(rows int, weights int64, begin progress.Begin) error {
 	bytesPerSecond := largeBytes
 	if weights <= smallModel {
 		bytesPerSecond = smallBytes
 	}
 	spent, buffer := 0.0, 0
-	symbols := s.Symbols(int(s.limitOf(ir.Reach)), s.MaxRows)
+	symbols := s.Symbols(int(s.limitOf(ir.Reach)), rows)
 	var pending []*Dispatch // of the present level
 	cost := 0.0
 	flush := func() {

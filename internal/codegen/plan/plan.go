@@ -145,7 +145,7 @@ func Build(m *ir.Module, params storage.Parameters, o Options, begin progress.Be
 		weights += q.Bytes()
 	}
 	for _, s := range p.Steps {
-		if err := s.splitCommandBuffers(weights, begin); err != nil {
+		if err := s.splitCommandBuffers(p.rows(s), weights, begin); err != nil {
 			return nil, err
 		}
 	}
@@ -225,6 +225,15 @@ func align(n int64) int64 { return (n + 255) / 256 * 256 }
 
 func env(values map[string]int64) ir.Env {
 	return func(name string) (int64, bool) { v, ok := values[name]; return v, ok }
+}
+
+// rows is how many rows a step has at most when texts are generated: a decode step has one
+// for each, whose logits are wanted.
+func (p *Plan) rows(s *Step) int {
+	if s.Phase == program.Decode {
+		return min(s.MaxRows, p.Slots, p.Wanted)
+	}
+	return s.MaxRows
 }
 
 // limits are the largest values of the symbols in steps of at most rows rows.
