@@ -187,6 +187,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 		return err
 	}
 	defer m.Close()
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	noteOddities(io, m)
 	if err := o.complete(m); err != nil {
 		return err

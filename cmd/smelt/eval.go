@@ -337,7 +337,7 @@ func evaluate[F tensor.Float](ctx context.Context, e *evaluation, by engine[F]) 
 	scores, err := score(ctx, e, by, o)
 	end()
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w after %d of %d tokens; nothing was written", errInterrupted, read.Load(), reads)
+		return fmt.Errorf("%w after %s of %s; nothing was written", errInterrupted, grouped(read.Load()), plural(reads, "token"))
 	}
 	seconds := time.Since(start).Seconds()
 	if err != nil {

@@ -309,7 +309,7 @@ func (r *runner) printReport(report runReport) error {
 // rate writes a count with its speed.
 func rate(tokens int, seconds float64) string {
 	if tokens == 0 || seconds <= 0 {
-		return fmt.Sprintf("%d tokens", tokens)
+		return plural(tokens, "token")
 	}
-	return fmt.Sprintf("%d tokens in %.1f s (%.1f tokens/s)", tokens, seconds, float64(tokens)/seconds)
+	return fmt.Sprintf("%s in %.1f s (%.1f tokens/s)", plural(tokens, "token"), seconds, float64(tokens)/seconds)
 }

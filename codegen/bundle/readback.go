@@ -13,12 +13,14 @@ import (
 // verifyWritten reads back what was written to dir, whose bundle.json is going to be
 // document. It must be this bundle: module, plan, kernels and what they were made from.
 func (b *Bundle) verifyWritten(dir string, document []byte) error {
-	done, end := b.Begin.Phase("reading back", int64(len(b.Plan.Kernels)), "kernels")
-	defer end()
+	planned := b.Begin.Wait("planning again what was written")
 	again, err := read(dir, document)
 	if err == nil {
 		err = b.same(again)
 	}
+	planned()
+	done, end := b.Begin.Phase("reading back", int64(len(b.Plan.Kernels)), "kernels")
+	defer end()
 	for i := 0; err == nil && i < len(b.Plan.Kernels); i++ {
 		err = sameText(b.Plan.Kernels[i], filepath.Join(dir, again.folder, filepath.FromSlash(kernelFile(b.Plan.Kernels[i]))))
 		done(1)
