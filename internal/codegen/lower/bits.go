@@ -8,7 +8,7 @@ import (
 // means says what the target is quick at. Vector registers of 16 lanes hold all
 // numbers of e2m1, one of which each lane can take at once.
 func (in *Input) means() encoding.Features {
-	return encoding.Features{Halves: in.Target.Vector > 0, E2M1: in.Target.Vector >= 16}
+	return encoding.Features{Halves: in.Target.Halves, E2M1: in.Target.Vector >= 16}
 }
 
 // unpacked are the codes of a unit whose words these are.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/program"
@@ -175,6 +176,12 @@ type product struct {
 
 func newProduct(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int) *product {
 	t.Helper()
+	return newProductOf(t, rng, e, n, k, skew, 1)
+}
+
+// newProductOf is newProduct with weights of about some size.
+func newProductOf(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int, size float64) *product {
+	t.Helper()
 	m, err := text.Parse("product", fmt.Sprintf(`module @product
 symbol T = rows
 input %%token : tensor<T x i32>
@@ -195,7 +202,7 @@ return %%y
 	p := &product{x: body[1].Args[0], y: body[1].Result, n: n, k: k, files: map[encoding.Role][]byte{}}
 	values := make([]float64, n*k)
 	for i := range values {
-		values[i] = rng.NormFloat64()
+		values[i] = size * rng.NormFloat64()
 	}
 	stored, err := encoding.Encode(e, values, n, k)
 	if err != nil {
@@ -332,5 +339,37 @@ func (p *product) check(t *testing.T, phase program.Phase, rows int) {
 		if v != got[(rows-1)*p.n+j] {
 			t.Fatalf("%s, %s: output %d of the last of %d rows is %v, alone %v", p.in.Target.Name, phase, j, rows, got[(rows-1)*p.n+j], v)
 		}
+	}
+}
+
+// TestHalves: codes that go through halves, powers of two left out, give the bits
+// that codes unpacked bit by bit give, whatever the type of their scales, and
+// values at the far ends of float32 too.
+func TestHalves(t *testing.T) {
+	t.Parallel()
+	for i, e := range encodings(t, 6) {
+		t.Run(e.Name(), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(7, seed))
+			n, k := 1+rng.IntN(70), columns(t, e, 256)
+			for _, size := range []float64{1, 0x1p-70, 0x1p90} {
+				if size != 1 && !strings.HasPrefix(e.Name(), "fp") && !strings.HasPrefix(e.Name(), "mxfp") {
+					continue
+				}
+				p := newProductOf(t, rng, e, n, k, rng.IntN(16), size)
+				for _, phase := range []program.Phase{program.Decode, program.Prefill} {
+					rows := 1 + rng.IntN(6)
+					p.in.Target = target.GPU
+					halves := p.run(t, phase, 0, rows)
+					p.in.Target.Halves = false
+					for j, v := range p.run(t, phase, 0, rows) {
+						if math.Float32bits(v) != math.Float32bits(halves[j]) {
+							t.Fatalf("%s, %d rows of %d, %d columns, values around %g, encoding %d: output %d is %v through halves, %v bit by bit", phase, rows, n, k, size, i, j, halves[j], v)
+						}
+					}
+				}
+			}
+		})
 	}
 }

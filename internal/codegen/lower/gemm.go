@@ -76,6 +76,8 @@ type gemm struct {
 	out   kernel.Array
 	spare *kernel.Array // where the next product's results go if out is kept
 	used  *kernel.Expr  // rows of out that there are
+	// exponent: results are 2^exponent times what out has.
+	exponent int
 }
 
 func (u *emitter) newGemm() *gemm { return u.gemmFor(false) }
@@ -132,6 +134,7 @@ func (g *gemm) multiply(o *opened, first, rows *kernel.Expr, loadX rowReader) {
 		g.multiplyAlone(o, first, rows, loadX)
 		return
 	}
+	g.exponent = o.unpack.Exponent
 	f := g.fragments()
 	across := g.outputs / g.blockOutputs
 	rowAt := g.Let("row_at", kernel.Simd().Div(i32(across)).Mul(i32(g.blockRows)))
@@ -209,12 +212,12 @@ func (g *gemm) loadWeights(o *opened, first, k *kernel.Expr) {
 }
 
 // unpackBlock stores the block of a row that begins at a column, stride elements
-// apart from `at` on.
+// apart from `at` on, but for 2^exponent, which results get.
 func (g *gemm) unpackBlock(row rowOf, column, at *kernel.Expr, stride int) {
 	unit := g.Let("unit", column.Div(i32(row.unpack.Elements)))
 	scale, bias := row.scale(column), row.bias(column)
 	for q, v := range row.blockValues(unit) {
-		g.w.Set(at.Add(i32(q*stride)), scaled(v, scale, bias))
+		g.w.Set(at.Add(i32(q*stride)), scaled(timesPower(v, row.unpack.Exponent-g.exponent), scale, bias))
 	}
 }
 
@@ -238,9 +241,12 @@ func scaled(v, scale, bias *kernel.Expr) *kernel.Expr {
 // each runs f for every element of the output tile's rows, with its value.
 func (g *gemm) each(f func(row, out, v *kernel.Expr)) {
 	g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) {
-		f(g.Let("tile_row", i.Div(i32(g.outputs))), g.Let("out", i.Rem(i32(g.outputs))), g.out.At(i))
+		f(g.Let("tile_row", i.Div(i32(g.outputs))), g.Let("out", i.Rem(i32(g.outputs))), g.result(i))
 	})
 }
+
+// result is element i of the output tile.
+func (g *gemm) result(i *kernel.Expr) *kernel.Expr { return timesPower(g.out.At(i), g.exponent) }
 
 // savedTile is an output tile that stays while another one is made.
 type savedTile struct {
@@ -263,7 +269,7 @@ func (g *gemm) saveTile() *savedTile {
 	}
 	k := &savedTile{vars: g.Vars("kept", g.rows*g.outputs/g.threads, f32(0))}
 	for i, v := range k.vars {
-		v.Set(g.out.At(kernel.Thread().Add(i32(i * g.threads))))
+		v.Set(g.result(kernel.Thread().Add(i32(i * g.threads))))
 	}
 	g.Barrier()
 	return k
@@ -275,7 +281,7 @@ func (g *gemm) eachKept(k *savedTile, f func(i, v, kept *kernel.Expr)) {
 	if g.oneSIMDGroup() {
 		g.For("i", kernel.Thread(), g.used.Mul(i32(g.outputs)), i32(g.threads), func(i *kernel.Expr) {
 			if k == nil {
-				f(i, g.out.At(i), nil)
+				f(i, g.result(i), nil)
 			} else {
 				f(i, g.out.At(i), k.tile.At(i))
 			}
@@ -285,9 +291,9 @@ func (g *gemm) eachKept(k *savedTile, f func(i, v, kept *kernel.Expr)) {
 	for n := range g.rows * g.outputs / g.threads {
 		i := g.Let("i", kernel.Thread().Add(i32(n*g.threads)))
 		if k == nil {
-			f(i, g.out.At(i), nil)
+			f(i, g.result(i), nil)
 		} else {
-			f(i, g.out.At(i), k.vars[n].Expr)
+			f(i, g.result(i), k.vars[n].Expr)
 		}
 	}
 }

@@ -92,6 +92,7 @@ func (w *hyperWrite) matrixRows(o *opened, from *kernel.Expr) []rowOf {
 			r = r.Min(i32(w.m.Width - 1))
 		}
 		rows[j] = o.row(r)
+		rows[j].together = w.columns%matvecRows == 0
 	}
 	return rows
 }
@@ -201,7 +202,7 @@ func (s *embedSource) block(w *hyperWrite, i int, block *kernel.Expr, columns in
 		scale, bias := row.scale(at), row.bias(at)
 		for q, v := range row.blockValues(w.Let("unit", at.Div(i32(s.table.unpack.Elements)))) {
 			if q < w.columns {
-				w.y.Set(block.Mul(i32(columns)).Add(i32(i*w.columns+q)), scaled(v, scale, bias))
+				w.y.Set(block.Mul(i32(columns)).Add(i32(i*w.columns+q)), scaled(timesPower(v, row.unpack.Exponent), scale, bias))
 			}
 		}
 	}, nil)

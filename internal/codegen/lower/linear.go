@@ -152,7 +152,7 @@ func (d *linearUnit) product(p *fusion.Product) part {
 	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
 	tile := d.outputsPerGroup
 	if p.Postprocess != nil {
-		tile = p.N / p.Heads
+		tile = p.N / p.Heads // a multiple of 4
 	}
 	perGroup := (p.N + tile - 1) / tile
 	return part{perGroup * p.Groups, func(group *kernel.Expr) {

@@ -2,7 +2,6 @@ package lower
 
 import (
 	"fmt"
-	"math"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
@@ -207,13 +206,15 @@ type rowOf struct {
 	*opened
 	first *kernel.Expr // index of the row's first element of the plane
 	row   *kernel.Expr // of the stored matrix
+	// together: it is one of matvecRows that begin at a multiple of their number.
+	together bool
 }
 
 // row names row r.
 func (o *opened) row(r *kernel.Expr) rowOf {
 	stored := o.row0.Add(r)
 	at := o.first.Add(r.To(o.index).Mul(kernel.C(o.index, float64(o.rowElements))))
-	return rowOf{o, o.u.Let("row_word", at), stored}
+	return rowOf{opened: o, first: o.u.Let("row_word", at), row: stored}
 }
 
 // codes reads the words of the unit that begins at column unit*Elements, and
@@ -332,14 +333,7 @@ func (r rowOf) codesOf(words []*kernel.Expr) []*kernel.Expr {
 
 // valueOf is element q's value, before scaling, of its code.
 func valueOf(u encoding.Unpack, q int, code *kernel.Expr) *kernel.Expr {
-	e := u.Exponent
-	if u.Exponents != nil {
-		e += u.Exponents[q]
-	}
-	if e == 0 {
-		return code
-	}
-	return code.Mul(f32(math.Ldexp(1, e)))
+	return timesPower(code, u.Exponent+u.ExponentOf(q))
 }
 
 // scale and bias are the factors of the group that column k lies in; nil if

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/ir/encoding"
 )
 
 // input is a vector of a step's row as a product reads it.
@@ -53,26 +54,34 @@ func (u *emitter) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 	}
 	if u.stages() {
 		u.stagedProducts(rows, inputs, sums)
-		return u.addUp(sums)
+		return u.addUp(sums, m.unpack.Exponent)
 	}
 	block, run := m.blockUnits(), m.blocksPerRun()
 	columns := block * m.unpack.Elements
 	u.For("run", kernel.Lane(), i32(m.cols/(columns*run)), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
 		first := u.Let("unit", i.Mul(i32(run*block)))
 		k := u.Let("k", i.Mul(i32(run*columns)))
+		var shared []factors
+		if m.sameFactors(run * columns) {
+			shared = u.factorsOf(rows, k)
+		}
 		for part := range run {
-			u.blockProducts(rows, inputs, sums, block, first.Add(i32(part*block)), k.Add(i32(part*columns)))
+			of, k := shared, k.Add(i32(part*columns))
+			if of == nil {
+				of = u.factorsOf(rows, k)
+			}
+			u.blockProducts(rows, inputs, sums, of, first.Add(i32(part*block)), k)
 		}
 	})
-	return u.addUp(sums)
+	return u.addUp(sums, m.unpack.Exponent)
 }
 
-// addUp makes products of the lanes' sums.
-func (u *emitter) addUp(sums [][]kernel.Variable) [][]*kernel.Expr {
+// addUp makes products of the lanes' sums, in which 2^exponent is left out.
+func (u *emitter) addUp(sums [][]kernel.Variable, exponent int) [][]*kernel.Expr {
 	out := make([][]*kernel.Expr, len(sums))
 	for j := range sums {
 		for r := range sums[j] {
-			out[j] = append(out[j], u.Let("product", sums[j][r].SimdSum()))
+			out[j] = append(out[j], u.Let("product", timesPower(sums[j][r].SimdSum(), exponent)))
 		}
 	}
 	return out
@@ -91,60 +100,103 @@ func (m *matrix) blocksPerRun() int {
 	return run
 }
 
-// blockValues reads a block's values, before scaling.
-func (r rowOf) blockValues(unit *kernel.Expr) []*kernel.Expr {
-	return r.unitValues(unit, r.blockUnits())
+// blockCodes reads the codes of a block that begins at a unit.
+func (r rowOf) blockCodes(unit *kernel.Expr) (codes []*kernel.Expr) {
+	for b := range r.blockUnits() {
+		codes = append(codes, r.codes(unit.Add(i32(b)))...)
+	}
+	return codes
 }
 
-// unitValues reads the values of some units.
-func (r rowOf) unitValues(unit *kernel.Expr, n int) []*kernel.Expr {
-	var values []*kernel.Expr
-	for b := range n {
-		for q, code := range r.codes(unit.Add(i32(b))) {
-			values = append(values, valueOf(r.unpack, q, code))
-		}
+// blockValues are its values, before scaling and but for 2^Exponent.
+func (r rowOf) blockValues(unit *kernel.Expr) []*kernel.Expr {
+	values := r.blockCodes(unit)
+	for i, code := range values {
+		values[i] = timesPower(code, r.unpack.ExponentOf(i%r.unpack.Elements))
 	}
 	return values
 }
 
-// blockProducts adds the products of a block of units, whose columns begin at k,
-// to sums.
-func (u *emitter) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, block int, unit, k *kernel.Expr) {
-	values := make([][]*kernel.Expr, len(rows))
+// factors are a row's scale and bias of a group of columns; nil: it has none.
+type factors struct{ scale, bias *kernel.Expr }
+
+// factorsOf are the rows' factors of the group that column k lies in, read once
+// for all rows if they have them together.
+func (u *emitter) factorsOf(rows []rowOf, k *kernel.Expr) []factors {
+	out := make([]factors, len(rows))
 	for j, r := range rows {
-		values[j] = r.unitValues(unit, block)
+		if j > 0 && r.together && r.sharesFactors() {
+			out[j] = out[0]
+			continue
+		}
+		out[j] = factors{r.scale(k), r.bias(k)}
+	}
+	return out
+}
+
+// sameFactors reports whether columns, from a multiple of their number on, have
+// the same factors.
+func (m *matrix) sameFactors(columns int) bool {
+	for _, f := range []*encoding.Factor{m.scales.Factor, m.biases.Factor} {
+		if f != nil && f.Group%columns != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// sharesFactors reports whether rows of the matrix that a SIMD group works on at
+// once, from a multiple of their number on, have the same factors.
+func (m *matrix) sharesFactors() bool {
+	for _, f := range []*encoding.Factor{m.scales.Factor, m.biases.Factor} {
+		if f != nil && f.GroupRows%matvecRows != 0 {
+			return false
+		}
+	}
+	inStep := m.n%matvecRows == 0 || m.p.Lead == 1 || m.pieces > 1
+	return inStep && (m.pieces > 1 || m.p.Pieces[0].StoredFirst%matvecRows == 0)
+}
+
+// blockProducts adds the products of a block of units, whose columns begin at k,
+// to sums. Codes go into them as they are: 2^Exponents is in the inputs, where one
+// multiplication serves all rows, and 2^Exponent waits for the end of the sums.
+func (u *emitter) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, of []factors, unit, k *kernel.Expr) {
+	m, codes := rows[0].matrix, make([][]*kernel.Expr, len(rows))
+	for j, r := range rows {
+		codes[j] = r.blockCodes(unit)
 	}
 	xs := make([][]*kernel.Expr, len(inputs))
 	var totals []*kernel.Expr
 	for i, in := range inputs {
-		xs[i] = in.elements(unit, k, len(values[0]))
-	}
-	if rows[0].biases.Factor != nil {
-		for i, in := range inputs {
-			if in.total != nil {
-				totals = append(totals, in.total(unit))
-			} else {
-				totals = append(totals, u.Let("inputs", sumOf(xs[i])))
+		xs[i] = in.elements(unit, k, len(codes[0]))
+		if m.biases.Factor != nil && in.total != nil {
+			totals = append(totals, in.total(unit))
+		} else if m.biases.Factor != nil {
+			totals = append(totals, u.Let("inputs", sumOf(xs[i])))
+		}
+		for q, x := range xs[i] {
+			if e := m.unpack.ExponentOf(q % m.unpack.Elements); e != 0 {
+				xs[i][q] = u.Let("x", timesPower(x, e))
 			}
 		}
 	}
-	for j, r := range rows {
-		u.accumulate(r, values[j], xs, totals, sums[j], k)
+	for j := range rows {
+		u.accumulate(of[j], codes[j], xs, totals, sums[j])
 	}
 }
 
 // accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns of
 // a row to its sum with each input; totals are sum(x) of each input, with a bias.
-func (u *emitter) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable, k *kernel.Expr) {
-	plain := r.scales.Factor == nil
-	scale, bias := r.scale(k), r.bias(k)
+func (u *emitter) accumulate(of factors, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable) {
 	named := make([]*kernel.Expr, len(values))
 	for q, v := range values {
-		named[q] = u.Let("w", v)
+		if named[q] = v; v.Op != kernel.OpExtract { // a lane of something with a name
+			named[q] = u.Let("w", v)
+		}
 	}
 	for i, x := range xs {
 		acc := sums[i].Expr
-		if plain {
+		if of.scale == nil {
 			acc = chain(named, x, acc)
 		} else {
 			acc = u.inChains(named, x)
@@ -152,16 +204,21 @@ func (u *emitter) accumulate(r rowOf, values []*kernel.Expr, xs [][]*kernel.Expr
 				acc = u.Let("pair", acc)
 				acc = acc.Lane(0).Add(acc.Lane(1))
 			}
-			if e := r.unpack.Exponent; u.stages() && e != 0 {
-				acc = acc.Mul(f32(math.Ldexp(1, e)))
-			}
-			acc = u.Let("part", acc).Fma(scale, sums[i].Expr)
+			acc = u.Let("part", acc).Fma(of.scale, sums[i].Expr)
 		}
-		if bias != nil {
-			acc = bias.Fma(totals[i], acc)
+		if of.bias != nil {
+			acc = of.bias.Fma(totals[i], acc)
 		}
 		sums[i].Set(acc)
 	}
+}
+
+// timesPower is x * 2^e, exactly.
+func timesPower(x *kernel.Expr, e int) *kernel.Expr {
+	if e == 0 {
+		return x
+	}
+	return x.Mul(f32(math.Ldexp(1, e)))
 }
 
 // chain adds the products of ws and xs to acc one by one; nil is 0.

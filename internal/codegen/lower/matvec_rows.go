@@ -2,7 +2,8 @@ package lower
 
 import "smelt.example/smelt/internal/codegen/kernel"
 
-// rowsFrom names matvecRows rows from `at` on, the last repeated at the edge.
+// rowsFrom names matvecRows rows from `at` on, a multiple of that, the last
+// repeated at the edge.
 func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
 	rows := make([]rowOf, matvecRows)
 	for j := range rows {
@@ -11,6 +12,7 @@ func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
 			r = r.Min(i32(n - 1))
 		}
 		rows[j] = o.row(r)
+		rows[j].together = true
 	}
 	return rows
 }

@@ -148,7 +148,7 @@ func (u *emitter) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.V
 					values = append(values, r.codesOf(words)...)
 				}
 			}
-			u.accumulate(r, values, xs, totals, sums[j], k)
+			u.accumulate(factors{r.scale(k), r.bias(k)}, values, xs, totals, sums[j])
 		}
 	})
 }

@@ -32,7 +32,10 @@ type Target struct {
 	// Vector is, where a SIMD group is a program for vector registers, their
 	// lanes of 32 bits; kernels may have SIMD groups of any power of two of lanes
 	// then. 0: SimdWidth is all the machine has.
-	Vector    int
+	Vector int
+	// Halves: halves become float32 in an instruction or two, and subnormal ones
+	// exactly. Small floats are unpacked through them, else bit by bit.
+	Halves    bool
 	Language  Language
 	Extension string // of files of the kernels' text
 	Folder    string // of a bundle, where they lie
@@ -40,7 +43,7 @@ type Target struct {
 
 // GPU is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB a
 // threadgroup (Metal feature set tables).
-var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10,
+var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10, Halves: true,
 	Language: Metal, Extension: ".metal", Folder: "kernels/metal"}
 
 // Processors, by the lanes of their vector registers.
@@ -58,7 +61,7 @@ var All = []Target{GPU, CPU4, CPU8, CPU16}
 // nothing. Threadgroup memory must fit in the second level of its cache, beside the data
 // that streams through.
 func processor(lanes int, doc string) Target {
-	return Target{Name: nameOf(lanes), Doc: doc, SimdWidth: 32, MaxThreads: 32, LeastThreads: 32, SharedMemory: 256 << 10, Vector: lanes,
+	return Target{Name: nameOf(lanes), Doc: doc, SimdWidth: 32, MaxThreads: 32, LeastThreads: 32, SharedMemory: 256 << 10, Vector: lanes, Halves: true,
 		Language: LLVM, Extension: ".ll", Folder: "kernels/cpu"}
 }
 

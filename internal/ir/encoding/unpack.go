@@ -13,6 +13,8 @@ import "math"
 // best left out of the codes: 2^Exponents[i] goes into the vector and 2^Exponent
 // into the sum of a unit's products, both exactly.
 //
+// Exponent is 0 where there is a bias, which does not have it.
+//
 // NaN codes of e4m3 and E8M0 are taken for ordinary ones, and an E8M0 scale
 // of 0 (2^-127) for zero; Decode has them exactly.
 type Unpack struct {
@@ -25,6 +27,14 @@ type Unpack struct {
 	Scale     *Factor // nil if there is none
 	Bias      *Factor
 	Block     *Block // nil if units lie one after another
+}
+
+// ExponentOf is Exponents[i], 0 if there are none.
+func (u *Unpack) ExponentOf(i int) int {
+	if u.Exponents == nil {
+		return 0
+	}
+	return u.Exponents[i]
 }
 
 // Factor is the scales or the biases: one for each Group columns of each

@@ -159,6 +159,9 @@ func testUnpack(t *testing.T, by Features) {
 			t.Errorf("%s: %v", e.Name(), err)
 			continue
 		}
+		if u.Bias != nil && u.Exponent != 0 {
+			t.Errorf("%s: 2^%d is left out of its codes, and a bias added to sums of them", e.Name(), u.Exponent)
+		}
 		const rows, cols = 130, 256
 		p := planesOf(t, e, rng, rows, cols)
 		want := make([]float32, cols)
