@@ -126,22 +126,14 @@ void attn_attend_decode(
             const int block = lane * 4 / 64;
             const float scale = as_type<float>(((window[window_row + (block / 4 + 48)] >> ((uint(block) &
                     3u) << 3)) & 255u) << 23);
-            const float element = (as_type<float>(((codes & 255u & 127u) << 20) +
-                    ((codes & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
-                    ((codes & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * ((codes & 255u) < 128u ? 1.0f :
-                    -1.0f) * scale;
-            const float element_2 = (as_type<float>((((codes >> 8) & 255u & 127u) << 20) +
-                    (((codes >> 8) & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
-                    (((codes >> 8) & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * (((codes >> 8) & 255u) < 128u ?
-                    1.0f : -1.0f) * scale;
-            const float element_3 = (as_type<float>((((codes >> 16) & 255u & 127u) << 20) +
-                    (((codes >> 16) & 255u & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
-                    (((codes >> 16) & 255u & 127u) < 8u ? 0.015625f : 0.0f)) * (((codes >> 16) & 255u) <
-                    128u ? 1.0f : -1.0f) * scale;
-            const float element_4 = (as_type<float>((((codes >> 24) & 127u) << 20) +
-                    (((codes >> 24) & 127u) < 8u ? 0x3c800000u : 0x3c000000u)) -
-                    (((codes >> 24) & 127u) < 8u ? 0.015625f : 0.0f)) * ((codes >> 24) < 128u ? 1.0f :
-                    -1.0f) * scale;
+            const float2 halves = float2(as_type<half2>(((codes << 8) & 0x80008000u) |
+                    ((codes << 7) & 0x3f803f80u)));
+            const float2 halves_2 = float2(as_type<half2>((codes & 0x80008000u) |
+                    ((codes >> 1) & 0x3f803f80u)));
+            const float element = halves.x * 256.0f * scale;
+            const float element_2 = halves_2.x * 256.0f * scale;
+            const float element_3 = halves.y * 256.0f * scale;
+            const float element_4 = halves_2.y * 256.0f * scale;
             window4 = float4(element, element_2, element_3, element_4);
         } else {
             const int at = window_row + ((lane * 4 - 64) / 2 + 16);
