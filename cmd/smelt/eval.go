@@ -315,6 +315,8 @@ func (e *evaluation) run(ctx context.Context) (err error) {
 type engine[F tensor.Float] interface {
 	perplexity.Engine[F]
 	observe(func(name string, v tensor.Value[F]))
+	// scores is perplexity.Options.Score, if the engine has it; else nil.
+	scores() func(tokens []int32, first int, targets []int32, scores []float64) error
 	// pace is how far the step that runs is, as a device.Paced has it.
 	pace() (done, total int)
 }
@@ -332,7 +334,7 @@ func evaluate[F tensor.Float](ctx context.Context, e *evaluation, by engine[F]) 
 		n := int(read.Load())
 		return float64(n) + float64(done)/float64(max(total, 1))*float64(min(e.sizes.Chunk, reads-n))
 	})
-	o := perplexity.Options[F]{Tokens: e.tokens, Windows: e.windows, Chunk: e.sizes.Chunk, Base: e.base, Progress: func(n int) { read.Store(int64(n)) }}
+	o := perplexity.Options[F]{Tokens: e.tokens, Windows: e.windows, Chunk: e.sizes.Chunk, Base: e.base, Score: by.scores(), Progress: func(n int) { read.Store(int64(n)) }}
 	start := time.Now()
 	scores, err := score(ctx, e, by, o)
 	end()

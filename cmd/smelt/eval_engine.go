@@ -64,6 +64,17 @@ func (e *deviceEngine) Read(tokens []int32, first int, each func(i int, logits [
 	return e.seq.ExtendEach(tokens, first, each)
 }
 
+// scores is there where the device scores tokens itself; elsewhere the host does, from
+// logits.
+func (e *deviceEngine) scores() func(tokens []int32, first int, targets []int32, scores []float64) error {
+	if _, ok := e.dev.(device.Scorer); !ok {
+		return nil
+	}
+	return func(tokens []int32, first int, targets []int32, scores []float64) error {
+		return e.seq.ExtendScores(tokens, first, targets, scores, false)
+	}
+}
+
 // observe has the reference device show intermediates: only there they are asked for.
 func (e *deviceEngine) observe(f func(name string, v tensor.Value[float32])) {
 	e.dev.(*reference.Device).Observe(f)
@@ -127,5 +138,7 @@ func (e *evaluator) Read(tokens []int32, first int, each func(i int, logits []fl
 }
 
 func (e *evaluator) observe(f func(name string, v tensor.Value[float64])) { e.machine.Observe = f }
+
+func (e *evaluator) scores() func([]int32, int, []int32, []float64) error { return nil }
 
 func (e *evaluator) pace() (done, total int) { return e.machine.Pace() }

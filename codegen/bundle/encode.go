@@ -44,10 +44,14 @@ func encodeStep(s *plan.Step, caches map[*plan.Cache]int) stepDoc {
 	for i, b := range s.Buffers {
 		places[b] = i
 	}
-	if s.Tokens != nil {
-		at := places[s.Tokens]
-		d.Tokens = &at
+	place := func(b *plan.Buffer) *int {
+		if b == nil {
+			return nil
+		}
+		at := places[b]
+		return &at
 	}
+	d.Tokens, d.Scores = place(s.Tokens), place(s.Scores)
 	for _, x := range s.Dispatches {
 		e := dispatchDoc{Kernel: x.Kernel.Name, Region: x.Region, Role: x.Role, Level: x.Level, Barrier: x.Barrier, CommandBuffer: x.CommandBuffer}
 		for i, g := range x.Grid {

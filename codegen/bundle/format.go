@@ -33,7 +33,7 @@
 package bundle
 
 // formatVersion is the format's number; others are refused.
-const formatVersion = 4
+const formatVersion = 5
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {
@@ -117,6 +117,7 @@ type stepDoc struct {
 	Buffers    []bufferDoc      `json:"buffers"`
 	Results    []int            `json:"results"`
 	Tokens     *int             `json:"tokens,omitempty"` // a buffer
+	Scores     *int             `json:"scores,omitempty"` // a buffer
 	Dispatches []dispatchDoc    `json:"dispatches"`
 }
 

@@ -188,11 +188,11 @@ func (c *check) whole(ctx context.Context) error {
 			if err := c.tell(ctx); err != nil {
 				return err
 			}
-			logits, _, err := act.Run(dev)
+			out, err := act.Run(dev)
 			if err != nil {
 				return err
 			}
-			c.logits = append(c.logits, logits)
+			c.logits = append(c.logits, out.Logits)
 		}
 		return c.measure(ctx, dev)
 	})
@@ -228,7 +228,7 @@ func (c *check) single(ctx context.Context) error {
 			if err := c.tell(ctx); err != nil {
 				return err
 			}
-			logits, err := pair.Step(act.Phase, act.Rows, act.Wanted, act.Choices)
+			logits, err := pair.Run(act)
 			if err != nil {
 				return err
 			}

@@ -123,13 +123,14 @@ func TestWrong(t *testing.T) {
 		{"a number", "%layer2.after_attn", false, bits(77), []string{"kernel attn_hyper_write_prefill: ", "%layer2.after_attn[row 0, element 0] is 77, expected "}},
 		{"not a number", "%final_normed", false, bits(float32(math.NaN())), []string{"kernel hc_head_hyper_read_prefill: ", " is NaN, expected ", "(or what it reads of hc_head_hyper_write_prefill, unseen otherwise)"}},
 		{"a token", "tokens", false, func(d []byte) { d[0]++ }, []string{"kernel sample_prefill: ", "was picked, expected "}},
+		{"a score", "scores", false, bits(-0.5), []string{"kernel score_prefill: ", " scores -0.5, expected "}},
 		{"no number in whole steps", "%logits", true, bits(float32(math.Inf(1))), []string{"whole steps give other logits", "some are finite on one side alone"}},
 		{"only in whole steps", "%logits", true, bits(-50), []string{"whole steps give other logits than their kernels one by one"}},
 	}, 2) {
 		t.Run(x.name, func(t *testing.T) {
 			r := c.check(t, func(d *reflection, observed bool) {
 				d.Fault = func(step int, name string, data []byte) {
-					if step == 1 && name == x.value && !(x.whole && observed) {
+					if (step == 1 || x.value == "scores") && name == x.value && !(x.whole && observed) {
 						x.change(data)
 					}
 				}

@@ -37,6 +37,10 @@ type Options[F tensor.Float] struct {
 	// Row, if not nil, gets the logits of every token of the text, in order, before
 	// anything else does. It must not change them.
 	Row func(logits []F) error
+	// Score, if not nil, reads what Read would where nothing but scores is asked for: to
+	// scores go those of targets, each after the tokens up to one of those from index
+	// first on.
+	Score func(tokens []int32, first int, targets []int32, scores []float64) error
 	// Progress, if not nil, is told how many tokens have been read, some of them in
 	// several windows.
 	Progress func(read int)
@@ -69,8 +73,7 @@ func (s *scorer[F]) run(ctx context.Context, e Engine[F]) error {
 			}
 			part := o.Tokens[at:min(at+o.Chunk, end)]
 			first := min(max(w.First-1-at, 0), len(part))
-			err := e.Read(part, first, func(i int, logits []F) error { return s.row(at+i, logits) })
-			if err != nil {
+			if err := s.read(e, at, part, first); err != nil {
 				return err
 			}
 			at += len(part)
@@ -79,6 +82,24 @@ func (s *scorer[F]) run(ctx context.Context, e Engine[F]) error {
 				o.Progress(read)
 			}
 		}
+	}
+	return nil
+}
+
+// read goes on with a part of the text, which begins at a position; the rows of its
+// tokens from index first on are new.
+func (s *scorer[F]) read(e Engine[F], at int, part []int32, first int) error {
+	if s.Score == nil || s.Row != nil || s.Base != nil {
+		return e.Read(part, first, func(i int, logits []F) error { return s.row(at+i, logits) })
+	}
+	scores := s.scores.LogProbs
+	from := min(at+first, len(scores)) // of the rows; the text's last token predicts none
+	to := max(from, min(at+len(part), len(scores)))
+	if err := s.Score(part, first, s.Tokens[1:][from:to], scores[from:to]); err != nil {
+		return err
+	}
+	if first < len(part) {
+		s.rows = at + len(part)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ type memory struct {
 	rows        []ir.Row
 	wanted      []int32
 	choices     []pick.Choice // of the wanted rows
+	targets     []int32       // of the wanted rows
 	values      map[*ir.Value][]byte
 	weights     map[weightPlane][]byte
 	tables      map[weightPlane][]byte
@@ -276,6 +277,9 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 		put("wanted", i, uint32(w))
 	}
 	m.putChoices(put)
+	for i, t := range m.targets {
+		put(program.ScoreTarget, i, uint32(t))
+	}
 	for _, ratio := range s.Closing {
 		for i, r := range m.closing(ratio) {
 			put(fmt.Sprintf("closing%d", ratio), i, uint32(r))

@@ -57,7 +57,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.
 		s.Results = append(s.Results, buf)
 	}
 	if program.Logits(m) != nil {
-		if err := b.sample(m, names); err != nil {
+		if err := b.results(m, names); err != nil {
 			return nil, err
 		}
 	}
@@ -76,17 +76,30 @@ type builder struct {
 	written map[*Buffer]bool
 }
 
-// sample adds the dispatch that picks tokens from the logits.
-func (b *builder) sample(m *ir.Module, names *namer) error {
-	launch, tokens, err := lower.LowerSample(&lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target})
+// results adds the dispatches that make something smaller of the logits: of prompts
+// what tokens score, then the tokens that are picked.
+func (b *builder) results(m *ir.Module, names *namer) (err error) {
+	if b.step.Phase == program.Prefill {
+		if b.step.Scores, err = b.result(lower.LowerScore, m, names); err != nil {
+			return fmt.Errorf("scoring: %w", err)
+		}
+	}
+	if b.step.Tokens, err = b.result(lower.LowerSample, m, names); err != nil {
+		return fmt.Errorf("sampling: %w", err)
+	}
+	return nil
+}
+
+// result adds a dispatch that reads the logits, and returns what it writes.
+func (b *builder) result(launchOf func(*lower.Input) (program.Launch, *program.Scratch, error), m *ir.Module, names *namer) (*Buffer, error) {
+	launch, out, err := launchOf(&lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target})
 	if err == nil {
 		err = b.dispatch(launch, names)
 	}
 	if err != nil {
-		return fmt.Errorf("sampling: %w", err)
+		return nil, err
 	}
-	b.step.Tokens = b.scratchBuffer(launch.Region, tokens)
-	return nil
+	return b.scratchBuffer(launch.Region, out), nil
 }
 
 func (b *builder) dispatch(l program.Launch, names *namer) error {

@@ -93,8 +93,10 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		since = append(since, now...)
 	}
-	if t := s.Tokens; t != nil && t.Size < 4*s.limitOf(ir.Wanted) {
-		return fmt.Errorf("the tokens of %d rows do not fit %d bytes", s.limitOf(ir.Wanted), t.Size)
+	for _, b := range s.ofLogits() {
+		if b.Size < 4*s.limitOf(ir.Wanted) {
+			return fmt.Errorf("the %s of %d rows do not fit %d bytes", b.Name, s.limitOf(ir.Wanted), b.Size)
+		}
 	}
 	for _, r := range s.outcome() {
 		if err := owner.read(touch{extent: extent{false, r.Offset, r.Offset + r.Size}, name: r.Name}); err != nil {

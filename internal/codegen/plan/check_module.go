@@ -120,7 +120,7 @@ func (p *Plan) checkWhole(m *ir.Module, s *Step) error {
 	launched, appended := map[string]bool{}, map[*Cache]bool{}
 	for i, d := range s.Dispatches {
 		known := slices.ContainsFunc(m.Regions, func(r *ir.Region) bool { return r.Name == d.Region })
-		if last := i == len(s.Dispatches)-1; !known && !(last && s.Tokens != nil) {
+		if behind := i >= len(s.Dispatches)-len(s.ofLogits()); !known && !behind {
 			return fmt.Errorf("dispatch %d (%s) is of region @%s, which the module does not have", i, d.Kernel.Name, d.Region)
 		}
 		launched[d.Region] = true

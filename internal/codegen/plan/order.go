@@ -115,10 +115,12 @@ func (s *Step) place() {
 
 // outcome lists the buffers that are read after the last dispatch.
 func (s *Step) outcome() []*Buffer {
-	if s.Tokens == nil {
-		return s.Results
-	}
-	return append(slices.Clip(s.Results), s.Tokens)
+	return append(slices.Clip(s.Results), s.ofLogits()...)
+}
+
+// ofLogits lists what the dispatches behind those of all regions write.
+func (s *Step) ofLogits() []*Buffer {
+	return slices.DeleteFunc([]*Buffer{s.Scores, s.Tokens}, func(b *Buffer) bool { return b == nil })
 }
 
 // lowestFree finds the lowest offset at which b fits beside the buffers that

@@ -82,6 +82,9 @@ type Step struct {
 	// step's parameters say; -1 where no logit is a number. The last dispatch
 	// writes it. It is nil where that result is no logits (program.Logits).
 	Tokens *Buffer
+	// Scores has an f32 for each wanted row: the logarithm of the probability of the
+	// token that the step's parameters name. It is nil in decode steps, and where Tokens is.
+	Scores *Buffer
 }
 
 // Buffer is a range of the arena: a value, or a region's scratch memory.

@@ -62,9 +62,9 @@ func Logits(m *ir.Module) *ir.Value {
 }
 
 // Picks are the values that those fields have in a step that picks the likeliest token
-// of every wanted row, or none: what estimates of the sampler's work go by.
+// of every wanted row, or none, and scores none: what estimates of that work go by.
 func Picks(likeliest bool) map[string]int64 {
-	values := map[string]int64{SampleInv: -1}
+	values := map[string]int64{SampleInv: -1, ScoreTarget: -1}
 	if likeliest {
 		values[SampleInv] = 0
 	}
@@ -81,6 +81,7 @@ var sampleInts = []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, Samp
 // last, after all else: stepblock.Filler.Used leaves out what a step has not of them.
 func (s *Step) addSampling(vocab int) {
 	s.Vocab, s.Sampled = vocab, min(s.MaxRows, MaxSampled)
+	s.addScoring()
 	s.add(SampleInv, kernel.F32, s.MaxRows)
 	for _, name := range sampleInts {
 		s.add(name, kernel.I32, s.Sampled)

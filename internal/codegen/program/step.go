@@ -17,6 +17,7 @@ import (
 //	rope<i> [MaxRows * Dims]: cosine and sine of the row's position, per pair
 //	(cos at 2*pair, sin at 2*pair+1); for a rotation of closing rows, row e is
 //	the e-th closing row and the position is position-(R-1);
+//	score_target [MaxRows], by wanted row, if the module has Logits;
 //	sample_inv, sample_top_k ... [Sampled], by wanted row, if the module has
 //	Logits, with masks and lists of Vocab tokens.
 type Step struct {

@@ -116,7 +116,9 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 		p.kernels[k] = i
 	}
 	if b.Plan.Step(program.Decode).Tokens != nil {
-		doc.Regions = append(doc.Regions, regionDoc{Name: program.SampleRegion, Kind: program.SampleRegion, Group: program.SampleRegion})
+		for _, name := range []string{program.ScoreRegion, program.SampleRegion} {
+			doc.Regions = append(doc.Regions, regionDoc{Name: name, Kind: name, Group: name})
+		}
 	}
 	for i, r := range doc.Regions {
 		p.regions[r.Name] = i

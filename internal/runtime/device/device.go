@@ -3,6 +3,7 @@
 //
 //	Device     runs steps: every device
 //	Sampler    picks tokens itself
+//	Scorer     scores tokens itself
 //	Planned    runs a bundle, and lets its insides be seen
 //	Profiled   is Planned, and times its kernels
 //	Clocked    knows how long its last step took
@@ -57,6 +58,18 @@ type Sampler interface {
 	// LastLogits are those of the i-th wanted row of the last step, of whatever
 	// kind; the slice is the caller's.
 	LastLogits(i int) ([]float32, error)
+}
+
+// Scorer is a Sampler that scores tokens itself, so that nothing but the scores leaves a
+// step.
+type Scorer interface {
+	Sampler
+	// ScorePrefill is Prefill with scores in the place of logits, which LastLogits has
+	// all the same. To scores, which like targets has as many elements as wanted, goes the
+	// logarithm of the probability of each wanted row's target, as sampling.LogProb has it
+	// but for what float32 rounds: 8e-6 + 2^-23 of its size at most. Where a target is
+	// negative, its score is not written. On an error no slot changes.
+	ScorePrefill(rows []ir.Row, wanted []int, targets []int32, scores []float32) error
 }
 
 // Planned is a Device that runs a bundle's kernels and lets its insides be seen.

@@ -24,7 +24,7 @@ type Mirror struct {
 	// Observe is as other devices have it.
 	Observe func(name string, data []byte)
 	// Fault, if not nil, may change what a step, counted from 1, writes: a value
-	// ("%name" or "%number"), also one that only a cache gets, or a token ("tokens").
+	// ("%name" or "%number"), also one that only a cache gets, or a token ("tokens") or a score ("scores").
 	// What is computed from numbers follows, with 0 where they are not finite; what is
 	// computed from ids does not, for there may be none of them.
 	Fault func(step int, name string, data []byte)
@@ -169,6 +169,22 @@ func (m *Mirror) sample(phase program.Phase, rows []ir.Row, wanted []int, choice
 			m.Fault(m.steps, "tokens", data)
 		}
 		tokens[i] = int32(binary.LittleEndian.Uint32(data))
+	}
+	return nil
+}
+
+// ScorePrefill is a device.Scorer's.
+func (m *Mirror) ScorePrefill(rows []ir.Row, wanted []int, targets []int32, scores []float32) error {
+	if _, err := m.step(program.Prefill, rows, wanted); err != nil {
+		return err
+	}
+	for i, target := range targets {
+		score := float32(sampling.LogProb(m.logits[i*m.vocab:(i+1)*m.vocab], target))
+		data := binary.LittleEndian.AppendUint32(nil, math.Float32bits(score))
+		if m.Fault != nil {
+			m.Fault(m.steps, "scores", data)
+		}
+		scores[i] = math.Float32frombits(binary.LittleEndian.Uint32(data))
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func Sampled(t *testing.T, dir string, open Open) {
 	}
 	ways := lockstep.SamplingPresets()
 	p.sampledRows(d)
+	p.scoredRows()
 	on := func(d device.Device) (texts [][]int32) {
 		s, err := session.New(d, session.Options{Slots: 2, Chunk: 7, Context: 64})
 		if err != nil {

@@ -114,3 +114,18 @@ func (p *Pair) compareToken(i int, got int32, c sampling.Choice, logits []float3
 		p.wrong(k, "of wanted row %d token %d was picked, expected %d", i, got, want)
 	}
 }
+
+// compareScore judges a target's score, by the logits that the device has for it.
+func (p *Pair) compareScore(i int, got float32, target int32, logits []float32) {
+	k := p.steps[p.phase].scores
+	if k == nil {
+		return
+	}
+	k.Values++
+	want := float32(sampling.LogProb(logits, target))
+	d := difference(want, got, max(1, math.Abs(float64(want))))
+	k.Difference = Worse(k.Difference, d)
+	if d < 0 || d > Bound {
+		p.wrong(k, "of wanted row %d token %d scores %v, expected %v", i, target, got, want)
+	}
+}

@@ -83,6 +83,7 @@ type writers struct {
 	values map[string]*Kernel
 	caches map[*plan.Cache]*Kernel
 	tokens *Kernel // nil if nothing picks tokens
+	scores *Kernel // nil if nothing scores them
 	filler *stepblock.Filler
 	block  []byte
 }
@@ -103,6 +104,8 @@ func (p *Pair) writersOf(s *plan.Step) *writers {
 			case a.Buffer == nil:
 			case a.Buffer == s.Tokens:
 				w.tokens = k
+			case a.Buffer == s.Scores:
+				w.scores = k
 			case a.Buffer.Scratch:
 				k.through(s.Dispatches[i+1:], a.Buffer)
 			default:

@@ -74,7 +74,7 @@ func run(t *testing.T, p *lockstep.Pair, steps int) (worst float64, err error) {
 	t.Helper()
 	script := lockstep.Script(p.Plan(), p.Vocab())
 	for _, act := range script[:min(steps, len(script))] {
-		r, err := p.Step(act.Phase, act.Rows, act.Wanted, act.Choices)
+		r, err := p.Run(act)
 		if err != nil {
 			return worst, err
 		}
@@ -139,6 +139,8 @@ func TestFaults(t *testing.T) {
 		{"a cache", "@layers.1.attn.window", func(d []byte) { add(d, 0, 0.5) }, "attn_cache_prefill", "[row 0, element 0] is "},
 		{"not a number in a cache", "@layers.1.attn.window", nan, "attn_cache_prefill", "[row 0, element 0] is NaN, expected "},
 		{"a token", "tokens", func(d []byte) { d[0] ^= 1 }, "sample_prefill", "was picked, expected "},
+		{"a score", "scores", func(d []byte) { add(d, 0, 0.01) }, "score_prefill", " scores "},
+		{"a score that is no number", "scores", nan, "score_prefill", " scores NaN, expected "},
 	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			p, m := fixture.open(t, lockstep.Values)
@@ -146,7 +148,7 @@ func TestFaults(t *testing.T) {
 				c.value = appended(t, m.Bundle(), state)
 			}
 			m.Fault = func(step int, name string, data []byte) {
-				if step == 2 && name == c.value {
+				if name == c.value && (step == 2 || c.value == "scores") { // asked for once in a few steps
 					c.fault(data)
 				}
 			}
@@ -217,7 +219,7 @@ func TestScript(t *testing.T) {
 		next, kinds := map[int32]int32{}, map[program.Phase]int{}
 		for _, act := range lockstep.Script(&plan, 100) {
 			kinds[act.Phase]++
-			if len(act.Rows) > c.chunk && act.Phase == program.Prefill || len(act.Wanted) > c.wanted || len(act.Choices) != len(act.Wanted) {
+			if len(act.Rows) > c.chunk && act.Phase == program.Prefill || len(act.Wanted) > c.wanted || len(act.Choices)+len(act.Targets) != len(act.Wanted) || len(act.Targets) > 0 && act.Phase != program.Prefill {
 				t.Errorf("%+v: a step of %d rows, %d wanted, %d choices", c, len(act.Rows), len(act.Wanted), len(act.Choices))
 			}
 			for _, r := range act.Rows {

@@ -156,18 +156,24 @@ func (r Results) Difference() float64 {
 // for each wanted row, the device picks tokens too, and they are compared with
 // what package sampling picks from its logits.
 func (p *Pair) Step(phase program.Phase, rows []ir.Row, wanted []int, choices []sampling.Choice) (Results, error) {
+	return p.Run(Step{Phase: phase, Rows: rows, Wanted: wanted, Choices: choices})
+}
+
+// Run is Step for steps of a Script: with targets, one for each wanted row, the device
+// scores them, and that is compared with what package sampling makes of its logits.
+func (p *Pair) Run(a Step) (Results, error) {
 	var r Results
-	p.phase, p.rows, p.err = phase, rows, nil
+	p.phase, p.rows, p.err = a.Phase, a.Rows, nil
 	p.seen, p.lost, p.scores = map[string][]byte{}, map[string]map[int]float32{}, map[*ir.Value]scoring{}
-	if err := p.steps[phase].mark(rows, wanted, choices); err != nil {
+	if err := p.steps[a.Phase].mark(a.Rows, a.Wanted, a.Choices); err != nil {
 		return r, err
 	}
-	logits, tokens, err := Step{phase, rows, wanted, choices}.Run(p.dev)
+	out, err := a.Run(p.dev)
 	if err != nil {
 		return r, err
 	}
-	r.Device = logits
-	want, err := p.machine.Step(rows, wanted)
+	r.Device = out.Logits
+	want, err := p.machine.Step(a.Rows, a.Wanted)
 	switch {
 	case p.err != nil:
 		return r, p.err
@@ -175,9 +181,12 @@ func (p *Pair) Step(phase program.Phase, rows []ir.Row, wanted []int, choices []
 		return r, fmt.Errorf("the evaluator: %w", err)
 	}
 	r.Evaluator = want[0].F
-	for i, token := range tokens {
-		n := p.dev.Vocab()
-		p.compareToken(i, token, choices[i], r.Device[i*n:(i+1)*n])
+	n := p.dev.Vocab()
+	for i, token := range out.Tokens {
+		p.compareToken(i, token, a.Choices[i], r.Device[i*n:(i+1)*n])
+	}
+	for i, score := range out.Scores {
+		p.compareScore(i, score, a.Targets[i], r.Device[i*n:(i+1)*n])
 	}
 	return r, nil
 }

@@ -78,43 +78,53 @@ type Step struct {
 	Rows    []ir.Row
 	Wanted  []int
 	Choices []sampling.Choice
+	Targets []int32 // of which scores are asked for, by a prefill step without Choices
 }
 
-// Run runs the step. A device that can pick tokens does, if there are choices; the
-// logits are returned all the same.
-func (a Step) Run(dev device.Device) (logits []float32, tokens []int32, err error) {
-	s, ok := dev.(device.Sampler)
-	if !ok || a.Choices == nil {
+// Output is what a step gives.
+type Output struct {
+	Logits []float32
+	Tokens []int32   // nil if none were picked
+	Scores []float32 // nil if none were asked for
+}
+
+// Run runs the step. A device that can pick tokens does, if there are choices, and one
+// that can score them, if there are targets; the logits are returned all the same.
+func (a Step) Run(dev device.Device) (out Output, err error) {
+	sampler, samples := dev.(device.Sampler)
+	scorer, scores := dev.(device.Scorer)
+	switch {
+	case a.Choices != nil && samples:
+		run := sampler.SampleDecode
+		if a.Phase == program.Prefill {
+			run = sampler.SamplePrefill
+		}
+		out.Tokens = make([]int32, len(a.Wanted))
+		err = run(a.Rows, a.Wanted, a.Choices, out.Tokens)
+	case a.Targets != nil && scores:
+		out.Scores = make([]float32, len(a.Wanted))
+		err = scorer.ScorePrefill(a.Rows, a.Wanted, a.Targets, out.Scores)
+	default:
 		run := dev.Decode
 		if a.Phase == program.Prefill {
 			run = dev.Prefill
 		}
-		logits, err = run(a.Rows, a.Wanted)
-		return logits, nil, err
+		out.Logits, err = run(a.Rows, a.Wanted)
+		return out, err
 	}
-	run := s.SampleDecode
-	if a.Phase == program.Prefill {
-		run = s.SamplePrefill
+	for i := 0; i < len(a.Wanted) && err == nil; i++ {
+		var row []float32
+		row, err = sampler.LastLogits(i)
+		out.Logits = append(out.Logits, row...)
 	}
-	tokens = make([]int32, len(a.Wanted))
-	if err := run(a.Rows, a.Wanted, a.Choices, tokens); err != nil {
-		return nil, nil, err
-	}
-	for i := range tokens {
-		row, err := s.LastLogits(i)
-		if err != nil {
-			return nil, nil, err
-		}
-		logits = append(logits, row...)
-	}
-	return logits, tokens, nil
+	return out, err
 }
 
 // Script is a few texts, side by side, in which every kernel of a plan has work:
 // blocks of 4 and of 128 close in prefill and in decode, there are more entries
 // than a small model chooses, steps have rows of one text and of several, a
-// prompt's last rows stand alone, and tokens are picked in all ways. Less of it
-// fits a plan with less room. Tokens are random.
+// prompt's last rows stand alone, tokens are picked in all ways, and some of the steps of
+// prompts score tokens instead. Less of it fits a plan with less room. Tokens are random.
 func Script(p *plan.Plan, vocab int) []Step {
 	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: SamplingPresets()}
 	for _, part := range [][]piece{{{0, 130}}, {{0, 70}, {1, 60}}, {{1, 66}, {2, 33}, {3, 7}, {4, 1}}} {
@@ -140,6 +150,7 @@ type script struct {
 	acts   []Step
 	ways   []sampling.Params
 	picked int
+	chunks int // of prompts, so far
 }
 
 // row is the next of a text.
@@ -182,6 +193,16 @@ func (s *script) decode(slots []int) {
 
 func (s *script) add(phase program.Phase, rows []ir.Row) {
 	a := Step{Phase: phase, Rows: rows, Wanted: SampleRows(len(rows), min(s.plan.Wanted, program.MaxSampled))}
+	if phase == program.Prefill {
+		s.chunks++
+		if s.chunks%3 == 0 {
+			for range a.Wanted {
+				a.Targets = append(a.Targets, int32(s.random.IntN(s.vocab)))
+			}
+			s.acts = append(s.acts, a)
+			return
+		}
+	}
 	for _, w := range a.Wanted {
 		way := s.ways[s.picked%len(s.ways)]
 		s.picked++

@@ -40,7 +40,7 @@ type Options struct {
 	Begin progress.Begin
 }
 
-// Device is a device.Planned and a device.Sampler. Its methods are called from one
+// Device is a device.Planned and a device.Scorer. Its methods are called from one
 // goroutine at a time, but for Close.
 type Device struct {
 	opts    Options
@@ -183,25 +183,32 @@ func (d *Device) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
 func (d *Device) run(p program.Phase, rows []ir.Row, wanted []int) ([]float32, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.take(d.steps[p], rows, wanted, nil); err != nil {
+	if err := d.take(d.steps[p], asked{rows: rows, wanted: wanted}); err != nil {
 		return nil, err
 	}
 	return d.logits(d.steps[p], 0, len(wanted))
 }
 
-// take runs a step, which picks tokens if there are choices, and makes its rows
-// part of their slots.
-func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.Choice) error {
+// asked is what a step is to do.
+type asked struct {
+	rows    []ir.Row
+	wanted  []int
+	choices []sampling.Choice // nil: no tokens are picked
+	targets []int32           // nil: none are scored
+}
+
+// take runs a step, and makes its rows part of their slots.
+func (d *Device) take(s *step, a asked) error {
 	if d.closed {
 		return errClosed
 	}
 	if d.failed != nil {
 		return fmt.Errorf("a step failed before, and the model must be opened again: %w", d.failed)
 	}
-	if err := d.slots.Check(s.plan, rows, wanted); err != nil {
+	if err := d.slots.Check(s.plan, a.rows, a.wanted); err != nil {
 		return err
 	}
-	if err := s.prepare(rows, wanted, choices); err != nil {
+	if err := s.prepare(a); err != nil {
 		return err
 	}
 	// What a machine makes of bytes that are gone from a file is not said: zeros, a
@@ -212,7 +219,7 @@ func (d *Device) take(s *step, rows []ir.Row, wanted []int, choices []sampling.C
 		return err
 	}
 	d.slots.Take()
-	d.last = lastStep{s, len(wanted)}
+	d.last = lastStep{s, len(a.wanted)}
 	return nil
 }
 

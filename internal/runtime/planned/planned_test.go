@@ -22,7 +22,7 @@ import (
 // What a device over any machine is.
 var (
 	_ device.Planned  = (*planned.Device)(nil)
-	_ device.Sampler  = (*planned.Device)(nil)
+	_ device.Scorer   = (*planned.Device)(nil)
 	_ device.Profiled = (*planned.Profiled)(nil)
 )
 
@@ -67,7 +67,8 @@ func rows(d *planned.Device, slot int32, n int) (rows []ir.Row) {
 }
 
 // TestCounts: a machine is asked for no more than it must be. Each plane is uploaded
-// once; a step that picks tokens moves 4 bytes a token; logits that nobody wants stay.
+// once; a step that picks or scores tokens moves 4 bytes a token; logits that nobody wants
+// stay.
 func TestCounts(t *testing.T) {
 	m := &trial{}
 	d := open(t, m, planned.Options{})
@@ -84,6 +85,9 @@ func TestCounts(t *testing.T) {
 			counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill)}},
 		{"prefill", func() error { _, err := d.Prefill(rows(d, 0, 9), []int{8, 2}); return err },
 			counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill), Read: 2 * 4 * int64(d.Vocab())}},
+		{"scored prefill", func() error {
+			return d.ScorePrefill(rows(d, 0, 5), []int{1, 4}, []int32{7, -1}, make([]float32, 2))
+		}, counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill), Read: 8}},
 		{"sampled decode", func() error {
 			return d.SampleDecode(append(rows(d, 0, 1), rows(d, 1, 1)...), []int{0, 1}, make([]sampling.Choice, 2), make([]int32, 2))
 		}, counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Decode), Read: 8}},

@@ -33,7 +33,7 @@ func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.steps[p]
-	if err := d.take(s, rows, wanted, choices); err != nil {
+	if err := d.take(s, asked{rows: rows, wanted: wanted, choices: choices}); err != nil {
 		return err
 	}
 	if len(tokens) == 0 {

@@ -10,7 +10,6 @@ import (
 	"smelt.example/smelt/internal/runtime/devmem"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/runtime/sampling"
 )
 
 // bind makes the argument blocks of all dispatches, by step, and the tables that
@@ -71,9 +70,15 @@ func newStep(d *Device, p *plan.Step, bound Step) *step {
 }
 
 // prepare writes the step's parameters and grids.
-func (s *step) prepare(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
-	if err := s.filler.Fill(s.bound.Params(), rows, wanted, choices); err != nil {
+func (s *step) prepare(a asked) error {
+	block := s.bound.Params()
+	if err := s.filler.Fill(block, a.rows, a.wanted, a.choices); err != nil {
 		return err
+	}
+	if a.targets != nil {
+		if err := s.filler.Score(block, a.targets); err != nil {
+			return err
+		}
 	}
 	if c, ok := s.bound.(Copied); ok {
 		c.Use(s.filler.Used())

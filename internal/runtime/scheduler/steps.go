@@ -159,6 +159,10 @@ func (s *Scheduler) prefill() {
 func (r *request) read(n int) (token int32, err error) {
 	last, choice := n == len(r.rest), r.chooser.Choice(r.seq.Len()+n)
 	switch {
+	case r.PromptScores && r.Top == 0:
+		if err = r.readScored(n, last); err != nil {
+			return 0, err
+		}
 	case r.PromptScores:
 		err = r.seq.ExtendEach(r.rest[:n], 0, func(i int, logits []float32) error {
 			if i+1 < len(r.rest) { // nothing of the prompt follows the last
@@ -180,6 +184,19 @@ func (r *request) read(n int) (token int32, err error) {
 		token = r.seq.Pick(choice)
 	}
 	return token, nil
+}
+
+// readScored reads the next n tokens of the prompt with the scores of those after them.
+func (r *request) readScored(n int, last bool) error {
+	targets := r.rest[1:min(n+1, len(r.rest))] // nothing of the prompt follows the last
+	scores := make([]float64, len(targets))
+	if err := r.seq.ExtendScores(r.rest[:n], 0, targets, scores, last); err != nil {
+		return err
+	}
+	for _, score := range scores {
+		r.gen.addPrompt(Score{LogProb: score})
+	}
+	return nil
 }
 
 // score is a token's, in the logits before it.

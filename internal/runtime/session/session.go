@@ -32,13 +32,16 @@ const defaultChunk = 128
 type Session struct {
 	dev     device.Device
 	sampler device.Sampler // dev, if it is one; else nil
+	scorer  device.Scorer  // the same
 	opts    Options
 	free    []int32 // slots, the next one last
 	scratch sampling.Scratch
 
-	rows   []ir.Row // of a step, made once
-	wanted []int
-	steps  uint64 // that the device ran
+	rows    []ir.Row // of a step, made once
+	wanted  []int
+	targets []int32 // of ExtendScores, and what the device makes of them
+	scored  []float32
+	steps   uint64 // that the device ran
 }
 
 // maxSlots bounds the list of free slots.
@@ -66,6 +69,7 @@ func New(dev device.Device, opts Options) (*Session, error) {
 	}
 	s := &Session{dev: dev, opts: opts}
 	s.sampler, _ = dev.(device.Sampler)
+	s.scorer, _ = dev.(device.Scorer)
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
 	}
