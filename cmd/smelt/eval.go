@@ -43,8 +43,10 @@ logarithm of each next token's probability) and its exponential, the perplexity.
 
 The model runs on any device, as with smelt run. The head gives the logits of all
 rows of a step: a BUNDLE planned for fewer is planned anew in memory, with the same
-kernels. One token's logits at a time leave the device; their probabilities are worked
-out in float64 on the processor, by all devices in the same way.
+kernels. A device that runs kernels works out the logarithm of each token's probability
+itself, in float32 and right to about 1e-5, and nothing else leaves it. With --logits
+or --kl, and on the reference device, one token's logits at a time leave it; their
+probabilities are worked out in float64 on the processor, by all devices in the same way.
 
 A text longer than the context needs --stride: it is read in windows of --context
 tokens, each beginning that many tokens after the one before it, from position 0 on

@@ -83,6 +83,12 @@ func evalDevices(t *testing.T, checkpoint, device string, n int) {
 		if got.Device != device || math.Abs(*got.Loss-*reference.Loss) > lockstep.Logits || *got.KL.Loss != *reference.Loss || *got.KL.Max > lockstep.Logits*lockstep.Logits || got.KL.SameTop < 1 {
 			t.Errorf("chunks of %d: %+v, %+v; the reference has a loss of %v", chunk, got, got.KL, *reference.Loss)
 		}
+		// Without logits the device scores tokens itself.
+		var scored evalReport
+		decodeStrictly(t, smelt(t, "", append([]string{"eval", bundle, "--device", device, "--json", "--chunk", fmt.Sprint(chunk)}, args...)...).succeedsNoting(t), &scored)
+		if off := math.Abs(*scored.Loss - *got.Loss); !(off <= 8e-6+*got.Loss*0x1p-23) || scored.Predicted != got.Predicted || scored.Tokens != got.Tokens {
+			t.Errorf("chunks of %d: scored on the device %+v, on the host %+v", chunk, scored, got)
+		}
 		if note := fmt.Sprintf("planned anew in memory for %d, with the same kernels", chunk); strings.Contains(r.errors, note) != (chunk > 3) {
 			t.Errorf("chunks of %d: said %q", chunk, r.errors)
 		}

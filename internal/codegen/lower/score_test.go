@@ -17,6 +17,7 @@ type scoreTest struct {
 	vocab   int
 	rows    [][]float32
 	targets []int32
+	text    bool // kernels for GPUs run as their Metal text
 }
 
 func (x *scoreTest) add(row []float32, target int) {
@@ -33,7 +34,7 @@ func (x *scoreTest) run(t *testing.T, machine target.Target) []float32 {
 		t.Fatal(err)
 	}
 	mem := newMemory(in, nil)
-	mem.native, mem.targets = true, x.targets
+	mem.native, mem.text, mem.targets = true, x.text, x.targets
 	var all, before []float32
 	for _, row := range x.rows {
 		all, before = append(all, row...), append(before, untouched)
@@ -52,7 +53,7 @@ func (x *scoreTest) check(t *testing.T, machine target.Target) (worst float64) {
 	for i, got := range x.run(t, machine) {
 		want := definition(x.rows[i], x.targets[i])
 		switch {
-		case math.IsNaN(want) && got != got, float64(float32(want)) == float64(got):
+		case math.IsNaN(want) && got != got, math.IsInf(float64(float32(want)), 0) && float32(want) == got:
 			continue
 		case math.IsNaN(want) || math.IsInf(want, 0) || got-got != 0:
 			t.Errorf("%s, %d tokens, row %d: %v, want %v", machine.Name, x.vocab, i, got, want)
@@ -150,6 +151,22 @@ func TestScore(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestScoreText is TestScore of the kernel's Metal text, by all its threads.
+func TestScoreText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: clang builds a program")
+	}
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	x := &scoreTest{vocab: 1500, text: true}
+	for range 24 {
+		x.add(scoredLogits(r, x.vocab), r.IntN(x.vocab))
+	}
+	x.check(t, target.GPU)
 }
 
 // TestScoreLargest: the bound holds for the vocabularies of large models, of which a

@@ -62,6 +62,35 @@ func expectScore(t *testing.T, got Score, before []int32, token int32) {
 	}
 }
 
+// TestScoresAlone: without others beside them the scores of a prompt are the same, and so
+// is the text.
+func TestScoresAlone(t *testing.T) {
+	for _, wanted := range []int{0, 1, 3} {
+		s := start(t, newFake(), session.Options{Chunk: 4, Context: 60, Wanted: wanted}, Options{})
+		r := greedy(11, 9)
+		want, _, err := submit(t, s, r).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.PromptScores = true
+		g := submit(t, s, r)
+		got, _, err := g.Wait()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v; without scores %v", got, err, want)
+		}
+		_, scores := g.Prompt()
+		if len(scores) != 10 {
+			t.Fatalf("%d scores", len(scores))
+		}
+		for i, got := range scores {
+			if want := (Score{LogProb: sampling.LogProb(fakeLogits(r.Prompt[:i+1]), r.Prompt[i+1])}); !reflect.DeepEqual(got, want) {
+				t.Errorf("token %d: %v, want %v", i+1, got, want)
+			}
+		}
+		s.Close()
+	}
+}
+
 // TestGenerationCancel: a text that somebody cancels ends as if its context had.
 func TestGenerationCancel(t *testing.T) {
 	s := start(t, newFake(), session.Options{Context: 1 << 20}, Options{Queue: 1})
