@@ -52,13 +52,6 @@ type tokenScorer struct {
 	base   *kernel.Expr // index of the row's first logit
 }
 
-// Keys, in the order of logits, of the infinities; and of what is no number, above all.
-const (
-	keyOfLeast   = 0x007fffff
-	keyOfMost    = 0xff800000
-	keyOfNoLogit = 0xffffffff
-)
-
 // each runs f for the thread's logits.
 func (s *tokenScorer) each(f func(logit *kernel.Expr)) {
 	s.For("i", kernel.Thread(), i32(s.vocab), i32(s.Schedule().Threads), func(i *kernel.Expr) {
@@ -66,7 +59,8 @@ func (s *tokenScorer) each(f func(logit *kernel.Expr)) {
 	})
 }
 
-// score is a target's.
+// score is a target's. A logit that is NaN makes the sum NaN, and so does the largest if
+// it is infinite: its distance from itself is.
 func (s *tokenScorer) score(target *kernel.Expr) *kernel.Expr {
 	most := s.largestKey()
 	sign := kernel.U(0x80000000)
@@ -81,21 +75,15 @@ func (s *tokenScorer) score(target *kernel.Expr) *kernel.Expr {
 	})
 	total := s.threadgroupSum(sum.Expr)
 	at := s.Let("logit", s.logits.At(s.base.Add(target)))
-	score := s.Let("score", at.Sub(largest).Sub(total.Log()))
-	numbers := most.Gt(kernel.U(keyOfLeast)).And(most.Lt(kernel.U(keyOfMost)))
-	return numbers.Select(score, kernel.U(0x7fc00000).As(kernel.F32))
+	return s.Let("score", at.Sub(largest).Sub(total.Log()))
 }
 
-// largestKey is the key of the row's largest logit; keyOfNoLogit if one is no number.
-// It works on bits, so a target's float comparisons do not matter.
+// largestKey is the orderKey of the row's largest logit.
 func (s *tokenScorer) largestKey() *kernel.Expr {
 	s.Comment("The largest logit, as a number in the order of logits.")
 	most := s.Var("most", kernel.U(0))
 	s.each(func(logit *kernel.Expr) {
-		bits, sign := s.Let("bits", logit.As(kernel.U32)), kernel.U(0x80000000)
-		ordered := bits.Ge(sign).Select(bits.Not(), bits.Or(sign))
-		noLogit := bits.And(kernel.U(0x7fffffff)).Gt(kernel.U(0x7f800000))
-		most.Set(most.Max(s.Let("key", noLogit.Select(kernel.U(keyOfNoLogit), ordered))))
+		most.Set(most.Max(s.Let("key", s.orderKey(logit))))
 	})
 	groups := s.Schedule().Threads / s.Schedule().SimdWidth
 	of := s.Let("most_of_lanes", most.SimdMax())
