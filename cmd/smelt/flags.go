@@ -8,6 +8,7 @@ var flagNames = map[option.Name]string{
 	"Chunk":             "--chunk",
 	"Context":           "--context",
 	"Force":             "--force",
+	"Formats.Rows":      "--cache",
 	"FrequencyPenalty":  "--frequency-penalty",
 	"Hashes":            "--hash",
 	"Kernel":            "--kernel",

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"smelt.example/smelt/internal/codegen/msl/cuda"
 	"smelt.example/smelt/internal/option"
 )
 
@@ -35,7 +36,11 @@ func TestFlagNames(t *testing.T) {
 		}
 	}
 	// Arguments of other programs, and the mark of a file.
-	other := map[string]bool{"--version": true, "# smelt compile --dump-dir: a stage of the passes\n": true}
+	other := map[string]bool{"--version": true, " --revision ": true, " --cache-dir ": true, "# smelt compile --dump-dir: a stage of the passes\n": true}
+	for _, o := range cuda.Options(90) { // NVRTC's
+		other[o] = true
+	}
+	other["--gpu-architecture=sm_%d"] = true
 	named := 0
 	flag := regexp.MustCompile(`(^|[\s(\[])--[a-z%]`)
 	libraryFiles(t, func(path string, file *ast.File) {

@@ -14,9 +14,9 @@ import (
 )
 
 // room is the family whose file this is: a kind's files begin with its name,
-// sampling's with sample. The other files are shared, room "".
+// sampling's with sample, those of scores with score. The other files are shared, room "".
 func room(file string) string {
-	rooms := []string{"sample"}
+	rooms := []string{"sample", "score"}
 	for _, f := range families {
 		rooms = append(rooms, strings.ReplaceAll(f.kind.About().Name, "_", ""))
 	}
@@ -75,8 +75,8 @@ func TestRooms(t *testing.T) {
 		files = append(files, f)
 		seen[room(path)]++
 	}
-	if len(seen) != len(families)+2 {
-		t.Errorf("files by family are %v; each of %d families, sampling and what is shared must have some", seen, len(families))
+	if len(seen) != len(families)+3 {
+		t.Errorf("files by family are %v; each of %d families, sampling, scores and what is shared must have some", seen, len(families))
 	}
 	for _, bad := range intrusions(fset, files) {
 		t.Error(bad)

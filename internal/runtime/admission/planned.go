@@ -72,7 +72,7 @@ func smaller(b *bundle.Bundle, limit int64, written bool) error {
 		ways, args = append(ways, "%s %d"), append(args, option.Name("Slots"), slots)
 	}
 	if b.CacheRows != "fp8" {
-		ways = append(ways, "--cache fp8 instead of "+b.CacheRows)
+		ways, args = append(ways, "%s fp8 instead of %s"), append(args, option.Name("Formats.Rows"), b.CacheRows)
 	}
 	if len(ways) == 0 {
 		return option.Errorf(format+"a smaller %s than %d; no context fits with that", option.Name("Chunk"), p.Chunk)
