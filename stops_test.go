@@ -95,6 +95,9 @@ func TestStopperPieces(t *testing.T) {
 // TestStopStrings: a text ends before a string that lies across its tokens, in all ways
 // to read it, and says which string it was.
 func TestStopStrings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: many texts; one goroutine, so nothing for the race detector")
+	}
 	m := open(t, storyteller, Options{Context: 64})
 	request := Request{Prompt: "Once upon a time", MaxTokens: 20, Sampling: &sampling.Params{}, StopStrings: []string{}}
 	whole, err := generate(t, m, request).Wait()

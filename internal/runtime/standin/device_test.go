@@ -33,15 +33,23 @@ func open(o Options) devicetest.Open {
 // inRepository tells the repository's fixtures from others of the same weights.
 func inRepository(dir string) bool { return strings.HasPrefix(dir, devicetest.Fixture("")) }
 
-// TestGoldens runs the two shorter prompts of every fixture through the emitted
+// TestGoldens runs the two shorter prompts of drawn fixtures through the emitted
 // Metal kernels; package cpu runs the long ones with the same families.
 func TestGoldens(t *testing.T) {
-	for _, dir := range sample.Short(t, devicetest.Fixtures(t), 1) {
+	for _, dir := range sample.Of(t, devicetest.Fixtures(t), drawn(3)) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			devicetest.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
 		})
 	}
+}
+
+// drawn is so many, but with -short one.
+func drawn(n int) int {
+	if testing.Short() {
+		return 1
+	}
+	return n
 }
 
 // TestFormats runs a longer prompt with quantised caches, with sanitizers.
@@ -72,7 +80,7 @@ func TestCompanions(t *testing.T) {
 	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
 }
 
-// TestAddressSpaces lets clang look at every kernel of the repository's fixtures
+// TestAddressSpaces lets clang look at every kernel of drawn fixtures of the repository
 // with real address spaces, without running it.
 func TestAddressSpaces(t *testing.T) {
 	c, err := standin.Find()
@@ -85,7 +93,7 @@ func TestAddressSpaces(t *testing.T) {
 			dirs = append(dirs, dir)
 		}
 	}
-	for _, dir := range sample.Short(t, dirs, 1) {
+	for _, dir := range sample.Of(t, dirs, drawn(2)) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			m, err := models.Open(dir, models.Options{})
