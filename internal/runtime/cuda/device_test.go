@@ -31,6 +31,14 @@ func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe fun
 	return d
 }
 
+// needCard skips before a model is compiled for nothing.
+func needCard(t *testing.T) {
+	t.Helper()
+	if err := Here(); err != nil {
+		t.Skip(err)
+	}
+}
+
 // blind opens it without showing values, so that decode steps are graphs.
 func blind(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
 	return open(t, b, ck, nil)
@@ -38,6 +46,7 @@ func blind(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(str
 
 // TestGoldens runs the three prompts of every fixture.
 func TestGoldens(t *testing.T) {
+	needCard(t)
 	for _, dir := range devicetest.Fixtures(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) { devicetest.Goldens(t, dir, []string{"p0", "p1", "p2"}, open) })
 	}
@@ -45,6 +54,7 @@ func TestGoldens(t *testing.T) {
 
 // TestFormats does the same with quantised caches.
 func TestFormats(t *testing.T) {
+	needCard(t)
 	for _, f := range []passes.Formats{devicetest.Trained, devicetest.BFloat16} {
 		for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 			t.Run(f.Rows+"/"+name, func(t *testing.T) { devicetest.Mixed(t, devicetest.Fixture(name), f, open) })
@@ -54,6 +64,7 @@ func TestFormats(t *testing.T) {
 
 // TestEdges goes through the lengths at which blocks and lists end.
 func TestEdges(t *testing.T) {
+	needCard(t)
 	for _, f := range []passes.Formats{devicetest.Float32, devicetest.Trained} {
 		t.Run(f.Rows, func(t *testing.T) {
 			devicetest.Edges(t, devicetest.Fixture("a-bf16"), f, devicetest.LengthEdges, open)
@@ -63,6 +74,7 @@ func TestEdges(t *testing.T) {
 
 // TestCompanions: a row's logits are the same bits alone and beside others, in graphs.
 func TestCompanions(t *testing.T) {
+	needCard(t)
 	for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 		t.Run(name, func(t *testing.T) {
 			devicetest.Companions(t, devicetest.Fixture(name), []int32{2, 3, 5, 9, 16}, blind)
@@ -72,12 +84,14 @@ func TestCompanions(t *testing.T) {
 
 // TestSoak: 2,000 steps of texts that come and go.
 func TestSoak(t *testing.T) {
+	needCard(t)
 	devicetest.Soak(t, devicetest.Fixture("b-official-fp8fp4"), 2000, blind)
 }
 
 // TestSanitized is short enough for compute-sanitizer: prompts in prefill and decode
 // steps, and rows beside others.
 func TestSanitized(t *testing.T) {
+	needCard(t)
 	for _, f := range []passes.Formats{devicetest.Float32, devicetest.Trained} {
 		for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 			t.Run(f.Rows+"/"+name, func(t *testing.T) { devicetest.Mixed(t, devicetest.Fixture(name), f, open) })
@@ -85,7 +99,10 @@ func TestSanitized(t *testing.T) {
 	}
 }
 
-func TestChanged(t *testing.T) { devicetest.Changed(t, open) }
+func TestChanged(t *testing.T) {
+	needCard(t)
+	devicetest.Changed(t, open)
+}
 
 // TestFits: what a card has no room for is refused with the numbers and what to do.
 func TestFits(t *testing.T) {
