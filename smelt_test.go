@@ -294,6 +294,9 @@ func TestClosed(t *testing.T) {
 
 // TestBundle: a bundle's sizes are the defaults and the limits.
 func TestBundle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles a bundle; package bundle has tests of that")
+	}
 	f, err := OpenFiles(fixture)
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func inRepository(dir string) bool { return strings.HasPrefix(dir, devicetest.Fi
 // TestGoldens runs the two shorter prompts of drawn fixtures through the emitted
 // Metal kernels; package cpu runs the long ones with the same families.
 func TestGoldens(t *testing.T) {
-	for _, dir := range sample.Of(t, devicetest.Fixtures(t), drawn(3)) {
+	for _, dir := range sample.Of(t, devicetest.Fixtures(t), drawn(2)) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			devicetest.Goldens(t, dir, []string{"p0", "p1"}, open(Options{Quick: true}))
@@ -93,7 +93,7 @@ func TestAddressSpaces(t *testing.T) {
 			dirs = append(dirs, dir)
 		}
 	}
-	for _, dir := range sample.Of(t, dirs, drawn(2)) {
+	for _, dir := range sample.Of(t, dirs, 1) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
 			m, err := models.Open(dir, models.Options{})
