@@ -116,9 +116,6 @@ func TestStopTokens(t *testing.T) {
 // TestVocabularyHoles: rows without a token are not picked, however likely, but for one
 // that ends a text; the evaluation of a text has them all.
 func TestVocabularyHoles(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: many texts; one goroutine, so nothing for the race detector")
-	}
 	const from, to = 1500, 4000 // of the merges that go, in the middle of the ids
 	const end = 2000
 	gone := func(content map[string]any) {

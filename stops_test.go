@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/runtime/sampling"
 )
 
@@ -95,16 +96,13 @@ func TestStopperPieces(t *testing.T) {
 // TestStopStrings: a text ends before a string that lies across its tokens, in all ways
 // to read it, and says which string it was.
 func TestStopStrings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: many texts; one goroutine, so nothing for the race detector")
-	}
 	m := open(t, storyteller, Options{Context: 64})
 	request := Request{Prompt: "Once upon a time", MaxTokens: 20, Sampling: &sampling.Params{}, StopStrings: []string{}}
 	whole, err := generate(t, m, request).Wait()
 	if err != nil || whole.Reason != StopLength || whole.StopString != "" {
 		t.Fatalf("%+v, %v", whole, err)
 	}
-	for at := 3; at < 24; at += 4 {
+	for _, at := range sample.Short(t, []int{3, 7, 11, 15, 19, 23}, 2) {
 		stop := whole.Text[at : at+5]
 		r := request
 		r.StopStrings = []string{"never", stop}

@@ -24,6 +24,11 @@ func pagingFlag(f *pflag.FlagSet, to *bool) {
 	f.BoolVar(to, "allow-paging", false, "run even if the weights do not fit into memory, as fast as the disk gives them")
 }
 
+// gpuFlag is for commands that can run kernels on a card.
+func gpuFlag(f *pflag.FlagSet, to *int) {
+	intFlag(f, to, "gpu", "", 0, cardNumbers, "number of the card of --device cuda, counted from 0")
+}
+
 func (o deviceOptions) check() error {
 	all := devices.All()
 	if _, ok := all.Named(o.name); !ok && o.name != devices.Auto {

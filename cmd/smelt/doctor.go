@@ -33,6 +33,7 @@ const doctorFile = "smelt-doctor.txt"
 type doctorOptions struct {
 	devices []string
 	threads int
+	gpu     int
 	report  string
 	paging  bool
 	json    bool
@@ -85,6 +86,7 @@ there fails or computes something else than the evaluator.`,
 	f.SortFlags = false
 	f.StringSliceVar(&o.devices, "device", examinedByDefault().Names(), "devices to check: "+examinable())
 	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
+	gpuFlag(f, &o.gpu)
 	pagingFlag(f, &o.paging)
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	o.flag(f)
@@ -248,7 +250,7 @@ func (e *examined) subject(k devices.Kind, reached func(all, total int)) doctor.
 		Name:   k.Name,
 		Absent: devices.ErrNotHere,
 		Open: func(observe func(name string, data []byte)) (device.Planned, error) {
-			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, AllowPaging: e.o.paging, Steady: true, Observe: observe}}
+			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, GPU: e.o.gpu, AllowPaging: e.o.paging, Steady: true, Observe: observe}}
 			d, err := openDevice(e.io, o, e.model, e.bundle)
 			if err != nil {
 				return nil, err

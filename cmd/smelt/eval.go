@@ -100,6 +100,7 @@ checkpoint or bundle, is never replaced, and one that smelt did not write only w
 	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "tokens per step (default 128, or the bundle's limit if that is less)")
 	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
 	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	gpuFlag(f, &o.open.GPU)
 	pagingFlag(f, &o.open.AllowPaging)
 	intFlag(f, &o.precision, "precision", "", 32, limits[int]{least: 32, most: 64, words: "one or the other"}, "compute in float32 or float64")
 	f.StringVar(&o.logits, "logits", "", "write all logits to this safetensors file")

@@ -85,7 +85,7 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
 	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
 	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
-	intFlag(f, &o.open.GPU, "gpu", "", 0, cardNumbers, "number of the card of --device cuda, counted from 0")
+	gpuFlag(f, &o.open.GPU)
 	pagingFlag(f, &o.open.AllowPaging)
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")

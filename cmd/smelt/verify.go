@@ -101,7 +101,7 @@ func newVerify(io stdio) *cobra.Command {
 	uint64Flag(f, &o.seed, "seed", 1, "seed of the random tokens")
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
 	f.StringVar(&o.device, "device", standinDevice, "what executes the text: "+verifying().String())
-	intFlag(f, &o.gpu, "gpu", "", 0, cardNumbers, "number of the card of --device cuda, counted from 0")
+	gpuFlag(f, &o.gpu)
 	completeDevice(cmd, verifying())
 	pagingFlag(f, &o.paging)
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
@@ -168,7 +168,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 		if r.Compiler, err = checkKernels(ctx, io, c.Bundle); err != nil {
 			return err
 		}
-		p.begin(r)
+		p.begin(r, true)
 	}
 	both := lockstep.New(lockstep.Choices)
 	dev, err := openVerifying(c, o.device, devices.Options{GPU: o.gpu, Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
@@ -178,7 +178,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	if d, ok := dev.(device.Described); ok && o.device != standinDevice {
 		r.Compiler = d.Text()
-		p.begin(r)
+		p.begin(r, false)
 	}
 	if err := both.Attach(dev, c.model.Weights); err != nil {
 		return err

@@ -15,12 +15,17 @@ func newVerifyPage(io stdio, json bool) *verifyPage {
 	return &verifyPage{page{w: io.out, st: styleFor(io.out)}, json}
 }
 
-func (p *verifyPage) begin(r *verifyReport) {
+// begin prints what is above the checks; checked tells that clang looked at the texts.
+func (p *verifyPage) begin(r *verifyReport, checked bool) {
 	if p.json {
 		return
 	}
 	p.printf("%s  %s\n\n", p.st.bold("Verify"), r.Path)
-	p.line("kernels", "%s compiled by %s, address spaces checked", grouped(r.Kernels), r.Compiler)
+	how := "%s run by %s"
+	if checked {
+		how = "%s compiled by %s, address spaces checked"
+	}
+	p.line("kernels", how, grouped(r.Kernels), r.Compiler)
 	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
 	p.line("bound", "%g for a logit: %s", r.Bound, r.Why)
 	p.printf("\n")

@@ -4,6 +4,8 @@
 package roofline
 
 import (
+	"time"
+
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/target"
 )
@@ -22,6 +24,15 @@ type Probe struct {
 	Reads  int64 // bytes
 	Writes int64 // bytes
 	Flops  int64
+}
+
+// Measured are the rates of Read, Copy and FMA that so many threadgroups of each took
+// at least.
+func Measured(probes [3]*Probe, groups [3]int64, least [3]time.Duration) Rates {
+	rate := func(i int, each int64) float64 {
+		return float64(each) * float64(groups[i]) / max(least[i].Seconds(), 1e-9)
+	}
+	return Rates{Read: rate(0, probes[0].Reads+probes[0].Writes), Copy: rate(1, probes[1].Reads+probes[1].Writes), Flops: rate(2, probes[2].Flops)}
 }
 
 // perThread is how many words a thread reads; unrolled of them at once.

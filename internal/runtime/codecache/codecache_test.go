@@ -9,45 +9,17 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"smelt.example/smelt/internal/runtime/codecache/cachetest"
 )
 
 func newCache(t testing.TB, dir string, limit int64) *Cache {
 	t.Helper()
-	// A folder for tests has the rights that the umask leaves.
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	c, err := Open(dir, limit)
+	c, err := Open(cachetest.Folder(t, dir), limit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// entriesOf lists the files of a cache.
-func entriesOf(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// alter changes the last byte of a file.
-func alter(t *testing.T, path string) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)-1] ^= 1
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func put(t *testing.T, c *Cache, k Key, object []byte) {
@@ -76,7 +48,7 @@ func TestCache(t *testing.T) {
 	c = newCache(t, dir, 1<<20)
 	wantGet(t, c, Key{1}, []byte("uno"))
 	wantGet(t, c, Key{2}, []byte("two"))
-	if n := len(entriesOf(t, dir)); n != 2 {
+	if n := len(cachetest.Entries(t, dir)); n != 2 {
 		t.Errorf("%d files, want 2", n)
 	}
 	info, err := os.Stat(dir)
@@ -90,7 +62,7 @@ func TestCacheCorruption(t *testing.T) {
 	c := newCache(t, t.TempDir(), 1<<20)
 	object := []byte("an object")
 	for name, damage := range map[string]func(path string) error{
-		"altered":  func(path string) error { alter(t, path); return nil },
+		"altered":  func(path string) error { cachetest.Alter(t, path); return nil },
 		"cut":      func(path string) error { return os.Truncate(path, 35) },
 		"very cut": func(path string) error { return os.Truncate(path, 5) },
 		"empty":    func(path string) error { return os.Truncate(path, 0) },
@@ -149,7 +121,7 @@ func TestCacheEviction(t *testing.T) {
 	}
 	newCache(t, dir, 350)
 	var left []string
-	for _, path := range entriesOf(t, dir) {
+	for _, path := range cachetest.Entries(t, dir) {
 		left = append(left, filepath.Base(path)[:2])
 	}
 	if got := strings.Join(left, " "); got != "08 09 0a 2. no" {
@@ -179,7 +151,7 @@ func TestCacheParallel(t *testing.T) {
 	}
 	group.Wait()
 	var size int64
-	for _, path := range entriesOf(t, dir) {
+	for _, path := range cachetest.Entries(t, dir) {
 		if strings.HasSuffix(path, temporarySuffix) {
 			t.Errorf("left behind: %s", path)
 		}

@@ -95,14 +95,12 @@ func (m *machine) Roofline() (roofline.Rates, error) {
 	if err != nil {
 		return roofline.Rates{}, err
 	}
-	rate := func(jobs []job, each int64) float64 {
-		return float64(each) * float64(jobs[0].groups) / m.best(jobs).Seconds()
+	var groups [3]int64
+	var best [3]time.Duration
+	for i, jobs := range [][]job{p.read, p.copy, p.fma} {
+		groups[i], best[i] = int64(jobs[0].groups), m.best(jobs)
 	}
-	return roofline.Rates{
-		Read:  rate(p.read, p.probe[0].Reads+p.probe[0].Writes),
-		Copy:  rate(p.copy, p.probe[1].Reads+p.probe[1].Writes),
-		Flops: rate(p.fma, p.probe[2].Flops),
-	}, nil
+	return roofline.Measured(p.probe, groups, best), nil
 }
 
 func (m *machine) openProbes() (*probes, error) {

@@ -131,9 +131,10 @@ func (m *machine) Roofline() (rates roofline.Rates, err error) {
 		return rates, err
 	}
 	var best [3]time.Duration
+	var groups [3]int64
 	err = m.queue.do(func() error {
 		for i := range p.jobs {
-			best[i] = math.MaxInt64
+			best[i], groups[i] = math.MaxInt64, p.jobs[i].grid[0]
 			for range 4 {
 				t, err := m.queue.timed(p, i)
 				if err != nil {
@@ -147,13 +148,7 @@ func (m *machine) Roofline() (rates roofline.Rates, err error) {
 	if err != nil {
 		return rates, err
 	}
-	rate := func(i int, each int64) float64 {
-		return float64(each) * float64(p.jobs[i].grid[0]) / max(best[i].Seconds(), 1e-9)
-	}
-	rates.Read = rate(0, p.probe[0].Reads+p.probe[0].Writes)
-	rates.Copy = rate(1, p.probe[1].Reads+p.probe[1].Writes)
-	rates.Flops = rate(2, p.probe[2].Flops)
-	return rates, nil
+	return roofline.Measured(p.probe, groups, best), nil
 }
 
 // timed runs a probe alone.

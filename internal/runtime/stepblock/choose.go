@@ -1,8 +1,10 @@
 package stepblock
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"smelt.example/smelt/internal/codegen/program"
@@ -106,9 +108,11 @@ func (f *Filler) change(block []byte, row, from int, c *pick.Changes) int {
 	}
 	f.putFloat(block, program.SamplePositive, row, c.Positive)
 	f.putFloat(block, program.SampleNegative, row, c.Negative)
+	// A long text has thousands, in every step.
+	tokens, less := block[f.offsets[program.SampleTokens]+4*from:], block[f.offsets[program.SampleLess]+4*from:]
 	for i, x := range c.Tokens {
-		f.putInt(block, program.SampleTokens, from+i, x.Token)
-		f.putFloat(block, program.SampleLess, from+i, x.Less)
+		binary.LittleEndian.PutUint32(tokens[4*i:], uint32(x.Token))
+		binary.LittleEndian.PutUint32(less[4*i:], math.Float32bits(x.Less))
 	}
 	return from + len(c.Tokens)
 }

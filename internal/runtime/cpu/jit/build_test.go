@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/runtime/codecache"
+	"smelt.example/smelt/internal/runtime/codecache/cachetest"
 )
 
 func modules(n int) []Module {
@@ -67,12 +68,12 @@ func TestCompileAll(t *testing.T) {
 	}
 
 	// Broken entries are compiled again, and are whole the time after.
-	entries := entriesOf(t, dir)
+	entries := cachetest.Entries(t, dir)
 	cut, altered := entries[0], entries[1]
 	if err := os.Truncate(cut, 100); err != nil {
 		t.Fatal(err)
 	}
-	alter(t, altered)
+	cachetest.Alter(t, altered)
 	compileAll(t, l, newCache(t, dir, 1<<20), list, 6)
 	compileAll(t, l, newCache(t, dir, 1<<20), list, 8)
 
@@ -140,39 +141,9 @@ func TestKey(t *testing.T) {
 
 func newCache(t testing.TB, dir string, limit int64) *codecache.Cache {
 	t.Helper()
-	// A folder for tests has the rights that the umask leaves.
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	c, err := codecache.Open(dir, limit)
+	c, err := codecache.Open(cachetest.Folder(t, dir), limit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// entriesOf lists the files of a cache.
-func entriesOf(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// alter changes the last byte of a file.
-func alter(t *testing.T, path string) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)-1] ^= 1
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/runtime/codecache"
+	"smelt.example/smelt/internal/runtime/codecache/cachetest"
 )
 
 // A folder that others may write to is not read and not written: kernels are
@@ -31,7 +32,7 @@ func TestUserCacheOfOthers(t *testing.T) {
 		if err := os.Chmod(shared, 0o777); err != nil {
 			t.Fatal(err)
 		}
-		before := entriesOf(t, dir)
+		before := cachetest.Entries(t, dir)
 		c := UserCache()
 		b, err := l.CompileAll(modules(3), Options{}, c, 2, nil)
 		if err != nil || b.Hits != 0 || b.Misses != 3 {
@@ -41,7 +42,7 @@ func TestUserCacheOfOthers(t *testing.T) {
 		if err := c.Put(codecache.Key{1}, []byte("x")); err != nil {
 			t.Error(err)
 		}
-		if after := entriesOf(t, dir); len(after) != len(before) {
+		if after := cachetest.Entries(t, dir); len(after) != len(before) {
 			t.Errorf("%s: %d files, %d before", shared, len(after), len(before))
 		}
 		if err := os.Chmod(shared, 0o700); err != nil {
