@@ -126,12 +126,14 @@ func snapshotOf(repo, revision string) (string, error) {
 	}
 	ref := mainRef
 	if revision != "" {
-		if i := slices.IndexFunc(have, func(h string) bool {
-			return h == revision || len(revision) >= shortRevision && strings.HasPrefix(h, revision)
-		}); i >= 0 {
-			return filepath.Join(dir, have[i]), nil
+		switch named := namedBy(revision, have); len(named) {
+		case 0:
+			ref = "refs/" + revision
+		case 1:
+			return filepath.Join(dir, named[0]), nil
+		default:
+			return "", fmt.Errorf("%s begins the names of %d snapshots of %s; give one of%s", revision, len(named), id, listed(dir, named))
 		}
-		ref = "refs/" + revision
 	}
 	hash, err := readRef(repo, ref)
 	switch {
@@ -146,6 +148,20 @@ func snapshotOf(repo, revision string) (string, error) {
 		return filepath.Join(dir, have[0]), nil
 	}
 	return "", fmt.Errorf("%s has %d snapshots of %s and no %s that chooses; give one of%s", dir, len(have), id, mainRef, listed(dir, have))
+}
+
+// namedBy are the snapshots that a revision names: the one of that hash, or those whose
+// hashes it begins.
+func namedBy(revision string, have []string) (named []string) {
+	if slices.Contains(have, revision) {
+		return []string{revision}
+	}
+	for _, h := range have {
+		if len(revision) >= shortRevision && strings.HasPrefix(h, revision) {
+			named = append(named, h)
+		}
+	}
+	return named
 }
 
 // readRef is the hash that a branch or tag stands for.

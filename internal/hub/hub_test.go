@@ -13,6 +13,7 @@ import (
 const (
 	hashA = "0123456789abcdef0123456789abcdef01234567"
 	hashB = "89abcdef0123456789abcdef0123456789abcdef"
+	hashC = "0123456789ffffffffffffffffffffffffffffff" // begins as hashA does
 )
 
 // cache makes a cache of files by their paths; those that end in / are folders.
@@ -53,6 +54,8 @@ func several(t *testing.T) string {
 		"models--org--none/snapshots/":                  "",
 		"models--org--strange/refs/main":                "../../../x",
 		"models--org--strange/snapshots/" + hashA + "/": "",
+		"models--org--twins/snapshots/" + hashA + "/":   "",
+		"models--org--twins/snapshots/" + hashC + "/":   "",
 		"models--gpt2/snapshots/" + hashA + "/":         "",
 		"datasets--org--main/snapshots/" + hashA + "/":  "",
 	})
@@ -85,6 +88,8 @@ func TestResolve(t *testing.T) {
 		"org/main@" + hashB:                           filepath.Join(main, hashB),
 		"org/main@" + hashB[:7]:                       filepath.Join(main, hashB),
 		"org/main@main":                               filepath.Join(main, hashA),
+		"org/twins@" + hashC:                          filepath.Join(dir, "models--org--twins", "snapshots", hashC),
+		"org/twins@" + hashC[:11]:                     filepath.Join(dir, "models--org--twins", "snapshots", hashC),
 		filepath.Join(dir, "models--org--only"):       filepath.Join(dir, "models--org--only", "snapshots", hashA),
 		filepath.Join(dir, "models--org--main"):       filepath.Join(main, hashA),
 		filepath.Join(dir, "models--org--main") + "/": filepath.Join(main, hashA),
@@ -126,6 +131,7 @@ func TestResolveRefuses(t *testing.T) {
 		"org/main@../../x":       nil, // no revision: not an id
 		"org/main@a/../../../x":  {"no revision a/../../../x"},
 		"org/main@0123":          {"no revision 0123"}, // too short for a hash
+		"org/twins@0123456789":   {"0123456789 begins the names of 2 snapshots of org/twins", hashA, hashC},
 		in("models--org--two"):   {"has 2 snapshots"},
 		in("models--org--none"):  {"no snapshot of org/none"},
 		in("models--org--begun"): {"no snapshot of org/begun: its download was not finished; `hf download org/begun` goes on with it"},

@@ -7,7 +7,8 @@ import (
 )
 
 // FP8Block is DeepSeek's FP8: e4m3 codes and one scale per 128 x 128 block, with blocks cut short at
-// the right and lower edge. Scale is the scales' type: F32 or BF16, or empty for E8M0. value = code * scale. Names: fp8_e4m3_b128, fp8_e4m3_b128_f32, fp8_e4m3_b128_bf16.
+// the right and lower edge. Scale is the scales' type: F32 or BF16, or empty for E8M0.
+// value = code * scale. Names: fp8_e4m3_b128, fp8_e4m3_b128_f32, fp8_e4m3_b128_bf16.
 type FP8Block struct{ Scale DType }
 
 const fp8Block = 128

@@ -39,8 +39,9 @@ type Build struct {
 
 // CompileAll compiles modules with so many workers (at least 1), each module
 // only if the cache does not have it. A nil cache has nothing and keeps nothing.
-// done, if not nil, is told of each module by the worker that had it. If modules fail the error is that of the first one in their order, and none
-// after it is started once it is known.
+// done, if not nil, is told of each module by the worker that had it. If modules
+// fail the error is that of the first one in their order, and none after it is
+// started once it is known.
 func (l *LLVM) CompileAll(modules []Module, o Options, c *codecache.Cache, workers int, done func(n int64)) (*Build, error) {
 	start := time.Now()
 	var bypassed error
