@@ -29,6 +29,10 @@ type Target struct {
 	MaxThreads   int // of a threadgroup
 	LeastThreads int // the smallest MaxThreads with which every kernel can be made
 	SharedMemory int // bytes of a threadgroup
+	// Cores is how many cores the largest machine of the kind has that kernels are
+	// cut for: a launch with fewer threadgroups than a few times as many leaves some
+	// idle. 0: what runs kernels deals out threadgroups itself.
+	Cores int
 	// Vector is, where a SIMD group is a program for vector registers, their
 	// lanes of 32 bits; kernels may have SIMD groups of any power of two of lanes
 	// then. 0: SimdWidth is all the machine has.
@@ -42,8 +46,8 @@ type Target struct {
 }
 
 // GPU is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB a
-// threadgroup (Metal feature set tables).
-var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10, Halves: true,
+// threadgroup (Metal feature set tables). An M3 Ultra has 80 cores.
+var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10, Cores: 80, Halves: true,
 	Language: Metal, Extension: ".metal", Folder: "kernels/metal"}
 
 // Processors, by the lanes of their vector registers.
