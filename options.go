@@ -18,6 +18,10 @@ type Options struct {
 	// Device is the name of what runs the model, one of Devices; "" takes the best
 	// that this machine has.
 	Device string
+	// Target is the name of the machine whose kernels are run, where the device can run
+	// those of several: cuda or metal by the device cuda, to try Apple's kernels on a
+	// card; "" takes the device's own.
+	Target string
 	// Threads of the processor that run kernels; 0 means all.
 	Threads int
 	// GPU is the number of the card that runs kernels, where there are several.
@@ -117,7 +121,7 @@ func (f *Files) Start(ctx context.Context, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := devices.Options{Threads: o.Threads, GPU: o.GPU, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
+	how := devices.Options{Target: o.Target, Threads: o.Threads, GPU: o.GPU, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
 	model := devices.Model{Source: f.Source(), Weights: f.Model.Weights, Bundle: f.Bundle}
 	d, choice, err := devices.All().Open(o.Device, model, how)
 	if err != nil {

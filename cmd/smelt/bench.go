@@ -81,6 +81,7 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.device.name, "device", devices.Auto, "what runs the model: "+measurable().Choices())
 	intFlag(f, &o.device.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	gpuFlag(f, &o.device.GPU)
+	targetFlag(cmd, &o.device.Target)
 	pagingFlag(f, &o.device.AllowPaging)
 	f.BoolVar(&o.device.Anew, "compile-anew", false, "compile kernels even if their machine code was kept, to see how long it takes")
 	f.BoolVar(&o.csv, "csv", false, "print lines of comma-separated values")

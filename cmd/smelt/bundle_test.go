@@ -191,7 +191,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"a file", []string{plainFixture, "-o", file}, []string{file, "is not a folder"}},
 		{"below a file", []string{plainFixture, "-o", filepath.Join(file, "b")}, []string{file, "is not a folder"}},
 		{"the checkpoint itself", []string{plainFixture, "-o", plainFixture}, []string{plainFixture, "folder of the checkpoint"}},
-		{"another target", []string{plainFixture, "-o", out, "--target", "cuda"}, []string{"--target cuda", "metal"}},
+		{"another target", []string{plainFixture, "-o", out, "--target", "CUDA"}, []string{"--target CUDA", "metal"}},
 		{"another cache", []string{plainFixture, "-o", out, "--cache", "fp4"}, []string{"--cache fp4: expected fp8, bf16, f32"}},
 		{"other keys", []string{plainFixture, "-o", out, "--keys", "fp8"}, []string{"--keys fp8: expected fp4, bf16, f32"}},
 		{"no context", []string{plainFixture, "-o", out, "--context", "0"}, []string{`--context: found "0", expected`}},

@@ -11,7 +11,6 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/target"
-	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/passes"
 )
@@ -105,21 +104,17 @@ func newCompile(io stdio) *cobra.Command {
 	return cmd
 }
 
-// targetNames lists the targets that devices run the kernels of, and the rows of
-// the targets' table that a name of a device stands for.
+// targetNames lists the targets, with what "cpu" stands for.
 func targetNames() string {
-	var named, others []string
-	for _, k := range devices.All().WithKernels() {
-		if !slices.Contains(named, k.Target) {
-			named = append(named, k.Target)
-		}
-	}
+	var graphics, processors []string
 	for _, t := range target.All {
-		if !slices.Contains(named, t.Name) {
-			others = append(others, t.Name)
+		if t.Vector == 0 {
+			graphics = append(graphics, t.Name)
+		} else {
+			processors = append(processors, t.Name)
 		}
 	}
-	return fmt.Sprintf("%s (this machine's, of %s)", strings.Join(named, ", "), strings.Join(others, ", "))
+	return fmt.Sprintf("%s, cpu (this machine's, of %s)", strings.Join(graphics, ", "), strings.Join(processors, ", "))
 }
 
 // targetsToComplete are the words that --target takes, with what each is.
@@ -218,6 +213,9 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	}
 	for _, path := range left {
 		fmt.Fprintf(io.err, "note: %s was not written by smelt compile and is left there; the rest of that folder, of a bundle before, is gone\n", path)
+	}
+	if t := b.Plan.Target; t.Memory > 0 && b.Memory().Peak() > t.Memory {
+		fmt.Fprintf(io.err, "note: running takes %s; of %s the largest gives kernels %s\n", bytesInWords(b.Memory().Peak()), t.Doc, bytesInWords(t.Memory))
 	}
 	report := summariseBundle(b)
 	report.Path, report.Seconds = o.out, time.Since(start).Seconds()

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/message"
+	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/models"
@@ -29,10 +32,37 @@ func gpuFlag(f *pflag.FlagSet, to *int) {
 	intFlag(f, to, "gpu", "", 0, cardNumbers, "number of the card of --device cuda, counted from 0")
 }
 
+// targetFlag is for commands that run kernels, where a device may have those of several
+// machines.
+func targetFlag(cmd *cobra.Command, to *string) {
+	var several []string
+	for _, k := range devices.All() {
+		if len(k.Targets) > 1 {
+			several = append(several, fmt.Sprintf("%s for --device %s", strings.Join(k.Targets, " or "), k.Name))
+		}
+	}
+	cmd.Flags().StringVar(to, "target", "", "whose kernels the device runs: "+strings.Join(several, ", ")+" (default: the first)")
+	completeWords(cmd, "target", targetsToComplete()...)
+}
+
 func (o deviceOptions) check() error {
 	all := devices.All()
-	if _, ok := all.Named(o.name); !ok && o.name != devices.Auto {
+	k, ok := all.Named(o.name)
+	switch {
+	case !ok && o.name != devices.Auto:
 		return fmt.Errorf("--device %s: expected %s", o.name, all.Choices())
+	case o.Target == "":
+		return nil
+	case !ok:
+		return fmt.Errorf("--target %s needs a --device that runs its kernels: auto may take any", o.Target)
+	}
+	return checkTarget(k, o.Target)
+}
+
+// checkTarget refuses a target whose kernels a device cannot run.
+func checkTarget(k devices.Kind, name string) error {
+	if _, err := k.Runs(name); err != nil {
+		return errors.New(option.Text(err, flagOf))
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type doctorOptions struct {
 	devices []string
 	threads int
 	gpu     int
+	target  string
 	report  string
 	paging  bool
 	json    bool
@@ -87,6 +88,7 @@ there fails or computes something else than the evaluator.`,
 	f.StringSliceVar(&o.devices, "device", examinedByDefault().Names(), "devices to check: "+examinable())
 	intFlag(f, &o.threads, "threads", "", 0, threadCounts(), "threads of the cpu, 0 for all processors")
 	gpuFlag(f, &o.gpu)
+	targetFlag(cmd, &o.target)
 	pagingFlag(f, &o.paging)
 	f.StringVarP(&o.report, "report", "o", doctorFile, "the file that everything is written to; with --json none unless named")
 	o.flag(f)
@@ -125,6 +127,9 @@ func (o doctorOptions) check(own bool) error {
 		k, ok := known.Named(name)
 		if !ok {
 			return fmt.Errorf("--device %s: expected some of %s; the others run no kernels", name, known)
+		}
+		if err := checkTarget(k, o.target); err != nil {
+			return err
 		}
 		if own && k.Files {
 			return fmt.Errorf("--device %s maps files, and doctor's own model is in memory: name a CHECKPOINT or BUNDLE too", name)
@@ -250,7 +255,7 @@ func (e *examined) subject(k devices.Kind, reached func(all, total int)) doctor.
 		Name:   k.Name,
 		Absent: devices.ErrNotHere,
 		Open: func(observe func(name string, data []byte)) (device.Planned, error) {
-			o := deviceOptions{k.Name, devices.Options{Threads: e.o.threads, GPU: e.o.gpu, AllowPaging: e.o.paging, Steady: true, Observe: observe}}
+			o := deviceOptions{k.Name, devices.Options{Target: e.o.target, Threads: e.o.threads, GPU: e.o.gpu, AllowPaging: e.o.paging, Steady: true, Observe: observe}}
 			d, err := openDevice(e.io, o, e.model, e.bundle)
 			if err != nil {
 				return nil, err

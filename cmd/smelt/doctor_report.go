@@ -92,10 +92,10 @@ func (r *doctorReport) judge() {
 			continue
 		}
 		i := slices.IndexFunc(r.Devices, func(d doctor.Result) bool { return d.Device == k.Name })
-		if k.Target != "" && i < 0 {
+		if len(k.Targets) > 0 && i < 0 {
 			return // it was not asked for
 		}
-		if k.Target == "" || r.Devices[i].Here {
+		if len(k.Targets) == 0 || r.Devices[i].Here {
 			r.Auto = k.Name
 			return
 		}

@@ -319,6 +319,7 @@ func TestDoctorRefuses(t *testing.T) {
 		want []string
 	}{
 		{"two models", []string{"a", "b"}, []string{"at most one CHECKPOINT or BUNDLE, got 2", "smelt doctor --help"}},
+		{"another target", []string{"--device", "cpu", "--target", "metal"}, []string{"--target metal: the device cpu runs the kernels of cpu"}},
 		{"no such device", []string{"--device", "gpu"}, []string{"--device gpu", "metal, cpu, cuda, standin"}},
 		{"a device without kernels", []string{"--device", "reference"}, []string{"--device reference", "the others run no kernels"}},
 		{"the stand-in without files", []string{"--device", "standin"}, []string{"--device standin", "name a CHECKPOINT"}},

@@ -101,6 +101,7 @@ checkpoint or bundle, is never replaced, and one that smelt did not write only w
 	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
 	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	gpuFlag(f, &o.open.GPU)
+	targetFlag(cmd, &o.open.Target)
 	pagingFlag(f, &o.open.AllowPaging)
 	intFlag(f, &o.precision, "precision", "", 32, limits[int]{least: 32, most: 64, words: "one or the other"}, "compute in float32 or float64")
 	f.StringVar(&o.logits, "logits", "", "write all logits to this safetensors file")
@@ -149,7 +150,7 @@ func (o *evalOptions) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--%s needs the name of a file, is empty", f.name)
 		}
 	}
-	if err := (deviceOptions{name: o.open.Device}).check(); err != nil {
+	if err := (deviceOptions{o.open.Device, devices.Options{Target: o.open.Target}}).check(); err != nil {
 		return err
 	}
 	return o.outputOptions.check("--logits or --trace", o.logits, o.trace)

@@ -226,6 +226,9 @@ func TestEvalOdd(t *testing.T) {
 		{"trace in windows", append(long, "--context", "16", "--stride", "8", "--trace", in("x")), []string{"--trace: the text takes 2 windows", "at most 16 tokens"}},
 		{"trace on a device with kernels", append(text, "--trace", in("x"), "--device", "cpu"), []string{"--trace contradicts --device cpu: only the reference device"}},
 		{"float64 on a device with kernels", append(text, "--precision", "64", "--device", "standin"), []string{"--precision 64 contradicts --device standin"}},
+		{"no such target", append(text, "--device", "cuda", "--target", "gpu"), []string{"--target gpu: no such target; expected cpu, metal, cuda"}},
+		{"another target", append(text, "--device", "cpu", "--target", "cuda"), []string{"--target cuda: the device cpu runs the kernels of cpu"}},
+		{"target of no device", append(text, "--target", "cuda"), []string{"--target cuda needs a --device"}},
 		{"no such device", append(text, "--device", "gpu"), []string{"--device gpu: expected " + devices.All().Choices()}},
 
 		{"logits of another text", append([]string{"--tokens", "1,2,4"}, "--kl", in("logits")), []string{"--kl: " + in("logits") + ": logits of another text: its token in place 3 is 3, here it is 4"}},

@@ -31,7 +31,7 @@ func (e *evaluation) openDevice(ctx context.Context) (*deviceEngine, error) {
 		name = referenceName
 		fmt.Fprintf(e.io.err, "device %s: the only one that has %s\n", name, only)
 	}
-	how := deviceOptions{name, devices.Options{Threads: e.sizes.Threads, Context: e.room(), Chunk: e.o.open.Chunk, Wanted: e.sizes.Chunk, Slots: 1, AllowPaging: e.o.open.AllowPaging, Stop: ctx.Err}}
+	how := deviceOptions{name, devices.Options{Target: e.sizes.Target, Threads: e.sizes.Threads, GPU: e.sizes.GPU, Context: e.room(), Chunk: e.o.open.Chunk, Wanted: e.sizes.Chunk, Slots: 1, AllowPaging: e.o.open.AllowPaging, Stop: ctx.Err}}
 	d, err := openDevice(e.io, how, e.files.Model, b)
 	if err != nil {
 		return nil, interrupted(err)

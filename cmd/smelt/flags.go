@@ -18,6 +18,7 @@ var flagNames = map[option.Name]string{
 	"RepetitionPenalty": "--repetition-penalty",
 	"Slots":             "--slots",
 	"StopStrings":       "--stop",
+	"Target":            "--target",
 	"Temperature":       "--temp",
 	"TopK":              "--top-k",
 	"TopP":              "--top-p",

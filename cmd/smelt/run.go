@@ -86,6 +86,7 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
 	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
 	gpuFlag(f, &o.open.GPU)
+	targetFlag(cmd, &o.open.Target)
 	pagingFlag(f, &o.open.AllowPaging)
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
@@ -197,7 +198,7 @@ func (o runOptions) check(cmd *cobra.Command) error {
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
-	if err := (deviceOptions{name: o.open.Device}).check(); err != nil {
+	if err := (deviceOptions{o.open.Device, devices.Options{Target: o.open.Target}}).check(); err != nil {
 		return err
 	}
 	return o.sampling.check()

@@ -104,7 +104,7 @@ func TestRunForms(t *testing.T) {
 			if out != c.want {
 				t.Errorf("got %q, want %q", out, c.want)
 			}
-			if !strings.Contains(errors, "prompt 5 tokens") || !strings.Contains(errors, fmt.Sprintf("text %d tokens", n)) || !strings.Contains(errors, "stopped: length\n") || !strings.Contains(errors, "device reference, temperature ") {
+			if !strings.Contains(errors, "prompt 5 tokens") || !strings.Contains(errors, "text "+plural(n, "token")) || !strings.Contains(errors, "stopped: length\n") || !strings.Contains(errors, "device reference, temperature ") {
 				t.Errorf("standard error:\n%s", errors)
 			}
 		})

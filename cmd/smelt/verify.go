@@ -28,6 +28,7 @@ type verifyOptions struct {
 	paging                     bool
 	device                     string
 	gpu                        int
+	target                     string
 }
 
 // verifyHelp is the long help.
@@ -46,6 +47,7 @@ Another order of additions flips some choices: an expert or an entry whose score
 nearly equals another's, a cached number that lies between two codes. The evaluator
 counts these and follows the kernels; a choice that rounding does not explain is an
 error, and so is a logit beyond the bound that is printed. The exit status is then 1. clang 19 or newer must be installed. Large models take very long.
+--target proves the text of the bundle's module for another machine, planned anew.
 --device cuda executes the same text on an NVIDIA card, where NVRTC compiles it: there
 large models take minutes, and no clang is needed.
 smelt doctor looks at single kernels, and at this machine's other devices.
@@ -102,6 +104,7 @@ func newVerify(io stdio) *cobra.Command {
 	f.BoolVar(&o.sanitize, "sanitize", false, "build kernels with clang's address and undefined-behaviour sanitizers")
 	f.StringVar(&o.device, "device", standinDevice, "what executes the text: "+verifying().String())
 	gpuFlag(f, &o.gpu)
+	targetFlag(cmd, &o.target)
 	completeDevice(cmd, verifying())
 	pagingFlag(f, &o.paging)
 	f.BoolVar(&o.scan, "scan", false, "read all weights and report codes that kernels do not handle")
@@ -114,7 +117,7 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 	if o.scan && o.hash {
 		return fmt.Errorf("--scan and --hash are two readings of the weights; give one of them")
 	}
-	for _, flag := range []string{"tokens", "seed", "sanitize", "allow-paging", "device", "gpu"} {
+	for _, flag := range []string{"tokens", "seed", "sanitize", "allow-paging", "device", "gpu", "target"} {
 		if (o.scan || o.hash) && given(flag) {
 			return fmt.Errorf("--%s contradicts --scan and --hash, which execute nothing", flag)
 		}
@@ -122,10 +125,11 @@ func (o verifyOptions) check(given func(flag string) bool) error {
 	if o.sanitize && o.device != standinDevice {
 		return fmt.Errorf("--sanitize is for --device %s; compute-sanitizer watches a card from outside", standinDevice)
 	}
-	if _, ok := verifying().Named(o.device); !ok {
+	k, ok := verifying().Named(o.device)
+	if !ok {
 		return fmt.Errorf("--device: found %q, expected one of %s", o.device, verifying())
 	}
-	return nil
+	return checkTarget(k, o.target)
 }
 
 // recompile compares the bundle with what compiling its checkpoint again gives.
@@ -155,7 +159,11 @@ type verifyReport struct {
 // ends.
 func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (err error) {
 	start := time.Now()
-	if c.Bundle, err = c.Bundle.For(target.GPU); err != nil {
+	to, err := o.machine(c.Bundle)
+	if err != nil {
+		return err
+	}
+	if c.Bundle, err = c.Bundle.For(to); err != nil {
 		return err
 	}
 	r := &verifyReport{Path: c.Dir, Model: c.Name, CacheRows: c.CacheRows, CacheKeys: c.CacheKeys, Kernels: len(c.Plan.Kernels), Checks: []verifyCheck{}}
@@ -171,7 +179,7 @@ func verifyBundle(ctx context.Context, io stdio, c *compiled, o verifyOptions) (
 		p.begin(r, true)
 	}
 	both := lockstep.New(lockstep.Choices)
-	dev, err := openVerifying(c, o.device, devices.Options{GPU: o.gpu, Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
+	dev, err := openVerifying(c, o.device, devices.Options{Target: to.Name, GPU: o.gpu, Sanitize: o.sanitize, Poison: true, AllowPaging: o.paging, Observe: both.See, Watch: io.watch()})
 	if err != nil {
 		return err
 	}
@@ -216,6 +224,18 @@ func (o verifyOptions) admit(c *compiled) error {
 		return fmt.Errorf("%w (for smelt verify, sizes are the bundle's: compile it with others)", err)
 	}
 	return nil
+}
+
+// machine is the target whose text is proved: the one asked for, or the bundle's own
+// where the device runs it, or what the device takes.
+func (o verifyOptions) machine(b *bundle.Bundle) (target.Target, error) {
+	k, _ := verifying().Named(o.device)
+	if o.target == "" {
+		if own, err := k.Runs(b.Plan.Target.Name); err == nil {
+			return own, nil
+		}
+	}
+	return k.Runs(o.target)
 }
 
 // standinDevice is what proves text if nobody says: the one that needs no hardware.

@@ -4,8 +4,8 @@
 //	smelt-DIGEST/ the folder of
 //	    plan.ir                    the fused module, as text
 //	    kernels/ir/NAME.kir        each kernel as kernel IR
-//	    kernels/metal/NAME.metal   each kernel as the target's text;
-//	    kernels/cpu/NAME.ll        for processors
+//	    kernels/metal/NAME.metal   each kernel as the target's text; kernels/cuda
+//	    kernels/cpu/NAME.ll        for cards, NAME.ll for processors
 //	times.json    when the checkpoint's files were modified last
 //	weights.json  with smelt compile --hash: SHA-256 of those files
 //

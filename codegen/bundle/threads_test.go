@@ -107,7 +107,7 @@ func TestTargetRead(t *testing.T) {
 		want    string // "" if it is taken
 	}{
 		{"metal", 0, ""}, {"metal", 512, ""}, {"cpu16", 0, ""},
-		{"cpu", 0, "target"}, {"", 0, "target"}, {"cuda", 0, "target"},
+		{"cpu", 0, "target"}, {"", 0, "target"}, {"CUDA", 0, "target"},
 		{"metal", 32, "threads"}, {"metal", 65, "threads"}, {"metal", 1056, "threads"}, {"metal", -64, "threads"}, {"metal", 1024, "threads"}, {"cpu8", 16, "threads"}, {"cpu8", 32, "threads"},
 	} {
 		got, err := (&document{Target: c.name, Threads: c.threads}).target()

@@ -39,16 +39,32 @@ type Target struct {
 	Vector int
 	// Halves: halves become float32 in an instruction or two, and subnormal ones
 	// exactly. Small floats are unpacked through them, else bit by bit.
-	Halves    bool
+	Halves bool
+	// Fragments are the types whose 8 x 8 fragments the machine multiplies itself; of
+	// others products are made of smaller instructions.
+	Fragments Fragments
+	// Memory is what the largest machine of the kind gives kernels, in bytes; 0: what
+	// a machine has is all there is to know.
+	Memory    int64
 	Language  Language
 	Extension string // of files of the kernels' text
 	Folder    string // of a bundle, where they lie
 }
 
 // GPU is Apple silicon from M1 on: SIMD groups of 32, 1024 threads and 32 KB a
-// threadgroup (Metal feature set tables). An M3 Ultra has 80 cores.
+// threadgroup (Metal feature set tables). An M3 Ultra has 80 cores and at most 512 GB,
+// of which Metal recommends three quarters.
 var GPU = Target{Name: "metal", Doc: "Apple silicon's GPU", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 32 << 10, Cores: 80, Halves: true,
+	Fragments: FragmentsOf(F32, F16), Memory: 512e9 * 3 / 4,
 	Language: Metal, Extension: ".metal", Folder: "kernels/metal"}
+
+// CUDA is NVIDIA's cards of compute capability 7.5 and newer: warps of 32, blocks of
+// 1024 threads, and the 48 KB of shared memory that a block has without being asked
+// (CUDA C++ Programming Guide, compute capabilities). An H200 has 132 multiprocessors,
+// and a B300 288 GB. Cards before 8.0 multiply no fragments of bf16 themselves.
+var CUDA = Target{Name: "cuda", Doc: "NVIDIA's cards", SimdWidth: 32, MaxThreads: 1024, LeastThreads: 64, SharedMemory: 48 << 10, Cores: 132, Halves: true,
+	Fragments: FragmentsOf(F16, BF16), Memory: 288e9,
+	Language: Metal, Extension: ".metal", Folder: "kernels/cuda"}
 
 // Processors, by the lanes of their vector registers.
 var (
@@ -58,7 +74,7 @@ var (
 )
 
 // All are the targets. A name occurs once.
-var All = []Target{GPU, CPU4, CPU8, CPU16}
+var All = []Target{GPU, CUDA, CPU4, CPU8, CPU16}
 
 // processor is the target of vector registers of so many lanes of 32 bits. A
 // threadgroup is one SIMD group: a program for one core, whose barriers cost
@@ -70,6 +86,30 @@ func processor(lanes int, doc string) Target {
 }
 
 func nameOf(lanes int) string { return fmt.Sprintf("cpu%d", lanes) }
+
+// Fragment is a type of the numbers in a fragment.
+type Fragment uint8
+
+// The types of fragments.
+const (
+	F32 Fragment = iota
+	F16
+	BF16
+)
+
+// Fragments is a set of types of fragments.
+type Fragments uint8
+
+// FragmentsOf is the set of some types.
+func FragmentsOf(types ...Fragment) (set Fragments) {
+	for _, f := range types {
+		set |= 1 << f
+	}
+	return set
+}
+
+// Has tells whether a type is in the set.
+func (s Fragments) Has(f Fragment) bool { return s&(1<<f) != 0 }
 
 // Host names the target of this machine's processor.
 func Host() string { return nameOf(hostLanes()) }

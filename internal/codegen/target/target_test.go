@@ -25,6 +25,9 @@ func TestTable(t *testing.T) {
 		if row.Limit() != 0 || row.String() != row.Name {
 			t.Errorf("%s: a limit of its own: %d, %q", row.Name, row.Limit(), row)
 		}
+		if row.Vector == 0 && (row.Cores == 0 || row.Memory == 0 || row.Fragments == 0) {
+			t.Errorf("no cores, no memory or no fragments: %+v", row)
+		}
 		if p, err := Processor(row.Vector); row.Vector > 0 && (err != nil || p != row) {
 			t.Errorf("the processor of %d lanes is %+v, %v", row.Vector, p, err)
 		}
@@ -33,10 +36,32 @@ func TestTable(t *testing.T) {
 	if err != nil || host.Name != Host() {
 		t.Errorf("cpu is %+v, %v; the host is %s", host, err, Host())
 	}
-	for _, name := range []string{"", "cuda", "Metal", "cpu32", "cpu "} {
+	for _, name := range []string{"", "CUDA", "Metal", "cpu32", "cpu "} {
 		if _, err := Named(name); err == nil || !strings.Contains(err.Error(), "cpu16") {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// TestFragments: a set has what it was made of, and nothing else.
+func TestFragments(t *testing.T) {
+	all := []Fragment{F32, F16, BF16}
+	for bits := range 1 << len(all) {
+		var some []Fragment
+		for i, f := range all {
+			if bits>>i&1 != 0 {
+				some = append(some, f)
+			}
+		}
+		set := FragmentsOf(some...)
+		for i, f := range all {
+			if set.Has(f) != (bits>>i&1 != 0) {
+				t.Errorf("the set of %v has %v: %v", some, f, set.Has(f))
+			}
+		}
+	}
+	if CUDA.Fragments.Has(F32) || !CUDA.Fragments.Has(BF16) || GPU.Fragments.Has(BF16) || !GPU.Fragments.Has(F32) {
+		t.Error("Apple's GPUs multiply f32 and f16, NVIDIA's cards f16 and bf16")
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 // story is a trained model of the repository's, whose layers are of every kind.
 const story = "../../../examples/storyteller/checkpoint"
 
-// texts are the Metal texts of kernels of three checkpoints, equal ones once.
+// texts are the Metal texts of kernels of three checkpoints for the targets that are
+// proved, equal ones once.
 func texts(t *testing.T) (kernels []*kernel.Kernel, texts map[string]string) {
 	t.Helper()
 	texts = map[string]string{}
@@ -34,19 +35,24 @@ func texts(t *testing.T) (kernels []*kernel.Kernel, texts map[string]string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, k := range b.Plan.Kernels {
-			text, err := b.Text(k.Name)
-			if err != nil {
+		for _, to := range proved(t) {
+			if b, err = b.For(to); err != nil {
 				t.Fatal(err)
 			}
-			if _, code, _ := strings.Cut(text, "#include"); seen[code] {
-				continue
-			} else {
-				seen[code] = true
+			for _, k := range b.Plan.Kernels {
+				text, err := b.Text(k.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, code, _ := strings.Cut(text, "#include"); seen[code] {
+					continue
+				} else {
+					seen[code] = true
+				}
+				named := *k
+				named.Name = to.Name + "/" + filepath.Base(dir) + "/" + k.Name
+				kernels, texts[named.Name] = append(kernels, &named), text
 			}
-			named := *k
-			named.Name = filepath.Base(dir) + "/" + k.Name
-			kernels, texts[named.Name] = append(kernels, &named), text
 		}
 	}
 	return kernels, texts
@@ -74,6 +80,11 @@ func TestCompile(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, texts := texts(t)
+	for _, to := range proved(t) {
+		if !slices.ContainsFunc(all, func(k *kernel.Kernel) bool { return strings.HasPrefix(k.Name, to.Name+"/") }) {
+			t.Errorf("no kernel of %s differs from those of targets before it", to.Name)
+		}
+	}
 	t.Logf("%d kernels that differ", len(all))
 	for i, k := range sample.Of(t, all, 6) {
 		capability := 90

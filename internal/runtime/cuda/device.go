@@ -54,8 +54,8 @@ func Here() error {
 	return err
 }
 
-// Open compiles the bundle's kernels and uploads the weights. A bundle for another
-// target is planned anew. The checkpoint must stay open as long as the device is used.
+// Open compiles the bundle's kernels and uploads the weights. A bundle whose kernels have
+// another text than Metal's is planned anew. The checkpoint must stay open as long as the device is used.
 func Open(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*Device, error) {
 	if o.Stop == nil {
 		o.Stop = func() error { return nil }

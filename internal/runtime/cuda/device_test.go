@@ -2,12 +2,14 @@ package cuda
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/device"
@@ -17,10 +19,31 @@ import (
 	"smelt.example/smelt/passes"
 )
 
+// proved are the targets whose text is proved: cards' and Apple's, or the one that
+// SMELT_CUDA_TARGET names.
+func proved(t testing.TB) []target.Target {
+	t.Helper()
+	name := os.Getenv("SMELT_CUDA_TARGET")
+	if name == "" {
+		return []target.Target{target.GPU, target.CUDA}
+	}
+	to, err := target.Named(name)
+	if err != nil || to.Language != target.Metal {
+		t.Fatalf("SMELT_CUDA_TARGET=%s: no target of Metal's text: %v", name, err)
+	}
+	return []target.Target{to}
+}
+
 // open opens the device for a proof, or skips where there is no card: everything here
-// is run by scripts/cuda on a machine that has one.
+// is run by scripts/cuda on a machine that has one, once for each target. Where none is
+// named it is the cards' own, the last.
 func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 	t.Helper()
+	targets := proved(t)
+	b, err := b.For(targets[len(targets)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
 	d, err := Open(b, ck, Options{Cache: codecache.User(CacheName), Poison: true, Observe: observe})
 	if errors.Is(err, ErrNotHere) {
 		t.Skip(err)

@@ -49,10 +49,10 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (m *mach
 	if m.card, err = choose(m.api, o.GPU); err != nil {
 		return m, err
 	}
-	if m.b, err = b.For(target.GPU); err != nil {
+	if m.b, err = metalText(b); err != nil {
 		return m, err
 	}
-	if err := fit(m.card); err != nil {
+	if err := fit(m.card, m.b.Plan.Target); err != nil {
 		return m, err
 	}
 	if m.context, err = m.api.Retain(m.card); err != nil {
@@ -61,9 +61,17 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (m *mach
 	return m, m.do(m.start)
 }
 
-// fit refuses cards that kernels are not made for.
-func fit(c driver.Card) error {
-	t := target.GPU
+// metalText is the bundle as it is where its kernels have Metal's text: a card runs those
+// made for Apple's GPU too, which is how they are proved. Another is planned for cards.
+func metalText(b *bundle.Bundle) (*bundle.Bundle, error) {
+	if b.Plan.Target.Language == target.Metal {
+		return b, nil
+	}
+	return b.For(target.CUDA)
+}
+
+// fit refuses cards that a target's kernels are not made for.
+func fit(c driver.Card, t target.Target) error {
 	switch {
 	case c.Capability < oldestCapability:
 		return fmt.Errorf("%s has compute capability %d.%d, expected %d.%d or newer", c.Name, c.Capability/10, c.Capability%10, oldestCapability/10, oldestCapability%10)

@@ -7,7 +7,7 @@ import (
 )
 
 var cpuKind = Kind{
-	Name: "cpu", Doc: "the kernels as machine code on the processor, made by libLLVM", Needs: "libLLVM", Target: "cpu", Auto: true, Profiles: true,
+	Name: "cpu", Doc: "the kernels as machine code on the processor, made by libLLVM", Needs: "libLLVM", Targets: []string{"cpu"}, Auto: true, Profiles: true,
 	open: openCPU,
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 var cudaKind = Kind{
-	Name: "cuda", Doc: "the Metal kernels on an NVIDIA card, compiled by NVRTC", Needs: "an NVIDIA driver and libnvrtc", Target: "metal", Profiles: true, Verifies: true,
+	Name: "cuda", Doc: "the Metal kernels on an NVIDIA card, compiled by NVRTC", Needs: "an NVIDIA driver and libnvrtc", Targets: []string{"cuda", "metal"}, Profiles: true, Verifies: true,
 	here: cuda.Here,
 	open: openCUDA,
 }

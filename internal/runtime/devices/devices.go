@@ -12,6 +12,7 @@ import (
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/ir/eval"
+	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
 )
@@ -21,9 +22,9 @@ type Kind struct {
 	Name  string
 	Doc   string // what it runs, and on what
 	Needs string // what the machine must have; "" if nothing
-	// Target is the name of the target whose kernels it runs; "" if it runs the
-	// model's graph, without kernels.
-	Target string
+	// Targets are the names of the targets whose kernels it can run, first the one that
+	// it takes unasked; none if it runs the model's graph, without kernels.
+	Targets []string
 	// Auto: taken, in the order of the table, if nobody names a device.
 	Auto bool
 	// Slow: there to prove kernels, not to be used for text.
@@ -64,6 +65,9 @@ type Model struct {
 
 // Options say how to open a device. What a device has no use for it passes over.
 type Options struct {
+	// Target is the name of the target whose kernels are run, of those that the device
+	// can run; "" for the device's first. A bundle for another is planned anew, in memory.
+	Target string
 	// Threads that run kernels; 0 for all processors.
 	Threads int
 	// GPU is the number of the card, where there may be several.
@@ -139,7 +143,7 @@ func (t Table) Where(holds func(Kind) bool) (some Table) {
 }
 
 // WithKernels are the devices that run kernels.
-func (t Table) WithKernels() Table { return t.Where(func(k Kind) bool { return k.Target != "" }) }
+func (t Table) WithKernels() Table { return t.Where(func(k Kind) bool { return len(k.Targets) > 0 }) }
 
 // String lists the names: "metal, cpu".
 func (t Table) String() string { return strings.Join(t.Names(), ", ") }
@@ -213,24 +217,55 @@ func (k Kind) Open(m Model, o Options) (device.Device, error) {
 			return nil, notHere(err)
 		}
 	}
-	if k.Target != "" {
-		var err error
+	t, err := k.Runs(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	if len(k.Targets) > 0 {
 		m.made = m.Bundle == nil
-		if m.Bundle, err = m.planned(k.Target, o); err != nil {
+		if m.Bundle, err = k.planned(m, t, o); err != nil {
 			return nil, err
 		}
 	}
 	return k.open(m, o)
 }
 
-// planned is the model's bundle, compiled for a target or planned anew where need be.
-func (m Model) planned(machine string, o Options) (*bundle.Bundle, error) {
-	if m.Bundle != nil {
-		return m.Bundle.Wanting(o.Wanted)
+// Runs is the target of that name where the device runs its kernels, its own for "".
+// The zero Target is that of a device without kernels. The error names those it has.
+func (k Kind) Runs(name string) (target.Target, error) {
+	if name == "" && len(k.Targets) == 0 {
+		return target.Target{}, nil
 	}
-	t, err := target.Named(machine)
+	if name == "" {
+		return target.Named(k.Targets[0])
+	}
+	asked, err := target.Named(name)
 	if err != nil {
-		return nil, err
+		return asked, option.Errorf("%s %s: %w", option.Name("Target"), name, err)
+	}
+	for _, own := range k.Targets {
+		if t, err := target.Named(own); err == nil && t == asked {
+			return t, nil
+		}
+	}
+	if len(k.Targets) == 0 {
+		return asked, option.Errorf("%s %s: the device %s runs no kernels", option.Name("Target"), name, k.Name)
+	}
+	return asked, option.Errorf("%s %s: the device %s runs the kernels of %s", option.Name("Target"), name, k.Name, strings.Join(k.Targets, " or "))
+}
+
+// planned is the model's bundle, compiled for a target or planned anew where need be. A
+// device of one target plans a bundle by itself, when it knows its machine.
+func (k Kind) planned(m Model, t target.Target, o Options) (*bundle.Bundle, error) {
+	if m.Bundle != nil {
+		b := m.Bundle
+		if len(k.Targets) > 1 {
+			var err error
+			if b, err = b.For(t); err != nil {
+				return nil, err
+			}
+		}
+		return b.Wanting(o.Wanted)
 	}
 	b, _, err := bundle.Compile(m.Source, bundle.Options{Lean: true, Target: t, Context: o.Context, Chunk: o.Chunk, Slots: o.Slots, Wanted: o.Wanted, Begin: o.Watch.Begin})
 	return b, err

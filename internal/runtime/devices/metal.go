@@ -11,7 +11,7 @@ import (
 )
 
 var metalKind = Kind{
-	Name: "metal", Doc: "the kernels on Apple's GPU", Needs: "a Mac", Target: "metal", Auto: true, Profiles: true,
+	Name: "metal", Doc: "the kernels on Apple's GPU", Needs: "a Mac", Targets: []string{"metal"}, Auto: true, Profiles: true,
 	here: func() error {
 		_, err := metal.Native()
 		return err

@@ -7,7 +7,7 @@ import (
 )
 
 var standinKind = Kind{
-	Name: "standin", Doc: "the kernels' Metal text on the processor by way of clang: slow, to prove them", Needs: "clang", Target: "metal",
+	Name: "standin", Doc: "the kernels' Metal text on the processor by way of clang: slow, to prove them", Needs: "clang", Targets: []string{"metal", "cuda"},
 	Slow: true, Files: true, Verifies: true,
 	here: func() error {
 		_, err := msl.Find()

@@ -28,9 +28,11 @@ type machine struct {
 }
 
 func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (planned.Machine, *bundle.Bundle, error) {
-	b, err := b.For(target.GPU)
-	if err != nil {
-		return nil, nil, err
+	if b.Plan.Target.Language != target.Metal {
+		var err error
+		if b, err = b.For(target.GPU); err != nil {
+			return nil, nil, err
+		}
 	}
 	if o.Admit != nil {
 		if err := o.Admit(b); err != nil {
