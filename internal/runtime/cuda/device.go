@@ -29,6 +29,8 @@ type Options struct {
 	// Stop, if not nil, is asked while the model is opened, between kernels and
 	// between pieces of weights; its error ends that.
 	Stop func() error
+	// unmarked kernels leave no number for messages about faults, to see what that costs.
+	unmarked bool
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

@@ -2,18 +2,24 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/codecache"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
+	"smelt.example/smelt/internal/runtime/profile"
+	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 	"smelt.example/smelt/passes"
@@ -120,6 +126,103 @@ func TestSanitized(t *testing.T) {
 			t.Run(f.Rows+"/"+name, func(t *testing.T) { devicetest.Mixed(t, devicetest.Fixture(name), f, open) })
 		}
 	}
+}
+
+// TestSampled: tokens that the card picks and scores are those that the host picks, and
+// scores as it has them.
+func TestSampled(t *testing.T) {
+	needCard(t)
+	for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
+		t.Run(name, func(t *testing.T) { devicetest.Sampled(t, devicetest.Fixture(name), blind) })
+	}
+}
+
+// TestWide: layers of V4-Flash of each kind at full width, against the evaluator.
+func TestWide(t *testing.T) {
+	needCard(t)
+	for name, layer := range devicetest.WideLayers {
+		t.Run(name, func(t *testing.T) { devicetest.Wide(t, layer, 7, true, open) })
+	}
+}
+
+// TestWideGraphs: the same in graphs, without the evaluator, which lets blocks of 128 close.
+func TestWideGraphs(t *testing.T) {
+	needCard(t)
+	for name, layer := range devicetest.WideLayers {
+		t.Run(name, func(t *testing.T) { devicetest.Wide(t, layer, 127, false, blind) })
+	}
+}
+
+// TestWideSanitized is that for compute-sanitizer, kernel by kernel. SMELT_CUDA_TOKENS
+// is how long the first text is.
+func TestWideSanitized(t *testing.T) {
+	needCard(t)
+	tokens := 127
+	if s := os.Getenv("SMELT_CUDA_TOKENS"); s != "" {
+		var err error
+		if tokens, err = strconv.Atoi(s); err != nil || tokens < 1 || tokens > 127 {
+			t.Fatalf("SMELT_CUDA_TOKENS=%s: expected 1 to 127", s)
+		}
+	}
+	timed := func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
+		d := open(t, b, ck, nil)
+		if err := d.(device.Profiled).Profile(profile.Warm); err != nil { // no graphs
+			t.Fatal(err)
+		}
+		return d
+	}
+	for name, layer := range devicetest.WideLayers {
+		t.Run(name, func(t *testing.T) { devicetest.Wide(t, layer, tokens, false, timed) })
+	}
+}
+
+// BenchmarkMarked is a decode step of a model of three layers in which each kernel
+// leaves its number for messages about faults, and one in which none does.
+func BenchmarkMarked(b *testing.B) {
+	if err := Here(); err != nil {
+		b.Skip(err)
+	}
+	for _, marked := range []bool{true, false, true, false} {
+		b.Run(fmt.Sprintf("marked=%v", marked), func(b *testing.B) { benchmarkStep(b, marked) })
+	}
+}
+
+func benchmarkStep(b *testing.B, marked bool) {
+	m, err := models.Open(story, models.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	to := proved(b)
+	made, _, err := bundle.Compile(bundle.SourceOf(m), bundle.Options{Lean: true, Target: to[len(to)-1], Context: 512})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d, err := Open(made, m.Checkpoint, Options{Cache: codecache.User(CacheName), unmarked: !marked})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := d.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	var total time.Duration
+	for i := range b.N {
+		if i%256 == 0 {
+			d.Reset(0)
+		}
+		if _, err := d.Decode([]ir.Row{{Token: 5, Position: int32(d.Length(0))}}, nil); err != nil {
+			b.Fatal(err)
+		}
+		took, err := d.StepTime()
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += took
+	}
+	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "card-ns/step")
+	b.ReportMetric(float64(len(made.Plan.Step(program.Decode).Dispatches)), "dispatches")
 }
 
 func TestChanged(t *testing.T) {

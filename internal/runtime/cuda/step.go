@@ -70,7 +70,10 @@ func (s *step) prepare(args [][]byte) (err error) {
 		j := &s.jobs[i]
 		// A struct of CUDA's ends at a multiple of its alignment, and is read whole.
 		j.args = append(args[i], make([]byte, 16)...)
-		j.params, j.begun, j.number = s.params, m.begun.Device, uint32(s.first+i)
+		j.params, j.number = s.params, uint32(s.first+i)
+		if !m.opts.unmarked {
+			j.begun = m.begun.Device
+		}
 		j.Function, j.Threads = k.function, uint32(x.Kernel.Schedule.Threads)
 		if k.entry.Args {
 			j.Params = append(j.Params, unsafe.Pointer(&j.args[0]))
