@@ -43,7 +43,7 @@ func printed(t *testing.T, args ...string) string {
 }
 
 // TestFiguresOfFlash compares what README.md and docs/compiler.md say of V4-Flash in both
-// layouts with what smelt itself computes.
+// layouts with what smelt itself computes, and looks at the size of their kernels' text.
 func TestFiguresOfFlash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles two full-size checkpoints")
@@ -98,6 +98,7 @@ func figuresOf(t *testing.T, dir string) flashFigures {
 		f.moved[context], f.ratio[context] = float64(r.Total.Bytes)/1e9, r.Ratio
 	}
 	checkWidth(t, b)
+	checkTextSize(t, b)
 	return f
 }
 

@@ -175,6 +175,13 @@ func (b *Builder) For(name string, lo, hi, step *Expr, body func(i *Expr)) {
 	b.add(s)
 }
 
+// Unroll counts from 0 while below n; the target's compiler is asked for code without a
+// loop.
+func (b *Builder) Unroll(name string, n int, body func(i *Expr)) {
+	b.For(name, I(0), I(n), I(1), body)
+	(*b.block)[len(*b.block)-1].(*For).Unrolled = true
+}
+
 // If runs then where the condition holds, else (may be nil) otherwise.
 func (b *Builder) If(cond *Expr, then, otherwise func()) {
 	s := &If{Cond: cond}

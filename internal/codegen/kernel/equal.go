@@ -43,7 +43,7 @@ func equalStmts(a, b Stmt) bool {
 		return ok && a.Name == b.Name
 	case *For:
 		b, ok := b.(*For)
-		return ok && a.Name == b.Name && equalBlocks(a.Body, b.Body)
+		return ok && a.Name == b.Name && a.Unrolled == b.Unrolled && equalBlocks(a.Body, b.Body)
 	case *If:
 		b, ok := b.(*If)
 		return ok && equalBlocks(a.Then, b.Then) && equalBlocks(a.Else, b.Else)

@@ -251,6 +251,10 @@ func (s *estimator) fragmentBytes(name string) float64 {
 // loop counts a loop's trips for the average thread: one that starts at the
 // lane's or thread's number and steps by their count shares its range evenly.
 func (s *estimator) loop(l *For, times float64) {
+	if l.Unrolled {
+		s.unrolled(l, times)
+		return
+	}
 	lo, hi, step := s.expr(l.Lo, times), s.expr(l.Hi, times), s.expr(l.Step, times)
 	trips := 1.0
 	if hi.known && step.known && step.value > 0 {
@@ -265,6 +269,14 @@ func (s *estimator) loop(l *For, times float64) {
 	}
 	s.locals[l.Name] = guess{value: lo.value + step.value*math.Floor(trips/2), known: lo.known && step.known, varies: lo.varies}
 	s.block(l.Body, times*trips)
+}
+
+// unrolled counts each trip with the counter's own value.
+func (s *estimator) unrolled(l *For, times float64) {
+	for i := l.Lo.Int; i < l.Hi.Int; i += l.Step.Int {
+		s.locals[l.Name] = guess{value: float64(i), known: true}
+		s.block(l.Body, times)
+	}
 }
 
 // perGroup reports whether an expression is the SIMD group's number, which

@@ -128,6 +128,9 @@ func (p *parser) loop() (Stmt, error) {
 	if s.Step, err = p.expr(); err != nil {
 		return nil, err
 	}
+	if s.Unrolled, err = p.accept("unrolled"); err != nil {
+		return nil, err
+	}
 	s.Body, err = p.block()
 	return s, err
 }

@@ -95,7 +95,11 @@ func (p *textPrinter) stmt(s Stmt) {
 	case *Prefetch:
 		p.linef("prefetch %s[%s]", place(Device, s.Name), p.text(s.Index))
 	case *For:
-		p.linef("for %s = %s to %s by %s {", s.Name, p.text(s.Lo), p.text(s.Hi), p.text(s.Step))
+		way := ""
+		if s.Unrolled {
+			way = " unrolled"
+		}
+		p.linef("for %s = %s to %s by %s%s {", s.Name, p.text(s.Lo), p.text(s.Hi), p.text(s.Step), way)
 		p.block(s.Body)
 		p.linef("}")
 	case *If:

@@ -27,14 +27,16 @@ func Renamed(body []Stmt, to func(NameKind, string) string) []Stmt {
 }
 
 type renamer struct {
-	to   func(NameKind, string) string
-	done map[*Expr]*Expr // expressions may share operands
+	to      func(NameKind, string) string
+	with    func(old, copied *Expr) *Expr // nil: the copy
+	remarks bool                          // stay, comments and what Lets are about
+	done    map[*Expr]*Expr               // expressions may share operands
 }
 
 func (r *renamer) block(body []Stmt) []Stmt {
 	var out []Stmt
 	for _, s := range body {
-		if _, remark := s.(*Comment); !remark {
+		if _, remark := s.(*Comment); !remark || r.remarks {
 			out = append(out, r.stmt(s))
 		}
 	}
@@ -44,7 +46,11 @@ func (r *renamer) block(body []Stmt) []Stmt {
 func (r *renamer) stmt(s Stmt) Stmt {
 	switch s := s.(type) {
 	case *Let:
-		return &Let{Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
+		l := &Let{Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
+		if r.remarks && s.About != nil {
+			l.About = r.expr(s.About)
+		}
+		return l
 	case *Var:
 		return &Var{Init: r.expr(s.Init), Name: r.to(LocalName, s.Name)}
 	case *Set:
@@ -54,7 +60,7 @@ func (r *renamer) stmt(s Stmt) Stmt {
 	case *Prefetch:
 		return &Prefetch{Name: r.to(PointerName, s.Name), Index: r.expr(s.Index)}
 	case *For:
-		return &For{Lo: r.expr(s.Lo), Hi: r.expr(s.Hi), Step: r.expr(s.Step), Name: r.to(LocalName, s.Name), Body: r.block(s.Body)}
+		return &For{Lo: r.expr(s.Lo), Hi: r.expr(s.Hi), Step: r.expr(s.Step), Name: r.to(LocalName, s.Name), Unrolled: s.Unrolled, Body: r.block(s.Body)}
 	case *If:
 		return &If{Cond: r.expr(s.Cond), Then: r.block(s.Then), Else: r.block(s.Else)}
 	case *Fragment:
@@ -74,7 +80,7 @@ func (r *renamer) stmt(s Stmt) Stmt {
 	case *FragmentMultiply:
 		return &FragmentMultiply{D: r.to(FragmentName, s.D), A: r.to(FragmentName, s.A), B: r.to(FragmentName, s.B)}
 	}
-	return s // a barrier
+	return s // a barrier or a comment
 }
 
 func (r *renamer) expr(e *Expr) *Expr {
@@ -96,6 +102,10 @@ func (r *renamer) expr(e *Expr) *Expr {
 	case OpLoad:
 		c.Name = r.to(kindOf(e.Space), e.Name)
 	}
-	r.done[e] = &c
-	return &c
+	out := &c
+	if r.with != nil {
+		out = r.with(e, out)
+	}
+	r.done[e] = out
+	return out
 }

@@ -42,10 +42,12 @@ type Prefetch struct {
 	Index *Expr
 }
 
-// For counts Name (i32) from Lo while it is below Hi, in steps of Step.
+// For counts Name (i32) from Lo while it is below Hi, in steps of Step. Unrolled asks
+// the target's compiler for code without a loop; bounds and step are constants then.
 type For struct {
 	Name         string
 	Lo, Hi, Step *Expr
+	Unrolled     bool
 	Body         []Stmt
 }
 

@@ -230,6 +230,9 @@ func (v *verifier) loop(s *For) error {
 	if n, ok := s.Step.Constant(); ok && n <= 0 {
 		return fmt.Errorf("the step is %d; it must be above 0", n)
 	}
+	if s.Unrolled && (s.Lo.Op != OpConst || s.Hi.Op != OpConst || s.Step.Op != OpConst) {
+		return fmt.Errorf("an unrolled loop has bounds and a step that are constants")
+	}
 	if err := v.declare(s.Name); err != nil {
 		return err
 	}

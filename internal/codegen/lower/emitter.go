@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/kernel/shrink"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/ir/encoding"
@@ -43,6 +44,11 @@ func (u *emitter) launch(role string, grid ...ir.Expr) (program.Launch, error) {
 	k, err := u.Kernel()
 	if err != nil {
 		return program.Launch{}, err
+	}
+	if u.in.Target.Vector == 0 {
+		if k, err = shrink.Kernel(k); err != nil {
+			return program.Launch{}, err
+		}
 	}
 	if n := k.SharedBytes(); n > u.in.Target.SharedMemory {
 		return program.Launch{}, fmt.Errorf("kernel %s: %d bytes of threadgroup memory; at most %d are there", k.Name, n, u.in.Target.SharedMemory)

@@ -88,6 +88,9 @@ func (p *printer) loop(indent int, s *kernel.For) {
 	} else {
 		advance = i + " += " + advance
 	}
+	if s.Unrolled {
+		p.line(indent, "#pragma unroll")
+	}
 	p.line(indent, "for (int %s = %s;%s%s < %s;%s%s) {", i, p.expr(s.Lo), brk, i, hi, brk, advance)
 	p.block(indent+1, s.Body)
 	p.line(indent, "}")

@@ -49,26 +49,6 @@ func runFor(t testing.TB, l *jit.LLVM, k *kernel.Kernel, register int, launch in
 	return out
 }
 
-func drawLaunch(r *rand.Rand, lanes int) interp.Launch {
-	l := interp.Launch{Buffers: map[string][]byte{}, Scalars: map[string]int32{"n": int32(r.IntN(50))}, Grid: [3]int{3, 2, 1}}
-	for name, size := range map[string]int{"out": 4, "out4": 16, "out16": 2} {
-		l.Buffers[name] = bytes.Repeat([]byte{planned.PoisonByte}, 6*12*size*lanes)
-	}
-	for name, n := range map[string]int{"f": 64, "f4": 256} {
-		for range n {
-			l.Buffers[name] = binary.LittleEndian.AppendUint32(l.Buffers[name], math.Float32bits(float32(r.NormFloat64())))
-		}
-	}
-	for range 64 {
-		l.Buffers["i"] = binary.LittleEndian.AppendUint32(l.Buffers["i"], uint32(r.IntN(64)))
-		l.Buffers["b"] = append(l.Buffers["b"], byte(r.IntN(256)))
-	}
-	for range 17 {
-		l.Step = binary.LittleEndian.AppendUint32(l.Step, uint32(r.IntN(16)))
-	}
-	return l
-}
-
 // TestDrawnKernels: random programs with loops and conditions in which lanes
 // part ways do what the interpreter says, to the bit.
 func TestDrawnKernels(t *testing.T) {
@@ -90,7 +70,7 @@ func TestDrawnKernels(t *testing.T) {
 		if n%2 == 1 {
 			k.Body = draw.LoopsTwice(k.Body)
 		}
-		launch := drawLaunch(r, lanes)
+		launch := draw.Launch(r, lanes, planned.PoisonByte)
 		got := runFor(t, l, k, min([]int{4, 8, 16}[n%3], l.Host().Lanes()), launch)
 		if err := interp.Run(k, launch); err != nil {
 			t.Fatalf("%v\n%s", err, kernel.Print(k))

@@ -282,7 +282,9 @@ func (p *programs) loop() {
 		p.scoped(3, true)
 		p.ints = p.ints[:len(p.ints)-1]
 	}
-	switch p.r.IntN(3) {
+	switch p.r.IntN(4) {
+	case 3:
+		p.Unroll("i", 1+p.r.IntN(4), body)
 	case 0:
 		p.For("i", kernel.I(p.r.IntN(3)), kernel.I(p.r.IntN(9)), kernel.I(1+p.r.IntN(2)), body)
 	case 1:

@@ -103,38 +103,10 @@ void attn_hyper_read_decode(
     threadgroup_barrier(mem_flags::mem_threadgroup);
     if (simd_group == 0) {
         float z = 0.0f;
-        z += sums[lane];
-        z += sums[lane + 32];
-        z += sums[lane + 64];
-        z += sums[lane + 96];
-        z += sums[lane + 128];
-        z += sums[lane + 160];
-        z += sums[lane + 192];
-        z += sums[lane + 224];
-        z += sums[lane + 256];
-        z += sums[lane + 288];
-        z += sums[lane + 320];
-        z += sums[lane + 352];
-        z += sums[lane + 384];
-        z += sums[lane + 416];
-        z += sums[lane + 448];
-        z += sums[lane + 480];
-        z += sums[lane + 512];
-        z += sums[lane + 544];
-        z += sums[lane + 576];
-        z += sums[lane + 608];
-        z += sums[lane + 640];
-        z += sums[lane + 672];
-        z += sums[lane + 704];
-        z += sums[lane + 736];
-        z += sums[lane + 768];
-        z += sums[lane + 800];
-        z += sums[lane + 832];
-        z += sums[lane + 864];
-        z += sums[lane + 896];
-        z += sums[lane + 928];
-        z += sums[lane + 960];
-        z += sums[lane + 992];
+        #pragma unroll
+        for (int i = 0; i < 32; i++) {
+            z += sums[lane + i * 32];
+        }
         const float squares = simd_shuffle(z, ushort(24));
         const float inv_rms = precise::rsqrt(squares * 0.001953125f + 1e-6f);
         const float logit = z * inv_rms;
@@ -180,30 +152,15 @@ void attn_hyper_read_decode(
     float squares_2 = 0.0f;
     const int quad = tid;
     if (quad < 32) {
-        const float4 h = after[row * 4 * 32 + quad];
-        const float p = pre[0];
-        u0 = fma(p, h.x, u0);
-        u1 = fma(p, h.y, u1);
-        u2 = fma(p, h.z, u2);
-        u3 = fma(p, h.w, u3);
-        const float4 h_2 = after[(row * 4 + 1) * 32 + quad];
-        const float p_2 = pre[1];
-        u0 = fma(p_2, h_2.x, u0);
-        u1 = fma(p_2, h_2.y, u1);
-        u2 = fma(p_2, h_2.z, u2);
-        u3 = fma(p_2, h_2.w, u3);
-        const float4 h_3 = after[(row * 4 + 2) * 32 + quad];
-        const float p_3 = pre[2];
-        u0 = fma(p_3, h_3.x, u0);
-        u1 = fma(p_3, h_3.y, u1);
-        u2 = fma(p_3, h_3.z, u2);
-        u3 = fma(p_3, h_3.w, u3);
-        const float4 h_4 = after[(row * 4 + 3) * 32 + quad];
-        const float p_4 = pre[3];
-        u0 = fma(p_4, h_4.x, u0);
-        u1 = fma(p_4, h_4.y, u1);
-        u2 = fma(p_4, h_4.z, u2);
-        u3 = fma(p_4, h_4.w, u3);
+        #pragma unroll
+        for (int i_2 = 0; i_2 < 4; i_2++) {
+            const float4 h = after[(row * 4 + i_2) * 32 + quad];
+            const float p = pre[i_2];
+            u0 = fma(p, h.x, u0);
+            u1 = fma(p, h.y, u1);
+            u2 = fma(p, h.z, u2);
+            u3 = fma(p, h.w, u3);
+        }
         squares_2 = fma(u0, u0, squares_2);
         squares_2 = fma(u1, u1, squares_2);
         squares_2 = fma(u2, u2, squares_2);

@@ -99,38 +99,17 @@ void attn_out_a_prefill(
             }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        simdgroup_load(a, x_tile + row_at * 32, 32);
-        simdgroup_load(a_2, x_tile + (row_at + 8) * 32, 32);
-        simdgroup_load(b, w_tile + out_at * 32, 32, ulong2(0, 0), true);
-        simdgroup_load(b_2, w_tile + (out_at + 8) * 32, 32, ulong2(0, 0), true);
-        simdgroup_multiply_accumulate(acc, a, b, acc);
-        simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
-        simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
-        simdgroup_multiply_accumulate(acc_4, a_2, b_2, acc_4);
-        simdgroup_load(a, x_tile + row_at * 32 + 8, 32);
-        simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + 8, 32);
-        simdgroup_load(b, w_tile + out_at * 32 + 8, 32, ulong2(0, 0), true);
-        simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + 8, 32, ulong2(0, 0), true);
-        simdgroup_multiply_accumulate(acc, a, b, acc);
-        simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
-        simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
-        simdgroup_multiply_accumulate(acc_4, a_2, b_2, acc_4);
-        simdgroup_load(a, x_tile + row_at * 32 + 16, 32);
-        simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + 16, 32);
-        simdgroup_load(b, w_tile + out_at * 32 + 16, 32, ulong2(0, 0), true);
-        simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + 16, 32, ulong2(0, 0), true);
-        simdgroup_multiply_accumulate(acc, a, b, acc);
-        simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
-        simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
-        simdgroup_multiply_accumulate(acc_4, a_2, b_2, acc_4);
-        simdgroup_load(a, x_tile + row_at * 32 + 24, 32);
-        simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + 24, 32);
-        simdgroup_load(b, w_tile + out_at * 32 + 24, 32, ulong2(0, 0), true);
-        simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + 24, 32, ulong2(0, 0), true);
-        simdgroup_multiply_accumulate(acc, a, b, acc);
-        simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
-        simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
-        simdgroup_multiply_accumulate(acc_4, a_2, b_2, acc_4);
+        #pragma unroll
+        for (int i_11 = 0; i_11 < 4; i_11++) {
+            simdgroup_load(a, x_tile + row_at * 32 + i_11 * 8, 32);
+            simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + i_11 * 8, 32);
+            simdgroup_load(b, w_tile + out_at * 32 + i_11 * 8, 32, ulong2(0, 0), true);
+            simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + i_11 * 8, 32, ulong2(0, 0), true);
+            simdgroup_multiply_accumulate(acc, a, b, acc);
+            simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
+            simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
+            simdgroup_multiply_accumulate(acc_4, a_2, b_2, acc_4);
+        }
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
     simdgroup_store(acc, tile + row_at * 64 + out_at, 64);
@@ -138,52 +117,13 @@ void attn_out_a_prefill(
     simdgroup_store(acc_3, tile + (row_at + 8) * 64 + out_at, 64);
     simdgroup_store(acc_4, tile + (row_at + 8) * 64 + (out_at + 8), 64);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    const int i_3 = tid;
-    const int row_2 = row0 + i_3 / 64;
-    const int n_2 = first + i_3 % 64;
-    if (row_2 < step.T && n_2 < 64) {
-        y[(row_2 * 2 + group) * 64 + n_2] = tile[i_3];
-    }
-    const int i_4 = tid + 256;
-    const int row_3 = row0 + i_4 / 64;
-    const int n_3 = first + i_4 % 64;
-    if (row_3 < step.T && n_3 < 64) {
-        y[(row_3 * 2 + group) * 64 + n_3] = tile[i_4];
-    }
-    const int i_5 = tid + 512;
-    const int row_4 = row0 + i_5 / 64;
-    const int n_4 = first + i_5 % 64;
-    if (row_4 < step.T && n_4 < 64) {
-        y[(row_4 * 2 + group) * 64 + n_4] = tile[i_5];
-    }
-    const int i_6 = tid + 768;
-    const int row_5 = row0 + i_6 / 64;
-    const int n_5 = first + i_6 % 64;
-    if (row_5 < step.T && n_5 < 64) {
-        y[(row_5 * 2 + group) * 64 + n_5] = tile[i_6];
-    }
-    const int i_7 = tid + 1024;
-    const int row_6 = row0 + i_7 / 64;
-    const int n_6 = first + i_7 % 64;
-    if (row_6 < step.T && n_6 < 64) {
-        y[(row_6 * 2 + group) * 64 + n_6] = tile[i_7];
-    }
-    const int i_8 = tid + 1280;
-    const int row_7 = row0 + i_8 / 64;
-    const int n_7 = first + i_8 % 64;
-    if (row_7 < step.T && n_7 < 64) {
-        y[(row_7 * 2 + group) * 64 + n_7] = tile[i_8];
-    }
-    const int i_9 = tid + 1536;
-    const int row_8 = row0 + i_9 / 64;
-    const int n_8 = first + i_9 % 64;
-    if (row_8 < step.T && n_8 < 64) {
-        y[(row_8 * 2 + group) * 64 + n_8] = tile[i_9];
-    }
-    const int i_10 = tid + 1792;
-    const int row_9 = row0 + i_10 / 64;
-    const int n_9 = first + i_10 % 64;
-    if (row_9 < step.T && n_9 < 64) {
-        y[(row_9 * 2 + group) * 64 + n_9] = tile[i_10];
+    #pragma unroll
+    for (int i_12 = 0; i_12 < 8; i_12++) {
+        const int i_3 = tid + i_12 * 256;
+        const int row_2 = row0 + i_3 / 64;
+        const int n_2 = first + i_3 % 64;
+        if (row_2 < step.T && n_2 < 64) {
+            y[(row_2 * 2 + group) * 64 + n_2] = tile[i_3];
+        }
     }
 }
