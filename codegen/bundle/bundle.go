@@ -133,7 +133,7 @@ func (b *Bundle) document(contents map[string]string) (*document, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	doc := &document{Format: formatVersion, Target: t.Name, Threads: t.Limit(), Notes: b.Notes,
+	doc := &document{Format: formatVersion, Target: t.Name, Threads: t.Limit(), Bitwise: !t.Halves, Notes: b.Notes,
 		Model:   modelDoc{Name: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Config: b.Config},
 		Options: optionsDoc{b.Plan.Context, b.Plan.Chunk, b.Plan.Slots, b.Plan.Wanted, b.CacheRows, b.CacheKeys},
 		Memory:  memoryOf(b.Memory()), Folder: folderOf(contents), Contents: contents,

@@ -121,10 +121,10 @@ func notes(r *passes.Result) []string {
 }
 
 // For is the bundle planned for a target: the same module, cache rows and
-// sizes, with that target's schedules. It returns b itself if it is for the
-// target of that name and its threadgroups are within the limit.
+// sizes, with that target's schedules. It returns b itself if the target runs its
+// kernels.
 func (b *Bundle) For(t target.Target) (*Bundle, error) {
-	if own := b.Plan.Target; own.Name == t.Name && own.MaxThreads <= t.MaxThreads {
+	if t.Runs(b.Plan.Target) {
 		return b, nil
 	}
 	o := b.Plan.Options

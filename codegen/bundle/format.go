@@ -40,7 +40,8 @@ type document struct {
 	Format     int         `json:"format"`
 	Model      modelDoc    `json:"model"`
 	Target     string      `json:"target"`
-	Threads    int         `json:"threads,omitempty"` // of a threadgroup at most, where fewer than the target's
+	Threads    int         `json:"threads,omitempty"`        // of a threadgroup at most, where fewer than the target's
+	Bitwise    bool        `json:"without_halves,omitempty"` // kernels unpack without halves, which the target has
 	Options    optionsDoc  `json:"options"`
 	Memory     memoryDoc   `json:"memory"`
 	Notes      []string    `json:"notes,omitempty"`

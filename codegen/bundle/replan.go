@@ -105,11 +105,14 @@ func (d *document) cut(p *plan.Plan) error {
 	return nil
 }
 
-// target is the document's, with its limit of threads.
+// target is the document's, with its limit of threads, with or without halves.
 func (d *document) target() (target.Target, error) {
 	t, err := target.Named(d.Target)
 	if err != nil || d.Target != t.Name { // "cpu" is another target on another machine
 		return t, fmt.Errorf("target: found %q, expected one of the targets of smelt compile", message.Clip(d.Target))
+	}
+	if d.Bitwise {
+		t = t.WithoutHalves()
 	}
 	if d.Threads == 0 {
 		return t, nil

@@ -72,6 +72,44 @@ func TestFewerThreads(t *testing.T) {
 	}
 }
 
+// TestWithoutHalves: a plan for a machine that does not convert halves exactly has
+// other kernels, is written and read back to the same plan, and runs also where halves
+// are exact.
+func TestWithoutHalves(t *testing.T) {
+	first, _, err := Compile(source(t, fixture), Options{Lean: true, Context: 64, Chunk: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := target.GPU.WithoutHalves()
+	b, err := first.For(without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b == first || reflect.DeepEqual(b.Plan.Kernels, first.Plan.Kernels) {
+		t.Error("the kernels are those with halves")
+	}
+	for _, k := range b.Plan.Kernels {
+		if text, err := b.Text(k.Name); err != nil || strings.Contains(text, "half2") {
+			t.Errorf("kernel %s has halves: %v", k.Name, err)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "bundle")
+	if _, err := b.Write(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read.Plan.Target != without {
+		t.Errorf("the target is %v", read.Plan.Target)
+	}
+	samePlans(t, b, read)
+	if again, err := read.For(target.GPU); err != nil || again != read {
+		t.Errorf("planned again for a machine that converts halves: %v", err)
+	}
+}
+
 // TestWanting: planned for more wanted rows, a bundle has the same kernels and caches,
 // and room for their logits; planned for no more it is itself.
 func TestWanting(t *testing.T) {

@@ -20,8 +20,8 @@ const (
 	LLVM  Language = "LLVM IR"
 )
 
-// Target is a machine: a row of the table All, or one with a smaller limit of
-// threads (see WithThreads).
+// Target is a machine: a row of the table All, or a variation of one, with a smaller
+// limit of threads (see WithThreads) or without halves (see WithoutHalves).
 type Target struct {
 	Name         string
 	Doc          string
@@ -156,6 +156,18 @@ func (t Target) WithThreads(most int) (Target, error) {
 	return t, nil
 }
 
+// WithoutHalves is the target for a machine that does not convert halves exactly.
+func (t Target) WithoutHalves() Target {
+	t.Halves = false
+	return t
+}
+
+// Runs tells whether a machine of the target runs kernels that were planned for another
+// one: a variation of the same row that asks for no more.
+func (t Target) Runs(other Target) bool {
+	return t.Name == other.Name && other.MaxThreads <= t.MaxThreads && (t.Halves || !other.Halves)
+}
+
 // Limit is the target's limit of threads where it is smaller than that of the
 // table's row, else 0.
 func (t Target) Limit() int {
@@ -165,12 +177,15 @@ func (t Target) Limit() int {
 	return t.MaxThreads
 }
 
-// Check refuses a target that is neither a row of the table nor one with a
-// smaller limit of threads: its name would stand for other numbers.
+// Check refuses a target that is neither a row of the table nor a variation of one: its
+// name would stand for other numbers.
 func (t Target) Check() error {
 	row, err := Named(t.Name)
 	if err == nil {
 		row, err = row.WithThreads(t.MaxThreads)
+	}
+	if !t.Halves {
+		row = row.WithoutHalves()
 	}
 	if err == nil && row != t {
 		err = fmt.Errorf("target %q has other numbers than the table's: %+v, expected %+v", t.Name, t, row)
@@ -178,12 +193,22 @@ func (t Target) Check() error {
 	return err
 }
 
-// String is the name, with the limit of threads where it is not the table's.
+// String is the name, with what is not the table's.
 func (t Target) String() string {
+	s := t.Name
 	if n := t.Limit(); n != 0 {
-		return fmt.Sprintf("%s, threadgroups of at most %d", t.Name, n)
+		s += fmt.Sprintf(", threadgroups of at most %d", n)
 	}
-	return t.Name
+	if t.bitwise() {
+		s += ", without halves"
+	}
+	return s
+}
+
+// bitwise tells that the target is its row without halves.
+func (t Target) bitwise() bool {
+	row, err := Named(t.Name)
+	return err == nil && row.Halves && !t.Halves
 }
 
 // Threads is the size of a threadgroup that is to have `want` threads.

@@ -82,6 +82,26 @@ func TestWithThreads(t *testing.T) {
 			t.Errorf("%d: %v", n, err)
 		}
 	}
+	small, err := GPU.WithThreads(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := GPU.WithoutHalves()
+	both := small.WithoutHalves()
+	if without.Check() != nil || both.Check() != nil || both.String() != "metal, threadgroups of at most 64, without halves" || without.String() != "metal, without halves" {
+		t.Errorf("%v, %v: %v, %v", without, both, without.Check(), both.Check())
+	}
+	for _, c := range []struct {
+		on, planned Target
+		runs        bool
+	}{
+		{GPU, GPU, true}, {GPU, small, true}, {small, GPU, false}, {GPU, without, true}, {without, GPU, false}, {without, both, true}, {small, both, true},
+		{without, small, false}, {GPU, CUDA, false}, {CUDA, GPU, false},
+	} {
+		if c.on.Runs(c.planned) != c.runs {
+			t.Errorf("%v runs kernels for %v: %v", c.on, c.planned, !c.runs)
+		}
+	}
 	if _, err := CPU8.WithThreads(16); err == nil {
 		t.Error("half a SIMD group is taken")
 	}

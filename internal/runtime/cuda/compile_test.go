@@ -7,8 +7,11 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/halves"
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/msl"
 	cudatext "smelt.example/smelt/internal/codegen/msl/cuda"
+	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/runtime/cuda/nvrtc"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
@@ -145,6 +148,16 @@ void k(constant Args &args [[buffer(0)]])
     simdgroup_store(acc, args.y, 8);
 }
 `
+	ptx := assembly(t, c, text)
+	// Two instructions for each of the three products, or for the one of a loop.
+	if n := strings.Count(ptx, "mma.sync"); n != 6 && n != 2 {
+		t.Errorf("%d matrix instructions, want 2 for each product", n)
+	}
+}
+
+// assembly is the PTX of a text.
+func assembly(t *testing.T, c *nvrtc.Compiler, text string) string {
+	t.Helper()
 	source, _, err := cudatext.Source(text)
 	if err != nil {
 		t.Fatal(err)
@@ -157,8 +170,22 @@ void k(constant Args &args [[buffer(0)]])
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Two instructions for each of the three products, or for the one of a loop.
-	if n := strings.Count(ptx, "mma.sync"); n != 6 && n != 2 {
-		t.Errorf("%d matrix instructions, want 2 for each product", n)
+	return ptx
+}
+
+// TestHalves: the kernel that looks at halves converts each by the instruction that the
+// others use, in a form that keeps subnormals.
+func TestHalves(t *testing.T) {
+	k, _, err := halves.Kernel(target.CUDA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := msl.Print(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ptx := assembly(t, compiler(t), text)
+	if n := strings.Count(ptx, "cvt.f32.f16"); n != 2 || strings.Contains(ptx, "ftz") {
+		t.Errorf("%d conversions, expected 2 that flush nothing:\n%s", n, ptx)
 	}
 }

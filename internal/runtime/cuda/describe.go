@@ -30,6 +30,7 @@ func (d *Device) Graphs() GraphStats {
 func (d *Device) Notes() []string {
 	b := d.Build()
 	notes := []string{fmt.Sprintf("%s compiled in %.2f s and %d found in the cache", message.Plural(b.Compiled, "kernel"), b.Elapsed.Seconds(), b.Kept)}
+	notes = append(notes, d.machine.halves)
 	if b.Note != "" {
 		notes = append(notes, "machine code is not kept: "+b.Note)
 	}

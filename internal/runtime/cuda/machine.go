@@ -25,6 +25,7 @@ type machine struct {
 	card    driver.Card
 	context driver.Context
 	code    *code
+	halves  string // what was found of them
 	weights *weights
 	memory  []driver.Pointer // of Alloc
 	hosts   []*driver.Host
@@ -86,6 +87,9 @@ func fit(c driver.Card, t target.Target) error {
 const oldestCapability = 75
 
 func (m *machine) start() (err error) {
+	if m.b, m.halves, err = planned.Halves(m.b, m.convert); err != nil {
+		return err
+	}
 	if err := m.admit(); err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ func (d *Device) Notes() (notes []string) {
 	} else {
 		note("all pipelines allow the planned threadgroups")
 	}
+	note("%s", d.machine.halves)
 	if made.Residency {
 		note("a residency set keeps the memory in place")
 	} else {

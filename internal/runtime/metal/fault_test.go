@@ -132,7 +132,7 @@ func TestOpenFails(t *testing.T) {
 		"too large for the Mac": {o: fake.Options{WorkingSet: 1 << 20, Memory: 8 << 30},
 			want: []string{"this Mac has 8.59 GB of memory"}},
 		"no memory":     {o: fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, want: []string{"memory is full", "smaller Context, Chunk or Slots"}},
-		"small buffers": {o: fake.Options{MaxBuffer: 64 << 10}, want: []string{"at most 65.5 kB"}},
+		"small buffers": {o: fake.Options{MaxBuffer: 256 << 10}, want: []string{"at most 262.1 kB"}},
 		"does not compile": {o: fake.Options{Compile: func(s string) error {
 			if strings.Contains(s, "void head_decode(") {
 				return errors.New("program_source:3:1: error: expected expression")

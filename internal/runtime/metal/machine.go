@@ -33,8 +33,9 @@ type machine struct {
 	mode     profile.Mode
 	probes   *probes // nil until they are needed
 	build    device.Build
-	kept     bool // pipelines came from the archive of an earlier run
-	rescaled int  // threads of a threadgroup that pipelines allowed, if fewer than planned
+	kept     bool   // pipelines came from the archive of an earlier run
+	halves   string // what was found of them
+	rescaled int    // threads of a threadgroup that pipelines allowed, if fewer than planned
 }
 
 func newMachine(o Options) (*machine, error) {
@@ -54,7 +55,7 @@ func newMachine(o Options) (*machine, error) {
 	return &machine{api: o.API, opts: o, kernels: map[string]objc.ID{}}, nil
 }
 
-// find finds the GPU and plans the bundle for it.
+// find finds the GPU and plans the bundle for it, and for how it converts halves.
 func (m *machine) find(b *bundle.Bundle) (err error) {
 	if m.gpu = m.api.DefaultDevice(); m.gpu == 0 {
 		return fmt.Errorf("%w: the system names no GPU", objc.ErrNotHere)
@@ -63,7 +64,10 @@ func (m *machine) find(b *bundle.Bundle) (err error) {
 	if err := m.info.check(); err != nil {
 		return err
 	}
-	m.b, err = b.For(target.GPU)
+	if m.b, err = b.For(target.GPU); err != nil {
+		return err
+	}
+	m.b, m.halves, err = planned.Halves(m.b, m.convert)
 	return err
 }
 

@@ -124,6 +124,7 @@ func TestResidency(t *testing.T) {
 	if all := len(d.machine.memory.all()); c["newResidencySetWithDescriptor:error:"] != 1 || c["addAllocation:"] != all || c["requestResidency"] != 1 || c["addResidencySet:"] != 1 {
 		t.Errorf("after opening with %d buffers: %v", all, c)
 	}
+	g.fake.ResetCounts() // halves were looked at before there was a set
 	if err := steps(d, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -263,6 +264,37 @@ func TestFewerThreads(t *testing.T) {
 	}
 	if err := steps(d, 2); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHalves: where the GPU makes zeros of subnormal halves, the model is planned again
+// with kernels that need none, also with smaller threadgroups, and the notes say so.
+func TestHalves(t *testing.T) {
+	for _, c := range []struct {
+		options fake.Options
+		target  string
+		note    string
+	}{
+		{fake.Options{}, "metal", "all halves become the right float32"},
+		{fake.Options{FlushHalves: true}, "metal, without halves", "planned again, small floats are unpacked without halves: 2046 of 65536"},
+		{fake.Options{FlushHalves: true, Residency: true, MaxThreads: map[string]int{"head_decode": 64}}, "metal, threadgroups of at most 64, without halves", "2046 of 65536"},
+	} {
+		_, d := openFake(t, c.options, Options{})
+		if got := d.Bundle().Plan.Target.String(); got != c.target {
+			t.Errorf("planned for %s, expected %s", got, c.target)
+		}
+		if notes := strings.Join(d.Notes(), "; "); !strings.Contains(notes, c.note) {
+			t.Errorf("the notes lack %q: %s", c.note, notes)
+		}
+		for _, k := range d.Bundle().Plan.Kernels {
+			text, err := d.Bundle().Text(k.Name)
+			if err != nil || c.options.FlushHalves && strings.Contains(text, "half2") {
+				t.Errorf("kernel %s has halves: %v", k.Name, err)
+			}
+		}
+		if err := steps(d, 1); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

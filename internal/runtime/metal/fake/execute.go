@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"smelt.example/smelt/internal/codegen/halves"
 	"smelt.example/smelt/internal/runtime/metal/objc"
 )
 
@@ -76,6 +77,10 @@ func (r *Runtime) run(cb *commandBuffer, usable bool) {
 
 // dispatches runs a command buffer's dispatches up to the first that fails.
 func (r *Runtime) dispatches(cb *commandBuffer) errorInfo {
+	if len(cb.commands) > 0 && cb.commands[0].pipeline.kernel == halves.Name {
+		r.convert(cb.dispatch(0))
+		return errorInfo{}
+	}
 	if r.options.Execute == nil && r.options.Fault == nil {
 		r.ran += len(cb.commands)
 		r.clock += dispatchSeconds * float64(len(cb.commands))

@@ -34,7 +34,9 @@ type Options struct {
 	// MaxThreads are the threads of pipelines, by kernel, that have fewer than
 	// 1024 and than the kernel's attribute says.
 	MaxThreads map[string]int
-	// Execute runs a dispatch; an error fails its command buffer like a page
+	// FlushHalves makes zeros of subnormal halves.
+	FlushHalves bool
+	// Execute runs a dispatch, but for that of package halves; an error fails its command buffer like a page
 	// fault. Nil runs nothing.
 	Execute func(*Dispatch) error
 	// Compile refuses a source like a compiler; nil takes all.
