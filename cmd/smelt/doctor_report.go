@@ -235,6 +235,9 @@ func (p *doctorPage) device(d doctor.Result) {
 	case most > 0:
 		p.line("", "numbers differ by %s of the largest in a row (%s); the bound is %g", share(most), worst, lockstep.Bound)
 	}
+	if len(d.Company) > 0 && d.OK {
+		p.line("", "rows have the same bits alone and among %s", listed(d.Company))
+	}
 	p.speeds(d)
 	for _, n := range d.Notes {
 		p.line("", "%s", n)
@@ -249,6 +252,15 @@ func (p *doctorPage) device(d doctor.Result) {
 	if more := len(d.Errors) - len(errors); more > 0 {
 		p.line("", "and %s more, in the report", plural(more, "error"))
 	}
+}
+
+// listed is a list of numbers in words.
+func listed(numbers []int) string {
+	var words []string
+	for _, n := range numbers {
+		words = append(words, grouped(n))
+	}
+	return strings.Join(words, ", ")
 }
 
 func (p *doctorPage) speeds(d doctor.Result) {

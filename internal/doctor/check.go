@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/internal/runtime/device"
@@ -83,8 +84,11 @@ type Result struct {
 	Opening float64 `json:"opening_seconds"`
 	// Whole compares the logits of whole steps, in which kernels overlap, with
 	// those of kernels one by one; -1 where one is no finite number.
-	Whole   float64  `json:"whole_steps_difference"`
-	Steps   int      `json:"steps"`
+	Whole float64 `json:"whole_steps_difference"`
+	Steps int     `json:"steps"`
+	// Company are the numbers of rows that were run side by side, to see that none
+	// notices the others.
+	Company []int    `json:"rows_side_by_side"`
 	Prefill Speed    `json:"prefill"`
 	Decode  Speed    `json:"decode"`
 	Kernels []Kernel `json:"kernels"`
@@ -104,7 +108,7 @@ type Speed struct {
 func Compile(s bundle.Source, begin progress.Begin) (*bundle.Bundle, error) {
 	b, _, err := bundle.Compile(s, bundle.Options{
 		Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"},
-		Context: 256, Chunk: 256, Slots: 5, Wanted: 16, Begin: begin,
+		Context: 256, Chunk: 256, Slots: program.MaxDecodeRows, Wanted: program.MaxDecodeRows, Begin: begin,
 	})
 	return b, err
 }
@@ -116,7 +120,7 @@ func absent(name string, why error) Result {
 }
 
 func newResult(name string) Result {
-	return Result{Device: name, Here: true, Errors: []string{}, Notes: []string{}, Kernels: []Kernel{}}
+	return Result{Device: name, Here: true, Errors: []string{}, Notes: []string{}, Company: []int{}, Kernels: []Kernel{}}
 }
 
 // Check runs the script on the device and in the evaluator, first in whole steps,
@@ -174,7 +178,7 @@ type openingError struct{ err error }
 func (e openingError) Error() string { return "the device does not open: " + e.err.Error() }
 func (e openingError) Unwrap() error { return e.err }
 
-// whole runs the script as texts run in use, and times it.
+// whole runs the script as texts run in use, times it, and runs texts side by side.
 func (c *check) whole(ctx context.Context) error {
 	start := time.Now()
 	err := c.open(nil, func(dev device.Planned) error {
@@ -194,7 +198,10 @@ func (c *check) whole(ctx context.Context) error {
 			}
 			c.logits = append(c.logits, out.Logits)
 		}
-		return c.measure(ctx, dev)
+		if err := c.measure(ctx, dev); err != nil {
+			return err
+		}
+		return c.company(ctx, dev)
 	})
 	return during("in whole steps", err)
 }

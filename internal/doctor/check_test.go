@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
+	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/passes"
 )
@@ -46,6 +48,16 @@ func compile(t *testing.T) compiled {
 type reflection struct {
 	*devicetest.Mirror
 	closing error
+	company int // rows of a decode step that notice each other
+}
+
+// Decode has the first wanted row notice its company.
+func (d reflection) Decode(rows []ir.Row, wanted []int) ([]float32, error) {
+	logits, err := d.Mirror.Decode(rows, wanted)
+	if err == nil && len(rows) == d.company {
+		logits[3] = math.Nextafter32(logits[3], 1)
+	}
+	return logits, err
 }
 
 func (d reflection) Close() error { return d.closing }
@@ -100,7 +112,7 @@ func TestHealthy(t *testing.T) {
 	if err != nil || strings.Contains(string(text), "null") {
 		t.Errorf("%s (%v)", text, err)
 	}
-	for _, field := range []string{"device", "here", "reason", "ok", "errors", "notes", "opening_seconds", "whole_steps_difference", "steps", "prefill", "decode", "kernels",
+	for _, field := range []string{"device", "here", "reason", "ok", "errors", "notes", "opening_seconds", "whole_steps_difference", "steps", "rows_side_by_side", "prefill", "decode", "kernels",
 		"name", "ran", "values", "through", "difference", "turned", "seconds", "trouble", "rows", "gpu_seconds"} {
 		if !strings.Contains(string(text), `"`+field+`":`) {
 			t.Errorf("no field %s in %s", field, text)
@@ -144,6 +156,38 @@ func TestWrong(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCompany: a row that notices the others in its step is reported with how many there
+// were, and one that does not is not.
+func TestCompany(t *testing.T) {
+	c := compile(t)
+	r := c.check(t, func(*reflection, bool) {})
+	if !r.OK || !slices.Equal(r.Company, []int{1}) {
+		t.Errorf("ok %v, side by side %v: %q", r.OK, r.Company, r.Errors)
+	}
+	b, _, err := bundle.Compile(bundle.SourceOf(c.model), bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 16, Chunk: 40, Slots: 5, Wanted: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		name  string
+		rows  int // of the decode steps whose logits change
+		wrong []string
+	}{
+		{"sound", 0, nil},
+		{"two", 2, []string{"2 texts side by side: in a decode step 1 of 2 have other logits than alone"}},
+		{"five", 5, []string{"5 texts side by side: in a decode step 1 of 3 have other logits than alone"}},
+	} {
+		r := (compiled{b, c.model}).check(t, func(d *reflection, observed bool) {
+			if x.rows > 0 && !observed {
+				d.company = x.rows
+			}
+		})
+		if !slices.Equal(r.Company, []int{1, 2, 4, 5}) || !slices.Equal(r.Errors, x.wrong) && len(x.wrong)+len(r.Errors) > 0 {
+			t.Errorf("%s: side by side %v, %q; expected %q", x.name, r.Company, r.Errors, x.wrong)
+		}
 	}
 }
 
