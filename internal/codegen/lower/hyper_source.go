@@ -11,7 +11,13 @@ type hyperSource interface {
 	// tile fills w.y[i*w.columns+c] for the branch's rows i and the tile's columns c.
 	tile(w *hyperWrite)
 	// stream gives a stream's element where the streams are given instead of y.
-	stream(w *hyperWrite, i int, stream, column *kernel.Expr) *kernel.Expr
+	stream(w *hyperWrite, row, stream, column *kernel.Expr) *kernel.Expr
+}
+
+// sharedSource is a source whose products several SIMD groups share.
+type sharedSource interface {
+	// share fills w.y[(r*w.parts+p)*w.columns+c] for `count` rows r from row0 on.
+	share(w *hyperWrite, row0, count *kernel.Expr)
 }
 
 // bindSource binds what the region's source needs; in prefill products are
@@ -30,6 +36,8 @@ func (w *hyperWrite) bindSource() hyperSource {
 		return taken
 	case w.ready != nil:
 		return w.ready.bind(w)
+	case !w.stages():
+		return w.bindShared()
 	case s.Project != nil:
 		return &projectSource{x: w.rowsOf("x", s.Project.X, 4), k: dim(s.Project.X, 1), w: w.matrix("w", s.Project.Weight)}
 	}
@@ -58,7 +66,9 @@ func (w *hyperWrite) touchedRows(before int, table *matrix) {
 // noStream is for sources that make y.
 type noStream struct{}
 
-func (noStream) stream(*hyperWrite, int, *kernel.Expr, *kernel.Expr) *kernel.Expr { return f32(0) }
+func (noStream) stream(*hyperWrite, *kernel.Expr, *kernel.Expr, *kernel.Expr) *kernel.Expr {
+	return f32(0)
+}
 
 // eachColumns runs make for the columns of the tile that this SIMD group makes
 // at once, from `first` on, and stores the sums it gives: [column][row].
@@ -108,9 +118,6 @@ type projectSource struct {
 func (s *projectSource) tile(w *hyperWrite) {
 	row := func(i int) reader { return s.x.reader(w.Let("x_row", w.row[i].Mul(i32(s.k/4)))) }
 	inputs := w.stage(len(w.row), w.inputs, row, s.w)[s.w]
-	if inputs == nil {
-		inputs = directs(len(w.row), row)
-	}
 	w.eachColumns(func(first *kernel.Expr) [][]*kernel.Expr { return w.dot(w.matrixRows(s.w.open(nil), first), inputs) })
 }
 
@@ -130,9 +137,6 @@ func (s *expertsSource) tile(w *hyperWrite) {
 	shared := w.stage(len(w.row), w.inputs, row, s.sharedDown)[s.sharedDown]
 	chosen := s.stageChosen(w)
 	w.eachColumns(func(first *kernel.Expr) [][]*kernel.Expr {
-		if !w.stages() {
-			shared = directs(len(w.row), row)
-		}
 		return s.sums(w, first, shared, chosen)
 	})
 }
@@ -162,9 +166,6 @@ func (s *expertsSource) sums(w *hyperWrite, first *kernel.Expr, inputs []input, 
 // `at` of all choices; staged, they lie row by row.
 func (s *expertsSource) stageChosen(w *hyperWrite) func(i int, e, at *kernel.Expr) input {
 	reader := func(at *kernel.Expr) reader { return s.mid.reader(w.Let("mid_row", at.Mul(i32(s.f/4)))) }
-	if !w.stages() || w.err != nil {
-		return func(_ int, _, at *kernel.Expr) input { return direct(reader(at)) }
-	}
 	a := w.stagingFor("staged_chosen", s.down, w.inputs*s.k)
 	for i := range w.row {
 		w.For("e", i32(0), i32(s.k), i32(1), func(e *kernel.Expr) {
@@ -213,7 +214,7 @@ type takeSource struct{ streams kernel.Buffer }
 
 func (s *takeSource) tile(*hyperWrite) {}
 
-func (s *takeSource) stream(w *hyperWrite, i int, stream, column *kernel.Expr) *kernel.Expr {
-	source := w.StepAt("wanted", w.row[i]).Mul(i32(w.m.Streams)).Add(stream)
+func (s *takeSource) stream(w *hyperWrite, row, stream, column *kernel.Expr) *kernel.Expr {
+	source := w.StepAt("wanted", row).Mul(i32(w.m.Streams)).Add(stream)
 	return s.streams.At(source.Mul(i32(w.m.Width)).Add(column))
 }

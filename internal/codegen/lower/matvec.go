@@ -47,6 +47,12 @@ const matvecInputs = 4
 // added up over the lanes of the SIMD group. A product's order of additions
 // depends on the encoding and K alone: not on how many rows or inputs there are.
 func (u *emitter) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
+	return u.dotShare(rows, inputs, nil, 1)
+}
+
+// dotShare is a share of the products, of so many that the columns are dealt out to:
+// runs of columns go to the shares' lanes in turn. Shares are added up by who asks.
+func (u *emitter) dotShare(rows []rowOf, inputs []input, share *kernel.Expr, shares int) [][]*kernel.Expr {
 	m := rows[0].matrix
 	sums := make([][]kernel.Variable, len(rows))
 	for j := range sums {
@@ -58,7 +64,11 @@ func (u *emitter) dot(rows []rowOf, inputs []input) [][]*kernel.Expr {
 	}
 	block, run := m.blockUnits(), m.blocksPerRun()
 	columns := block * m.unpack.Elements
-	u.For("run", kernel.Lane(), i32(m.cols/(columns*run)), i32(u.Schedule().SimdWidth), func(i *kernel.Expr) {
+	first, step := kernel.Lane(), u.Schedule().SimdWidth
+	if shares > 1 {
+		first, step = first.Add(share.Mul(i32(step))), step*shares
+	}
+	u.For("run", first, i32(m.cols/(columns*run)), i32(step), func(i *kernel.Expr) {
 		first := u.Let("unit", i.Mul(i32(run*block)))
 		k := u.Let("k", i.Mul(i32(run*columns)))
 		var shared []factors

@@ -32,3 +32,27 @@ func (in *Input) matvecSchedule() (s kernel.Schedule, outputs int) {
 // bytesOfStaged bounds what a row of input takes, whatever the encoding: its
 // elements, and a sum for each four of them.
 func bytesOfStaged(cols int) int { return 5 * cols }
+
+// sharedDecodeThreads is the threadgroup of decode kernels whose SIMD groups share
+// experts, columns and K, where the target allows it: two fill a core.
+const sharedDecodeThreads = 512
+
+// tileOf is how many of n outputs, a power of two of `least` to `most`, a threadgroup of
+// that size makes: nearly two of them for each core, for they take all of a step's rows.
+func (in *Input) tileOf(n, least, most int) int {
+	tile := most
+	for tile > least && 8*(n/tile) < 15*in.Target.Cores {
+		tile /= 2
+	}
+	return tile
+}
+
+// sharesOf is over how many SIMD groups, a power of two up to `most`, the columns of a
+// product are dealt out: each lane has some of them.
+func (m *matrix) sharesOf(most, lanes int) int {
+	shares, runs := 1, m.cols/(m.blockUnits()*m.unpack.Elements*m.blocksPerRun())
+	for 2*shares <= most && runs >= 2*shares*lanes {
+		shares *= 2
+	}
+	return shares
+}

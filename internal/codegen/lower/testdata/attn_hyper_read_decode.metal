@@ -95,8 +95,8 @@ void attn_hyper_read_decode(
     // z: SIMD group s adds up the shares of tiles s, s+32 ...
     float z_part = 0.0f;
     if (lane <= 24) {
-        for (int tile = simd_group; tile < 4; tile += 32) {
-            z_part += z_shares[(row * 4 + tile) * 25 + lane];
+        for (int tile = simd_group; tile < 16; tile += 32) {
+            z_part += z_shares[(row * 16 + tile) * 25 + lane];
         }
     }
     sums[tid] = z_part;

@@ -91,13 +91,22 @@ func Source(text string) (string, Entry, error) {
 		params = slices.Insert(params, 0, "const __grid_constant__ Args args")
 	}
 	return text + fmt.Sprintf(`
-extern "C" __global__ void __launch_bounds__(%d) %s(%s)
+extern "C" __global__ void __launch_bounds__(%d, %d) %s(%s)
 {
     if (begun && threadIdx.x == 0 && blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0)
         *(volatile unsigned *)begun = number;
     %s(%s);
 }
-`, e.Threads, e.Name, strings.Join(params, ", "), k.Name, strings.Join(args, ", ")), e, nil
+`, e.Threads, e.together(), e.Name, strings.Join(params, ", "), k.Name, strings.Join(args, ", ")), e, nil
+}
+
+// together is how many threadgroups a core is to hold at least, which bounds their
+// registers: one of 512 threads alone would leave it half empty while they wait.
+func (e *Entry) together() int {
+	if e.Threads > 256 && e.Threads <= 512 {
+		return 2
+	}
+	return 1
 }
 
 // argument is what the kernel's parameter is given.

@@ -1,0 +1,161 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/passes/fusion"
+	"smelt.example/smelt/ir"
+)
+
+// In decode on a GPU a threadgroup makes a tile of the hidden vectors of all experts that
+// the step's rows choose: it routes once, a SIMD group a row, and reads an expert's
+// weights once for all rows that chose it. SIMD groups share experts, outputs and K.
+
+// hiddenRows is how many outputs a SIMD group makes at once, of gate and of up each.
+const hiddenRows = 2
+
+// hiddenTile is how many outputs of an expert a threadgroup makes at most.
+const hiddenTile = 8
+
+// hiddenShares is over how many SIMD groups K is dealt out at most.
+const hiddenShares = 2
+
+// expertsTogether is the launch that makes the hidden vectors of all rows.
+func expertsTogether(in *Input, e *fusion.Experts, rows string) (program.Launch, error) {
+	threads := in.Target.Threads(sharedDecodeThreads)
+	d := &expertsTiles{e: e, tile: in.tileOf(e.F, hiddenRows, hiddenTile)}
+	for d.tile > hiddenRows && d.sumBytes() > in.Target.SharedMemory/4*3 {
+		d.tile /= 2
+	}
+	s := kernel.Schedule{Threads: threads, Settings: []kernel.Setting{
+		{Name: "outputs per threadgroup", Value: fmt.Sprint(d.tile), Why: "of every chosen expert; some threadgroups for each core"},
+		{Name: "outputs per SIMD group", Value: fmt.Sprint(2 * hiddenRows), Why: "of gate and up together: the input is read once for both"},
+		{Name: "routing", Value: "once a threadgroup", Why: "a dispatch less; a SIMD group takes a row"},
+	}}
+	d.emitter = in.begin(in.kernelName(""), s, in.doc("routing, then a tile of the chosen experts' hidden vectors")...)
+	d.bind()
+	if d.err != nil {
+		return program.Launch{}, d.err
+	}
+	d.rows = d.Let("rows", d.StepValue(rows))
+	d.route()
+	d.products()
+	d.finish()
+	return d.launch("", ir.Const(int64((e.F+d.tile-1)/d.tile)))
+}
+
+// expertsTiles is that kernel in the making.
+type expertsTiles struct {
+	*emitter
+	e        *fusion.Experts
+	tile     int // outputs of a threadgroup
+	shares   int // of K
+	router   *router
+	x        *rowsOf
+	gate, up *matrix
+	mid      kernel.Buffer
+	rows     *kernel.Expr
+	ids      kernel.Array // [rows, K]: the experts,
+	weights  kernel.Array // and what they count
+	sums     kernel.Array // [rows*K, tile, shares, 2]: of gate and up
+}
+
+// sumBytes is what the sums take at most.
+func (d *expertsTiles) sumBytes() int {
+	return 4 * program.MaxDecodeRows * d.e.K * d.tile * hiddenShares * 2
+}
+
+func (d *expertsTiles) bind() {
+	d.router = d.emitter.router(d.e)
+	d.x = d.rowsOf("x", d.e.X, 4)
+	d.gate, d.up = d.expertMatrix("gate", d.e.Gate, d.e.IDs), d.expertMatrix("up", d.e.Up, d.e.IDs)
+	d.mid = d.activation("mid", d.e.Mid, kernel.Write)
+	if d.err != nil {
+		return
+	}
+	lanes, most := d.Schedule().SimdWidth, program.MaxDecodeRows*d.e.K
+	d.shares = min(d.gate.sharesOf(hiddenShares, lanes), d.up.sharesOf(hiddenShares, lanes))
+	d.ids, d.weights = d.SharedArray("chosen", kernel.I32, most), d.SharedArray("counts", kernel.F32, most)
+	d.sums = d.SharedArray("sums", kernel.F32, most*d.tile*d.shares*2)
+}
+
+// simds is how many SIMD groups a threadgroup has.
+func (d *expertsTiles) simds() int { return d.Schedule().Threads / d.Schedule().SimdWidth }
+
+// route chooses the rows' experts, for the threadgroup; the first stores them for others.
+func (d *expertsTiles) route() {
+	d.For("row", kernel.Simd(), d.rows, i32(d.simds()), func(row *kernel.Expr) {
+		ids, weights := d.router.route(row)
+		d.If(kernel.Lane().Eq(i32(0)), func() {
+			for k := range ids {
+				at := row.Mul(i32(d.e.K)).Add(i32(k))
+				d.ids.Set(at, ids[k])
+				d.weights.Set(at, weights[k])
+			}
+			d.If(kernel.Group(0).Eq(i32(0)), func() { d.router.store(row, ids, weights) }, nil)
+		}, nil)
+	})
+	d.Barrier()
+}
+
+// products makes the sums of gate and up.
+func (d *expertsTiles) products() {
+	few := d.tile / hiddenRows
+	jobs := d.rows.Mul(i32(d.e.K * few * d.shares))
+	x := &choices{emitter: d.emitter, k: d.e.K, count: d.rows, id: d.ids.At}
+	d.For("job", kernel.Simd(), jobs, i32(d.simds()), func(job *kernel.Expr) {
+		share, rest := d.Let("share", job.Rem(i32(d.shares))), d.Let("rest", job.Div(i32(d.shares)))
+		c, out := d.Let("c", rest.Div(i32(few))), d.Let("out", rest.Rem(i32(few)).Mul(i32(hiddenRows)))
+		expert := d.Let("expert", x.id(c))
+		x.batches(c, expert, func(of, live []*kernel.Expr) {
+			sums := d.gateAndUp(expert, d.Let("first", kernel.Group(0).Mul(i32(d.tile)).Add(out)), share, of)
+			d.If(kernel.Lane().Eq(i32(0)), func() {
+				for i, c := range of {
+					d.guard(live[i], nil, false, func() {
+						to := d.Let("to", c.Mul(i32(d.tile)).Add(out).Mul(i32(d.shares)).Add(share).Mul(i32(2)))
+						for j := range hiddenRows {
+							for half := range 2 {
+								d.sums.Set(to.Add(i32(2*d.shares*j+half)), sums[half*hiddenRows+j][i])
+							}
+						}
+					})
+				}
+			}, nil)
+		})
+	})
+	d.Barrier()
+}
+
+// gateAndUp makes a share of a few outputs of gate, then of up, from `first` on, for some
+// choices of an expert.
+func (d *expertsTiles) gateAndUp(expert, first, share *kernel.Expr, of []*kernel.Expr) [][]*kernel.Expr {
+	var inputs []input
+	for _, c := range of {
+		inputs = append(inputs, direct(d.x.reader(d.Let("x_row", c.Div(i32(d.e.K)).Mul(i32(dim(d.e.X, 1)/4))))))
+	}
+	gate := d.someRowsFrom(d.gate.open(expert), first, hiddenRows, d.e.F)
+	up := d.someRowsFrom(d.up.open(expert), first, hiddenRows, d.e.F)
+	if d.gate.alike(d.up) {
+		return d.dotShare(append(gate, up...), inputs, share, d.shares)
+	}
+	return append(d.dotShare(gate, inputs, share, d.shares), d.dotShare(up, inputs, share, d.shares)...)
+}
+
+// finish makes the hidden vectors of the sums.
+func (d *expertsTiles) finish() {
+	e := d.e
+	d.For("at", kernel.Thread(), d.rows.Mul(i32(e.K*d.tile)), i32(d.Schedule().Threads), func(at *kernel.Expr) {
+		c, out := d.Let("c", at.Div(i32(d.tile))), d.Let("out", at.Rem(i32(d.tile)))
+		n := d.Let("n", kernel.Group(0).Mul(i32(d.tile)).Add(out))
+		d.guard(nil, n.Lt(i32(e.F)), e.F%d.tile != 0, func() {
+			from := d.Let("from", at.Mul(i32(2*d.shares)))
+			gate, up := d.sums.At(from), d.sums.At(from.Add(i32(1)))
+			for s := 1; s < d.shares; s++ {
+				gate, up = gate.Add(d.sums.At(from.Add(i32(2*s)))), up.Add(d.sums.At(from.Add(i32(2*s+1))))
+			}
+			d.mid.Set(c.Mul(i32(e.F)).Add(n), swiglu(d.Let("gate", gate), d.Let("up", up), e.Limit).Mul(d.weights.At(c)))
+		})
+	})
+}
