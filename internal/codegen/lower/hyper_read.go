@@ -19,12 +19,30 @@ const hyperReadChunks = 4
 func (x *hyper) read() error {
 	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(hyperReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
 	r := &hyperRead{emitter: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+	r.affine = r.scaleAndBase
 	r.bind()
-	r.logits()
-	r.collapse()
+	if r.stages() {
+		r.logits(r.makeComb)
+		r.collapse()
+	} else {
+		r.apart()
+	}
 	l, err := u.launch("read", ir.Sym(x.rows))
 	x.launches = append(x.launches, l)
 	return err
+}
+
+// apart is the kernel where a threadgroup has several SIMD groups: the streams are asked
+// for before anything waits, and comb, which the next "write" needs and nobody before, is
+// made by one SIMD group after all else.
+func (r *hyperRead) apart() {
+	r.askForStreams()
+	element := r.Var("element", f32(0))
+	r.logits(func(v *kernel.Expr) { element.Set(v) })
+	r.collapse()
+	if !r.next.Head {
+		r.If(kernel.Simd().Eq(i32(0)), func() { r.makeComb(element.Expr) }, nil)
+	}
 }
 
 // hyperRead is the kernel "read" in the making.
@@ -40,6 +58,9 @@ type hyperRead struct {
 	sums, pre           kernel.Array
 	held                []kernel.Variable // the collapsed vector: the thread's chunks,
 	parked              kernel.Array      // or all of it
+	asked               [][]*kernel.Expr  // of each chunk the streams' vectors, if they are at hand,
+	norms               [][]*kernel.Expr  // and the norm's weights
+	affine              func(lane *kernel.Expr) (scale, base *kernel.Expr)
 }
 
 func (r *hyperRead) bind() {
@@ -62,19 +83,27 @@ func (r *hyperRead) bind() {
 	r.pre = r.SharedArray("pre", kernel.F32, m.Streams)
 }
 
-// logits adds the shares up and makes pre, post and comb of them in the
-// first SIMD group, a lane for each logit.
-func (r *hyperRead) logits() {
+// logits adds the shares up and makes pre and post of them in the first SIMD group, a
+// lane for each logit. What comb is made of is left to `last`: lane i*n+j's element (i, j).
+func (r *hyperRead) logits(last func(element *kernel.Expr)) {
 	n, count := r.m.Streams, r.logitCount()
 	lanes := r.Schedule().SimdWidth
 	simds := r.Schedule().Threads / lanes
 	r.Comment("z: SIMD group s adds up the shares of tiles s, s+%d ...", simds)
 	sum := r.Var("z_part", f32(0))
+	share := func(tile *kernel.Expr) *kernel.Expr {
+		return r.shareIn.At(r.row.Mul(i32(r.tiles())).Add(tile).Mul(i32(count + 1)).Add(kernel.Lane()))
+	}
 	r.If(kernel.Lane().Le(i32(count)), func() {
-		r.For("tile", kernel.Simd(), i32(r.tiles()), i32(simds), func(tile *kernel.Expr) {
-			at := r.row.Mul(i32(r.tiles())).Add(tile).Mul(i32(count + 1)).Add(kernel.Lane())
-			sum.Set(sum.Add(r.shareIn.At(at)))
-		})
+		if n := r.tiles() / simds; !r.stages() && n <= mostSharesAtOnce && r.tiles()%simds == 0 {
+			shares := make([]*kernel.Expr, n)
+			for i := range shares {
+				shares[i] = r.Let("share", share(kernel.Simd().Add(i32(i*simds))))
+			}
+			sum.Set(sumOf(shares))
+			return
+		}
+		r.For("tile", kernel.Simd(), i32(r.tiles()), i32(simds), func(tile *kernel.Expr) { sum.Set(sum.Add(share(tile))) })
 	}, nil)
 	r.sums.Set(kernel.Thread(), sum.Expr)
 	r.Barrier()
@@ -86,22 +115,17 @@ func (r *hyperRead) logits() {
 		squares := r.Let("squares", z.Shuffle(i32(count)))
 		inv := r.Let("inv_rms", squares.Mul(f32(1/float64(n*r.m.Width))).Add(f32(r.next.FnEps)).Rsqrt())
 		logit := r.Let("logit", z.Mul(inv))
-		r.weights(logit)
+		r.weights(logit, last)
 	}, nil)
 	r.Barrier()
 }
 
 // weights turns the lanes' logits into pre (lanes 0 to n-1), post (n to 2n-1)
-// and comb (2n on).
-func (r *hyperRead) weights(logit *kernel.Expr) {
+// and what comb is made of (2n on).
+func (r *hyperRead) weights(logit *kernel.Expr, last func(element *kernel.Expr)) {
 	n, lane := r.m.Streams, kernel.Lane()
-	count := r.logitCount()
-	index := r.Let("index", lane.Min(i32(count-1)))
-	part := i32(0)
-	if !r.next.Head {
-		part = r.Let("part", index.Lt(i32(n)).Select(i32(0), index.Lt(i32(2*n)).Select(i32(1), i32(2))))
-	}
-	v := r.Let("v", logit.Mul(r.scale.At(part)).Add(r.base.At(index)))
+	scale, base := r.affine(lane)
+	v := r.Let("v", logit.Mul(scale).Add(base))
 	gate := r.Let("gate", f32(1).Div(f32(1).Add(v.Neg().Exp())))
 	r.If(lane.Lt(i32(n)), func() { r.pre.Set(lane, gate.Add(f32(r.next.HCEps))) }, nil)
 	if r.next.Head {
@@ -111,9 +135,28 @@ func (r *hyperRead) weights(logit *kernel.Expr) {
 		r.post.Set(r.row.Mul(i32(n)).Add(lane.Sub(i32(n))), gate.Mul(f32(r.next.PostScale)))
 	}, nil)
 	r.Comment("comb: lane i*%d+j holds element (i, j)", n)
-	element := r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(r.Schedule().SimdWidth-1))))
+	last(r.Let("element", v.Shuffle(lane.Add(i32(2*n)).Min(i32(r.Schedule().SimdWidth-1)))))
+}
+
+// scaleAndBase are those of a lane's logit.
+func (r *hyperRead) scaleAndBase(lane *kernel.Expr) (scale, base *kernel.Expr) {
+	n := r.m.Streams
+	index := r.Let("index", lane.Min(i32(r.logitCount()-1)))
+	part := i32(0)
+	if !r.next.Head {
+		part = r.Let("part", index.Lt(i32(n)).Select(i32(0), index.Lt(i32(2*n)).Select(i32(1), i32(2))))
+	}
+	if r.stages() {
+		return r.scale.At(part), r.base.At(index)
+	}
+	return r.Let("scale_of", r.scale.At(part)), r.Let("base_of", r.base.At(index))
+}
+
+// makeComb makes comb of its elements, a lane each.
+func (r *hyperRead) makeComb(element *kernel.Expr) {
+	n := r.m.Streams
 	c := r.sinkhorn(element)
-	r.If(lane.Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(lane), c) }, nil)
+	r.If(kernel.Lane().Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(kernel.Lane()), c) }, nil)
 }
 
 // sinkhorn normalises rows and columns in turn (docs/model.md#residual-streams). Lanes
@@ -121,6 +164,10 @@ func (r *hyperRead) weights(logit *kernel.Expr) {
 func (r *hyperRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 	n, eps := r.m.Streams, f32(r.next.HCEps)
 	over := func(x *kernel.Expr, from, to int, f func(a, b *kernel.Expr) *kernel.Expr) *kernel.Expr {
+		if !r.stages() && to == 4*from { // the three others at once, added up as below
+			one, two, three := r.Let("other", x.ShuffleXor(from)), r.Let("other", x.ShuffleXor(2*from)), r.Let("other", x.ShuffleXor(3*from))
+			return r.Let("fold", f(f(x, one), f(two, three)))
+		}
 		for mask := from; mask < to; mask *= 2 {
 			x = r.Let("fold", f(x, x.ShuffleXor(mask)))
 		}
@@ -138,11 +185,57 @@ func (r *hyperRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
 	return c.Expr
 }
 
+// mostSharesAtOnce and mostAsked are how many shares, and numbers of the streams, a thread
+// holds at once at most.
+const (
+	mostSharesAtOnce = 8
+	mostAsked        = 32
+)
+
+// askForStreams reads the thread's vectors of the streams, if these are few.
+func (r *hyperRead) askForStreams() {
+	n, threads, quads := r.m.Streams, r.Schedule().Threads, r.m.Width/4
+	if r.chunks()*n*4 > mostAsked || r.chunks() > hyperReadChunks {
+		return
+	}
+	r.Comment("the streams and weights, asked for early")
+	scale, base := r.scaleAndBase(kernel.Lane())
+	r.affine = func(*kernel.Expr) (*kernel.Expr, *kernel.Expr) { return scale, base }
+	source := r.source()
+	for ch := range r.chunks() {
+		at := r.Let("asked", kernel.Thread().Add(i32(ch*threads)).Min(i32(quads-1)))
+		var of []*kernel.Expr
+		for k := range n {
+			of = append(of, r.Let("h", r.stream(source, k, at)))
+		}
+		r.asked = append(r.asked, of)
+		var norms []*kernel.Expr
+		for q := range 4 {
+			norms = append(norms, r.Let("norm", r.weight.At(at.Mul(i32(4)).Add(i32(q)))))
+		}
+		r.norms = append(r.norms, norms)
+	}
+}
+
+// source is the row of the streams that the row reads.
+func (r *hyperRead) source() *kernel.Expr {
+	if r.wanted {
+		return r.Let("source", r.StepAt("wanted", r.row))
+	}
+	return r.row
+}
+
+// stream is vector `at` of stream k.
+func (r *hyperRead) stream(source *kernel.Expr, k int, at *kernel.Expr) *kernel.Expr {
+	n, quads := r.m.Streams, r.m.Width/4
+	return r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at))
+}
+
 // collapse makes u = sum_k pre[k] h[k] and stores its norm times the weight.
 func (r *hyperRead) collapse() {
-	source := r.row
-	if r.wanted {
-		source = r.Let("source", r.StepAt("wanted", r.row))
+	var source *kernel.Expr
+	if r.asked == nil {
+		source = r.source()
 	}
 	if n := r.chunks(); n <= hyperReadChunks {
 		r.held = r.Vars("u", 4*n, f32(0))
@@ -156,7 +249,11 @@ func (r *hyperRead) collapse() {
 	r.eachChunk(func(ch int, at *kernel.Expr) {
 		var out [4]*kernel.Expr
 		for q := range out {
-			out[q] = r.element(ch, at, q).Mul(inv).Mul(r.weight.At(at.Mul(i32(4)).Add(i32(q))))
+			norm := r.weight.At(at.Mul(i32(4)).Add(i32(q)))
+			if r.norms != nil {
+				norm = r.norms[ch][q]
+			}
+			out[q] = r.element(ch, at, q).Mul(inv).Mul(norm)
 		}
 		r.x.Set(r.row.Mul(i32(r.m.Width/4)).Add(at), kernel.Vector(out[:]...))
 	})
@@ -164,15 +261,19 @@ func (r *hyperRead) collapse() {
 
 // collapseChunk makes four elements of u, and adds their squares up.
 func (r *hyperRead) collapseChunk(ch int, at, source *kernel.Expr, squares kernel.Variable) {
-	n, quads := r.m.Streams, r.m.Width/4
 	u := r.held
 	if u != nil {
 		u = u[4*ch:][:4]
 	} else {
 		u = r.Vars("sum", 4, f32(0))
 	}
-	for k := range n {
-		h := r.Let("h", r.streams.At(source.Mul(i32(n)).Add(i32(k)).Mul(i32(quads)).Add(at)))
+	for k := range r.m.Streams {
+		var h *kernel.Expr
+		if r.asked != nil {
+			h = r.asked[ch][k]
+		} else {
+			h = r.Let("h", r.stream(source, k, at))
+		}
 		p := r.Let("p", r.pre.At(i32(k)))
 		for q := range u {
 			u[q].Set(p.Fma(h.Lane(q), u[q].Expr))

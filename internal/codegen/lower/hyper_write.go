@@ -73,6 +73,10 @@ func (w *hyperWrite) body(row0, left *kernel.Expr, n int) {
 // the rows' elements and logits.
 func (w *hyperWrite) together(row0, left *kernel.Expr) {
 	count := w.Let("rows", left.Min(i32(w.inputs)))
+	var addShares func(row0, count *kernel.Expr)
+	if w.m.Next != nil {
+		addShares = w.askForWeights()
+	}
 	w.Comment("y of this tile, in %d parts", w.parts)
 	if s, ok := w.source.(sharedSource); ok {
 		s.share(w, row0, count)
@@ -89,9 +93,10 @@ func (w *hyperWrite) together(row0, left *kernel.Expr) {
 		r := w.Let("r", at.Div(i32(elements)))
 		w.element(hyperRow{r, w.Let("row", row0.Add(r)), nil}, w.Let("e", at.Rem(i32(elements))))
 	})
-	if w.m.Next != nil {
+	if addShares != nil {
 		w.Barrier()
-		w.sharesOfLogits(row0, count)
+		w.Comment("shares of the next logits; a row's last is the sum of squares")
+		addShares(row0, count)
 	}
 }
 
@@ -148,22 +153,71 @@ func (w *hyperWrite) newStream(r hyperRow, stream, column, at, inTile *kernel.Ex
 	return v
 }
 
-// sharesOfLogits adds up the tile's share of each row's logits, a SIMD group for each
-// row and logit in turn; a row's last is the sum of squares.
-func (w *hyperWrite) sharesOfLogits(row0, count *kernel.Expr) {
+// mostWeights is how many numbers of Fn a thread holds at once at most.
+const mostWeights = 8
+
+// lanesOfTile is how many of a row's elements of the tile a lane has at most.
+func (w *hyperWrite) lanesOfTile() int {
+	lanes := w.Schedule().SimdWidth
+	return (w.m.Streams*w.columns + lanes - 1) / lanes
+}
+
+// askForWeights reads the SIMD group's numbers of Fn, if these are few, and returns what
+// adds up the shares with them. SIMD group s takes logits s, s+16 ... of all rows.
+func (w *hyperWrite) askForWeights() func(row0, count *kernel.Expr) {
+	n, simds := w.logitCount(), w.Schedule().Threads/w.Schedule().SimdWidth
+	rounds := (n + simds) / simds
+	if rounds*w.lanesOfTile() > mostWeights {
+		return func(row0, count *kernel.Expr) {
+			w.For("z", kernel.Simd(), i32(n+1), i32(simds), func(z *kernel.Expr) { w.shareOfLogit(row0, count, z, w.weightsOf(z)) })
+		}
+	}
+	w.Comment("the weights of the next logits, asked for early")
+	var zs []*kernel.Expr
+	var weights [][]*kernel.Expr
+	for i := range rounds {
+		zs = append(zs, w.Let("z", kernel.Simd().Add(i32(i*simds))))
+		weights = append(weights, w.weightsOf(zs[i]))
+	}
+	return func(row0, count *kernel.Expr) {
+		for i, z := range zs {
+			w.guard(nil, z.Le(i32(n)), (i+1)*simds > n+1, func() { w.shareOfLogit(row0, count, z, weights[i]) })
+		}
+	}
+}
+
+// tileElement is the lane's j-th element of a row's tile.
+func (w *hyperWrite) tileElement(j int) *kernel.Expr {
+	return kernel.Lane().Add(i32(j * w.Schedule().SimdWidth)).Min(i32(w.m.Streams*w.columns - 1))
+}
+
+// weightsOf are the lane's numbers of Fn for logit z; beyond the last logit, and beyond
+// the streams, nobody reads them.
+func (w *hyperWrite) weightsOf(z *kernel.Expr) (weights []*kernel.Expr) {
+	m, row := w.m, z.Min(i32(w.logitCount()-1)).Mul(i32(w.m.Streams*w.m.Width))
+	for j := range w.lanesOfTile() {
+		e := w.Let("e", w.tileElement(j))
+		column := w.column0.Add(e.Rem(i32(w.columns)))
+		if m.Width%w.columns != 0 {
+			column = column.Min(i32(m.Width - 1))
+		}
+		weights = append(weights, w.Let("f", w.fn.At(row.Add(e.Div(i32(w.columns)).Mul(i32(m.Width))).Add(column))))
+	}
+	return weights
+}
+
+// shareOfLogit adds up the tile's share of logit z of each row, or the sum of squares if
+// z is the last.
+func (w *hyperWrite) shareOfLogit(row0, count, z *kernel.Expr, weights []*kernel.Expr) {
 	n, elements, lanes := w.logitCount(), w.m.Streams*w.columns, w.Schedule().SimdWidth
-	w.Comment("shares of the next logits; a row's last is the sum of squares")
-	w.For("share", kernel.Simd(), count.Mul(i32(n+1)), i32(w.Schedule().Threads/lanes), func(share *kernel.Expr) {
-		r, z := w.Let("r", share.Div(i32(n+1))), w.Let("z", share.Rem(i32(n+1)))
+	w.For("r", i32(0), count, i32(1), func(r *kernel.Expr) {
 		sum := w.Var("sum", f32(0))
-		for first := 0; first < elements; first += lanes {
-			e := kernel.Lane().Add(i32(first))
-			add := func() { w.addElement(sum, r, z, w.Let("e", e)) }
-			if first+lanes > elements {
-				w.If(e.Lt(i32(elements)), add, nil)
-			} else {
-				add()
+		for j, f := range weights {
+			add := func() {
+				h := w.Let("h", w.tile.At(w.tileElement(j).Add(r.Mul(i32(elements)))))
+				sum.Set(z.Eq(i32(n)).Select(h, f).Fma(h, sum.Expr))
 			}
+			w.guard(nil, kernel.Lane().Lt(i32(elements-j*lanes)), (j+1)*lanes > elements, add)
 		}
 		total := w.Let("total", sum.SimdSum())
 		w.If(kernel.Lane().Eq(i32(0)), func() {
@@ -171,24 +225,6 @@ func (w *hyperWrite) sharesOfLogits(row0, count *kernel.Expr) {
 			w.shareOut.Set(at, total)
 		}, nil)
 	})
-}
-
-// addElement adds the product of element e of a row's tile to the sum of logit z.
-func (w *hyperWrite) addElement(sum kernel.Variable, r, z, e *kernel.Expr) {
-	m, n, elements := w.m, w.logitCount(), w.m.Streams*w.columns
-	column := w.Let("column", w.column0.Add(e.Rem(i32(w.columns))))
-	h := w.Let("h", w.tile.At(e.Add(r.Mul(i32(elements)))))
-	f := w.Var("f", h)
-	weight := func() {
-		at := z.Mul(i32(m.Streams * m.Width)).Add(e.Div(i32(w.columns)).Mul(i32(m.Width))).Add(column)
-		f.Set(w.fn.At(at))
-	}
-	inside := z.Lt(i32(n))
-	if m.Width%w.columns != 0 {
-		inside = inside.And(column.Lt(i32(m.Width)))
-	}
-	w.If(inside, weight, nil)
-	sum.Set(f.Fma(h, sum.Expr))
 }
 
 // partials adds up the tile's share of each logit: SIMD group s takes logits

@@ -92,6 +92,22 @@ void attn_hyper_read_decode(
 
     const int row = group_x;
 
+    // the streams and weights, asked for early
+    const int index = min(lane, 23);
+    const int part = index < 4 ? 0 : index < 8 ? 1 : 2;
+    const float scale_of = as_type<float>(scale[part]);
+    const float base_of = as_type<float>(base[index]);
+    const int asked = min(tid, 31);
+    const float4 h = after[row * 4 * 32 + asked];
+    const float4 h_2 = after[(row * 4 + 1) * 32 + asked];
+    const float4 h_3 = after[(row * 4 + 2) * 32 + asked];
+    const float4 h_4 = after[(row * 4 + 3) * 32 + asked];
+    const float norm_2 = as_type<float>(uint(norm[asked * 4]) << 16);
+    const float norm_3 = as_type<float>(uint(norm[asked * 4 + 1]) << 16);
+    const float norm_4 = as_type<float>(uint(norm[asked * 4 + 2]) << 16);
+    const float norm_5 = as_type<float>(uint(norm[asked * 4 + 3]) << 16);
+    float element = 0.0f;
+
     // z: SIMD group s adds up the shares of tiles s, s+32 ...
     float z_part = 0.0f;
     if (lane <= 24) {
@@ -110,9 +126,7 @@ void attn_hyper_read_decode(
         const float squares = simd_shuffle(z, ushort(24));
         const float inv_rms = precise::rsqrt(squares * 0.001953125f + 1e-6f);
         const float logit = z * inv_rms;
-        const int index = min(lane, 23);
-        const int part = index < 4 ? 0 : index < 8 ? 1 : 2;
-        const float v = logit * as_type<float>(scale[part]) + as_type<float>(base[index]);
+        const float v = logit * scale_of + base_of;
         const float gate = 1.0f / (1.0f + precise::exp(-v));
         if (lane < 4) {
             pre[lane] = gate + 1e-6f;
@@ -122,27 +136,8 @@ void attn_hyper_read_decode(
         }
 
         // comb: lane i*4+j holds element (i, j)
-        const float element = simd_shuffle(v, ushort(min(lane + 8, 31)));
-        const float fold = fmax(element, simd_shuffle_xor(element, 1));
-        const float fold_2 = fmax(fold, simd_shuffle_xor(fold, 2));
-        float c = precise::exp(element - fold_2);
-        const float fold_3 = c + simd_shuffle_xor(c, 1);
-        const float fold_4 = fold_3 + simd_shuffle_xor(fold_3, 2);
-        c = c / fold_4 + 1e-6f;
-        const float fold_5 = c + simd_shuffle_xor(c, 4);
-        const float fold_6 = fold_5 + simd_shuffle_xor(fold_5, 8);
-        c /= fold_6 + 1e-6f;
-        for (int iteration = 1; iteration < 20; iteration++) {
-            const float fold_7 = c + simd_shuffle_xor(c, 1);
-            const float fold_8 = fold_7 + simd_shuffle_xor(fold_7, 2);
-            c /= fold_8 + 1e-6f;
-            const float fold_9 = c + simd_shuffle_xor(c, 4);
-            const float fold_10 = fold_9 + simd_shuffle_xor(fold_9, 8);
-            c /= fold_10 + 1e-6f;
-        }
-        if (lane < 16) {
-            comb[row * 16 + lane] = c;
-        }
+        const float element_2 = simd_shuffle(v, ushort(min(lane + 8, 31)));
+        element = element_2;
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     float u0 = 0.0f;
@@ -152,15 +147,26 @@ void attn_hyper_read_decode(
     float squares_2 = 0.0f;
     const int quad = tid;
     if (quad < 32) {
-        #pragma unroll
-        for (int i_2 = 0; i_2 < 4; i_2++) {
-            const float4 h = after[(row * 4 + i_2) * 32 + quad];
-            const float p = pre[i_2];
-            u0 = fma(p, h.x, u0);
-            u1 = fma(p, h.y, u1);
-            u2 = fma(p, h.z, u2);
-            u3 = fma(p, h.w, u3);
-        }
+        const float p = pre[0];
+        u0 = fma(p, h.x, u0);
+        u1 = fma(p, h.y, u1);
+        u2 = fma(p, h.z, u2);
+        u3 = fma(p, h.w, u3);
+        const float p_2 = pre[1];
+        u0 = fma(p_2, h_2.x, u0);
+        u1 = fma(p_2, h_2.y, u1);
+        u2 = fma(p_2, h_2.z, u2);
+        u3 = fma(p_2, h_2.w, u3);
+        const float p_3 = pre[2];
+        u0 = fma(p_3, h_3.x, u0);
+        u1 = fma(p_3, h_3.y, u1);
+        u2 = fma(p_3, h_3.z, u2);
+        u3 = fma(p_3, h_3.w, u3);
+        const float p_4 = pre[3];
+        u0 = fma(p_4, h_4.x, u0);
+        u1 = fma(p_4, h_4.y, u1);
+        u2 = fma(p_4, h_4.z, u2);
+        u3 = fma(p_4, h_4.w, u3);
         squares_2 = fma(u0, u0, squares_2);
         squares_2 = fma(u1, u1, squares_2);
         squares_2 = fma(u2, u2, squares_2);
@@ -180,9 +186,39 @@ void attn_hyper_read_decode(
     const float inv = precise::rsqrt(total * 0.0078125f + 1e-6f);
     const int quad_2 = tid;
     if (quad_2 < 32) {
-        x[row * 32 + quad_2] = float4(u0 * inv * as_type<float>(uint(norm[quad_2 * 4]) << 16),
-                u1 * inv * as_type<float>(uint(norm[quad_2 * 4 + 1]) << 16),
-                u2 * inv * as_type<float>(uint(norm[quad_2 * 4 + 2]) << 16),
-                u3 * inv * as_type<float>(uint(norm[quad_2 * 4 + 3]) << 16));
+        x[row * 32 + quad_2] = float4(u0 * inv * norm_2, u1 * inv * norm_3, u2 * inv * norm_4,
+                u3 * inv * norm_5);
+    }
+    if (simd_group == 0) {
+        const float other = simd_shuffle_xor(element, 1);
+        const float other_2 = simd_shuffle_xor(element, 2);
+        const float other_3 = simd_shuffle_xor(element, 3);
+        const float fold = fmax(fmax(element, other), fmax(other_2, other_3));
+        float c = precise::exp(element - fold);
+        const float other_4 = simd_shuffle_xor(c, 1);
+        const float other_5 = simd_shuffle_xor(c, 2);
+        const float other_6 = simd_shuffle_xor(c, 3);
+        const float fold_2 = c + other_4 + (other_5 + other_6);
+        c = c / fold_2 + 1e-6f;
+        const float other_7 = simd_shuffle_xor(c, 4);
+        const float other_8 = simd_shuffle_xor(c, 8);
+        const float other_9 = simd_shuffle_xor(c, 12);
+        const float fold_3 = c + other_7 + (other_8 + other_9);
+        c /= fold_3 + 1e-6f;
+        for (int iteration = 1; iteration < 20; iteration++) {
+            const float other_10 = simd_shuffle_xor(c, 1);
+            const float other_11 = simd_shuffle_xor(c, 2);
+            const float other_12 = simd_shuffle_xor(c, 3);
+            const float fold_4 = c + other_10 + (other_11 + other_12);
+            c /= fold_4 + 1e-6f;
+            const float other_13 = simd_shuffle_xor(c, 4);
+            const float other_14 = simd_shuffle_xor(c, 8);
+            const float other_15 = simd_shuffle_xor(c, 12);
+            const float fold_5 = c + other_13 + (other_14 + other_15);
+            c /= fold_5 + 1e-6f;
+        }
+        if (lane < 16) {
+            comb[row * 16 + lane] = c;
+        }
     }
 }
