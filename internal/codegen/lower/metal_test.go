@@ -67,11 +67,13 @@ func TestMetal(t *testing.T) {
 			}
 		}
 	}
-	sample, _, err := LowerSample(&Input{Module: r.Module, Phase: program.Decode, Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
+	samples, _, err := LowerSample(&Input{Module: r.Module, Phase: program.Decode, Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkMetal(t, sample.Kernel)
+	for _, l := range samples {
+		checkMetal(t, l.Kernel)
+	}
 }
 
 // checkMetal compares a kernel's text with the golden file.

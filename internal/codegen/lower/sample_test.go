@@ -45,7 +45,7 @@ const untouched = 99
 func (x *sampleTest) run(t *testing.T, machine target.Target, phase program.Phase) []int32 {
 	t.Helper()
 	in := sampleInput(machine, phase, x.vocab, len(x.rows))
-	launch, tokens, err := LowerSample(in)
+	launches, tokens, err := LowerSample(in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func (x *sampleTest) run(t *testing.T, machine target.Target, phase program.Phas
 	}
 	mem.values[in.Module.Results[0]] = floatBytes(all)
 	mem.scratch[tokens] = bytes.Repeat([]byte{untouched, 0, 0, 0}, len(x.rows))
-	mem.run(t, []program.Launch{launch})
+	mem.run(t, launches)
 	return ints(mem.scratch[tokens])
 }
 
@@ -243,19 +243,21 @@ func TestSampleLargeVocabulary(t *testing.T) {
 	}
 	for vocab, space := range map[int]string{4096: "constant", 129280: "device const"} {
 		for _, phase := range []program.Phase{program.Decode, program.Prefill} {
-			launch, _, err := LowerSample(sampleInput(target.GPU, phase, vocab, 16))
+			launches, _, err := LowerSample(sampleInput(target.GPU, phase, vocab, 16))
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := msl.Print(launch.Kernel)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := space + " Step &step"; !strings.Contains(text, want) {
-				t.Errorf("%s, %d tokens: no %q", phase, vocab, want)
-			}
-			if err := c.Check(launch.Kernel.Name+".metal", text); err != nil {
-				t.Errorf("%s, %d tokens: %v", phase, vocab, err)
+			for _, l := range launches {
+				text, err := msl.Print(l.Kernel)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := space + " Step &step"; l.Role == "keys" && !strings.Contains(text, want) {
+					t.Errorf("%s, %d tokens: no %q", l.Kernel.Name, vocab, want)
+				}
+				if err := c.Check(l.Kernel.Name+".metal", text); err != nil {
+					t.Errorf("%s, %d tokens: %v", l.Kernel.Name, vocab, err)
+				}
 			}
 		}
 	}
@@ -291,18 +293,17 @@ func TestSampleWeights(t *testing.T) {
 		}
 		for _, machine := range targets {
 			in := sampleInput(machine, program.Decode, n, 1)
-			u := in.begin("weights", kernel.Schedule{Threads: 32})
 			from, to := in.Module.Results[0], testValue(2, ir.I32, n)
-			x, y := u.activation("logits", from, kernel.Read), u.activation("weights", to, kernel.Write)
-			s := &sampler{emitter: u, vocab: n, keys: u.scratch("keys", &program.Scratch{Name: "keys", Bytes: ir.Const(4 * n)}, kernel.U32, kernel.ReadWrite),
-				base: i32(0), inv: u.Let("inv", u.StepAt(program.SampleInv, i32(0)))}
-			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { s.keys.Set(i, u.orderKey(u.Let("logit", x.At(i)))) })
-			u.DeviceBarrier()
-			s.bestKey = u.Let("best_key", s.keys.At(i32(0)))
-			s.largest = u.Let("largest", s.normal(s.logitOf(s.bestKey)))
-			u.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) { y.Set(i, s.weight(s.candidate(i)).As(kernel.I32)) })
 			in.Region = &ir.Region{Name: "weights"}
-			launch, err := u.launch("", ir.Const(1))
+			s := in.sampler("", kernel.Schedule{Threads: 32}, n, "")
+			x, y := s.activation("logits", from, kernel.Read), s.activation("weights", to, kernel.Write)
+			s.of(kernel.Group(0))
+			s.setBest(s.orderKey(s.Let("first", x.At(i32(0)))))
+			s.For("i", kernel.Thread(), i32(n), i32(32), func(i *kernel.Expr) {
+				key := s.Let("key", s.orderKey(s.Let("logit", x.At(i))))
+				y.Set(i, s.weight(key, s.octaves(s.logitOf(key))).As(kernel.I32))
+			})
+			launch, err := s.launch("", ir.Const(1))
 			if err != nil {
 				t.Fatal(err)
 			}

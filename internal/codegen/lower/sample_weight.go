@@ -7,9 +7,6 @@ import (
 
 func i64(n int64) *kernel.Expr { return kernel.C(kernel.I64, float64(n)) }
 
-// one counts tokens.
-func one(candidate) *kernel.Expr { return kernel.U(1) }
-
 // normal takes numbers below the smallest normal one for 0, as some targets do
 // by themselves. It looks at the bits, so all agree.
 func (s *sampler) normal(x *kernel.Expr) *kernel.Expr {
@@ -17,26 +14,36 @@ func (s *sampler) normal(x *kernel.Expr) *kernel.Expr {
 	return magnitude.Lt(kernel.U(0x00800000)).Select(f32(0), x)
 }
 
-// weight is a token's weight as package pick defines it (u32): two
-// operations of float32 that are rounded the same everywhere, then integers.
-// What it is for logits that are no numbers does not matter.
-func (s *sampler) weight(c candidate) *kernel.Expr {
-	below := s.Let("below", s.normal(c.logit).Sub(s.largest))
+// octaves is how far a logit is below the largest, as package pick scales it: minus the
+// binary logarithm of its weight, times 2^ScaleBits (u32). Two operations of float32 that
+// are rounded the same everywhere, then integers: it does not fall along the ranking. What
+// it is for logits that are no numbers, and where the largest is infinite, does not matter.
+func (s *sampler) octaves(logit *kernel.Expr) *kernel.Expr {
+	below := s.Let("below", s.normal(logit).Sub(s.largest))
 	d := s.Let("d", s.normal(below).Mul(s.inv))
 	d = s.Let("d", d.Ge(f32(pick.Lowest)).Select(d, f32(pick.Lowest)))
 	n := s.Let("n", d.Neg().Mul(f32(1<<pick.ScaleBits)).To(kernel.I32).As(kernel.U32))
-	z := s.Let("z", scaledProduct(n, kernel.U(pick.Log2E), pick.Log2EBits))
-	f := s.Let("f", z.And(kernel.U(1<<pick.ScaleBits-1)))
+	return s.Let("z", scaledProduct(n, kernel.U(pick.Log2E), pick.Log2EBits))
+}
+
+// weight is a token's weight as package pick defines it (u32).
+func (s *sampler) weight(key, octaves *kernel.Expr) *kernel.Expr {
+	f := s.Let("f", octaves.And(kernel.U(1<<pick.ScaleBits-1)))
 	terms := pick.PowerTerms
 	power := kernel.U(terms[len(terms)-1])
 	for i := len(terms) - 2; i >= 0; i-- {
 		power = s.Let("power", kernel.U(terms[i]).Sub(scaledProduct(power, f, pick.ScaleBits)))
 	}
 	power = s.Let("power", kernel.U(1<<pick.PowerBits).Sub(scaledProduct(power, f, pick.ScaleBits)))
-	shift := s.Let("shift", z.Shr(kernel.U(pick.ScaleBits)).Add(kernel.U(pick.PowerBits-pick.WeightBits)))
+	shift := s.Let("shift", octaves.Shr(kernel.U(pick.ScaleBits)).Add(kernel.U(pick.PowerBits-pick.WeightBits)))
 	half := kernel.U(1).Shl(shift.Sub(kernel.U(1)))
 	w := s.Let("weight", power.Add(half).Shr(shift))
-	return s.Let("weight", c.key.Eq(s.bestKey).Select(kernel.U(pick.One), w))
+	return s.Let("weight", key.Eq(s.bestKey).Select(kernel.U(pick.One), w))
+}
+
+// drawn is what of a weight a token is drawn by: all, or nothing if it is below min-p.
+func drawn(weight, minP *kernel.Expr) *kernel.Expr {
+	return weight.Ge(minP).Select(weight, kernel.U(0))
 }
 
 // scaledProduct is floor(x*y / 2^bits) of u32 whose product is below 2^63.

@@ -78,28 +78,38 @@ type builder struct {
 
 // results adds the dispatches that make something smaller of the logits: of prompts
 // what tokens score, then the tokens that are picked.
-func (b *builder) results(m *ir.Module, names *namer) (err error) {
+func (b *builder) results(m *ir.Module, names *namer) error {
+	own := func() *lower.Input {
+		return &lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target}
+	}
 	if b.step.Phase == program.Prefill {
-		if b.step.Scores, err = b.result(lower.LowerScore, m, names); err != nil {
+		launch, out, err := lower.LowerScore(own())
+		if err == nil {
+			b.step.Scores, err = b.result([]program.Launch{launch}, out, names)
+		}
+		if err != nil {
 			return fmt.Errorf("scoring: %w", err)
 		}
 	}
-	if b.step.Tokens, err = b.result(lower.LowerSample, m, names); err != nil {
+	launches, out, err := lower.LowerSample(own())
+	if err == nil {
+		b.step.Tokens, err = b.result(launches, out, names)
+	}
+	if err != nil {
 		return fmt.Errorf("sampling: %w", err)
 	}
 	return nil
 }
 
-// result adds a dispatch that reads the logits, and returns what it writes.
-func (b *builder) result(launchOf func(*lower.Input) (program.Launch, *program.Scratch, error), m *ir.Module, names *namer) (*Buffer, error) {
-	launch, out, err := launchOf(&lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target})
-	if err == nil {
-		err = b.dispatch(launch, names)
+// result adds dispatches that come behind those of all regions, and returns what the
+// last of them writes.
+func (b *builder) result(launches []program.Launch, out *program.Scratch, names *namer) (*Buffer, error) {
+	for _, l := range launches {
+		if err := b.dispatch(l, names); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return b.scratchBuffer(launch.Region, out), nil
+	return b.scratchBuffer(launches[0].Region, out), nil
 }
 
 func (b *builder) dispatch(l program.Launch, names *namer) error {

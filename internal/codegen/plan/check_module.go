@@ -120,7 +120,7 @@ func (p *Plan) checkWhole(m *ir.Module, s *Step) error {
 	launched, appended := map[string]bool{}, map[*Cache]bool{}
 	for i, d := range s.Dispatches {
 		known := slices.ContainsFunc(m.Regions, func(r *ir.Region) bool { return r.Name == d.Region })
-		if behind := i >= len(s.Dispatches)-len(s.ofLogits()); !known && !behind {
+		if !known && !s.makesOfLogits(d.Region) {
 			return fmt.Errorf("dispatch %d (%s) is of region @%s, which the module does not have", i, d.Kernel.Name, d.Region)
 		}
 		launched[d.Region] = true
@@ -141,4 +141,10 @@ func (p *Plan) checkWhole(m *ir.Module, s *Step) error {
 		}
 	}
 	return nil
+}
+
+// makesOfLogits tells whether the dispatches of a name that is no region's make something
+// of the step's logits.
+func (s *Step) makesOfLogits(region string) bool {
+	return region == program.ScoreRegion && s.Scores != nil || region == program.SampleRegion && s.Tokens != nil
 }

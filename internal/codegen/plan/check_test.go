@@ -269,18 +269,27 @@ func TestSame(t *testing.T) {
 }
 
 // TestCosts: what a step must move, counted by hand for the last product: its
-// weights, the row it reads, the logits it writes. Sampling after it reads them,
-// writes their keys and reads those, and writes a token.
+// weights, the row it reads, the logits it writes. Sampling after it makes keys of them,
+// ranks those, and writes a token.
 func TestCosts(t *testing.T) {
 	s := built(t, small).Step(program.Decode)
 	costs, err := s.Costs(s.Symbols(100, 1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := costs[len(costs)-1]; c.Read != 2*256*4 || c.Write != 256*4+4 || c.Weights+c.CacheRead+c.CacheWrite != 0 {
-		t.Errorf("sampling costs %+v", c)
+	// Of the only part: its best key and token; of its tokens key, id and weight by bucket;
+	// and 3 sums through each of 32 buckets.
+	const best, ranked, sums = 2 * 4, 3 * 256 * 4, 3 * 32 * 8
+	for i, want := range []Cost{
+		{Read: 256 * 4, Write: 256*4 + best},
+		{Read: 256*4 + best, Write: ranked + sums},
+		{Read: best + 256*4 + ranked + sums, Write: 4},
+	} {
+		if c := costs[len(costs)-3+i]; c.Read != want.Read || c.Write != want.Write || c.Weights+c.CacheRead+c.CacheWrite != 0 {
+			t.Errorf("sampling's %d costs %+v, expected %+v", i, c, want)
+		}
 	}
-	c := costs[len(costs)-2]
+	c := costs[len(costs)-4]
 	if c.Weights != 256*128*2 || c.Read != 128*4 || c.Write != 256*4 || c.CacheRead+c.CacheWrite != 0 {
 		t.Errorf("the head costs %+v", c)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"smelt.example/smelt/internal/codegen/kernel"
@@ -17,7 +18,8 @@ import (
 	"smelt.example/smelt/runtime/sampling"
 )
 
-// BenchmarkSample picks the token of a row of Flash's vocabulary, on one thread.
+// BenchmarkSample picks the token of a row of Flash's vocabulary, on all processors
+// (-cpu 1: on one).
 func BenchmarkSample(b *testing.B) {
 	const vocab = 129280
 	host, err := target.Named("cpu")
@@ -27,11 +29,16 @@ func BenchmarkSample(b *testing.B) {
 	logits := &ir.Value{ID: 1, Type: ir.Tensor(ir.F32, ir.Sym("W"), ir.Const(vocab))}
 	module := &ir.Module{Symbols: []ir.Symbol{{Name: "W", Def: ir.Wanted}}, Results: []*ir.Value{logits}}
 	step := program.NewStep(module, 1)
-	launch, _, err := lower.LowerSample(&lower.Input{Module: module, Step: step, Target: host})
+	launches, tokens, err := lower.LowerSample(&lower.Input{Module: module, Step: step, Target: host})
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := compile([]*kernel.Kernel{launch.Kernel}, Options{LLVM: openLLVM(b), Threads: 1})
+	var kernels []*kernel.Kernel
+	for _, l := range launches {
+		kernels = append(kernels, l.Kernel)
+	}
+	threads := runtime.GOMAXPROCS(0)
+	c, err := compile(kernels, Options{LLVM: openLLVM(b), Threads: threads})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -46,9 +53,19 @@ func BenchmarkSample(b *testing.B) {
 		}
 		return data
 	}
-	row, keys, token, args, shared := alloc(4*vocab), alloc(4*vocab), alloc(4), alloc(24), alloc(c.shared+4096)
-	for i, of := range [][]byte{row, keys, token} { // as the kernel's parameters come
-		binary.LittleEndian.PutUint64(args[8*i:], address(of))
+	row, places := alloc(4*vocab), map[*program.Scratch][]byte{}
+	place := func(a program.Arg) []byte {
+		if a.Scratch == nil {
+			return row
+		}
+		if places[a.Scratch] == nil {
+			n, err := a.Scratch.Bytes.Eval(func(string) (int64, bool) { return 1, true })
+			if err != nil {
+				b.Fatal(err)
+			}
+			places[a.Scratch] = alloc(int(n))
+		}
+		return places[a.Scratch]
 	}
 	values, r := make([]float32, vocab), rand.New(rand.NewPCG(5, 0))
 	for i := range values {
@@ -57,13 +74,30 @@ func BenchmarkSample(b *testing.B) {
 	}
 	filler := stepblock.New(step)
 	block := alloc(filler.Bytes())
-	table := alloc(len(llvm.StepTable(launch.Kernel, 0)))
-	copy(table, llvm.StepTable(launch.Kernel, address(block)))
-	p := newPool(1, func(int) uintptr { return uintptr(address(shared)) })
+	stacks := make([][]byte, threads)
+	for i := range stacks {
+		stacks[i] = alloc(c.shared + 4096)
+	}
+	p := newPool(threads, func(i int) uintptr { return uintptr(address(stacks[i])) })
 	defer p.close()
-	jobs := make([]job, 1)
-	j := &jobs[0]
-	j.fn, j.args, j.step, j.width, j.height, j.groups = c.functions[launch.Kernel], uintptr(address(args)), uintptr(address(table)), 1, 1, 1
+	jobs := make([]job, len(launches))
+	for n, l := range launches {
+		args, table := alloc(8*len(l.Args)), alloc(len(llvm.StepTable(l.Kernel, 0)))
+		for i, a := range l.Args { // as the kernel's parameters come
+			binary.LittleEndian.PutUint64(args[8*i:], address(place(a)))
+		}
+		copy(table, llvm.StepTable(l.Kernel, address(block)))
+		grid := [2]int64{}
+		for axis := range grid {
+			if grid[axis], err = l.Grid[axis].Eval(func(string) (int64, bool) { return 1, true }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		j := &jobs[n]
+		j.fn, j.args, j.step, j.last = c.functions[l.Kernel], uintptr(address(args)), uintptr(address(table)), true
+		j.width, j.height, j.groups = int32(grid[0]), int32(grid[1]), int32(grid[0]*grid[1])
+	}
+	token := places[tokens]
 	some, text := pick.NewMaskOfAll(vocab), &pick.Changes{Positive: 0.8, Negative: 1.25}
 	for id := int32(0); id < vocab; id += 50 {
 		some.Forbid(id)
@@ -90,7 +124,9 @@ func BenchmarkSample(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				j.next.Store(0)
+				for i := range jobs {
+					jobs[i].reset()
+				}
 				p.run(jobs)
 			}
 			if want, err := choice.Pick(values, nil); err != nil || int32(binary.LittleEndian.Uint32(token)) != want {
