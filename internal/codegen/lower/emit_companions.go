@@ -50,42 +50,28 @@ func (x *choices) companions(c, expert *kernel.Expr) *companions {
 	return f
 }
 
-// choice is the n-th choice of the expert, or its last.
+// choice is the n-th choice of the expert.
 func (f *companions) choice(n *kernel.Expr) *kernel.Expr {
 	found := f.Var("choice", f.of)
 	f.If(f.count.Gt(i32(1)), func() {
-		want, at := f.Let("wanted", n.Min(f.total.Sub(i32(1)))), f.Var("found", i32(-1))
+		at := f.Var("found", i32(-1))
 		for j, rank := range f.rank {
-			at.Set(rank.Eq(want).Select(kernel.Lane().Add(i32(j*f.Schedule().SimdWidth)), at.Expr))
+			at.Set(rank.Eq(n).Select(kernel.Lane().Add(i32(j*f.Schedule().SimdWidth)), at.Expr))
 		}
 		found.Set(at.SimdMax())
 	}, nil)
 	return f.Let("row_choice", found.Expr)
 }
 
-// batches runs body, where choice c is the first of its expert, for all choices of it,
-// up to companionsAtOnce at a time: so many of those given count, the others are the last again.
-func (x *choices) batches(c, expert *kernel.Expr, body func(of []*kernel.Expr, live []*kernel.Expr)) {
+// each runs body, where choice c is the first of its expert, for all choices of it, one
+// after another: a step's rows are apart for the most part, so few weights would be
+// unpacked once for several, for registers and text that a row alone would have to carry.
+// They come from memory once; after that a cache has them.
+func (x *choices) each(c, expert *kernel.Expr, body func(c *kernel.Expr)) {
 	f := x.companions(c, expert)
 	first := x.LetAbout("is_first", f.first.Expr, kernel.C(kernel.Bool, 1))
 	total := x.LetAbout("companions", f.total.Expr, i32(1))
 	x.If(first, func() {
-		x.For("batch", i32(0), total, i32(companionsAtOnce), func(from *kernel.Expr) {
-			left := x.Let("left", total.Sub(from))
-			x.oneOrMore(left, companionsAtOnce, func(n int) {
-				var of, live []*kernel.Expr
-				for i := range n {
-					of, live = append(of, f.choice(from.Add(i32(i)))), append(live, nil)
-					if i > 0 {
-						live[i] = x.Let("live", left.Gt(i32(i)))
-					}
-				}
-				body(of, live)
-			})
-		})
+		x.For("n", i32(0), total, i32(1), func(n *kernel.Expr) { body(f.choice(n)) })
 	}, nil)
 }
-
-// companionsAtOnce is for how many rows a weight is unpacked once where a step's rows
-// are apart for the most part: more would take registers that a row alone has to keep.
-const companionsAtOnce = 2

@@ -109,18 +109,14 @@ func (d *expertsTiles) products() {
 		share, rest := d.Let("share", job.Rem(i32(d.shares))), d.Let("rest", job.Div(i32(d.shares)))
 		c, out := d.Let("c", rest.Div(i32(few))), d.Let("out", rest.Rem(i32(few)).Mul(i32(hiddenRows)))
 		expert := d.Let("expert", x.id(c))
-		x.batches(c, expert, func(of, live []*kernel.Expr) {
-			sums := d.gateAndUp(expert, d.Let("first", kernel.Group(0).Mul(i32(d.tile)).Add(out)), share, of)
+		x.each(c, expert, func(c *kernel.Expr) {
+			sums := d.gateAndUp(expert, d.Let("first", kernel.Group(0).Mul(i32(d.tile)).Add(out)), share, c)
 			d.If(kernel.Lane().Eq(i32(0)), func() {
-				for i, c := range of {
-					d.guard(live[i], nil, false, func() {
-						to := d.Let("to", c.Mul(i32(d.tile)).Add(out).Mul(i32(d.shares)).Add(share).Mul(i32(2)))
-						for j := range hiddenRows {
-							for half := range 2 {
-								d.sums.Set(to.Add(i32(2*d.shares*j+half)), sums[half*hiddenRows+j][i])
-							}
-						}
-					})
+				to := d.Let("to", c.Mul(i32(d.tile)).Add(out).Mul(i32(d.shares)).Add(share).Mul(i32(2)))
+				for j := range hiddenRows {
+					for half := range 2 {
+						d.sums.Set(to.Add(i32(2*d.shares*j+half)), sums[half*hiddenRows+j][0])
+					}
 				}
 			}, nil)
 		})
@@ -128,13 +124,10 @@ func (d *expertsTiles) products() {
 	d.Barrier()
 }
 
-// gateAndUp makes a share of a few outputs of gate, then of up, from `first` on, for some
-// choices of an expert.
-func (d *expertsTiles) gateAndUp(expert, first, share *kernel.Expr, of []*kernel.Expr) [][]*kernel.Expr {
-	var inputs []input
-	for _, c := range of {
-		inputs = append(inputs, direct(d.x.reader(d.Let("x_row", c.Div(i32(d.e.K)).Mul(i32(dim(d.e.X, 1)/4))))))
-	}
+// gateAndUp makes a share of a few outputs of gate, then of up, from `first` on, for
+// choice c of the expert.
+func (d *expertsTiles) gateAndUp(expert, first, share, c *kernel.Expr) [][]*kernel.Expr {
+	inputs := []input{direct(d.x.reader(d.Let("x_row", c.Div(i32(d.e.K)).Mul(i32(dim(d.e.X, 1)/4)))))}
 	gate := d.someRowsFrom(d.gate.open(expert), first, hiddenRows, d.e.F)
 	up := d.someRowsFrom(d.up.open(expert), first, hiddenRows, d.e.F)
 	if d.gate.alike(d.up) {

@@ -112,7 +112,7 @@ func (s *expertsParts) share(w *hyperWrite, row0, count *kernel.Expr) {
 		return w.Let("first", job.Rem(i32(quads)).Mul(i32(matvecRows)))
 	}
 	chosen := w.Let("chosen", count.Mul(i32(s.k*quads)))
-	batches := count.Add(i32(companionsAtOnce - 1)).Div(i32(companionsAtOnce))
+	batches := count.Add(i32(sharedInputs - 1)).Div(i32(sharedInputs))
 	all := w.Let("jobs", chosen.Add(batches.Mul(i32(s.shares*quads))))
 	w.eachJob(all, func(job *kernel.Expr) {
 		w.If(job.Lt(chosen), func() {
@@ -120,7 +120,7 @@ func (s *expertsParts) share(w *hyperWrite, row0, count *kernel.Expr) {
 		}, func() {
 			rest := w.Let("rest", job.Sub(chosen))
 			n := w.Let("n", rest.Div(i32(quads)))
-			s.sharedPart(w, row0, count, w.Let("batch", n.Div(i32(s.shares)).Mul(i32(companionsAtOnce))), w.Let("share", n.Rem(i32(s.shares))), first(rest))
+			s.sharedPart(w, row0, count, w.Let("batch", n.Div(i32(s.shares)).Mul(i32(sharedInputs))), w.Let("share", n.Rem(i32(s.shares))), first(rest))
 		})
 	})
 }
@@ -130,33 +130,22 @@ func (s *expertsParts) chosenPart(w *hyperWrite, row0, count, c, first *kernel.E
 	at := w.Let("choice0", row0.Mul(i32(s.k)))
 	x := &choices{emitter: w.emitter, k: s.k, count: count, id: func(c *kernel.Expr) *kernel.Expr { return s.ids.At(at.Add(c)) }}
 	expert := w.Let("expert", x.id(c))
-	x.batches(c, expert, func(of, live []*kernel.Expr) {
-		var inputs []input
-		for _, c := range of {
-			inputs = append(inputs, direct(s.mid.reader(w.Let("mid_row", at.Add(c).Mul(i32(s.f/4))))))
-		}
-		y := w.dot(w.matrixRows(s.down.open(expert), first), inputs)
-		for i, c := range of {
-			part := w.Let("part", c.Rem(i32(s.k)))
-			w.putPart(part, first, columnOf(y, i), []*kernel.Expr{c.Div(i32(s.k))}, live[i:i+1])
-		}
+	x.each(c, expert, func(c *kernel.Expr) {
+		mid := direct(s.mid.reader(w.Let("mid_row", at.Add(c).Mul(i32(s.f/4)))))
+		y := w.dot(w.matrixRows(s.down.open(expert), first), []input{mid})
+		w.putPart(w.Let("part", c.Rem(i32(s.k))), first, y, []*kernel.Expr{c.Div(i32(s.k))}, []*kernel.Expr{nil})
 	})
 }
 
-// columnOf is y's column i.
-func columnOf(y [][]*kernel.Expr, i int) [][]*kernel.Expr {
-	out := make([][]*kernel.Expr, len(y))
-	for j := range y {
-		out[j] = y[j][i : i+1]
-	}
-	return out
-}
+// sharedInputs is for how many rows the shared expert's weights are unpacked once: more
+// would take registers that a row alone would have to keep.
+const sharedInputs = 2
 
-// sharedPart makes a share of the shared expert's part of up to companionsAtOnce rows from
+// sharedPart makes a share of the shared expert's part of up to sharedInputs rows from
 // number `batch` on.
 func (s *expertsParts) sharedPart(w *hyperWrite, row0, count, batch, share, first *kernel.Expr) {
 	left := w.Let("left", count.Sub(batch))
-	w.oneOrMore(left, companionsAtOnce, func(n int) {
+	w.oneOrMore(left, sharedInputs, func(n int) {
 		w.rowsOfBranch(w.Let("row", row0.Add(batch)), left, n)
 		inputs := directs(n, func(i int) reader { return s.shared.reader(w.Let("shared_row", w.row[i].Mul(i32(s.f/4)))) })
 		y := w.dotShare(w.matrixRows(s.sharedDown.open(nil), first), inputs, share, s.shares)
