@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
@@ -141,8 +142,16 @@ func (x *hyper) write() error {
 	u := x.in.begin(x.in.kernelName("write"), x.writeSchedule(), x.in.doc("a tile of the result, written into the streams, and its share of the next logits")...)
 	w := &hyperWrite{emitter: u, hyper: x, parts: 1}
 	w.bind()
-	w.column0 = u.Let("column0", kernel.Group(0).Mul(i32(x.columns)))
-	row0 := u.Let("row0", kernel.Group(1).Mul(i32(x.inputs)))
+	tiles, rows := 0, 1 // axes of the grid
+	grid := []ir.Expr{ir.Const(int64(x.tiles())), ceilDiv(ir.Sym(x.rows), x.inputs)}
+	if !u.stages() {
+		// Those of the same columns follow each other: what one reads a cache has for the next.
+		tiles, rows = 1, 0
+		slices.Reverse(grid)
+	}
+	w.group = kernel.Group(tiles)
+	w.column0 = u.Let("column0", w.group.Mul(i32(x.columns)))
+	row0 := u.Let("row0", kernel.Group(rows).Mul(i32(x.inputs)))
 	left := u.Let("rows_left", u.StepValue(x.rows).Sub(row0))
 	switch {
 	case u.err != nil:
@@ -151,7 +160,7 @@ func (x *hyper) write() error {
 	default:
 		w.together(row0, left)
 	}
-	l, err := u.launch("write", ir.Const(int64(x.tiles())), ceilDiv(ir.Sym(x.rows), x.inputs))
+	l, err := u.launch("write", grid...)
 	x.launches = append(x.launches, l)
 	return err
 }

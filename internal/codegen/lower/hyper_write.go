@@ -14,6 +14,7 @@ type hyperWrite struct {
 	fn                 vector
 	parts              int          // y is the sum of so many
 	y, tile            kernel.Array // [rows, parts, columns], [rows, streams, columns]
+	group              *kernel.Expr // the tile's number
 	column0            *kernel.Expr
 	row, live          []*kernel.Expr
 }
@@ -221,7 +222,7 @@ func (w *hyperWrite) shareOfLogit(row0, count, z *kernel.Expr, weights []*kernel
 		}
 		total := w.Let("total", sum.SimdSum())
 		w.If(kernel.Lane().Eq(i32(0)), func() {
-			at := row0.Add(r).Mul(i32(w.tiles())).Add(kernel.Group(0)).Mul(i32(n + 1)).Add(z)
+			at := row0.Add(r).Mul(i32(w.tiles())).Add(w.group).Mul(i32(n + 1)).Add(z)
 			w.shareOut.Set(at, total)
 		}, nil)
 	})
@@ -242,7 +243,7 @@ func (w *hyperWrite) partials() {
 		}
 		for i := range w.row {
 			total := w.Let("total", sums[i].SimdSum())
-			at := w.row[i].Mul(i32(w.tiles())).Add(kernel.Group(0)).Mul(i32(n + 1)).Add(z)
+			at := w.row[i].Mul(i32(w.tiles())).Add(w.group).Mul(i32(n + 1)).Add(z)
 			w.guard(w.live[i], nil, false, func() {
 				w.If(kernel.Lane().Eq(i32(0)), func() { w.shareOut.Set(at, total) }, nil)
 			})
