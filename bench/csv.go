@@ -32,7 +32,7 @@ func (r *RunReport) WriteCSV(w io.Writer) error {
 
 var kernelColumns = []string{
 	"kind", "rows", "context", "kernel", "dispatches", "median_us", "p10_us", "p90_us", "share", "bytes", "flops",
-	"bytes_per_second", "flops_per_second", "share_of_read", "share_of_peak", "cold", "cached", "above",
+	"bytes_per_second", "flops_per_second", "share_of_read", "share_of_peak", "cold", "cached", "above", "share_of_copy", "threadgroups", "threads", "registers", "spilled_bytes",
 }
 
 // WriteCSV writes a line for each kernel of each step.
@@ -44,7 +44,8 @@ func (r *KernelReport) WriteCSV(w io.Writer) error {
 				s.Kind, strconv.Itoa(s.Rows), strconv.Itoa(s.Context), k.Name, strconv.Itoa(k.Dispatches),
 				fixed(1e6*k.Seconds.Median, 1), fixed(1e6*k.Seconds.P10, 1), fixed(1e6*k.Seconds.P90, 1), fixed(k.Share, 4),
 				strconv.FormatInt(k.Bytes, 10), strconv.FormatInt(k.Flops, 10),
-				fixed(k.BytesPerSecond, 0), fixed(k.FlopsPerSecond, 0), fixed(k.OfRead, 4), fixed(k.OfPeak, 4), strconv.FormatBool(s.Cold), strconv.FormatBool(k.Cached), strconv.FormatBool(k.Above),
+				fixed(k.BytesPerSecond, 0), fixed(k.FlopsPerSecond, 0), fixed(k.OfRead, 4), fixed(k.OfPeak, 4), strconv.FormatBool(s.Cold), strconv.FormatBool(k.Cached), strconv.FormatBool(k.Above), fixed(k.OfCopy, 4),
+				strconv.FormatInt(k.Threadgroups, 10), strconv.Itoa(k.Threads), strconv.Itoa(k.Registers), strconv.Itoa(k.Spilled),
 			})
 		}
 	}

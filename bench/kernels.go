@@ -75,6 +75,9 @@ type Step struct {
 	After   roofline.Rates `json:"machine_after"`
 	// Whole is the time of a step as it usually runs.
 	Whole Spread `json:"whole_seconds"`
+	// Floor is the time of a decode step whose kernels do nothing; 0 where the device
+	// cannot tell.
+	Floor float64 `json:"launch_floor_seconds"`
 	// OneByOne is the time of a step whose dispatches are timed one by one and right
 	// after each other, and Outside the share of it that passes outside of them.
 	OneByOne Spread  `json:"one_by_one_seconds"`
@@ -101,7 +104,14 @@ type Kernel struct {
 	BytesPerSecond float64 `json:"bytes_per_second"`
 	FlopsPerSecond float64 `json:"flops_per_second"`
 	OfRead         float64 `json:"share_of_read"`
+	OfCopy         float64 `json:"share_of_copy"`
 	OfPeak         float64 `json:"share_of_peak"`
+	// Threadgroups are those of its largest dispatch, of so many Threads each.
+	Threadgroups int64 `json:"threadgroups"`
+	Threads      int   `json:"threads"`
+	// Registers of a thread, and bytes that found none; 0 where the device does not tell.
+	Registers int `json:"registers"`
+	Spilled   int `json:"spilled_bytes"`
 	// Cached: half of the bytes or more may stand in caches, so that rates of bytes are
 	// rates of these: what was written just before, or what is written and need not have
 	// reached memory yet.
@@ -191,6 +201,11 @@ func (b *bench) step(s Shape, repeat int) (*Step, error) {
 		return nil, err
 	}
 	out.Whole = spread(whole.steps)
+	if s.Phase == program.Decode {
+		if out.Floor, err = b.floor(); err != nil {
+			return nil, err
+		}
+	}
 	timed, err := m.times(profile.Warm, repeat)
 	if err != nil {
 		return nil, err
@@ -384,7 +399,8 @@ func (m *measurement) kernels(t *timed, cold bool) []Kernel {
 		name := d.Kernel.Name
 		k := byName[name]
 		if k == nil {
-			k = &Kernel{Name: name}
+			k = &Kernel{Name: name, Threads: d.Kernel.Schedule.Threads}
+			m.examine(k)
 			byName[name] = k
 			names = append(names, name)
 			times[name] = make([]time.Duration, len(t.steps))
@@ -414,6 +430,7 @@ func (m *measurement) kernels(t *timed, cold bool) []Kernel {
 // written, if nothing else was read in between.
 func (k *Kernel) add(c plan.Cost, cold bool) {
 	k.Dispatches++
+	k.Threadgroups = max(k.Threadgroups, c.Grid[0]*c.Grid[1]*c.Grid[2])
 	k.Bytes += c.Bytes()
 	k.Flops += c.Flops
 	k.cached += c.Write + c.CacheWrite
@@ -426,7 +443,7 @@ func (k *Kernel) add(c plan.Cost, cold bool) {
 func (k *Kernel) rates(machine roofline.Rates) {
 	k.BytesPerSecond = float64(k.Bytes) / k.Seconds.Median
 	k.FlopsPerSecond = float64(k.Flops) / k.Seconds.Median
-	k.OfRead = k.BytesPerSecond / machine.Read
+	k.OfRead, k.OfCopy = k.BytesPerSecond/machine.Read, k.BytesPerSecond/machine.Copy
 	k.OfPeak = k.FlopsPerSecond / machine.Flops
 	k.Cached = k.Bytes > 0 && 2*k.cached >= k.Bytes
 	k.Above = k.OfPeak > 1 || k.OfRead > 1 && !k.Cached

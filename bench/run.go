@@ -55,6 +55,7 @@ type Decode struct {
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	// Steady leaves the first step out; 0 if there was no other.
 	Steady float64 `json:"steady_tokens_per_second"`
+	Graphs *Graphs `json:"graphs"` // nil where steps are none
 }
 
 // Run measures prefill and decode at growing lengths: it extends a text to each
@@ -175,6 +176,7 @@ func (b *bench) generate(mark *devmem.Mark, rows, n int) (*Decode, error) {
 	}
 	var times []time.Duration
 	total := time.Duration(0)
+	before, _ := b.graphs()
 	for range n {
 		if err := b.ctx.Err(); err != nil {
 			return nil, err
@@ -190,7 +192,7 @@ func (b *bench) generate(mark *devmem.Mark, rows, n int) (*Decode, error) {
 	if rest := total - times[0]; n > 1 {
 		d.Steady = float64((n-1)*rows) / rest.Seconds()
 	}
-	d.Step = spread(times)
+	d.Step, d.Graphs = spread(times), b.graphsSince(before)
 	return d, nil
 }
 

@@ -153,13 +153,16 @@ func printKernels(io stdio, r *bench.KernelReport) error {
 func printStep(w io.Writer, st style, s *bench.Step) error {
 	fmt.Fprintf(w, "\n%s\n", st.bold(s.Title()))
 	fmt.Fprintf(w, "a step takes %s\n", spreadText(s.Whole, s.Repeat))
+	if s.Floor > 0 {
+		fmt.Fprintf(w, "its launches alone, of kernels that do nothing, take %s\n", bench.InTime(s.Floor))
+	}
 	fmt.Fprintf(w, "with its dispatches one by one, %s; %.2f %% of that is outside of kernels\n", spreadText(s.OneByOne, s.Repeat), 100*s.Outside)
 	if s.Cold {
 		fmt.Fprintln(w, "the table's kernels began with caches full of other memory: the step's own weights would have stayed in them")
 	}
 	fmt.Fprintf(w, "the machine reads %.1f GB/s, copies %.1f GB/s and does %.0f GFLOP/s (before and after: %.1f and %.1f, %.1f and %.1f, %.0f and %.0f)\n",
 		s.Machine.Read/1e9, s.Machine.Copy/1e9, s.Machine.Flops/1e9, s.Before.Read/1e9, s.After.Read/1e9, s.Before.Copy/1e9, s.After.Copy/1e9, s.Before.Flops/1e9, s.After.Flops/1e9)
-	t := table{columns: []column{{"kernel", false}, {"n", true}, {"median", true}, {"p10", true}, {"p90", true}, {"share", true}, {"MB", true}, {"GB/s", true}, {"of read", true}, {"GFLOP/s", true}, {"of peak", true}, {"", false}}}
+	t := table{columns: []column{{"kernel", false}, {"n", true}, {"median", true}, {"p10", true}, {"p90", true}, {"share", true}, {"MB", true}, {"GB/s", true}, {"of read", true}, {"of copy", true}, {"GFLOP/s", true}, {"of peak", true}, {"groups x threads", true}, {"regs", true}, {"spilled", true}, {"", false}}}
 	for _, k := range append(slices.Clone(s.Kernels), s.All) {
 		t.add(kernelCells(k)...)
 	}
@@ -182,9 +185,18 @@ func spreadText(s bench.Spread, runs int) string {
 func kernelCells(k bench.Kernel) []string {
 	return []string{
 		k.Name, strconv.Itoa(k.Dispatches), bench.InTime(k.Seconds.Median), bench.InTime(k.Seconds.P10), bench.InTime(k.Seconds.P90), percent(k.Share),
-		fmt.Sprintf("%.2f", float64(k.Bytes)/1e6), fmt.Sprintf("%.2f", k.BytesPerSecond/1e9), percent(k.OfRead), fmt.Sprintf("%.1f", k.FlopsPerSecond/1e9), percent(k.OfPeak),
+		fmt.Sprintf("%.2f", float64(k.Bytes)/1e6), fmt.Sprintf("%.2f", k.BytesPerSecond/1e9), percent(k.OfRead), percent(k.OfCopy), fmt.Sprintf("%.1f", k.FlopsPerSecond/1e9), percent(k.OfPeak),
+		k.Grid(), count(k.Registers), count(k.Spilled),
 		strings.TrimSpace(k.Mark()),
 	}
+}
+
+// count is a number, or nothing for none.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }

@@ -143,7 +143,18 @@ func printRun(w io.Writer, st style, r *bench.RunReport) error {
 			t.add(append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), bench.InTime(d.First), bench.InTime(d.Step.Median), bench.InTime(d.Step.P10), bench.InTime(d.Step.P90))...)
 		}
 	}
-	return t.write(w, "", st)
+	if err := t.write(w, "", st); err != nil {
+		return err
+	}
+	for _, f := range r.Frontiers {
+		for _, d := range f.Decode {
+			if g := d.Graphs; g != nil {
+				fmt.Fprintf(w, "from %s tokens, %s: of %.0f nodes of a step's graph %.1f were updated, in %s; %s made\n",
+					grouped(f.Context), plural(d.Rows, "row"), g.Nodes, g.Updated, bench.InTime(g.Seconds), plural(g.Made, "graph"))
+			}
+		}
+	}
+	return nil
 }
 
 // printOpening writes what was measured and what opening it took.

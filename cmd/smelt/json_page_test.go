@@ -65,7 +65,7 @@ var jsonSections = []jsonSection{
 // jsonUnits are the units that numbers of the page have; what is counted is one.
 var jsonUnits = strings.Fields(`none bytes seconds tokens rows nats bits ratio share id index token position texts threads
 	times numbers values files tensors parameters layers experts heads streams blocks entries kernels steps dispatches
-	barriers buffers threadgroups operations operations/second bytes/second tokens/second choices processors lanes`)
+	barriers buffers threadgroups registers graphs nodes operations operations/second bytes/second tokens/second choices processors lanes`)
 
 // jsonField is a row of a table.
 type jsonField struct{ path, kind, unit, meaning string }

@@ -211,3 +211,15 @@ func TestHalves(t *testing.T) {
 		t.Errorf("%d conversions, expected 2 that flush nothing:\n%s", n, ptx)
 	}
 }
+
+// TestEmpty: the kernel by which launches alone are timed has nothing to do.
+func TestEmpty(t *testing.T) {
+	_, text, err := emptyKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ptx := assembly(t, compiler(t), text)
+	if !strings.Contains(ptx, ".entry launch_empty") || strings.Contains(ptx, "bar.sync") || strings.Count(ptx, "st.") != 1 {
+		t.Errorf("expected one store, of the kernel's number:\n%s", ptx)
+	}
+}

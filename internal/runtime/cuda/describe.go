@@ -16,16 +16,6 @@ func (d *Device) Text() string {
 // Build tells how the kernels' machine code came about.
 func (d *Device) Build() device.Build { return d.machine.code.build }
 
-// Graphs count what decode steps did with their graphs.
-func (d *Device) Graphs() GraphStats {
-	for _, s := range d.machine.steps {
-		if s.graphs.stats.Steps > 0 {
-			return s.graphs.stats
-		}
-	}
-	return GraphStats{}
-}
-
 // Notes say where the machine code came from, and what graphs did.
 func (d *Device) Notes() []string {
 	b := d.Build()

@@ -7,6 +7,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/cuda/driver"
+	"smelt.example/smelt/internal/runtime/device"
 )
 
 // graphs are a decode step's: one for each number of rows, made when it first comes.
@@ -16,16 +17,8 @@ import (
 type graphs struct {
 	s     *step
 	list  []*graph
-	stats GraphStats
-}
-
-// GraphStats count what a device's decode steps did with their graphs.
-type GraphStats struct {
-	Steps   int           // that were played
-	Made    int           // graphs
-	Nodes   int           // that were played
-	Updated int           // nodes, to play those
-	Elapsed time.Duration // of the host, for the updates
+	last  *graph // that was played
+	stats device.Graphs
 }
 
 // graph is ready to play.
@@ -60,6 +53,7 @@ func (g *graphs) play(grids [][3]int64) error {
 		g.stats.Updated += changes
 		g.stats.Elapsed += time.Since(start)
 	}
+	g.last = best
 	g.stats.Steps++
 	g.stats.Nodes += len(grids)
 	return g.s.m.api.Play(best.exec, g.s.m.stream)

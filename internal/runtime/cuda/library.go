@@ -29,6 +29,7 @@ type compiled struct {
 	module   driver.Module
 	function driver.Function
 	entry    cudatext.Entry
+	use      driver.Use
 }
 
 // compile makes code of the plan's kernels. Kernels of one text are compiled once.
@@ -84,9 +85,9 @@ func (m *machine) load(k *kernel.Kernel, i image) (x *compiled, err error) {
 	if x.function, err = m.api.Function(x.module, i.entry.Name); err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", k.Name, errors.Join(err, m.api.Unload(x.module)))
 	}
-	use, err := m.api.Use(x.function)
-	if err == nil && use.Threads < k.Schedule.Threads {
-		err = fmt.Errorf("a block may have %d threads on this card, its schedule wants %d", use.Threads, k.Schedule.Threads)
+	x.use, err = m.api.Use(x.function)
+	if err == nil && x.use.Threads < k.Schedule.Threads {
+		err = fmt.Errorf("a block may have %d threads on this card, its schedule wants %d", x.use.Threads, k.Schedule.Threads)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", k.Name, errors.Join(err, m.api.Unload(x.module)))

@@ -111,7 +111,7 @@ func (m *machine) Roofline() (rates roofline.Rates, err error) {
 	err = m.do(func() error {
 		for i := range p.jobs {
 			groups[i] = int64(p.jobs[i].Grid[0])
-			if best[i], err = p.best(i); err != nil {
+			if best[i], err = m.least(6, func() error { return p.run(i) }); err != nil {
 				return err
 			}
 		}
@@ -121,34 +121,6 @@ func (m *machine) Roofline() (rates roofline.Rates, err error) {
 		return rates, err
 	}
 	return roofline.Measured(p.probe, groups, best), nil
-}
-
-// best is the least time of some runs.
-func (p *probes) best(i int) (least time.Duration, err error) {
-	var c clock
-	if err := c.make(p.m.api); err != nil {
-		return 0, err
-	}
-	defer c.close(p.m.api, func(e error) { err = errors.Join(err, e) })
-	least = math.MaxInt64
-	for range 6 {
-		if err := p.m.api.Record(c.from, p.m.stream); err != nil {
-			return 0, err
-		}
-		if err := p.run(i); err != nil {
-			return 0, err
-		}
-		if err := p.m.api.Record(c.to, p.m.stream); err != nil {
-			return 0, err
-		}
-		c.ran = true
-		t, err := c.elapsed(p.m.api)
-		if err != nil {
-			return 0, err
-		}
-		least = min(least, t)
-	}
-	return least, nil
 }
 
 func (p *probes) close() error {
