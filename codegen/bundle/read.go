@@ -159,7 +159,7 @@ func versionOf(data []byte) string {
 }
 
 // partName matches names of files in the bundle's own folder.
-var partName = regexp.MustCompile(`^(plan\.ir|kernels/(ir/[A-Za-z]\w{0,200}\.kir|metal/[A-Za-z]\w{0,200}\.metal|cpu/[A-Za-z]\w{0,200}\.ll))$`)
+var partName = regexp.MustCompile(`^(plan\.ir|kernels/(ir/[A-Za-z]\w{0,200}\.kir|(metal|cuda)/[A-Za-z]\w{0,200}\.metal|cpu/[A-Za-z]\w{0,200}\.ll))$`)
 
 // readContents reads all files that the document names, which must be what was
 // written, and returns plan.ir.
