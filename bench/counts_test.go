@@ -128,6 +128,8 @@ func checkArguments(t *testing.T, b *bundle.Bundle, s Shape, d *plan.Dispatch, c
 		case a.Cache != nil:
 			// A window and a chunk share a row, which is counted twice.
 			rows += texts * int64(min(s.Context, a.Cache.Capacity+1)) * int64(a.Cache.Row.Bytes)
+		case a.Buffer != nil && a.Buffer.Area != nil:
+			rows += int64(min(s.Context, a.Buffer.Area.Capacity+1)) * int64(a.Buffer.Area.Row.Bytes)
 		}
 	}
 	if c.Weights > weights {

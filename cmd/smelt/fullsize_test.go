@@ -60,6 +60,7 @@ func TestFiguresOfFlash(t *testing.T) {
 			fmt.Sprintf("A million tokens of context take %.1f GB of cache", float64(official.caches)/1e9),
 		},
 		"../../docs/compiler.md": {
+			fmt.Sprintf("| caches at 1 M, any chunk | %.2f GB | %.2f GB |", float64(official.caches)/1e9, float64(mlx.caches)/1e9),
 			fmt.Sprintf("| dispatches a token, any context | %d | %d |", official.dispatches, mlx.dispatches),
 			fmt.Sprintf("| barriers, command buffers | %d, %d | %d, %d |", official.barriers, official.buffers, mlx.barriers, mlx.buffers),
 			fmt.Sprintf("| GB read and written at 1 k, 4 k | %.2f, %.2f | %.2f, %.2f |", official.moved[1024], official.moved[4096], mlx.moved[1024], mlx.moved[4096]),

@@ -51,11 +51,8 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 		}
 		return r.write(w, st, o.wide)
 	case o.explain:
-		survey, unseen := examineGPU(io, b)
-		r, err := explain(b, survey, unseen)
-		if err != nil {
-			return err
-		}
+		survey, err := examineGPU(io, b)
+		r := explain(b, survey, err)
 		if o.json {
 			return writeIndented(w, r)
 		}

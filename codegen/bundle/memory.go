@@ -22,8 +22,9 @@ type Memory struct {
 func (m Memory) Peak() int64 { return m.Weights + m.Caches + m.Arena + m.Steps }
 
 // Memory adds up the bundle's memory and states it as a formula of context
-// length, slots and chunk: weights + caches + arena + step blocks. The arena's
-// bytes are those of the bundle's chunk and context: packing is no formula.
+// length and slots: weights + caches + arena + step blocks. The arena's bytes, in which
+// a chunk's rows of rings are, are those of the bundle's chunk and context: packing is no
+// formula.
 func (b *Bundle) Memory() Memory {
 	var m Memory
 	for _, f := range b.Files {
@@ -38,10 +39,10 @@ func (b *Bundle) Memory() Memory {
 	return m
 }
 
-// cacheFormula is slots * (bytes of rings + bytes for each row of a chunk +
-// bytes for tokens of context), and what rounding each state up to 256 bytes adds.
+// cacheFormula is slots * (bytes of rings + bytes for tokens of context), and what
+// rounding each state up to 256 bytes adds.
 func cacheFormula(p *plan.Plan) string {
-	var rings, perChunk, perToken, sum int64
+	var rings, perToken, sum int64
 	logs := map[string]int64{} // bytes a row, by the number of rows
 	var kept []string
 	for _, c := range p.Caches {
@@ -49,9 +50,8 @@ func cacheFormula(p *plan.Plan) string {
 		sum += row * int64(c.Capacity) * int64(p.Slots)
 		keep, ring := c.State.Keep.Value()
 		switch {
-		case ring && c.Capacity == int(keep)+max(p.Chunk, program.MaxDecodeRows)-1:
-			rings += (keep - 1) * row
-			perChunk += row
+		case ring && int64(c.Capacity) == keep-1+program.MaxDecodeRows:
+			rings += int64(c.Capacity) * row
 		case ring: // no longer than the context
 			perToken += row
 		default:
@@ -63,8 +63,8 @@ func cacheFormula(p *plan.Plan) string {
 		}
 	}
 	var terms []string
-	if perChunk > 0 {
-		terms = append(terms, fmt.Sprintf("%d + %d*chunk", rings, perChunk))
+	if rings > 0 {
+		terms = append(terms, fmt.Sprint(rings))
 	}
 	if perToken > 0 {
 		terms = append(terms, fmt.Sprintf("%d*context", perToken))

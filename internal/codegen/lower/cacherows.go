@@ -27,7 +27,7 @@ type cacheRow struct {
 
 // cacheRows binds a state's memory.
 func (u *emitter) cacheRows(name, state string, a kernel.Access) *cacheRows {
-	c := &cacheRows{u: u, name: name, cache: u.in.Caches[state], unit: 4, index: kernel.I32}
+	c := &cacheRows{u: u, name: name, cache: u.in.Caches[state], unit: 4}
 	if c.cache == nil {
 		u.fail("state @%s has no place in memory", state)
 		c.cache = &program.Cache{Row: encoding.RowLayout{Width: 4, Bytes: 16, Segments: []encoding.RowSegment{{Kind: encoding.RowF32, Count: 4}}}, Capacity: 1, Slots: 1}
@@ -39,11 +39,17 @@ func (u *emitter) cacheRows(name, state string, a kernel.Access) *cacheRows {
 	} else {
 		c.memory = u.state(name, state, a)
 	}
-	bytes := float64(c.cache.Slots) * float64(c.cache.Capacity) * float64(c.cache.Row.Bytes)
-	if bytes/float64(c.unit) > math.MaxInt32 {
-		c.index = kernel.I64
-	}
+	c.index = indexOf(c.cache, c.unit)
 	return c
+}
+
+// indexOf is what indices of a cache's memory are of, in elements of so many bytes.
+func indexOf(c *program.Cache, unit int) kernel.Scalar {
+	bytes := float64(c.Slots) * float64(c.Capacity) * float64(c.Row.Bytes)
+	if bytes/float64(unit) > math.MaxInt32 {
+		return kernel.I64
+	}
+	return kernel.I32
 }
 
 // plain reports whether every element is an f32.
@@ -88,8 +94,11 @@ func (c *cacheRows) row(slot, index *kernel.Expr) cacheRow {
 	} else if c.cache.Ring {
 		index = index.Rem(i32(n))
 	}
-	at := slot.To(c.index).Mul(c.number(c.cache.Capacity)).Add(index.To(c.index)).Mul(c.number(c.cache.Row.Bytes / c.unit))
-	return cacheRow{c.u.Let(c.name+"_row", at)}
+	at := index.To(c.index)
+	if !c.cache.Area {
+		at = slot.To(c.index).Mul(c.number(c.cache.Capacity)).Add(at)
+	}
+	return cacheRow{c.u.Let(c.name+"_row", at.Mul(c.number(c.cache.Row.Bytes/c.unit)))}
 }
 
 func (c *cacheRows) number(n int) *kernel.Expr { return kernel.C(c.index, float64(n)) }

@@ -56,6 +56,7 @@ type memory struct {
 	weights     map[weightPlane][]byte
 	tables      map[weightPlane][]byte
 	states      map[string][]byte
+	kept        map[string][]byte // of rings, the slots'
 	scratch     map[*program.Scratch][]byte
 }
 
@@ -197,6 +198,8 @@ func (m *memory) bytes(t *testing.T, a program.Arg) []byte {
 		return m.tables[weightPlane{a.Weight.Param, a.Weight.Role}]
 	case a.Weight != nil:
 		return m.weights[weightPlane{a.Weight.Param, a.Weight.Role}]
+	case a.Kept != "":
+		return m.kept[a.Kept]
 	}
 	if m.states[a.State] == nil {
 		c := m.in.Caches[a.State]

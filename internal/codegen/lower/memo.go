@@ -124,7 +124,7 @@ func (s *signer) state(name string) {
 		s.states[name] = i
 		s.things.states = append(s.things.states, name)
 		if c := s.in.Caches[name]; c != nil {
-			fmt.Fprintf(&s.text, " @s%d:%s:%d:%d:%v:%d", i, c.Row.Format.Name(), c.Row.Width, c.Capacity, c.Ring, c.Slots)
+			fmt.Fprintf(&s.text, " @s%d:%s:%d:%d:%v:%d:%v", i, c.Row.Format.Name(), c.Row.Width, c.Capacity, c.Ring, c.Slots, c.Area)
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,17 +17,12 @@ import (
 // buildStep lowers every region for one kind of step and plans the launches. done is
 // told of each region.
 func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.Phase, names *namer, done func(n int64)) (*Step, error) {
-	rows := p.Chunk
-	if phase == program.Decode {
-		rows = program.MaxDecodeRows
-	}
-	s := &Step{Phase: phase, MaxRows: rows, Params: program.NewStep(m, rows), Limits: p.limits(m, rows)}
-	b := &builder{plan: p, step: s, params: params, values: map[*ir.Value]*Buffer{}, scratch: map[*program.Scratch]*Buffer{}}
-	caches := map[string]*program.Cache{}
-	for _, c := range p.Caches {
-		caches[c.State.Name] = &c.Cache
-	}
+	rows := p.maxRows(phase)
+	s := &Step{Phase: phase, MaxRows: rows, Params: program.NewStep(m, rows), Limits: p.limits(m, phase)}
+	b := &builder{plan: p, step: s, params: params, names: names, values: map[*ir.Value]*Buffer{}, scratch: map[*program.Scratch]*Buffer{}, areas: map[string]*Buffer{}}
+	caches := p.cachesOf(phase)
 	memo, covered := lower.NewMemo(), 0
+	var all []lowered
 	for _, r := range m.Regions {
 		if r.From != covered {
 			break
@@ -36,18 +32,14 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range launches {
-			if err := b.dispatch(l, names); err != nil {
-				return nil, fmt.Errorf("region @%s: %w", r.Name, err)
-			}
-		}
-		if err := b.checkYields(r); err != nil {
-			return nil, err
-		}
+		all = append(all, lowered{r, launches})
 		done(1)
 	}
 	if covered != len(m.Nodes) {
 		return nil, fmt.Errorf("%s: node %s is in no region; kernels exist for regions only", phase, m.Nodes[covered].Result.Ref())
+	}
+	if err := b.dispatchAll(m, all, caches); err != nil {
+		return nil, err
 	}
 	for _, v := range m.Results {
 		buf := b.values[v]
@@ -57,7 +49,7 @@ func (p *Plan) buildStep(m *ir.Module, params storage.Parameters, phase program.
 		s.Results = append(s.Results, buf)
 	}
 	if program.Logits(m) != nil {
-		if err := b.results(m, names); err != nil {
+		if err := b.results(m); err != nil {
 			return nil, err
 		}
 	}
@@ -71,21 +63,52 @@ type builder struct {
 	plan    *Plan
 	step    *Step
 	params  storage.Parameters
+	names   *namer
 	values  map[*ir.Value]*Buffer
 	scratch map[*program.Scratch]*Buffer
+	areas   map[string]*Buffer // by state
 	written map[*Buffer]bool
+}
+
+// lowered are a region's launches.
+type lowered struct {
+	region   *ir.Region
+	launches []program.Launch
+}
+
+// dispatchAll adds the dispatches of all regions, and of the copies of rings around them.
+func (b *builder) dispatchAll(m *ir.Module, all []lowered, caches map[string]*program.Cache) error {
+	copies, at := b.ringCopies(all), 0
+	for _, x := range all {
+		for _, l := range x.launches {
+			if err := b.copyRings(m, program.RingsIn, copies.before[at], caches); err != nil {
+				return err
+			}
+			if err := b.dispatch(l); err != nil {
+				return fmt.Errorf("region @%s: %w", x.region.Name, err)
+			}
+			if err := b.copyRings(m, program.RingsOut, copies.after[at], caches); err != nil {
+				return err
+			}
+			at++
+		}
+		if err := b.checkYields(x.region); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // results adds the dispatches that make something smaller of the logits: of prompts
 // what tokens score, then the tokens that are picked.
-func (b *builder) results(m *ir.Module, names *namer) error {
+func (b *builder) results(m *ir.Module) error {
 	own := func() *lower.Input {
 		return &lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target}
 	}
 	if b.step.Phase == program.Prefill {
 		launch, out, err := lower.LowerScore(own())
 		if err == nil {
-			b.step.Scores, err = b.result([]program.Launch{launch}, out, names)
+			b.step.Scores, err = b.result([]program.Launch{launch}, out)
 		}
 		if err != nil {
 			return fmt.Errorf("scoring: %w", err)
@@ -93,7 +116,7 @@ func (b *builder) results(m *ir.Module, names *namer) error {
 	}
 	launches, out, err := lower.LowerSample(own())
 	if err == nil {
-		b.step.Tokens, err = b.result(launches, out, names)
+		b.step.Tokens, err = b.result(launches, out)
 	}
 	if err != nil {
 		return fmt.Errorf("sampling: %w", err)
@@ -103,20 +126,20 @@ func (b *builder) results(m *ir.Module, names *namer) error {
 
 // result adds dispatches that come behind those of all regions, and returns what the
 // last of them writes.
-func (b *builder) result(launches []program.Launch, out *program.Scratch, names *namer) (*Buffer, error) {
+func (b *builder) result(launches []program.Launch, out *program.Scratch) (*Buffer, error) {
 	for _, l := range launches {
-		if err := b.dispatch(l, names); err != nil {
+		if err := b.dispatch(l); err != nil {
 			return nil, err
 		}
 	}
 	return b.scratchBuffer(launches[0].Region, out), nil
 }
 
-func (b *builder) dispatch(l program.Launch, names *namer) error {
+func (b *builder) dispatch(l program.Launch) error {
 	if len(l.Args) != len(l.Kernel.Params) {
 		return fmt.Errorf("kernel %s takes %d parameters, the launch binds %d", l.Kernel.Name, len(l.Kernel.Params), len(l.Args))
 	}
-	d := &Dispatch{Kernel: names.add(l.Kernel, b.extents(l)), Region: l.Region, Role: l.Role, Grid: l.Grid}
+	d := &Dispatch{Kernel: b.names.add(l.Kernel, b.extents(l)), Region: l.Region, Role: l.Role, Grid: l.Grid}
 	for i, a := range l.Args {
 		param := d.Kernel.Params[i]
 		if a.Param != l.Kernel.Params[i].Name {
@@ -162,17 +185,9 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 			return out, err
 		}
 		out.BytesAccessed = ir.Const(bytes)
-	case a.State != "":
-		for _, c := range b.plan.Caches {
-			if c.State.Name == a.State {
-				out.Cache = c
-			}
-		}
-		if out.Cache == nil {
-			return out, fmt.Errorf("no state @%s", a.State)
-		}
-		if a.BytesAccessed == nil {
-			return out, fmt.Errorf("the launch does not say how many bytes of state @%s it needs", a.State)
+	case a.State != "", a.Kept != "":
+		if err := b.state(&out, a); err != nil {
+			return out, err
 		}
 	case a.Shift != "":
 		p, err := b.params.Get(a.Shift)
@@ -196,6 +211,24 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 		return out, fmt.Errorf("reads %s, which no earlier launch writes", out.Buffer.Name)
 	}
 	return out, nil
+}
+
+// state binds the memory of a state.
+func (b *builder) state(out *Arg, a program.Arg) error {
+	name := cmp.Or(a.State, a.Kept)
+	i := slices.IndexFunc(b.plan.Caches, func(c *Cache) bool { return c.State.Name == name })
+	if i < 0 {
+		return fmt.Errorf("no state @%s", name)
+	}
+	if a.BytesAccessed == nil {
+		return fmt.Errorf("the launch does not say how many bytes of state @%s it needs", name)
+	}
+	if c := b.plan.Caches[i]; a.State != "" && c.Ring && b.step.Phase == program.Prefill {
+		out.Buffer = b.area(c)
+	} else {
+		out.Cache = c
+	}
+	return nil
 }
 
 func (b *builder) value(v *ir.Value) *Buffer {

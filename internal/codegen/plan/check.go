@@ -36,6 +36,9 @@ func (p *Plan) Check(m *ir.Module) error {
 		if err == nil {
 			err = p.checkWhole(m, s)
 		}
+		if err == nil {
+			err = p.checkRings(s)
+		}
 		if err != nil {
 			return fmt.Errorf("plan of the %s step: %w", s.Phase, err)
 		}

@@ -12,9 +12,9 @@ import (
 
 // checkSizes compares a step's sizes with the options.
 func (p *Plan) checkSizes(phase program.Phase, s *Step) error {
-	rows := p.Chunk
+	rows, texts := p.Chunk, 1
 	if phase == program.Decode {
-		rows = program.MaxDecodeRows
+		rows, texts = program.MaxDecodeRows, p.Slots
 	}
 	if s.Phase != phase || s.MaxRows != rows || s.Params == nil || s.Params.MaxRows != rows {
 		return fmt.Errorf("a %s step of %d rows, expected %s of %d", s.Phase, s.MaxRows, phase, rows)
@@ -28,8 +28,8 @@ func (p *Plan) checkSizes(phase program.Phase, s *Step) error {
 			want[sym.Name] = int64(min(rows, p.Wanted))
 		case ir.Reach:
 			want[sym.Name] = int64(p.Context)
-		case ir.Closing: // each slot's rows are consecutive; a run of n closes n/R blocks, or one more
-			want[sym.Name] = int64(min(rows, rows/int(sym.Arg)+p.Slots))
+		case ir.Closing: // each text's rows are consecutive; a run of n closes n/R blocks, or one more
+			want[sym.Name] = int64(min(rows, rows/int(sym.Arg)+texts))
 		}
 	}
 	if !maps.Equal(s.Limits, want) {
@@ -73,8 +73,8 @@ func (p *Plan) checkCaches(m *ir.Module) error {
 func (p *Plan) checkCapacity(c *Cache) error {
 	keep, ring := c.State.Keep.Value()
 	want := int64(0)
-	if ring { // what the first row of a step looks back to, and the step's own rows; never more than a text has
-		want = min(keep+int64(max(p.Chunk, program.MaxDecodeRows))-1, int64(p.Context))
+	if ring { // what a row looks back to, and the rows of a decode step; never more than a text has
+		want = min(keep-1+program.MaxDecodeRows, int64(p.Context))
 	} else {
 		var err error
 		if want, err = c.State.Keep.Eval(env(p.Steps[program.Prefill].Limits)); err != nil {
@@ -117,16 +117,22 @@ func (p *Plan) checkWhole(m *ir.Module, s *Step) error {
 	if len(s.Results) != len(m.Results) {
 		return fmt.Errorf("%d results, expected the module's %d", len(s.Results), len(m.Results))
 	}
-	launched, appended := map[string]bool{}, map[*Cache]bool{}
+	launched, appended := map[string]bool{}, map[*ir.State]bool{}
 	for i, d := range s.Dispatches {
 		known := slices.ContainsFunc(m.Regions, func(r *ir.Region) bool { return r.Name == d.Region })
+		if d.Region == program.RingsRegion {
+			continue // of checkRings
+		}
 		if !known && !s.makesOfLogits(d.Region) {
 			return fmt.Errorf("dispatch %d (%s) is of region @%s, which the module does not have", i, d.Kernel.Name, d.Region)
 		}
 		launched[d.Region] = true
 		for _, a := range d.Args {
-			if a.Cache != nil && a.Param.Access != kernel.Read {
-				appended[a.Cache] = true
+			switch writes := a.Param.Access != kernel.Read; {
+			case writes && a.Cache != nil:
+				appended[a.Cache.State] = true
+			case writes && a.Buffer != nil && a.Buffer.Area != nil:
+				appended[a.Buffer.Area.State] = true
 			}
 		}
 	}
@@ -136,7 +142,7 @@ func (p *Plan) checkWhole(m *ir.Module, s *Step) error {
 		}
 	}
 	for _, c := range p.Caches {
-		if !appended[c] {
+		if !appended[c.State] {
 			return fmt.Errorf("no dispatch appends to state @%s", c.State.Name)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/progress"
 	"smelt.example/smelt/ir"
 )
@@ -149,7 +150,7 @@ func (c *Cost) count(a Arg, n int64) {
 	switch {
 	case a.Weight != nil:
 		c.Weights += reads
-	case a.Cache != nil:
+	case a.Cache != nil, a.Buffer != nil && a.Buffer.Area != nil:
 		c.CacheRead += reads
 		c.CacheWrite += writes
 	case a.Buffer != nil:
@@ -164,6 +165,9 @@ func (s *Step) Minimum(symbols map[string]int64) (int64, error) {
 	most := map[any]int64{}
 	var keys []any
 	for _, d := range s.Dispatches {
+		if d.Region == program.RingsRegion {
+			continue // rows need not be copied
+		}
 		for _, a := range d.Args {
 			key := a.minimumKey()
 			if key == nil {
@@ -194,6 +198,8 @@ func (a *Arg) minimumKey() any {
 		return *a.Weight
 	case a.Cache != nil:
 		return [2]any{a.Cache, a.Param.Access == kernel.Read}
+	case a.Buffer != nil && a.Buffer.Area != nil:
+		return [2]any{a.Buffer, a.Param.Access == kernel.Read}
 	}
 	return nil
 }

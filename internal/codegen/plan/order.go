@@ -8,13 +8,14 @@ import (
 
 // order puts every dispatch on the earliest level its operands allow and sorts
 // by level: dispatches of one level do not depend on each other and need no
-// barrier between them.
+// barrier between them. Copies into areas alone come late.
 func (s *Step) order() {
 	var users uses
 	for _, d := range s.Dispatches {
 		d.Level = users.level(d)
 		users.record(d)
 	}
+	s.copyLate()
 	slices.SortStableFunc(s.Dispatches, func(a, b *Dispatch) int { return a.Level - b.Level })
 	level := 0
 	for _, d := range s.Dispatches {

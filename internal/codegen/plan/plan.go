@@ -96,6 +96,8 @@ type Buffer struct {
 	First   int // level of the first dispatch that uses it
 	Last    int // level of the last
 	Scratch bool
+	// Area is set where the memory is a prefill step's area of a ring: its layout.
+	Area *program.Cache
 }
 
 // Dispatch is one launch in its place.
@@ -112,11 +114,14 @@ type Dispatch struct {
 }
 
 // Values are the named values that a dispatch writes: the arena's buffers that are
-// no region's own memory.
+// no region's own memory; and the areas that it appends to.
 func (x *Dispatch) Values() iter.Seq[*Buffer] {
 	return func(yield func(*Buffer) bool) {
 		for _, a := range x.Args {
-			if a.Buffer != nil && !a.Buffer.Scratch && a.Param.Access != kernel.Read && !yield(a.Buffer) {
+			if a.Buffer == nil || a.Param.Access == kernel.Read || a.Buffer.Scratch && (a.Buffer.Area == nil || x.Region == program.RingsRegion) {
+				continue
+			}
+			if !yield(a.Buffer) {
 				return
 			}
 		}
@@ -185,10 +190,10 @@ func Uncut(m *ir.Module, params storage.Parameters, o Options, begin progress.Be
 func (p *Plan) Step(phase program.Phase) *Step { return p.Steps[phase] }
 
 // layoutCaches gives every state its place. Rows of a log that is kept whole
-// stand at their index; of others a ring holds what a reader may look back to
-// and a chunk beside.
+// stand at their index; of others a ring holds what a reader may look back to,
+// and what decode steps append beside. Prompts run in areas (rings.go).
 func (p *Plan) layoutCaches(m *ir.Module) error {
-	limits := p.limits(m, p.Chunk)
+	limits := p.limits(m, program.Prefill)
 	for _, s := range m.States {
 		name := s.Stored
 		if name == "" {
@@ -214,7 +219,7 @@ func (p *Plan) layoutCaches(m *ir.Module) error {
 		c := &Cache{Cache: program.Cache{State: s, Row: row, Slots: p.Slots, Capacity: int(max(keep, 1))}, Offset: p.CacheBytes}
 		if _, constant := s.Keep.Value(); constant {
 			c.Ring = true
-			c.Capacity = min(c.Capacity+max(p.Chunk, program.MaxDecodeRows)-1, p.Context)
+			c.Capacity = program.KeptRows(c.Capacity, p.Context)
 		}
 		c.Bytes = align(int64(c.Capacity) * int64(row.Bytes) * int64(p.Slots))
 		p.Caches = append(p.Caches, c)
@@ -239,9 +244,21 @@ func (p *Plan) rows(s *Step) int {
 	return s.MaxRows
 }
 
-// limits are the largest values of the symbols in steps of at most rows rows.
-func (p *Plan) limits(m *ir.Module, rows int) map[string]int64 {
-	out := map[string]int64{}
+// maxRows is the most rows of a kind of step.
+func (p *Plan) maxRows(phase program.Phase) int {
+	if phase == program.Decode {
+		return program.MaxDecodeRows
+	}
+	return p.Chunk
+}
+
+// limits are the largest values of the symbols in steps of a kind: a run of n rows of one
+// text closes n/R blocks, or one more.
+func (p *Plan) limits(m *ir.Module, phase program.Phase) map[string]int64 {
+	out, rows, texts := map[string]int64{}, p.maxRows(phase), int64(1)
+	if phase == program.Decode {
+		texts = int64(p.Slots)
+	}
 	for _, s := range m.Symbols {
 		switch s.Def {
 		case ir.Rows:
@@ -251,7 +268,7 @@ func (p *Plan) limits(m *ir.Module, rows int) map[string]int64 {
 		case ir.Reach:
 			out[s.Name] = int64(p.Context)
 		case ir.Closing:
-			out[s.Name] = min(int64(rows), int64(rows)/s.Arg+int64(p.Slots))
+			out[s.Name] = min(int64(rows), int64(rows)/s.Arg+texts)
 		}
 	}
 	return out

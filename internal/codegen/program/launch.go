@@ -15,14 +15,15 @@ type Launch struct {
 	Args   []Arg      // one for each of the kernel's parameters, in order
 }
 
-// Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State
-// and Shift is set.
+// Arg binds one kernel parameter. Exactly one of Value, Scratch, Weight, State,
+// Kept and Shift is set.
 type Arg struct {
 	Param         string
 	Value         *ir.Value  // an activation in the arena
 	Scratch       *Scratch   // memory of the region in the arena
 	Weight        *WeightArg // a plane of a parameter, or its table of pieces
-	State         string     // a cache; all slots, from the first byte
+	State         string     // a cache; all slots, from the first byte; in a prefill step the area of a ring
+	Kept          string     // a ring in the slots, of whatever kind the step is
 	Shift         string     // a u32: the bits by which words of that parameter, read as aligned ones, are to be shifted
 	BytesAccessed *ir.Expr   // bytes of it this launch needs (each counted once), for the cost; nil: all of it
 	AtMost        *ir.Expr   // what it needs where that is less: of short texts and few rows; nil: no less
@@ -51,13 +52,26 @@ type Scratch struct {
 	Bytes ir.Expr // over the module's symbols
 }
 
-// Cache is the layout of a state's memory: Slots logs, each a ring of
-// Capacity rows of RowBytes bytes; index i of a slot lies at row i mod
-// Capacity (Capacity is a power of two where the log is a ring).
+// Cache is the layout of a state's memory: Slots logs of Capacity rows of Row.Bytes
+// bytes. Index i of a slot lies at row i, or where the log is a ring at row i mod
+// Capacity.
 type Cache struct {
 	State    *ir.State
 	Row      encoding.RowLayout
 	Capacity int
 	Ring     bool
 	Slots    int
+	// Area: it is a step's, not the slots': the one ring in which the prompt of a prefill
+	// step runs, whichever its slot.
+	Area bool
 }
+
+// KeptRows is how many rows a slot's ring has, of a state that is looked back to for
+// keep rows, a token's own among them. A decode step appends up to MaxDecodeRows. That
+// many can also be taken back, by making the sequence shorter again: the rows that
+// are looked back to are still there.
+func KeptRows(keep, context int) int { return min(keep-1+MaxDecodeRows, context) }
+
+// AreaRows is how many rows the same state's area has in a prefill step of up to chunk
+// rows.
+func AreaRows(keep, chunk, context int) int { return min(keep-1+chunk, context) }

@@ -120,6 +120,9 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 			doc.Regions = append(doc.Regions, regionDoc{Name: name, Kind: name, Group: name})
 		}
 	}
+	if slices.ContainsFunc(b.Plan.Caches, func(c *plan.Cache) bool { return c.Ring }) {
+		doc.Regions = append(doc.Regions, regionDoc{Name: program.RingsRegion, Kind: program.RingsRegion, Group: program.RingsRegion})
+	}
 	for i, r := range doc.Regions {
 		p.regions[r.Name] = i
 	}

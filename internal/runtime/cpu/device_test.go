@@ -73,5 +73,11 @@ func TestCompanions(t *testing.T) {
 	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
 }
 
+// TestRings: prompts that are cut, take turns, go on after decoding and are left.
+func TestRings(t *testing.T) {
+	skipIfShort(t)
+	devicetest.Rings(t, devicetest.Fixture("a-bf16"), 330, 200, open)
+}
+
 // TestChanged: of pages that are gone, package fault has the tests.
 func TestChanged(t *testing.T) { devicetest.Changed(t, open) }

@@ -111,6 +111,12 @@ func TestCompanions(t *testing.T) {
 	}
 }
 
+// TestRings: prompts that are cut, take turns, go on after decoding and are left.
+func TestRings(t *testing.T) {
+	needCard(t)
+	devicetest.Rings(t, devicetest.Fixture("a-bf16"), 330, 400, blind)
+}
+
 // TestSoak: 2,000 steps of texts that come and go.
 func TestSoak(t *testing.T) {
 	needCard(t)

@@ -30,7 +30,7 @@ type Device interface {
 	Name() string
 	// Vocab is the number of logits per row.
 	Vocab() int
-	// Prefill runs rows of prompts, those of a slot one after another, and
+	// Prefill runs rows of a prompt, all of one slot and one after another, and
 	// returns Vocab logits for each wanted row, in the order of wanted; the slice
 	// is the caller's. On an error no slot changes.
 	Prefill(rows []ir.Row, wanted []int) ([]float32, error)

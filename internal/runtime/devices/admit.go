@@ -106,7 +106,10 @@ func (m *Model) weights() (sum int64) {
 		}
 		return sum
 	}
-	return params.Bytes()
+	for _, p := range params {
+		sum += p.Bytes()
+	}
+	return sum
 }
 
 // reads tells what a token reads of the weights, by a plan: one is made if there is

@@ -31,17 +31,16 @@ type Mirror struct {
 	// Fail is a step that fails, from 1.
 	Fail int
 
-	b        *bundle.Bundle
-	machine  *eval.Machine[float32]
-	capacity map[string]int // of caches, by state
-	written  map[string][]byte
-	rows     map[cell][]byte
-	steps    int
-	vocab    int
-	logits   []float32
+	b       *bundle.Bundle
+	machine *eval.Machine[float32]
+	written map[string][]byte
+	rows    map[cell][]byte
+	steps   int
+	vocab   int
+	logits  []float32
 }
 
-// cell is a place for a row of a cache.
+// cell is a row of a state.
 type cell struct {
 	state string
 	slot  int32
@@ -55,10 +54,7 @@ func NewMirror(b *bundle.Bundle, weights eval.Weights) (*Mirror, error) {
 		return nil, err
 	}
 	vocab, _ := b.Module.Results[0].Type.Shape[1].Value()
-	m := &Mirror{b: b, machine: machine, capacity: map[string]int{}, rows: map[cell][]byte{}, vocab: int(vocab)}
-	for _, c := range b.Plan.Caches {
-		m.capacity[c.State.Name] = c.Capacity
-	}
+	m := &Mirror{b: b, machine: machine, rows: map[cell][]byte{}, vocab: int(vocab)}
 	machine.Exchange = m.exchange
 	return m, nil
 }
@@ -106,7 +102,7 @@ func (m *Mirror) append(n *ir.Node, args []tensor.Value[float32]) {
 	state, written := lockstep.StateOf(n), m.written[n.Args[3].Ref()]
 	width := len(written) / len(args[1].I)
 	for i, slot := range args[1].I {
-		m.rows[cell{state, slot, int(args[2].I[i]) % m.capacity[state]}] = written[i*width : (i+1)*width]
+		m.rows[cell{state, slot, int(args[2].I[i])}] = written[i*width : (i+1)*width]
 	}
 }
 
@@ -122,7 +118,12 @@ func (m *Mirror) step(phase program.Phase, rows []ir.Row, wanted []int) ([]float
 	}
 	for _, x := range m.b.Plan.Step(phase).Dispatches {
 		for b := range x.Values() {
-			if m.Observe != nil {
+			if m.Observe == nil {
+				continue
+			}
+			if b.Area != nil {
+				m.Observe(b.Name, m.area(b.Area, rows[0].Slot))
+			} else {
 				m.Observe(b.Name, m.written[b.Name])
 			}
 		}
@@ -133,6 +134,30 @@ func (m *Mirror) step(phase program.Phase, rows []ir.Row, wanted []int) ([]float
 		m.logits[i] = math.Float32frombits(binary.LittleEndian.Uint32(logits[4*i:]))
 	}
 	return slices.Clone(m.logits), nil
+}
+
+// area is a ring's area after a prefill step of a slot.
+func (m *Mirror) area(c *program.Cache, slot int32) []byte {
+	var data []byte
+	for index := range c.Capacity {
+		row := m.newest(c, slot, index)
+		if row == nil {
+			row = make([]byte, c.Row.Bytes)
+		}
+		data = append(data, row...)
+	}
+	return data
+}
+
+// newest is what a slot's log has at an index of its ring, or nil.
+func (m *Mirror) newest(c *program.Cache, slot int32, index int) (row []byte) {
+	for at := index; ; at += c.Capacity {
+		next := m.rows[cell{c.State.Name, slot, at}]
+		if next == nil {
+			return row
+		}
+		row = next
+	}
 }
 
 // Prefill is a device.Device's.
@@ -196,7 +221,7 @@ func (m *Mirror) LastLogits(i int) ([]float32, error) {
 
 // CacheRow is the row of a slot that index has in a cache.
 func (m *Mirror) CacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
-	row := m.rows[cell{c.State.Name, slot, index}]
+	row := m.newest(&c.Cache, slot, index)
 	if row == nil {
 		return nil, fmt.Errorf("@%s has no row %d of slot %d", c.State.Name, index, slot)
 	}

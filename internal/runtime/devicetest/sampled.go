@@ -114,10 +114,14 @@ func (p *Pair) sampledRows(d device.Sampler) {
 	}
 	var prompt, next []ir.Row
 	for i := range choices[:4] {
-		prompt = append(prompt, ir.Row{Token: int32(40 + i), Slot: int32(i)})
+		prompt = append(prompt, ir.Row{Token: int32(40 + i), Position: int32(i)})
 		next = append(next, ir.Row{Token: int32(90 + i), Position: 1, Slot: int32(i)})
 	}
 	check(d.SamplePrefill, prompt, []int{3, 0, 2}, choices[:3])
+	next[0].Position = int32(len(prompt))
+	for i := range next[1:] {
+		check(d.SamplePrefill, []ir.Row{{Token: int32(60 + i), Slot: int32(i + 1)}}, []int{0}, choices[i:i+1])
+	}
 	for i := 0; i+4 <= len(choices); i += 2 {
 		check(d.SampleDecode, next, []int{0, 1, 2, 3}, choices[i:i+4])
 		for row := range next {

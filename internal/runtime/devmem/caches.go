@@ -39,7 +39,8 @@ func NewCaches(p *plan.Plan, memory CacheMemory, slots *Slots) *Caches {
 	return c
 }
 
-// rows is how many rows of a cache a sequence of so many tokens has.
+// rows is how many rows of a cache a sequence of so many tokens has at most: of a ring,
+// a prompt leaves no more than may be looked back to.
 func (c *Caches) rows(k *plan.Cache, tokens int) (int, error) {
 	if k.Ring {
 		return min(tokens, k.Capacity), nil
@@ -165,6 +166,13 @@ func (c *Caches) Stretch(slot int32, tokens int) error {
 		return fmt.Errorf("slot %d has %d tokens and cannot be made one of %d; expected 1 to %d, and no fewer than there are", slot, have, tokens, c.plan.Context)
 	}
 	for _, k := range c.plan.Caches {
+		at, _ := c.of(k, slot)
+		if k.Ring {
+			if err := c.turn(k, at, have); err != nil {
+				return err
+			}
+			continue
+		}
 		n, err := c.rows(k, have)
 		if err != nil {
 			return err
@@ -173,13 +181,31 @@ func (c *Caches) Stretch(slot int32, tokens int) error {
 		if err != nil {
 			return err
 		}
-		at, _ := c.of(k, slot)
 		if err := c.repeat(at, int64(n)*int64(k.Row.Bytes), int64(want)*int64(k.Row.Bytes)); err != nil {
 			return err
 		}
 	}
 	c.slots.next[slot] = int32(tokens)
 	return nil
+}
+
+// turn fills a ring with the rows that may be looked back to, over and over. A ring need
+// not hold more: a prompt leaves no others.
+func (c *Caches) turn(k *plan.Cache, at int64, tokens int) error {
+	keep, _ := k.State.Keep.Value()
+	n, bytes := min(int(keep)-1, tokens), k.Row.Bytes
+	if n < 1 {
+		return nil
+	}
+	old, ring := make([]byte, k.Capacity*bytes), make([]byte, 0, k.Capacity*bytes)
+	if err := c.memory.Read(old, at); err != nil {
+		return err
+	}
+	for i := range k.Capacity {
+		row := (tokens - n + i%n) % k.Capacity
+		ring = append(ring, old[row*bytes:][:bytes]...)
+	}
+	return c.memory.Write(at, ring)
 }
 
 // repeat fills the memory from an offset on, `want` bytes, with its first n bytes over

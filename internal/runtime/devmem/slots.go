@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/ir"
 )
@@ -34,6 +35,9 @@ func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 	}
 	copy(s.then, s.next)
 	for i, r := range rows {
+		if step.Phase == program.Prefill && r.Slot != rows[0].Slot {
+			return fmt.Errorf("row %d: slot %d in a step with a prompt of slot %d; a prefill step takes rows of one slot", i, r.Slot, rows[0].Slot)
+		}
 		if r.Slot < 0 || int(r.Slot) >= s.plan.Slots {
 			return option.Errorf("row %d: slot %d; expected 0 to %d (compile with more %s)", i, r.Slot, s.plan.Slots-1, option.Name("Slots"))
 		}

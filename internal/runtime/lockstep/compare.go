@@ -1,6 +1,7 @@
 package lockstep
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -184,8 +185,7 @@ func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, elements int) (out []float3
 		if (int64(r.Position)+1)%ratio != 0 {
 			continue
 		}
-		index := int(int64(r.Position)/ratio) % c.Capacity
-		data, err := p.dev.CacheRow(c, r.Slot, index)
+		data, err := p.cacheRow(c, r.Slot, int(int64(r.Position)/ratio))
 		if err != nil {
 			return nil, err
 		}
@@ -197,6 +197,48 @@ func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, elements int) (out []float3
 		return nil, fmt.Errorf("state @%s: %d elements appended, the evaluator appends %d", c.State.Name, len(out), elements)
 	}
 	return out, nil
+}
+
+// cacheRow is the row that a slot has at an index after the step: of a ring's area where
+// the step has one, else of the cache itself.
+func (p *Pair) cacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
+	area := p.steps[p.phase].areas[c]
+	if area == nil {
+		return p.dev.CacheRow(c, slot, index%c.Capacity)
+	}
+	data, n := p.seen[area.Name], area.Area.Row.Bytes
+	if len(data) != area.Area.Capacity*n {
+		return nil, fmt.Errorf("the device shows %d bytes of the area %s, which has %d", len(data), area.Name, area.Area.Capacity*n)
+	}
+	return data[index%area.Area.Capacity*n:][:n], nil
+}
+
+// compareKept judges what a prefill step left in the slot's rings: to the bit the rows of
+// the areas that the next token may look back to.
+func (p *Pair) compareKept() error {
+	w, last := p.steps[p.phase], p.rows[len(p.rows)-1]
+	for _, c := range p.Plan().Caches {
+		area, k := w.areas[c], w.kept[c]
+		if area == nil || k == nil {
+			continue // no ring, or one that no reader looks back in
+		}
+		keep, _ := c.State.Keep.Value()
+		for index := max(0, int(last.Position)+2-int(keep)); index <= int(last.Position); index++ {
+			want, err := p.cacheRow(c, last.Slot, index)
+			if err != nil {
+				return err
+			}
+			got, err := p.dev.CacheRow(c, last.Slot, index%c.Capacity)
+			if err != nil {
+				return err
+			}
+			k.Values += len(got) / 4
+			if !bytes.Equal(got, want) {
+				p.wrong(k, "row %d of slot %d of %s is not what the step left in its area", index, last.Slot, area.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // ratio is how many of a sequence's rows one of a value's stands for.

@@ -6,6 +6,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
@@ -82,15 +83,22 @@ type writers struct {
 	all    []*Kernel // by dispatch
 	values map[string]*Kernel
 	caches map[*plan.Cache]*Kernel
-	tokens *Kernel // nil if nothing picks tokens
-	scores *Kernel // nil if nothing scores them
+	areas  map[*plan.Cache]*plan.Buffer // of the rings that the step works with there
+	kept   map[*plan.Cache]*Kernel      // by what copies rows from areas into slots
+	tokens *Kernel                      // nil if nothing picks tokens
+	scores *Kernel                      // nil if nothing scores them
 	filler *stepblock.Filler
 	block  []byte
 }
 
 func (p *Pair) writersOf(s *plan.Step) *writers {
-	w := &writers{step: s, values: map[string]*Kernel{}, caches: map[*plan.Cache]*Kernel{}, filler: stepblock.New(s.Params)}
+	w := &writers{step: s, values: map[string]*Kernel{}, caches: map[*plan.Cache]*Kernel{}, areas: map[*plan.Cache]*plan.Buffer{},
+		kept: map[*plan.Cache]*Kernel{}, filler: stepblock.New(s.Params)}
 	w.block = make([]byte, w.filler.Bytes())
+	caches := map[*ir.State]*plan.Cache{}
+	for _, c := range p.Plan().Caches {
+		caches[c.State] = c
+	}
 	for i, x := range s.Dispatches {
 		k := p.kernel(x.Kernel.Name)
 		w.all = append(w.all, k)
@@ -99,9 +107,14 @@ func (p *Pair) writersOf(s *plan.Step) *writers {
 				continue
 			}
 			switch {
+			case a.Cache != nil && x.Region == program.RingsRegion:
+				w.kept[a.Cache] = k
 			case a.Cache != nil:
 				w.caches[a.Cache] = k
 			case a.Buffer == nil:
+			case a.Buffer.Area != nil && x.Region != program.RingsRegion:
+				c := caches[a.Buffer.Area.State]
+				w.areas[c], w.caches[c] = a.Buffer, k
 			case a.Buffer == s.Tokens:
 				w.tokens = k
 			case a.Buffer == s.Scores:

@@ -181,6 +181,9 @@ func (p *Pair) Run(a Step) (Results, error) {
 		return r, fmt.Errorf("the evaluator: %w", err)
 	}
 	r.Evaluator = want[0].F
+	if err := p.compareKept(); err != nil {
+		return r, err
+	}
 	n := p.dev.Vocab()
 	for i, token := range out.Tokens {
 		p.compareToken(i, token, a.Choices[i], r.Device[i*n:(i+1)*n])

@@ -122,12 +122,12 @@ func (a Step) Run(dev device.Device) (out Output, err error) {
 
 // Script is a few texts, side by side, in which every kernel of a plan has work:
 // blocks of 4 and of 128 close in prefill and in decode, there are more entries
-// than a small model chooses, steps have rows of one text and of several, a
-// prompt's last rows stand alone, tokens are picked in all ways, and some of the steps of
+// than a small model chooses, decode steps have rows of one text and of several, chunks of
+// prompts take turns, a prompt's last rows stand alone, tokens are picked in all ways, and some of the steps of
 // prompts score tokens instead. Less of it fits a plan with less room. Tokens are random.
 func Script(p *plan.Plan, vocab int) []Step {
 	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: SamplingPresets()}
-	for _, part := range [][]piece{{{0, 130}}, {{0, 70}, {1, 60}}, {{1, 66}, {2, 33}, {3, 7}, {4, 1}}} {
+	for _, part := range []piece{{0, 130}, {1, 60}, {0, 70}, {1, 66}, {2, 33}, {3, 7}, {4, 1}} {
 		s.prefill(part)
 	}
 	for _, slots := range [][]int{{0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0}, {1, 3, 2, 4}} {
@@ -159,17 +159,14 @@ func (s *script) row(slot int) ir.Row {
 	return ir.Row{Token: int32(s.random.IntN(s.vocab)), Position: int32(s.length[slot] - 1), Slot: int32(slot)}
 }
 
-// prefill runs parts of prompts together, in as many steps as the plan's chunk
-// makes of them.
-func (s *script) prefill(parts []piece) {
+// prefill runs a part of a prompt, in as many steps as the plan's chunk makes of it.
+func (s *script) prefill(part piece) {
+	if part.slot >= s.plan.Slots {
+		return
+	}
 	var rows []ir.Row
-	for _, part := range parts {
-		if part.slot >= s.plan.Slots {
-			continue
-		}
-		for range min(part.tokens, max(1, s.plan.Context-decoded)-s.length[part.slot]) {
-			rows = append(rows, s.row(part.slot))
-		}
+	for range min(part.tokens, max(1, s.plan.Context-decoded)-s.length[part.slot]) {
+		rows = append(rows, s.row(part.slot))
 	}
 	for len(rows) > 0 {
 		n := min(len(rows), s.plan.Chunk)

@@ -152,7 +152,8 @@ func planes(t *testing.T, b *bundle.Bundle) (total int64) {
 	return total
 }
 
-// TestCaches: what is done to slots needs no memory of the host's but for marks.
+// TestCaches: what is done to slots needs no memory of the host's but for marks, and for
+// a slot's rings while it is stretched.
 func TestCaches(t *testing.T) {
 	m := &trial{}
 	d := open(t, m, planned.Options{})
@@ -160,10 +161,16 @@ func TestCaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.counts = counts{}
+	rings := int64(0)
+	for _, c := range d.Bundle().Plan.Caches {
+		if c.Ring {
+			rings += int64(c.Capacity) * int64(c.Row.Bytes)
+		}
+	}
 	if err := d.Caches().Copy(1, 0); err != nil || d.Length(1) != 16 || m.Copied == 0 || m.counts.Read+m.Written > 0 {
 		t.Errorf("a copy of %d tokens: %+v, %v", d.Length(1), m.counts, err)
 	}
-	if err := d.Caches().Stretch(1, 200); err != nil || d.Length(1) != 200 || m.counts.Read > 0 {
+	if err := d.Caches().Stretch(1, 200); err != nil || d.Length(1) != 200 || m.counts.Read != rings {
 		t.Errorf("stretched to %d tokens: %+v, %v", d.Length(1), m.counts, err)
 	}
 	m.counts = counts{}
@@ -195,6 +202,10 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := d.Decode([]ir.Row{{Position: 7}}, nil); err == nil || m.counts != (counts{}) || d.Length(0) != 1 {
 		t.Errorf("a row that does not go on: %v, %+v", err, m.counts)
+	}
+	if _, err := d.Prefill(append(rows(d, 0, 1), rows(d, 1, 1)...), nil); err == nil || !strings.Contains(err.Error(), "takes rows of one slot") ||
+		m.counts != (counts{}) || d.Length(0) != 1 {
+		t.Errorf("prompts of two slots in a step: %v, %+v", err, m.counts)
 	}
 	cancel()
 	if _, err := d.Decode(rows(d, 0, 1), []int{0}); !errors.Is(err, context.Canceled) || d.Length(0) != 1 {

@@ -80,6 +80,15 @@ func TestCompanions(t *testing.T) {
 	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
 }
 
+// TestRings: prompts that are cut, take turns, go on after decoding and are left.
+func TestRings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: package cpu runs the same families of kernels")
+	}
+	t.Parallel()
+	devicetest.Rings(t, devicetest.Fixture("a-bf16"), 36, 8, open(Options{SameOrder: true, Quick: true}))
+}
+
 // TestAddressSpaces lets clang look at every kernel of drawn fixtures of the repository
 // with real address spaces, without running it.
 func TestAddressSpaces(t *testing.T) {

@@ -11,14 +11,10 @@ import (
 // and only until the statement ends.
 func (m *machine) eval(e *kernel.Expr, mask []bool) []value {
 	switch e.Op {
-	case kernel.OpLocal, kernel.OpElement:
-		name := e.Name
-		if e.Op == kernel.OpElement {
-			name = m.element(name, e.Args[0], mask)
-		}
-		local := m.locals[name]
+	case kernel.OpLocal:
+		local := m.locals[e.Name]
 		if local == nil {
-			failf("%s has no value yet", name)
+			failf("%s has no value yet", e.Name)
 		}
 		return local
 	case kernel.OpConst, kernel.OpScalar, kernel.OpStep, kernel.OpThread, kernel.OpLane, kernel.OpSimd:
