@@ -237,8 +237,9 @@ func TestKernelChoice(t *testing.T) {
 	}
 	for _, c := range []struct{ name, kinds, names string }{
 		{"head_decode", "decode", "head_decode"},
-		{"sample", "decode prefill", "sample_decode sample_keys_decode sample_keys_prefill sample_prefill sample_rank_decode sample_rank_prefill"},
-		{"sample_[dp]*", "decode prefill", "sample_decode sample_prefill"},
+		{"hc_head", "decode prefill", "hc_head_hyper_read_decode hc_head_hyper_read_prefill hc_head_hyper_write_decode hc_head_hyper_write_prefill"},
+		{"hc_*_read_*", "decode prefill", "hc_head_hyper_read_decode hc_head_hyper_read_prefill"},
+		{"sample", "decode prefill", ""}, // the fake picks no tokens
 		{"?ead_*fill", "prefill", "head_prefill"},
 		{"[hs]*ad_prefill", "prefill", "head_prefill"},
 	} {

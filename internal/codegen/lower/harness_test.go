@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -228,6 +229,12 @@ func (m *memory) eval(t *testing.T, e ir.Expr) int {
 
 // symbol is the step's value of a symbol.
 func (m *memory) symbol(name string) (int64, bool) {
+	switch draws := slices.ContainsFunc(m.choices, func(c pick.Choice) bool { return c.Inv > 0 }); {
+	case name == program.SampledRows || name == program.DrawnRows && draws:
+		return int64(len(m.choices)), true
+	case name == program.DrawnRows:
+		return 0, true
+	}
 	for _, s := range m.in.Module.Symbols {
 		if s.Name != name {
 			continue

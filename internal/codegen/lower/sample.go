@@ -1,6 +1,8 @@
 package lower
 
 import (
+	"fmt"
+
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir"
@@ -18,6 +20,11 @@ func LowerSample(in *Input) ([]program.Launch, *program.Scratch, error) {
 	logits, vocab, err := in.logits("sampling takes")
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, s := range in.Module.Symbols {
+		if s.Name == program.SampledRows || s.Name == program.DrawnRows {
+			return nil, nil, fmt.Errorf("the module's symbol %s has the name of sampling's own", s.Name)
+		}
 	}
 	own := *in
 	own.Region = &ir.Region{Kind: program.SampleRegion, Name: program.SampleRegion}

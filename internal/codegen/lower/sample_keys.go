@@ -31,7 +31,7 @@ func (m *sampleMemory) lowerKeys() (program.Launch, error) {
 			s.bestIDs.Set(at, id)
 		}, nil)
 	}, nil)
-	return s.eachPart("keys")
+	return s.eachPart("keys", program.SampledRows)
 }
 
 // keyMaker writes that kernel.

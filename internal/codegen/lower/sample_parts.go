@@ -116,8 +116,8 @@ func (s *partSampler) memory(name string, of *program.Scratch, elem kernel.Scala
 }
 
 // eachPart launches a kernel whose threadgroups are parts, then rows.
-func (s *partSampler) eachPart(role string) (program.Launch, error) {
-	return s.launch(role, ir.Const(int64(s.m.parts)), s.m.logits.Type.Shape[0])
+func (s *partSampler) eachPart(role, rows string) (program.Launch, error) {
+	return s.launch(role, ir.Const(int64(s.m.parts)), ir.Sym(rows))
 }
 
 // part is a part's first token and the one after its last.

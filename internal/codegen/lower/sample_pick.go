@@ -3,6 +3,7 @@ package lower
 import (
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
 )
 
 // lowerPick makes the launch that picks the tokens, a threadgroup for each row.
@@ -25,7 +26,7 @@ func (m *sampleMemory) lowerPick() (program.Launch, error) {
 		}, nil)
 		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.row, token.Expr) }, nil)
 	}, nil)
-	return s.launch("pick", m.logits.Type.Shape[0])
+	return s.launch("pick", ir.Sym(program.SampledRows))
 }
 
 // picker writes that kernel. The ranking is cut off in a bucket: of better ones all tokens

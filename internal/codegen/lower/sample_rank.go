@@ -79,7 +79,7 @@ func (m *sampleMemory) lowerRank() (program.Launch, error) {
 		_, topP := s.topP()
 		s.If(s.topK().Or(topP), func() { s.sort(s.tally()) }, s.total)
 	}, nil)
-	return s.eachPart("rank")
+	return s.eachPart("rank", program.DrawnRows)
 }
 
 // ranker writes that kernel.

@@ -27,7 +27,7 @@ func (in *Input) lowerSampleRow(logits *ir.Value, vocab int) ([]program.Launch, 
 		token := s.pick()
 		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.row, token) }, nil)
 	}, nil)
-	l, err := s.launch("", logits.Type.Shape[0])
+	l, err := s.launch("", ir.Sym(program.SampledRows))
 	return []program.Launch{l}, tokens, err
 }
 

@@ -16,6 +16,7 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/pick"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -199,6 +200,55 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// TestSampleParts: rows of many parts, in each of which the ranking may be cut off: with
+// one bucket that has nearly all tokens, at ties over all parts, and where parts are
+// larger than one run of a SIMD group.
+func TestSampleParts(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("-short: large vocabularies take the interpreter seconds")
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	const vocab = 40013
+	tied := func(values ...float32) []float32 {
+		row := make([]float32, vocab)
+		for i := range row {
+			row[i] = values[r.IntN(len(values))]
+		}
+		return row
+	}
+	flat := normals(r, vocab)
+	for i := range flat {
+		flat[i] *= 0.01
+	}
+	far := tied(0, -30) // half of them have no weight, and are beyond what buckets are of
+	far[r.IntN(vocab)] = 3
+	x := &sampleTest{vocab: vocab}
+	for _, row := range [][]float32{flat, tied(2), tied(1, 1, 2, float32(math.Inf(-1))), tied(0, -17.32, -17.329), far, normals(r, vocab)} {
+		for _, c := range []pick.Choice{
+			{Inv: 1, TopK: int32(1 + r.IntN(vocab-1)), Random: r.Uint32()},
+			{Inv: 1, TopP: uint32(1 + r.Uint64N(1<<32-1)), Random: r.Uint32()},
+			{Inv: 0.7, TopK: int32(1 + r.IntN(vocab-1)), TopP: math.MaxUint32, MinP: r.Uint32N(pick.One), Random: math.MaxUint32},
+		} {
+			x.add(row, c)
+		}
+	}
+	var cases []int
+	for i := range x.rows {
+		cases = append(cases, i)
+	}
+	for _, i := range sample.Of(t, cases, 5) {
+		one := &sampleTest{vocab: vocab, rows: x.rows[i : i+1], choices: x.choices[i : i+1]}
+		one.check(t, target.GPU, program.Decode)
+	}
+	one := &sampleTest{vocab: mostParts*partTokens + 77}
+	row := normals(r, one.vocab)
+	one.add(row, pick.Choice{Inv: 1, TopK: int32(1 + r.IntN(one.vocab-1)), TopP: uint32(1 + r.Uint64N(1<<32-1)), Random: r.Uint32()})
+	one.check(t, target.GPU, program.Decode)
+}
+
 // TestSampleSmallest: what a change leaves below the smallest normal number is 0, on
 // either side of the difference.
 func TestSampleSmallest(t *testing.T) {
@@ -264,6 +314,11 @@ func TestSampleLargeVocabulary(t *testing.T) {
 }
 
 func TestSampleRefuses(t *testing.T) {
+	named := sampleInput(target.GPU, program.Decode, 5, 1)
+	named.Module.Symbols = append(named.Module.Symbols, ir.Symbol{Name: program.DrawnRows, Def: ir.Rows})
+	if _, _, err := LowerSample(named); err == nil {
+		t.Error("a symbol with the name of sampling's own was accepted")
+	}
 	if _, _, err := LowerSample(sampleInput(target.GPU, program.Decode, maxVocabulary+1, 1)); err == nil {
 		t.Error("a vocabulary that sums overflow with was accepted")
 	}

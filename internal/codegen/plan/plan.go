@@ -277,7 +277,7 @@ func (p *Plan) limits(m *ir.Module, phase program.Phase) map[string]int64 {
 // Symbols gives the values of the module's symbols for a step of `rows` rows
 // that all end a sequence of `context` tokens (decode: rows slots; prefill: the
 // last rows of one), with one wanted row for each slot; and "position", the
-// middle row's, by which costs are estimated.
+// middle row's, by which costs are estimated. Of all wanted rows a token is drawn.
 func (s *Step) Symbols(context, rows int) map[string]int64 {
 	out := map[string]int64{"position": int64(context - 1)}
 	if s.Phase == program.Prefill {
@@ -292,6 +292,7 @@ func (s *Step) Symbols(context, rows int) map[string]int64 {
 			if s.Phase == program.Decode {
 				out[sym.Name] = int64(rows)
 			}
+			out[program.SampledRows], out[program.DrawnRows] = out[sym.Name], out[sym.Name]
 		case ir.Reach:
 			out[sym.Name] = int64(context)
 		case ir.Closing:

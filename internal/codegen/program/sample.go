@@ -32,6 +32,13 @@ const (
 	SampleLess     = "sample_less"     // f32: what is taken from theirs
 )
 
+// Grids of launches that sample are formulas over these, beside the module's symbols: what
+// nobody asks for has no threadgroups.
+const (
+	SampledRows = "sampled_rows" // the wanted rows, in steps that pick tokens; else 0
+	DrawnRows   = "drawn_rows"   // the wanted rows, in steps that draw one; else 0
+)
+
 // MaxSampled is the most rows of a step whose tokens are picked.
 const MaxSampled = MaxDecodeRows
 
@@ -64,9 +71,11 @@ func Logits(m *ir.Module) *ir.Value {
 // Picks are the values that those fields have in a step that picks the likeliest token
 // of every wanted row, or none, and scores none: what estimates of that work go by.
 func Picks(likeliest bool) map[string]int64 {
-	values := map[string]int64{SampleInv: -1, ScoreTarget: -1}
+	values := map[string]int64{SampleInv: -1, ScoreTarget: -1, DrawnRows: 0}
 	if likeliest {
 		values[SampleInv] = 0
+	} else {
+		values[SampledRows] = 0
 	}
 	for _, name := range sampleInts {
 		values[name] = 0

@@ -36,8 +36,12 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 			f.putFloat(block, program.SampleInv, i, -1)
 		}
 	}
+	f.symbols[program.SampledRows], f.symbols[program.DrawnRows] = int64(len(choices)), 0
 	changes := 0
 	for i, c := range choices {
+		if c.Inv > 0 {
+			f.symbols[program.DrawnRows] = int64(len(choices))
+		}
 		f.putFloat(block, program.SampleInv, i, c.Inv)
 		f.putInt(block, program.SampleTopK, i, c.TopK)
 		f.putInt(block, program.SampleTopP, i, int32(c.TopP))

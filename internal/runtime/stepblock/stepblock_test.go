@@ -114,6 +114,19 @@ func TestFillChoices(t *testing.T) {
 			t.Errorf("%s is %v, expected %v", field, got, want)
 		}
 	}
+	for _, c := range []struct {
+		choices        []sampling.Choice
+		sampled, drawn int64
+	}{{choices, 2, 2}, {nil, 0, 0}, {make([]sampling.Choice, 2), 2, 0}, {[]sampling.Choice{{}, {Inv: 1}}, 2, 2}} {
+		if err := f.Fill(block, rows, wanted, c.choices); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]int64{program.SampledRows: c.sampled, program.DrawnRows: c.drawn} {
+			if got, ok := f.Symbol(name); got != want || !ok {
+				t.Errorf("%+v: %s is %d, expected %d", c.choices, name, got, want)
+			}
+		}
+	}
 	if err := f.Fill(block, rows, wanted, nil); err != nil {
 		t.Fatal(err)
 	}
