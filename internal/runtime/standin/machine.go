@@ -60,7 +60,7 @@ func (m *machine) start(b *bundle.Bundle, ck *checkpoint.Checkpoint) error {
 	if m.dir, err = os.MkdirTemp("", "smelt-standin-"); err != nil {
 		return err
 	}
-	program, err := compiler.Build(m.dir, sources, standin.Options{Sanitize: m.opts.Sanitize, Unoptimized: m.opts.Quick, Begin: m.opts.Begin})
+	program, err := compiler.Build(m.dir, sources, standin.Options{Sanitize: m.opts.Sanitize, Unoptimized: m.opts.Quick, SharedMemory: b.Plan.Target.SharedMemory, Begin: m.opts.Begin})
 	if err != nil {
 		return err
 	}

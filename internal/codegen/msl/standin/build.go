@@ -22,6 +22,8 @@ type Options struct {
 	// Unoptimized leaves clang's optimizer away: programs are built in a fifth of
 	// the time and are some times slower, which pays where they run little.
 	Unoptimized bool
+	// SharedMemory is how many bytes a threadgroup may have; 0 for Apple's 32 KB.
+	SharedMemory int
 	// Begin, if not nil, is told how building goes on.
 	Begin progress.Begin
 }

@@ -167,6 +167,9 @@ func optimize(o Options) []string {
 		level, "-g1", "-w", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
 		"-fno-strict-aliasing", "-fno-threadsafe-statics", "-ftrivial-auto-var-init=pattern",
 	}
+	if o.SharedMemory > 0 {
+		options = append(options, fmt.Sprintf("-DSTANDIN_SHARED_BYTES=%d", o.SharedMemory))
+	}
 	if runtime.GOARCH == "amd64" { // by default it has no fma and no conversions of half
 		options = append(options, "-march=native", "-Xclang", "-ffloat16-excess-precision=none", "-Xclang", "-fbfloat16-excess-precision=none")
 	}
