@@ -334,6 +334,7 @@ func TestHalfBlocks(t *testing.T) {
 		{sizesOfHalfBlocks{64, 192, 7, 3, 64}, 1, false, target.GPU, 16},
 		{sizesOfHalfBlocks{160, 96, 33, 2, 96}, 2, false, small, 4},
 		{sizesOfHalfBlocks{160, 1056, 9, 5, 160}, 0, true, small, 3},
+		{sizesOfHalfBlocks{1024, 64, 5, 2, 32}, 0, true, target.GPU, 2}, // K of gate and up is shared
 		{sizesOfHalfBlocks{128, 192, 40, 6, 128}, 1, false, target.CPU8, 2},
 	} {
 		name := strings.ReplaceAll(fmt.Sprint(i, c.sizes, c.target), " ", "_")
