@@ -42,7 +42,11 @@ func (r *rowsOf) as(n int) kernel.Buffer {
 // reader reads the row that begins at a vector of four.
 func (r *rowsOf) reader(firstQuad *kernel.Expr) reader {
 	return func(k *kernel.Expr, n int) []*kernel.Expr {
-		v := r.u.Let("x4", r.as(n).At(firstQuad.Mul(i32(4/n)).Add(k.Div(i32(n)))))
+		at := k.Div(i32(n))
+		if !r.u.stages() {
+			at = quotient(k, n)
+		}
+		v := r.u.Let("x4", r.as(n).At(firstQuad.Mul(i32(4/n)).Add(at)))
 		if n == 1 {
 			return []*kernel.Expr{v}
 		}

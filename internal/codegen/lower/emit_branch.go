@@ -5,6 +5,7 @@ import "smelt.example/smelt/internal/codegen/kernel"
 // part is a run of threadgroups along the grid's first axis that do one job.
 type part struct {
 	groups int
+	work   int                      // of a threadgroup, against other parts'
 	body   func(group *kernel.Expr) // group counts from 0 within the part
 }
 

@@ -24,8 +24,20 @@ func (u *emitter) threadgroupSum(v *kernel.Expr) *kernel.Expr {
 // rms is 1/sqrt(mean(x^2)+eps) of k elements, from vector `first` on, added up
 // by the whole threadgroup; every thread gets it.
 func (u *emitter) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
+	sum := u.squares(x, first, k, kernel.Thread(), u.Schedule().Threads)
+	return u.inverseRms(u.threadgroupSum(sum), k, eps)
+}
+
+// rmsOfSimd is the same, added up by each SIMD group for itself.
+func (u *emitter) rmsOfSimd(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *kernel.Expr {
+	sum := u.squares(x, first, k, kernel.Lane(), u.Schedule().SimdWidth)
+	return u.inverseRms(u.Let("total", sum.SimdSum()), k, eps)
+}
+
+// squares adds up x^2 of every `threads`-th vector from this thread's on.
+func (u *emitter) squares(x kernel.Buffer, first *kernel.Expr, k int, thread *kernel.Expr, threads int) *kernel.Expr {
 	sum := u.Var("squares", f32(0))
-	u.For("i", kernel.Thread(), i32(k/4), i32(u.Schedule().Threads), func(i *kernel.Expr) {
+	u.For("i", thread, i32(k/4), i32(threads), func(i *kernel.Expr) {
 		v := u.Let("v", x.At(first.Add(i)))
 		acc := sum.Expr
 		for lane := range 4 {
@@ -33,6 +45,9 @@ func (u *emitter) rms(x kernel.Buffer, first *kernel.Expr, k int, eps float64) *
 		}
 		sum.Set(acc)
 	})
-	total := u.threadgroupSum(sum.Expr)
+	return sum.Expr
+}
+
+func (u *emitter) inverseRms(total *kernel.Expr, k int, eps float64) *kernel.Expr {
 	return u.Let("inv_rms", total.Mul(f32(1/float64(k))).Add(f32(eps)).Rsqrt())
 }

@@ -109,7 +109,7 @@ func (u *emitter) shift(name, param string) *kernel.Expr {
 
 // weightPlane is a plane of a parameter, seen as elements of type t.
 func (u *emitter) weightPlane(name, param string, r encoding.Role, t kernel.Type) kernel.Buffer {
-	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: u.weightArg(param, r, t.Scalar.Bytes())})
+	return u.bind(u.Pointer(name, t, kernel.Read), program.Arg{Weight: u.weightArg(param, r, t.Bytes())})
 }
 
 // weightArg is a plane of a parameter, read in elements of so many bytes.

@@ -75,8 +75,8 @@ func (d *expertsHiddenDecode) body(row, choice *kernel.Expr) {
 	reader := func(int) reader { return d.x.reader(d.Let("x_row", row.Mul(i32(dim(e.X, 1)/4)))) }
 	staged := d.stage(1, 1, reader, d.gate, d.up)
 	few := func(first *kernel.Expr) {
-		g := d.dot(d.rowsFrom(d.gate.open(expert), first, e.F), staged[d.gate])
-		y := d.dot(d.rowsFrom(d.up.open(expert), first, e.F), staged[d.up])
+		g := d.dot(d.rowsFrom(d.gate.open(expert), first, matvecRows, e.F, e.F%matvecRows != 0), staged[d.gate])
+		y := d.dot(d.rowsFrom(d.up.open(expert), first, matvecRows, e.F, e.F%matvecRows != 0), staged[d.up])
 		d.If(kernel.Lane().Eq(i32(0)), func() {
 			for j := range y {
 				n := first.Add(i32(j))

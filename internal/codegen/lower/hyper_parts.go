@@ -28,7 +28,7 @@ func (w *hyperWrite) bindShared() hyperSource {
 		down: w.expertMatrix("down", e.Down, e.IDs), sharedDown: w.matrix("shared_down", e.SharedDown),
 	}
 	if s.down != nil && s.sharedDown != nil {
-		s.shares = s.sharedDown.sharesOf(min(mostShares, s.sharedDown.rowElements*s.sharedDown.elem.Bytes()/(s.down.rowElements*s.down.elem.Bytes())), lanes)
+		s.shares = s.sharedDown.sharesOf(min(mostShares, s.sharedDown.rowElements*s.sharedDown.elementBytes()/(s.down.rowElements*s.down.elementBytes())), lanes)
 	}
 	w.parts = s.k + s.shares
 	return s

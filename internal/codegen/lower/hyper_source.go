@@ -27,7 +27,7 @@ func (w *hyperWrite) bindSource() hyperSource {
 	switch {
 	case s.Embed != nil:
 		before := len(w.args)
-		e := &embedSource{table: w.matrix("table", s.Embed.Table)}
+		e := &embedSource{table: w.table("table", s.Embed.Table)}
 		w.touchedRows(before, e.table)
 		return e
 	case s.Take != nil:

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
@@ -18,16 +19,20 @@ func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	return linearDecode(in, l)
 }
 
-// linearDecode: each SIMD group makes matvecRows outputs for matvecInputs rows.
+// linearDecode: each team of SIMD groups makes matvecRows outputs for matvecInputs rows.
 func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
-	s, outputs := in.matvecSchedule()
-	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
+	shape, err := in.linearShape(l)
+	if err != nil {
+		return nil, err
+	}
+	s, inputs := shape.schedule(in), in.inputsAtOnce(2*bytesOfStaged(l.K))
 	s.Settings = []kernel.Setting{
 		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
 		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},
 	}
+	s.Settings = append(s.Settings, shape.settings(in)...)
 	u := in.begin(in.kernelName(""), s, in.doc("products of one input, a SIMD group for each few outputs")...)
-	d := &linearUnit{emitter: u, l: l, outputsPerGroup: outputs, inputsPerGroup: inputs}
+	d := &linearUnit{emitter: u, l: l, shape: shape, outputsPerGroup: shape.outputs(in), inputsPerGroup: inputs}
 	rows, err := d.bindInput(4)
 	if err != nil {
 		return nil, err
@@ -35,6 +40,9 @@ func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	var parts []part
 	for i := range l.Products {
 		parts = append(parts, d.product(&l.Products[i]))
+	}
+	if !u.stages() { // those that take longest begin first
+		slices.SortStableFunc(parts, func(a, b part) int { return b.work - a.work })
 	}
 	row0 := u.Let("row0", kernel.Group(1).Mul(i32(inputs)))
 	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
@@ -51,13 +59,15 @@ type linearUnit struct {
 	norm   *vector
 	groups int // of X's second axis, 1 if it has none
 	k      int
+	shape  decodeShape
 
 	outputsPerGroup, inputsPerGroup int
 
 	// The branch being written:
 	row    []*kernel.Expr // clamped to the step's rows
 	live   []*kernel.Expr // whether row i is one; nil for always
-	factor []*kernel.Expr // 1/rms of the row, with a norm
+	left   *kernel.Expr   // how many rows there are from the first on
+	factor []*kernel.Expr // 1/rms of the row, with a norm; nil: it waits for the sums
 }
 
 // bindInput binds X, read as vectors of so many elements.
@@ -75,9 +85,10 @@ func (d *linearUnit) bindInput(lanes int) (rows string, err error) {
 	return rowsSymbol(v)
 }
 
-// inputs prepares n rows from row0 on: their numbers and, with a norm, factors.
+// inputs prepares n rows from row0 on: their numbers and, with a norm, factors if inputs
+// are staged. Else all threads would wait for those before they ask for weights.
 func (d *linearUnit) inputs(row0, left *kernel.Expr, n int) {
-	d.row, d.live, d.factor = nil, nil, nil
+	d.row, d.live, d.factor, d.left = nil, nil, nil, left
 	for i := range n {
 		row, live := row0, (*kernel.Expr)(nil)
 		if i > 0 {
@@ -86,7 +97,7 @@ func (d *linearUnit) inputs(row0, left *kernel.Expr, n int) {
 		}
 		d.row, d.live = append(d.row, row), append(d.live, live)
 	}
-	if d.l.Norm != nil {
+	if d.l.Norm != nil && d.stages() {
 		d.Comment("1/rms of each row")
 		for i := range n {
 			d.factor = append(d.factor, d.rms(d.x.as(4), d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
@@ -149,28 +160,31 @@ func (d *linearUnit) product(p *fusion.Product) part {
 	if p.Gate != "" {
 		gate = d.matrix("gate", p.Gate)
 	}
-	outputs := d.Schedule().Threads / d.Schedule().SimdWidth * matvecRows
-	tile := d.outputsPerGroup
+	tile, atOnce, work := d.outputsPerGroup, d.shape.atOnce(), 1
 	if p.Postprocess != nil {
 		tile = p.N / p.Heads // a multiple of 4
 	}
+	if gate != nil {
+		work = 2
+	}
 	perGroup := (p.N + tile - 1) / tile
-	return part{perGroup * p.Groups, func(group *kernel.Expr) {
+	return part{groups: perGroup * p.Groups, work: work * tile, body: func(group *kernel.Expr) {
 		lead, block := (*kernel.Expr)(nil), group
 		if p.Groups > 1 {
 			lead = d.Let("group", group.Div(i32(perGroup)))
 			block = group.Rem(i32(perGroup))
 		}
-		first := d.Let("first", block.Mul(i32(tile)).Add(kernel.Simd().Mul(i32(matvecRows))))
+		begin := block.Mul(i32(tile))
+		first := d.Let("first", begin.Add(d.shape.team().Mul(i32(matvecRows))))
 		staged := d.stage(len(d.row), d.inputsPerGroup, func(i int) reader { return d.reader(i, lead) }, up, gate)
 		each := func(at *kernel.Expr) { d.outputs(p, up, gate, lead, at, e, staged) }
-		if tile == outputs && p.N%outputs == 0 {
+		switch {
+		case tile == atOnce && (p.N%atOnce == 0 || d.shape.shares > 1): // with shares all threads come along
 			each(first)
-		} else if tile == outputs {
+		case tile == atOnce:
 			d.If(first.Lt(i32(p.N)), func() { each(first) }, nil)
-		} else {
-			end := block.Mul(i32(tile)).Add(i32(tile))
-			d.For("at", first, end.Min(i32(p.N)), i32(outputs), each)
+		default:
+			d.For("at", first, begin.Add(i32(tile)).Min(i32(p.N)), i32(atOnce), each)
 		}
 		if p.Postprocess != nil {
 			d.Barrier()
@@ -188,22 +202,96 @@ func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kern
 		inputs := directs(len(d.row), func(i int) reader { return d.reader(i, lead) })
 		staged = inputsOf{up: inputs, gate: inputs}
 	}
-	y := d.dot(d.rowsFrom(up.open(lead), at, p.N), staged[up])
+	matrices := []*matrix{up}
 	if gate != nil {
-		g := d.dot(d.rowsFrom(gate.open(lead), at, p.N), staged[gate])
-		for j := range y {
-			for i := range y[j] {
-				y[j][i] = swiglu(g[j][i], y[j][i], p.Limit)
-			}
-		}
+		matrices = append(matrices, gate)
 	}
+	if d.shape.shares > 1 {
+		d.sharedOutputs(p, matrices, lead, at, e, staged)
+		return
+	}
+	d.aFewAtOnce(func(behind *kernel.Expr, few int) {
+		first := at
+		if few < matvecRows {
+			first = d.Let("first_of_few", at.Add(behind))
+		}
+		d.someOutputs(p, matrices, lead, first, few, e, staged)
+	})
+}
+
+// aFewAtOnce calls f for the outputs of a SIMD group: so many at once, `behind` its first.
+func (d *linearUnit) aFewAtOnce(f func(behind *kernel.Expr, few int)) {
+	few := matvecRows
+	if !d.stages() {
+		few = rowsAtOnce(len(d.row))
+	}
+	if few == matvecRows {
+		f(i32(0), few)
+		return
+	}
+	d.For("behind", i32(0), i32(matvecRows), i32(few), func(behind *kernel.Expr) { f(behind, few) })
+}
+
+// someOutputs computes a few outputs from `at` on.
+func (d *linearUnit) someOutputs(p *fusion.Product, matrices []*matrix, lead, at *kernel.Expr, few int, e *epilogue, staged inputsOf) {
+	var products [][][]*kernel.Expr
+	for _, m := range matrices {
+		products = append(products, d.share(p, m, lead, at, few, staged[m]))
+	}
+	inv := d.inverseNorms()
 	d.Comment("every lane has the sums; lane 0 writes")
 	d.If(kernel.Lane().Eq(i32(0)), func() {
-		for j := range y {
+		for j := range products[0] {
 			n := at.Add(i32(j))
-			for i := range y[j] {
-				d.guard(d.live[i], n.Lt(i32(p.N)), (p.N%matvecRows != 0), func() { e.store(d, i, lead, n, y[j][i]) })
+			for i := range products[0][j] {
+				of := []*kernel.Expr{products[0][j][i], nil}
+				if len(matrices) > 1 {
+					of[1] = products[1][j][i]
+				}
+				v := d.output(p, of, inv, i)
+				d.guard(d.live[i], n.Lt(i32(p.N)), d.beyond(p.N), func() { e.store(d, i, lead, n, v) })
 			}
 		}
 	}, nil)
+}
+
+// output is an output of row i, of its products with up and, if there is one, gate.
+func (d *linearUnit) output(p *fusion.Product, of, inv []*kernel.Expr, i int) *kernel.Expr {
+	if inv != nil {
+		for q, y := range of {
+			if y != nil {
+				of[q] = y.Mul(inv[i])
+			}
+		}
+	}
+	if of[1] == nil {
+		return of[0]
+	}
+	return swiglu(of[1], of[0], p.Limit)
+}
+
+// beyond reports whether a SIMD group may come to outputs beyond the last of n.
+func (d *linearUnit) beyond(n int) bool {
+	return n%matvecRows != 0 || d.shape.shares > 1 && n%d.shape.atOnce() != 0
+}
+
+// share is this SIMD group's share of the products with a few of a matrix's rows, from
+// `at` on.
+func (d *linearUnit) share(p *fusion.Product, m *matrix, lead, at *kernel.Expr, few int, inputs []input) [][]*kernel.Expr {
+	rows := d.rowsFrom(m.open(lead), at, few, p.N, d.beyond(p.N))
+	return d.dotShare(rows, inputs, d.shape.share(), d.shape.shares)
+}
+
+// inverseNorms are 1/rms of the rows, for products of which it is left out; nil: inputs
+// were multiplied with it. Each SIMD group adds its rows' squares up when the weights are
+// read, so that none waits for others before.
+func (d *linearUnit) inverseNorms() (inv []*kernel.Expr) {
+	if d.l.Norm == nil || d.factor != nil {
+		return nil
+	}
+	d.Comment("1/rms of each row")
+	for i := range d.row {
+		inv = append(inv, d.rmsOfSimd(d.x.as(4), d.row[i].Mul(i32(d.k/4)), d.k, d.l.Norm.Eps))
+	}
+	return inv
 }

@@ -85,7 +85,7 @@ func (p *linearTiles) product(pr *fusion.Product) part {
 	}
 	outputs := p.gemm.outputs
 	perGroup := (pr.N + outputs - 1) / outputs
-	return part{perGroup * pr.Groups, func(group *kernel.Expr) {
+	return part{groups: perGroup * pr.Groups, body: func(group *kernel.Expr) {
 		if p.err != nil {
 			return
 		}

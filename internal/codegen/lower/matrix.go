@@ -23,6 +23,7 @@ type matrix struct {
 
 	plane       kernel.Buffer
 	elem        kernel.Scalar // the plane's elements: words, of blocks 16-bit words, or bytes where those do not lie aligned
+	wide        int           // how many words an element has, 1 unless products read several at once
 	rowElements int
 	shift       *kernel.Expr  // bits that words are shifted by, in one piece; nil: words are aligned
 	table       kernel.Buffer // byte offsets of pieces, if there are several
@@ -46,7 +47,14 @@ func (f *factorPlane) apart() bool { return f.Factor != nil && f.Value == nil }
 
 // matrix binds a parameter's planes; name begins the names of its arguments.
 func (u *emitter) matrix(name, param string) *matrix {
-	m, err := u.newMatrix(name, param)
+	return u.matrixOf(name, param, u.in.Phase == program.Decode && !u.stages())
+}
+
+// table binds a parameter of which single units are read.
+func (u *emitter) table(name, param string) *matrix { return u.matrixOf(name, param, false) }
+
+func (u *emitter) matrixOf(name, param string, inRuns bool) *matrix {
+	m, err := u.newMatrix(name, param, inRuns)
 	if err != nil {
 		u.fail("%w", err)
 		return nil
@@ -54,21 +62,33 @@ func (u *emitter) matrix(name, param string) *matrix {
 	return m
 }
 
-func (u *emitter) newMatrix(name, param string) (*matrix, error) {
-	p, err := u.in.Params.Get(param)
+// unbound is a matrix of which only what its parameter says is known.
+func (in *Input) unbound(param string) (*matrix, error) {
+	p, err := in.Params.Get(param)
 	if err != nil {
 		return nil, err
 	}
 	if p.Encoding == nil {
 		return nil, fmt.Errorf("parameter @%s holds integers (%s), a product needs real numbers", param, p.Integer)
 	}
-	unpack, err := encoding.UnpackOf(p.Encoding, u.in.means())
+	unpack, err := encoding.UnpackOf(p.Encoding, in.means())
 	if err != nil {
 		return nil, fmt.Errorf("parameter @%s: %w", param, err)
 	}
-	m := &matrix{u: u, p: p, unpack: unpack, n: p.Rows / p.Lead, cols: p.Cols, pieces: len(p.Pieces), index: kernel.I32}
-	if err := m.measureRows(); err != nil {
+	m := &matrix{p: p, unpack: unpack, n: p.Rows / p.Lead, cols: p.Cols, pieces: len(p.Pieces), index: kernel.I32, wide: 1}
+	return m, m.measureRows()
+}
+
+// newMatrix binds a matrix that is read in units or, for products of few rows, in runs.
+func (u *emitter) newMatrix(name, param string, inRuns bool) (*matrix, error) {
+	m, err := u.in.unbound(param)
+	if err != nil {
 		return nil, err
+	}
+	m.u = u
+	p := m.p
+	if inRuns {
+		m.widen()
 	}
 	if m.pieces > 1 && !m.onePieceEach() {
 		return nil, fmt.Errorf("parameter @%s: lies in %d pieces that are not one for each of %d leading indices of %d rows", param, m.pieces, p.Lead, m.n)
@@ -85,15 +105,15 @@ func (u *emitter) newMatrix(name, param string) (*matrix, error) {
 			}
 		}
 	}
-	m.plane = u.weightPlane(name, param, encoding.Weight, kernel.Of(m.elem))
+	m.plane = u.weightPlane(name, param, encoding.Weight, kernel.Vec(m.elem, m.wide))
 	if m.elem == kernel.U32 && m.anySkew(4) && m.pieces == 1 {
 		m.shift = u.shift(name+"_shift", param)
 	}
 	if m.pieces > 1 {
-		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, m.elem.Bytes())
+		m.table = u.pieceTable(name+"_pieces", param, encoding.Weight, m.elementBytes())
 	}
-	m.scales = m.factors(name+"_scales", encoding.Scales, unpack.Scale)
-	m.biases = m.factors(name+"_biases", encoding.Biases, unpack.Bias)
+	m.scales = m.factors(name+"_scales", encoding.Scales, m.unpack.Scale)
+	m.biases = m.factors(name+"_biases", encoding.Biases, m.unpack.Bias)
 	return m, nil
 }
 
@@ -116,6 +136,21 @@ func (m *matrix) measureRows() error {
 	m.rowElements = row / m.elem.Bytes()
 	return nil
 }
+
+// wideWords is how many words of a row products read at once, where they lie aligned:
+// tensors of official files begin at a multiple of 8 bytes, half of them at one of 16.
+const wideWords = 2
+
+// widen makes elements of several words each, if runs have whole ones and these lie aligned.
+func (m *matrix) widen() {
+	run := m.blocksPerRun() * m.blockUnits() * m.unpack.Words
+	if m.elem == kernel.U32 && run%wideWords == 0 && m.rowElements%wideWords == 0 && !m.anySkew(4*wideWords) {
+		m.wide, m.rowElements = wideWords, m.rowElements/wideWords
+	}
+}
+
+// elementBytes is the size of an element of the plane.
+func (m *matrix) elementBytes() int { return m.wide * m.elem.Bytes() }
 
 // onePieceEach reports whether every leading index is a piece of its own.
 func (m *matrix) onePieceEach() bool {
@@ -178,7 +213,7 @@ func (m *matrix) open(lead *kernel.Expr) *opened {
 	}
 	at := m.u.Let("piece", m.table.At(lead))
 	o.row0 = i32(0) // the tables say where each piece's first row begins
-	o.first = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, float64(m.elem.Bytes()))))
+	o.first = m.u.Let("first_word", at.Div(kernel.C(kernel.I64, float64(m.elementBytes()))))
 	if m.elem == kernel.U32 && m.anySkew(4) {
 		o.shift = m.u.Let("shift", at.Rem(kernel.C(kernel.I64, 4)).To(kernel.U32).Mul(kernel.U(8)))
 	}
@@ -349,7 +384,11 @@ func (r rowOf) factor(f factorPlane, first, k *kernel.Expr) *kernel.Expr {
 	if f.Value != nil {
 		return r.block(k.Div(i32(r.unpack.Elements))).factor(f.Factor)
 	}
-	i := r.row.Div(i32(f.GroupRows)).Mul(i32(f.cols)).Add(k.Div(i32(f.Group)))
+	column := k.Div(i32(f.Group))
+	if !r.u.stages() {
+		column = quotient(k, f.Group)
+	}
+	i := r.row.Div(i32(f.GroupRows)).Mul(i32(f.cols)).Add(column)
 	if f.at != nil {
 		return r.u.Let("factor", f.at(i))
 	}

@@ -60,29 +60,13 @@ func (u *emitter) dotShare(rows []rowOf, inputs []input, share *kernel.Expr, sha
 	}
 	if u.stages() {
 		u.stagedProducts(rows, inputs, sums)
-		return u.addUp(sums, m.unpack.Exponent)
-	}
-	block, run := m.blockUnits(), m.blocksPerRun()
-	columns := block * m.unpack.Elements
-	first, step := kernel.Lane(), u.Schedule().SimdWidth
-	if shares > 1 {
-		first, step = first.Add(share.Mul(i32(step))), step*shares
-	}
-	u.For("run", first, i32(m.cols/(columns*run)), i32(step), func(i *kernel.Expr) {
-		first := u.Let("unit", i.Mul(i32(run*block)))
-		k := u.Let("k", i.Mul(i32(run*columns)))
-		var shared []factors
-		if m.sameFactors(run * columns) {
-			shared = u.factorsOf(rows, k)
+	} else {
+		at := rowsAtOnce(len(inputs))
+		for j := 0; j < len(rows); j += at {
+			end := min(j+at, len(rows))
+			u.streamedProducts(rows[j:end], inputs, sums[j:end], share, shares)
 		}
-		for part := range run {
-			of, k := shared, k.Add(i32(part*columns))
-			if of == nil {
-				of = u.factorsOf(rows, k)
-			}
-			u.blockProducts(rows, inputs, sums, of, first.Add(i32(part*block)), k)
-		}
-	})
+	}
 	return u.addUp(sums, m.unpack.Exponent)
 }
 
@@ -100,11 +84,14 @@ func (u *emitter) addUp(sums [][]kernel.Variable, exponent int) [][]*kernel.Expr
 // blockUnits is how many units make a block of at least four columns.
 func (m *matrix) blockUnits() int { return max(1, 4/m.unpack.Elements) }
 
-// blocksPerRun is how many blocks a lane takes one after another: about 16
-// columns, within a row.
+// runBytes is what a run of blocks takes, at most: enough for few scales and little
+// arithmetic on indices, little enough that the words of several rows stay in registers.
+const runBytes = 16
+
+// blocksPerRun is how many blocks a lane takes one after another, within a row.
 func (m *matrix) blocksPerRun() int {
-	columns, run := m.blockUnits()*m.unpack.Elements, 1
-	for run*2*columns <= 16 && m.cols%(run*2*columns) == 0 {
+	columns, bytes, run := m.blockUnits()*m.unpack.Elements, 4*m.blockUnits()*m.unpack.Words, 1
+	for run*2*bytes <= runBytes && m.cols%(run*2*columns) == 0 {
 		run *= 2
 	}
 	return run
@@ -167,62 +154,6 @@ func (m *matrix) sharesFactors() bool {
 	return inStep && (m.pieces > 1 || m.p.Pieces[0].StoredFirst%matvecRows == 0)
 }
 
-// blockProducts adds the products of a block of units, whose columns begin at k,
-// to sums. Codes go into them as they are: 2^Exponents is in the inputs, where one
-// multiplication serves all rows, and 2^Exponent waits for the end of the sums.
-func (u *emitter) blockProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, of []factors, unit, k *kernel.Expr) {
-	m, codes := rows[0].matrix, make([][]*kernel.Expr, len(rows))
-	for j, r := range rows {
-		codes[j] = r.blockCodes(unit)
-	}
-	xs := make([][]*kernel.Expr, len(inputs))
-	var totals []*kernel.Expr
-	for i, in := range inputs {
-		xs[i] = in.elements(unit, k, len(codes[0]))
-		if m.biases.Factor != nil && in.total != nil {
-			totals = append(totals, in.total(unit))
-		} else if m.biases.Factor != nil {
-			totals = append(totals, u.Let("inputs", sumOf(xs[i])))
-		}
-		for q, x := range xs[i] {
-			if e := m.unpack.ExponentOf(q % m.unpack.Elements); e != 0 {
-				xs[i][q] = u.Let("x", timesPower(x, e))
-			}
-		}
-	}
-	for j := range rows {
-		u.accumulate(of[j], codes[j], xs, totals, sums[j])
-	}
-}
-
-// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns of
-// a row to its sum with each input; totals are sum(x) of each input, with a bias.
-func (u *emitter) accumulate(of factors, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable) {
-	named := make([]*kernel.Expr, len(values))
-	for q, v := range values {
-		if named[q] = v; v.Op != kernel.OpExtract { // a lane of something with a name
-			named[q] = u.Let("w", v)
-		}
-	}
-	for i, x := range xs {
-		acc := sums[i].Expr
-		if of.scale == nil {
-			acc = chain(named, x, acc)
-		} else {
-			acc = u.inChains(named, x)
-			if acc.Type.Lanes == 2 {
-				acc = u.Let("pair", acc)
-				acc = acc.Lane(0).Add(acc.Lane(1))
-			}
-			acc = u.Let("part", acc).Fma(of.scale, sums[i].Expr)
-		}
-		if of.bias != nil {
-			acc = of.bias.Fma(totals[i], acc)
-		}
-		sums[i].Set(acc)
-	}
-}
-
 // timesPower is x * 2^e, exactly.
 func timesPower(x *kernel.Expr, e int) *kernel.Expr {
 	if e == 0 {
@@ -241,28 +172,6 @@ func chain(ws, xs []*kernel.Expr, acc *kernel.Expr) *kernel.Expr {
 		}
 	}
 	return acc
-}
-
-// chainLength is how many multiply-adds wait for each other where lanes are a
-// register's: a core looks so far ahead that two chains are worth an addition.
-const chainLength = 4
-
-// inChains is the sum of the products of ws and xs.
-func (u *emitter) inChains(ws, xs []*kernel.Expr) *kernel.Expr {
-	if !u.stages() {
-		return chain(ws, xs, nil)
-	}
-	var sum *kernel.Expr
-	for at := 0; at < len(ws); at += chainLength {
-		end := min(at+chainLength, len(ws))
-		part := chain(ws[at:end], xs[at:end], nil)
-		if sum == nil {
-			sum = part
-		} else {
-			sum = sum.Add(part)
-		}
-	}
-	return sum
 }
 
 func sumOf(x []*kernel.Expr) *kernel.Expr {

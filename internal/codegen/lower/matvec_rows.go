@@ -2,17 +2,23 @@ package lower
 
 import "smelt.example/smelt/internal/codegen/kernel"
 
-// rowsFrom names matvecRows rows from `at` on, a multiple of that, the last
-// repeated at the edge.
-func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, n int) []rowOf {
-	rows := u.someRowsFrom(o, at, matvecRows, n)
+// rowsFrom names `count` rows from `at` on, of matvecRows that begin at a multiple of that;
+// where some may lie beyond the n there are, the last is repeated.
+func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, count, n int, beyond bool) []rowOf {
+	rows := make([]rowOf, count)
 	for j := range rows {
+		r := at.Add(i32(j))
+		if beyond {
+			r = r.Min(i32(n - 1))
+		}
+		rows[j] = o.row(r)
 		rows[j].together = true
 	}
 	return rows
 }
 
-// someRowsFrom names `count` rows from `at` on, a multiple of that, likewise.
+// someRowsFrom names `count` rows from `at` on, a multiple of that; where some lie beyond
+// the n there are, the last is repeated.
 func (u *emitter) someRowsFrom(o *opened, at *kernel.Expr, count, n int) []rowOf {
 	rows := make([]rowOf, count)
 	for j := range rows {
@@ -28,5 +34,5 @@ func (u *emitter) someRowsFrom(o *opened, at *kernel.Expr, count, n int) []rowOf
 // alike reports whether rows of two matrices can be multiplied side by side: they are
 // read the same way.
 func (m *matrix) alike(o *matrix) bool {
-	return m.p.Encoding.Name() == o.p.Encoding.Name() && m.cols == o.cols && m.elem == o.elem
+	return m.p.Encoding.Name() == o.p.Encoding.Name() && m.cols == o.cols && m.elem == o.elem && m.wide == o.wide
 }

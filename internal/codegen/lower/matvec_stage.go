@@ -153,6 +153,52 @@ func (u *emitter) stagedProducts(rows []rowOf, inputs []input, sums [][]kernel.V
 	})
 }
 
+// accumulate adds scale * sum(values*x) + bias * sum(x) of one group's columns of
+// a row to its sum with each input; totals are sum(x) of each input, with a bias.
+func (u *emitter) accumulate(of factors, values []*kernel.Expr, xs [][]*kernel.Expr, totals []*kernel.Expr, sums []kernel.Variable) {
+	named := make([]*kernel.Expr, len(values))
+	for q, v := range values {
+		if named[q] = v; v.Op != kernel.OpExtract { // a lane of something with a name
+			named[q] = u.Let("w", v)
+		}
+	}
+	for i, x := range xs {
+		acc := sums[i].Expr
+		if of.scale == nil {
+			acc = chain(named, x, acc)
+		} else {
+			acc = inChains(named, x)
+			if acc.Type.Lanes == 2 {
+				acc = u.Let("pair", acc)
+				acc = acc.Lane(0).Add(acc.Lane(1))
+			}
+			acc = u.Let("part", acc).Fma(of.scale, sums[i].Expr)
+		}
+		if of.bias != nil {
+			acc = of.bias.Fma(totals[i], acc)
+		}
+		sums[i].Set(acc)
+	}
+}
+
+// chainLength is how many multiply-adds wait for each other: a core looks so far ahead that two chains are worth an addition.
+const chainLength = 4
+
+// inChains is the sum of the products of ws and xs.
+func inChains(ws, xs []*kernel.Expr) *kernel.Expr {
+	var sum *kernel.Expr
+	for at := 0; at < len(ws); at += chainLength {
+		end := min(at+chainLength, len(ws))
+		part := chain(ws[at:end], xs[at:end], nil)
+		if sum == nil {
+			sum = part
+		} else {
+			sum = sum.Add(part)
+		}
+	}
+	return sum
+}
+
 // prefetchRows asks for what the lanes take n units of from unit on, of the rows
 // after these. Several rows are read side by side, each a few kilobytes long: too
 // short for a machine to see in time where they go on.

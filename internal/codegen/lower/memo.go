@@ -155,9 +155,9 @@ func (s *signer) param(name string) {
 		fmt.Fprintf(&s.text, ":%v", p.Columns)
 	}
 	for _, r := range []encoding.Role{encoding.Weight, encoding.Scales, encoding.Biases} {
-		low := 0 // bits of any piece's start below a word
+		low := 0 // bits of any piece's start below what is read at once
 		for n := range p.Pieces {
-			low |= p.Skew(n, r) % 4
+			low |= p.Skew(n, r) % (4 * wideWords)
 		}
 		fmt.Fprintf(&s.text, ":%d", low&-low)
 	}

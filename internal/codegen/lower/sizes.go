@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"math"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/ir/encoding"
@@ -43,6 +44,38 @@ func divisor(n, limit int) int {
 			return d
 		}
 	}
+}
+
+// quotient is e/n of an e that is not negative: with a constant fewer, or a shift, where
+// compilers would have to allow for negative ones.
+func quotient(e *kernel.Expr, n int) *kernel.Expr {
+	switch c, ok := lastConstant(e); {
+	case ok && e.Op == kernel.OpMul && c%n == 0:
+		return e.Args[0].Mul(i32(c / n))
+	case ok && e.Op == kernel.OpMul && n%c == 0:
+		return quotient(e.Args[0], n/c)
+	case ok && e.Op == kernel.OpAdd && multiple(e.Args[0], n):
+		return quotient(e.Args[0], n).Add(i32(c / n))
+	}
+	if n&(n-1) == 0 && n > 1 {
+		return e.Shr(i32(math.Ilogb(float64(n))))
+	}
+	return e.Div(i32(n))
+}
+
+// lastConstant is the constant that e is the product or the sum with.
+func lastConstant(e *kernel.Expr) (int, bool) {
+	if e.Op != kernel.OpMul && e.Op != kernel.OpAdd {
+		return 0, false
+	}
+	c, ok := e.Args[1].Constant()
+	return int(c), ok && c > 0
+}
+
+// multiple reports whether e is a product with a multiple of n.
+func multiple(e *kernel.Expr, n int) bool {
+	c, ok := lastConstant(e)
+	return ok && e.Op == kernel.OpMul && c%n == 0
 }
 
 // roundUp is the least multiple of `to` that is at least n.
