@@ -170,18 +170,23 @@ type product struct {
 	weight []float64                // decoded
 	files  map[encoding.Role][]byte // that planes lie in, by what they hold
 	input  []float32
+	normed bool // x is normed before
 	native bool // prefill kernels run as machine code too
 	text   bool // kernels for GPUs run as their Metal text too
 }
 
 func newProduct(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int) *product {
 	t.Helper()
-	return newProductOf(t, rng, e, n, k, skew, 1)
+	return newProductOf(t, rng, e, n, k, skew, 1, false)
 }
 
-// newProductOf is newProduct with weights of about some size.
-func newProductOf(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int, size float64) *product {
+// newProductOf is newProduct with weights of about some size, and perhaps a norm of x.
+func newProductOf(t *testing.T, rng *rand.Rand, e encoding.Encoding, n, k, skew int, size float64, normed bool) *product {
 	t.Helper()
+	input, norm := "%x", ""
+	if normed {
+		input, norm = "%n", fmt.Sprintf("  %%n = rms_norm(%%x) {eps = 1e-06} : tensor<T x %d x f32>\n", k)
+	}
 	m, err := text.Parse("product", fmt.Sprintf(`module @product
 symbol T = rows
 input %%token : tensor<T x i32>
@@ -190,16 +195,21 @@ param @w : tensor<%d x %d x f32>
 %%t = dequantize @table : tensor<4 x %d x f32>
 %%x = take_rows(%%t, %%token) : tensor<T x %d x f32>
 region linear @layers.0.product {
-  %%d = dequantize @w : tensor<%d x %d x f32>
-  %%y = matmul(%%x, %%d) : tensor<T x %d x f32>
+%s  %%d = dequantize @w : tensor<%d x %d x f32>
+  %%y = matmul(%s, %%d) : tensor<T x %d x f32>
 } yields %%y
 return %%y
-`, k, n, k, k, k, n, k, n))
+`, k, n, k, k, k, norm, n, k, input, n))
 	if err != nil {
 		t.Fatal(err)
 	}
 	body := m.Body(m.Regions[0])
-	p := &product{x: body[1].Args[0], y: body[1].Result, n: n, k: k, files: map[encoding.Role][]byte{}}
+	last := len(body) - 1
+	x := body[last].Args[0]
+	if normed {
+		x = body[0].Args[0]
+	}
+	p := &product{x: x, y: body[last].Result, n: n, k: k, normed: normed, files: map[encoding.Role][]byte{}}
 	values := make([]float64, n*k)
 	for i := range values {
 		values[i] = size * rng.NormFloat64()
@@ -322,10 +332,18 @@ func (p *product) check(t *testing.T, phase program.Phase, rows int) {
 	t.Helper()
 	got := p.run(t, phase, 0, rows)
 	for r := range rows {
+		inv := 1.0
+		if p.normed {
+			squares := 0.0
+			for _, x := range p.input[r*p.k : (r+1)*p.k] {
+				squares += float64(x) * float64(x)
+			}
+			inv = 1 / math.Sqrt(squares/float64(p.k)+1e-6)
+		}
 		for j := range p.n {
 			sum, size := 0.0, 0.0
 			for c := range p.k {
-				v := p.weight[j*p.k+c] * float64(p.input[r*p.k+c])
+				v := p.weight[j*p.k+c] * float64(p.input[r*p.k+c]) * inv
 				sum += v
 				size += math.Abs(v)
 			}
@@ -357,7 +375,7 @@ func TestHalves(t *testing.T) {
 				if size != 1 && !strings.HasPrefix(e.Name(), "fp") && !strings.HasPrefix(e.Name(), "mxfp") {
 					continue
 				}
-				p := newProductOf(t, rng, e, n, k, rng.IntN(16), size)
+				p := newProductOf(t, rng, e, n, k, rng.IntN(16), size, false)
 				for _, phase := range []program.Phase{program.Decode, program.Prefill} {
 					rows := 1 + rng.IntN(6)
 					p.in.Target = target.GPU

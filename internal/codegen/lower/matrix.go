@@ -142,7 +142,12 @@ func (m *matrix) measureRows() error {
 const wideWords = 2
 
 // widen makes elements of several words each, if runs have whole ones and these lie aligned.
+// Matrices with biases are those of MLX's files, which lie anywhere: their kernels would
+// be longer, and come in two forms.
 func (m *matrix) widen() {
+	if m.unpack.Bias != nil {
+		return
+	}
 	run := m.blocksPerRun() * m.blockUnits() * m.unpack.Words
 	if m.elem == kernel.U32 && run%wideWords == 0 && m.rowElements%wideWords == 0 && !m.anySkew(4*wideWords) {
 		m.wide, m.rowElements = wideWords, m.rowElements/wideWords

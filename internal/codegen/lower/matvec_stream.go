@@ -25,6 +25,10 @@ func (u *emitter) streamedProducts(rows []rowOf, inputs []input, sums [][]kernel
 		first, lanes = u.Let("first_run", first.Add(share.Mul(i32(lanes)))), lanes*shares
 	}
 	one := func(run *kernel.Expr) { u.streamedRun(rows, inputs, sums, run) }
+	if runs == lanes {
+		one(first)
+		return
+	}
 	if runs%lanes != 0 {
 		u.For("run", first, i32(runs), i32(lanes), one)
 		return

@@ -50,6 +50,10 @@ func divisor(n, limit int) int {
 // compilers would have to allow for negative ones.
 func quotient(e *kernel.Expr, n int) *kernel.Expr {
 	switch c, ok := lastConstant(e); {
+	case ok && e.Op == kernel.OpAdd && e.Args[0].Op == kernel.OpAdd:
+		if inner, ok := lastConstant(e.Args[0]); ok {
+			return quotient(e.Args[0].Args[0].Add(i32(inner+c)), n)
+		}
 	case ok && e.Op == kernel.OpMul && c%n == 0:
 		return e.Args[0].Mul(i32(c / n))
 	case ok && e.Op == kernel.OpMul && n%c == 0:
