@@ -100,6 +100,7 @@ func figuresOf(t *testing.T, dir string) flashFigures {
 	}
 	checkWidth(t, b)
 	checkTextSize(t, b)
+	checkLaunches(t, b)
 	return f
 }
 

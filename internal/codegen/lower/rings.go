@@ -103,7 +103,7 @@ func (c *ringCopier) part(i int, state string) (part, error) {
 		ends[0], ends[1] = ends[1], ends[0]
 	}
 	from, to := c.bind(ends[0], kernel.Read, rows), c.bind(ends[1], kernel.Write, rows)
-	return part{(rows + c.groups - 1) / c.groups, func(group *kernel.Expr) {
+	return part{groups: (rows + c.groups - 1) / c.groups, body: func(group *kernel.Expr) {
 		back := c.Let("back", group.Mul(i32(c.groups)).Add(kernel.Simd()).Add(i32(1)))
 		c.If(back.Le(c.next.Min(i32(rows))), func() { c.copy(to, from, c.Let("index", c.next.Sub(back))) }, nil)
 	}}, nil

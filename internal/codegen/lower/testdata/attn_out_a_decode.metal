@@ -8,9 +8,13 @@
 //   %70 = einsum(%68, %69) {spec = "tgi,goi->tgo"} : tensor<T x 2 x 64 x f32>
 //   %71 = reshape(%70) {shape = [T, 128]} : tensor<T x 128 x f32>
 //
-// Launch: threadgroups of 256 threads in SIMD groups of 32 lanes; 0 bytes of threadgroup memory.
+// Launch: threadgroups of 64 threads in SIMD groups of 32 lanes; 0 bytes of threadgroup memory.
 // Schedule: outputs per SIMD group = 4 (the input is read once for all of them)
 // Schedule: rows per threadgroup = 4 (weights are unpacked once for all of them)
+// Schedule: outputs per threadgroup = 8 (as many as leave 8 threadgroups for each of 80 cores, or the fewest
+//     there can be)
+// Schedule: SIMD groups that share columns = 1 (until there are 20 SIMD groups for each core, or 2 runs of
+//     columns left for a lane)
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
 //     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
 //     compilers before Xcode 16 know only the option, and the standard pragma.
@@ -24,7 +28,7 @@ using namespace metal;
 
 struct Args {
     device const float4 *x;
-    device const uint *w;
+    device const uint2 *w;
     device float *y;
 };
 
@@ -32,7 +36,7 @@ struct Step {
     int T;
 };
 
-[[kernel, max_total_threads_per_threadgroup(256)]]
+[[kernel, max_total_threads_per_threadgroup(64)]]
 void attn_out_a_decode(
     constant Args &args [[buffer(0)]],
     constant Step &step [[buffer(1)]],
@@ -45,68 +49,24 @@ void attn_out_a_decode(
     const int lane = int(lane_index);
     const int simd_group = int(simd_index);
     device const float4 *x = args.x;
-    device const uint *w = args.w;
+    device const uint2 *w = args.w;
     device float *y = args.y;
 
     const int row0 = group_y * 4;
     const int rows_left = step.T - row0;
     if (rows_left == 1) {
-        const int group = group_x / 2;
-        const int first = group_x % 2 * 32 + simd_group * 4;
+        const int group = group_x / 8;
+        const int first = group_x % 8 * 8 + simd_group * 4;
         const int x_row = (row0 * 2 + group) * 64;
         const int first_row = group * 64;
-<<<<<<< HEAD
-        const int row_word = first_row * 128 + first * 128;
-        const int row_word_2 = first_row * 128 + (first + 1) * 128;
-        const int row_word_3 = first_row * 128 + (first + 2) * 128;
-        const int row_word_4 = first_row * 128 + (first + 3) * 128;
-=======
         const int row_word = first_row * 64 + first * 64;
         const int row_word_2 = first_row * 64 + (first + 1) * 64;
         const int row_word_3 = first_row * 64 + (first + 2) * 64;
         const int row_word_4 = first_row * 64 + (first + 3) * 64;
->>>>>>> 3dee9b7 (Tests of shapes of decode products and of shared columns)
         float sum0 = 0.0f;
         float sum0_2 = 0.0f;
         float sum0_3 = 0.0f;
         float sum0_4 = 0.0f;
-<<<<<<< HEAD
-        for (int run = lane; run < 16; run += 32) {
-            const int unit = run * 8;
-            const int k = run * 16;
-            #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const uint word = w[row_word + (unit + i * 2)];
-                const uint word_2 = w[row_word + (unit + i * 2 + 1)];
-                const uint word_3 = w[row_word_2 + (unit + i * 2)];
-                const uint word_4 = w[row_word_2 + (unit + i * 2 + 1)];
-                const uint word_5 = w[row_word_3 + (unit + i * 2)];
-                const uint word_6 = w[row_word_3 + (unit + i * 2 + 1)];
-                const uint word_7 = w[row_word_4 + (unit + i * 2)];
-                const uint word_8 = w[row_word_4 + (unit + i * 2 + 1)];
-                const float4 x4 = x[x_row + (k + i * 4) / 4];
-                const float w_2 = as_type<float>((word & 0xffffu) << 16);
-                const float w_3 = as_type<float>((word >> 16) << 16);
-                const float w_4 = as_type<float>((word_2 & 0xffffu) << 16);
-                const float w_5 = as_type<float>((word_2 >> 16) << 16);
-                sum0 = fma(w_5, x4.w, fma(w_4, x4.z, fma(w_3, x4.y, fma(w_2, x4.x, sum0))));
-                const float w_6 = as_type<float>((word_3 & 0xffffu) << 16);
-                const float w_7 = as_type<float>((word_3 >> 16) << 16);
-                const float w_8 = as_type<float>((word_4 & 0xffffu) << 16);
-                const float w_9 = as_type<float>((word_4 >> 16) << 16);
-                sum0_2 = fma(w_9, x4.w, fma(w_8, x4.z, fma(w_7, x4.y, fma(w_6, x4.x, sum0_2))));
-                const float w_10 = as_type<float>((word_5 & 0xffffu) << 16);
-                const float w_11 = as_type<float>((word_5 >> 16) << 16);
-                const float w_12 = as_type<float>((word_6 & 0xffffu) << 16);
-                const float w_13 = as_type<float>((word_6 >> 16) << 16);
-                sum0_3 = fma(w_13, x4.w, fma(w_12, x4.z, fma(w_11, x4.y, fma(w_10, x4.x, sum0_3))));
-                const float w_14 = as_type<float>((word_7 & 0xffffu) << 16);
-                const float w_15 = as_type<float>((word_7 >> 16) << 16);
-                const float w_16 = as_type<float>((word_8 & 0xffffu) << 16);
-                const float w_17 = as_type<float>((word_8 >> 16) << 16);
-                sum0_4 = fma(w_17, x4.w, fma(w_16, x4.z, fma(w_15, x4.y, fma(w_14, x4.x, sum0_4))));
-            }
-=======
         #pragma unroll
         for (int i = 0; i < 2; i++) {
             const uint2 word = w[row_word + (lane * 2 + i)];
@@ -134,7 +94,6 @@ void attn_out_a_decode(
             const float w_16 = as_type<float>((word_4.y & 0xffffu) << 16);
             const float w_17 = as_type<float>((word_4.y >> 16) << 16);
             sum0_4 = fma(w_17, x4.w, fma(w_16, x4.z, fma(w_15, x4.y, fma(w_14, x4.x, sum0_4))));
->>>>>>> 3dee9b7 (Tests of shapes of decode products and of shared columns)
         }
         const float product = simd_sum(sum0);
         const float product_2 = simd_sum(sum0_2);
@@ -155,149 +114,12 @@ void attn_out_a_decode(
         const int row_2 = row0 + min(2, rows_left - 1);
         const bool live_3 = rows_left > 3;
         const int row_3 = row0 + min(3, rows_left - 1);
-<<<<<<< HEAD
-        const int group_2 = group_x / 2;
-        const int first_2 = group_x % 2 * 32 + simd_group * 4;
-=======
         const int group_2 = group_x / 8;
         const int first_2 = group_x % 8 * 8 + simd_group * 4;
->>>>>>> 3dee9b7 (Tests of shapes of decode products and of shared columns)
         const int x_row_2 = (row0 * 2 + group_2) * 64;
         const int x_row_3 = (row * 2 + group_2) * 64;
         const int x_row_4 = (row_2 * 2 + group_2) * 64;
         const int x_row_5 = (row_3 * 2 + group_2) * 64;
-<<<<<<< HEAD
-        const int first_row_2 = group_2 * 64;
-        const int row_word_5 = first_row_2 * 128 + first_2 * 128;
-        const int row_word_6 = first_row_2 * 128 + (first_2 + 1) * 128;
-        const int row_word_7 = first_row_2 * 128 + (first_2 + 2) * 128;
-        const int row_word_8 = first_row_2 * 128 + (first_2 + 3) * 128;
-        float sum0_5 = 0.0f;
-        float sum1 = 0.0f;
-        float sum2 = 0.0f;
-        float sum3 = 0.0f;
-        float sum0_6 = 0.0f;
-        float sum1_2 = 0.0f;
-        float sum2_2 = 0.0f;
-        float sum3_2 = 0.0f;
-        float sum0_7 = 0.0f;
-        float sum1_3 = 0.0f;
-        float sum2_3 = 0.0f;
-        float sum3_3 = 0.0f;
-        float sum0_8 = 0.0f;
-        float sum1_4 = 0.0f;
-        float sum2_4 = 0.0f;
-        float sum3_4 = 0.0f;
-        for (int run_2 = lane; run_2 < 16; run_2 += 32) {
-            const int unit_2 = run_2 * 8;
-            const int k_2 = run_2 * 16;
-            #pragma unroll
-            for (int i_2 = 0; i_2 < 4; i_2++) {
-                const uint word_33 = w[row_word_5 + (unit_2 + i_2 * 2)];
-                const uint word_34 = w[row_word_5 + (unit_2 + i_2 * 2 + 1)];
-                const uint word_35 = w[row_word_6 + (unit_2 + i_2 * 2)];
-                const uint word_36 = w[row_word_6 + (unit_2 + i_2 * 2 + 1)];
-                const uint word_37 = w[row_word_7 + (unit_2 + i_2 * 2)];
-                const uint word_38 = w[row_word_7 + (unit_2 + i_2 * 2 + 1)];
-                const uint word_39 = w[row_word_8 + (unit_2 + i_2 * 2)];
-                const uint word_40 = w[row_word_8 + (unit_2 + i_2 * 2 + 1)];
-                const float4 x4_5 = x[x_row_2 + (k_2 + i_2 * 4) / 4];
-                const float4 x4_6 = x[x_row_3 + (k_2 + i_2 * 4) / 4];
-                const float4 x4_7 = x[x_row_4 + (k_2 + i_2 * 4) / 4];
-                const float4 x4_8 = x[x_row_5 + (k_2 + i_2 * 4) / 4];
-                const float w_66 = as_type<float>((word_33 & 0xffffu) << 16);
-                const float w_67 = as_type<float>((word_33 >> 16) << 16);
-                const float w_68 = as_type<float>((word_34 & 0xffffu) << 16);
-                const float w_69 = as_type<float>((word_34 >> 16) << 16);
-                sum0_5 = fma(w_69, x4_5.w, fma(w_68, x4_5.z, fma(w_67, x4_5.y, fma(w_66, x4_5.x, sum0_5))));
-                sum1 = fma(w_69, x4_6.w, fma(w_68, x4_6.z, fma(w_67, x4_6.y, fma(w_66, x4_6.x, sum1))));
-                sum2 = fma(w_69, x4_7.w, fma(w_68, x4_7.z, fma(w_67, x4_7.y, fma(w_66, x4_7.x, sum2))));
-                sum3 = fma(w_69, x4_8.w, fma(w_68, x4_8.z, fma(w_67, x4_8.y, fma(w_66, x4_8.x, sum3))));
-                const float w_70 = as_type<float>((word_35 & 0xffffu) << 16);
-                const float w_71 = as_type<float>((word_35 >> 16) << 16);
-                const float w_72 = as_type<float>((word_36 & 0xffffu) << 16);
-                const float w_73 = as_type<float>((word_36 >> 16) << 16);
-                sum0_6 = fma(w_73, x4_5.w, fma(w_72, x4_5.z, fma(w_71, x4_5.y, fma(w_70, x4_5.x, sum0_6))));
-                sum1_2 = fma(w_73, x4_6.w, fma(w_72, x4_6.z, fma(w_71, x4_6.y, fma(w_70, x4_6.x, sum1_2))));
-                sum2_2 = fma(w_73, x4_7.w, fma(w_72, x4_7.z, fma(w_71, x4_7.y, fma(w_70, x4_7.x, sum2_2))));
-                sum3_2 = fma(w_73, x4_8.w, fma(w_72, x4_8.z, fma(w_71, x4_8.y, fma(w_70, x4_8.x, sum3_2))));
-                const float w_74 = as_type<float>((word_37 & 0xffffu) << 16);
-                const float w_75 = as_type<float>((word_37 >> 16) << 16);
-                const float w_76 = as_type<float>((word_38 & 0xffffu) << 16);
-                const float w_77 = as_type<float>((word_38 >> 16) << 16);
-                sum0_7 = fma(w_77, x4_5.w, fma(w_76, x4_5.z, fma(w_75, x4_5.y, fma(w_74, x4_5.x, sum0_7))));
-                sum1_3 = fma(w_77, x4_6.w, fma(w_76, x4_6.z, fma(w_75, x4_6.y, fma(w_74, x4_6.x, sum1_3))));
-                sum2_3 = fma(w_77, x4_7.w, fma(w_76, x4_7.z, fma(w_75, x4_7.y, fma(w_74, x4_7.x, sum2_3))));
-                sum3_3 = fma(w_77, x4_8.w, fma(w_76, x4_8.z, fma(w_75, x4_8.y, fma(w_74, x4_8.x, sum3_3))));
-                const float w_78 = as_type<float>((word_39 & 0xffffu) << 16);
-                const float w_79 = as_type<float>((word_39 >> 16) << 16);
-                const float w_80 = as_type<float>((word_40 & 0xffffu) << 16);
-                const float w_81 = as_type<float>((word_40 >> 16) << 16);
-                sum0_8 = fma(w_81, x4_5.w, fma(w_80, x4_5.z, fma(w_79, x4_5.y, fma(w_78, x4_5.x, sum0_8))));
-                sum1_4 = fma(w_81, x4_6.w, fma(w_80, x4_6.z, fma(w_79, x4_6.y, fma(w_78, x4_6.x, sum1_4))));
-                sum2_4 = fma(w_81, x4_7.w, fma(w_80, x4_7.z, fma(w_79, x4_7.y, fma(w_78, x4_7.x, sum2_4))));
-                sum3_4 = fma(w_81, x4_8.w, fma(w_80, x4_8.z, fma(w_79, x4_8.y, fma(w_78, x4_8.x, sum3_4))));
-            }
-        }
-        const float product_5 = simd_sum(sum0_5);
-        const float product_6 = simd_sum(sum1);
-        const float product_7 = simd_sum(sum2);
-        const float product_8 = simd_sum(sum3);
-        const float product_9 = simd_sum(sum0_6);
-        const float product_10 = simd_sum(sum1_2);
-        const float product_11 = simd_sum(sum2_2);
-        const float product_12 = simd_sum(sum3_2);
-        const float product_13 = simd_sum(sum0_7);
-        const float product_14 = simd_sum(sum1_3);
-        const float product_15 = simd_sum(sum2_3);
-        const float product_16 = simd_sum(sum3_3);
-        const float product_17 = simd_sum(sum0_8);
-        const float product_18 = simd_sum(sum1_4);
-        const float product_19 = simd_sum(sum2_4);
-        const float product_20 = simd_sum(sum3_4);
-
-        // every lane has the sums; lane 0 writes
-        if (lane == 0) {
-            y[(row0 * 2 + group_2) * 64 + first_2] = product_5;
-            if (live) {
-                y[(row * 2 + group_2) * 64 + first_2] = product_6;
-            }
-            if (live_2) {
-                y[(row_2 * 2 + group_2) * 64 + first_2] = product_7;
-            }
-            if (live_3) {
-                y[(row_3 * 2 + group_2) * 64 + first_2] = product_8;
-            }
-            y[(row0 * 2 + group_2) * 64 + (first_2 + 1)] = product_9;
-            if (live) {
-                y[(row * 2 + group_2) * 64 + (first_2 + 1)] = product_10;
-            }
-            if (live_2) {
-                y[(row_2 * 2 + group_2) * 64 + (first_2 + 1)] = product_11;
-            }
-            if (live_3) {
-                y[(row_3 * 2 + group_2) * 64 + (first_2 + 1)] = product_12;
-            }
-            y[(row0 * 2 + group_2) * 64 + (first_2 + 2)] = product_13;
-            if (live) {
-                y[(row * 2 + group_2) * 64 + (first_2 + 2)] = product_14;
-            }
-            if (live_2) {
-                y[(row_2 * 2 + group_2) * 64 + (first_2 + 2)] = product_15;
-            }
-            if (live_3) {
-                y[(row_3 * 2 + group_2) * 64 + (first_2 + 2)] = product_16;
-            }
-            y[(row0 * 2 + group_2) * 64 + (first_2 + 3)] = product_17;
-            if (live) {
-                y[(row * 2 + group_2) * 64 + (first_2 + 3)] = product_18;
-            }
-            if (live_2) {
-                y[(row_2 * 2 + group_2) * 64 + (first_2 + 3)] = product_19;
-            }
-            if (live_3) {
-                y[(row_3 * 2 + group_2) * 64 + (first_2 + 3)] = product_20;
-=======
         for (int behind = 0; behind < 4; behind += 2) {
             const int first_of_few = first_2 + behind;
             const int first_row_2 = group_2 * 64;
@@ -367,7 +189,6 @@ void attn_out_a_decode(
                 if (live_3) {
                     y[(row_3 * 2 + group_2) * 64 + (first_of_few + 1)] = product_12;
                 }
->>>>>>> 3dee9b7 (Tests of shapes of decode products and of shared columns)
             }
         }
     }
