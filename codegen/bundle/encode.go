@@ -35,7 +35,7 @@ func encodeStep(s *plan.Step, caches map[*plan.Cache]int) stepDoc {
 		d.Ropes = append(d.Ropes, ropeDoc{r.Ratio, r.Attr.Dims, r.Attr.Theta, r.Attr.Factor, r.Attr.Original, r.Attr.BetaFast, r.Attr.BetaSlow})
 	}
 	for _, b := range s.Buffers {
-		d.Buffers = append(d.Buffers, bufferDoc{b.Name, b.Bytes.String(), b.Size, b.Offset, b.First, b.Last, b.Scratch})
+		d.Buffers = append(d.Buffers, bufferDoc{b.Name, b.Bytes.String(), b.Size, b.Offset, b.First, b.Last, b.Scratch, b.Held})
 	}
 	for _, r := range s.Results {
 		d.Results = append(d.Results, slices.Index(s.Buffers, r))

@@ -140,6 +140,7 @@ type bufferDoc struct {
 	First   int    `json:"first"`
 	Last    int    `json:"last"`
 	Scratch bool   `json:"scratch,omitzero"`
+	Held    bool   `json:"held,omitzero"`
 }
 
 type dispatchDoc struct {

@@ -18,6 +18,7 @@ type emitter struct {
 	*kernel.Builder
 	in   *Input
 	args []program.Arg
+	held kernel.Buffer // the step's Tokens, once they are bound
 	err  error
 }
 

@@ -80,7 +80,7 @@ func (r *router) route(row *kernel.Expr) (ids, weights []*kernel.Expr) {
 	chosen := r.byScore(row)
 	if r.table != nil {
 		chosen = nil
-		token := r.Let("token", r.StepAt("token", row))
+		token := r.token(row)
 		for k := range r.e.K {
 			chosen = append(chosen, r.Let("id", r.table(token.Mul(i32(r.e.K)).Add(i32(k)))))
 		}

@@ -50,6 +50,8 @@ type memory struct {
 	interpreted bool // none does
 	text        bool // kernels for GPUs run as their Metal text too
 	rows        []ir.Row
+	sources     []int32 // of the rows' tokens, by row; none: they are given
+	into        int     // the place of the first wanted row's token
 	wanted      []int32
 	choices     []pick.Choice // of the wanted rows
 	targets     []int32       // of the wanted rows
@@ -279,12 +281,22 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 		put(sym.Name, 0, uint32(n))
 	}
 	for i, r := range m.rows {
-		put("token", i, uint32(r.Token))
+		if i < s.Sampled {
+			put(program.Source, i, math.MaxUint32)
+		}
+		if i >= len(m.sources) || m.sources[i] < 0 {
+			put("token", i, uint32(r.Token))
+		} else {
+			put(program.Source, i, uint32(m.sources[i]))
+		}
 		put("position", i, uint32(r.Position))
 		put("slot", i, uint32(r.Slot))
 	}
 	for i, w := range m.wanted {
 		put("wanted", i, uint32(w))
+	}
+	if s.Vocab > 0 {
+		put(program.SampleInto, 0, uint32(m.into))
 	}
 	m.putChoices(put)
 	for i, t := range m.targets {

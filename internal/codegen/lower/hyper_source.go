@@ -197,7 +197,7 @@ func (s *embedSource) tile(w *hyperWrite) {
 
 // block unpacks a block of the i-th row's columns.
 func (s *embedSource) block(w *hyperWrite, i int, block *kernel.Expr, columns int) {
-	row := s.table.open(nil).row(w.StepAt("token", w.row[i]))
+	row := s.table.open(nil).row(w.token(w.row[i]))
 	at := w.Let("block_column", w.column0.Add(block.Mul(i32(columns))))
 	w.If(at.Lt(i32(w.m.Width)), func() {
 		scale, bias := row.scale(at), row.bias(at)

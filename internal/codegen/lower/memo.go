@@ -184,6 +184,7 @@ func (l *lowered) renamed(region string, to named) []program.Launch {
 			switch {
 			case a.Value != nil:
 				a.Value = values[a.Value]
+			case a.Scratch != nil && a.Scratch.Held: // one for all
 			case a.Scratch != nil:
 				if scratch[a.Scratch] == nil {
 					same := *a.Scratch

@@ -145,6 +145,16 @@ func TestModelOnCPU(t *testing.T) {
 			}
 			x.step(t, program.Prefill, prompt)
 			x.step(t, program.Decode, []ir.Row{row(0, prefill), row(1, 0)})
+			// The first row's token was picked by a step before, the second's is given.
+			follow := []ir.Row{row(0, prefill+1), row(1, 1)}
+			picked := make([]int32, program.TokenSets*program.MaxSampled)
+			for i := range picked {
+				picked[i] = -1
+			}
+			picked[program.MaxSampled+3] = follow[0].Token
+			x.mem.sources = []int32{program.MaxSampled + 3, -1}
+			x.mem.scratch[x.inputs[program.Decode].Step.Tokens] = intBytes(picked)
+			x.step(t, program.Decode, follow)
 		})
 	}
 }

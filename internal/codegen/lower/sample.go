@@ -9,8 +9,8 @@ import (
 )
 
 // LowerSample makes the launches that pick a token for each wanted row from the
-// module's logits, and the memory they write them to: an i32 a row, -1 where no
-// logit is a number. Package pick is the definition, to the bit. The input's
+// module's logits, and the memory they write them to, the step's Tokens: an i32 a row, -1
+// where no logit is a number. Package pick is the definition, to the bit. The input's
 // region is not used. It fails for a module without Logits.
 //
 // A GPU cuts rows into parts (sample_parts.go); a processor, whose cores are few and
@@ -57,6 +57,9 @@ func (s *sampler) of(row *kernel.Expr) {
 	s.base = s.Let("base", s.row.Mul(i32(s.vocab)))
 	s.inv = s.Let("inv", s.StepAt(program.SampleInv, s.row))
 }
+
+// place is the row's in the step's Tokens.
+func (s *sampler) place() *kernel.Expr { return s.StepValue(program.SampleInto).Add(s.row) }
 
 func (s *sampler) groups() int { return s.Schedule().Threads / s.Schedule().SimdWidth }
 

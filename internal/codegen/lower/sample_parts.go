@@ -61,7 +61,7 @@ func (in *Input) sampleMemory(logits *ir.Value, vocab int) *sampleMemory {
 	words := func(name string, n int) *program.Scratch {
 		return &program.Scratch{Name: name, Bytes: ir.Const(4 * int64(in.Step.Sampled) * int64(n))}
 	}
-	m.tokens = &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
+	m.tokens = in.Step.Tokens
 	m.keys, m.bestKeys, m.bestIDs = words("token keys", vocab), words("best keys", m.parts), words("best tokens", m.parts)
 	m.rankedKeys, m.rankedIDs, m.rankedWeights = words("ranked keys", vocab), words("ranked tokens", vocab), words("ranked weights", vocab)
 	m.through = words("sums through buckets", 2*planes*m.parts*rankBuckets)

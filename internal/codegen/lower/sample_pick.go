@@ -15,7 +15,7 @@ func (m *sampleMemory) lowerPick() (program.Launch, error) {
 	s.bindBest(kernel.Read)
 	s.keys = s.memory("keys", m.keys, kernel.U32, kernel.Read, min(m.each, m.vocab))
 	s.bindRanked(kernel.Read, min(m.each, m.vocab))
-	out := s.scratch("tokens", m.tokens, kernel.I32, kernel.Write)
+	out := s.memory("tokens", m.tokens, kernel.I32, kernel.Write, 1)
 	s.of(kernel.Group(0))
 	s.If(s.inv.Ge(f32(0)), func() {
 		key, best := s.bestOfParts()
@@ -24,7 +24,7 @@ func (m *sampleMemory) lowerPick() (program.Launch, error) {
 			s.setBest(key)
 			token.Set(s.draw())
 		}, nil)
-		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.row, token.Expr) }, nil)
+		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.place(), token.Expr) }, nil)
 	}, nil)
 	return s.launch("pick", ir.Sym(program.SampledRows))
 }

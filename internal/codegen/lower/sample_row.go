@@ -16,19 +16,19 @@ func (in *Input) lowerSampleRow(logits *ir.Value, vocab int) ([]program.Launch, 
 		"The token of each wanted row, of those its mask allows: the largest logit, or one",
 		"drawn by temperature, top-k, top-p and min-p. Logits of tokens that the text has may",
 		"be changed before. Rows with a negative inverse temperature are left alone.")}
-	tokens := &program.Scratch{Name: "tokens", Bytes: logits.Type.Shape[0].Mul(ir.Const(4))}
 	keys := &program.Scratch{Name: "token keys", Bytes: ir.Const(4 * int64(in.Step.Sampled) * int64(vocab))}
 	s.logits = s.activation("logits", logits, kernel.Read)
 	s.keys = s.scratch("keys", keys, kernel.U32, kernel.ReadWrite)
 	s.accesses(logits.Type.Shape[0].Mul(ir.Const(4 * int64(vocab))))
-	out := s.scratch("tokens", tokens, kernel.I32, kernel.Write)
+	out := s.scratch("tokens", in.Step.Tokens, kernel.I32, kernel.Write)
+	s.accesses(logits.Type.Shape[0].Mul(ir.Const(4)))
 	s.of(kernel.Group(0))
 	s.If(s.inv.Ge(f32(0)), func() {
 		token := s.pick()
-		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.row, token) }, nil)
+		s.If(kernel.Thread().Eq(i32(0)), func() { out.Set(s.place(), token) }, nil)
 	}, nil)
 	l, err := s.launch("", ir.Sym(program.SampledRows))
-	return []program.Launch{l}, tokens, err
+	return []program.Launch{l}, in.Step.Tokens, err
 }
 
 // sampleRowSchedule is vocabularySchedule with what the sampler settles at once.

@@ -58,9 +58,17 @@ func (x *sampleTest) run(t *testing.T, machine target.Target, phase program.Phas
 		mem.wanted = append(mem.wanted, 0)
 	}
 	mem.values[in.Module.Results[0]] = floatBytes(all)
-	mem.scratch[tokens] = bytes.Repeat([]byte{untouched, 0, 0, 0}, len(x.rows))
+	// Into the second set, beside a first that is read meanwhile.
+	mem.into = program.MaxSampled
+	mem.scratch[tokens] = bytes.Repeat([]byte{untouched, 0, 0, 0}, program.TokenSets*program.MaxSampled)
 	mem.run(t, launches)
-	return ints(mem.scratch[tokens])
+	picked := ints(mem.scratch[tokens])
+	for i, token := range picked {
+		if token != untouched && (i < mem.into || i >= mem.into+len(x.rows)) {
+			t.Errorf("place %d has token %d; %d rows write from place %d on", i, token, len(x.rows), mem.into)
+		}
+	}
+	return picked[mem.into:][:len(x.rows)]
 }
 
 // check compares with package pick.

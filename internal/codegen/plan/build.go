@@ -207,7 +207,7 @@ func (b *builder) arg(region string, a program.Arg, param *kernel.Param) (Arg, e
 			b.written = map[*Buffer]bool{}
 		}
 		b.written[out.Buffer] = true
-	} else if out.Buffer != nil && !b.written[out.Buffer] {
+	} else if out.Buffer != nil && !b.written[out.Buffer] && !out.Buffer.Held {
 		return out, fmt.Errorf("reads %s, which no earlier launch writes", out.Buffer.Name)
 	}
 	return out, nil
@@ -249,7 +249,10 @@ func (b *builder) scratchBuffer(region string, s *program.Scratch) *Buffer {
 	if buf := b.scratch[s]; buf != nil {
 		return buf
 	}
-	buf := &Buffer{Name: region + "/" + s.Name, Bytes: s.Bytes, Scratch: true}
+	buf := &Buffer{Name: region + "/" + s.Name, Bytes: s.Bytes, Scratch: true, Held: s.Held}
+	if s.Held {
+		buf.Name = s.Name
+	}
 	b.scratch[s] = buf
 	b.step.Buffers = append(b.step.Buffers, buf)
 	return buf

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -29,6 +30,9 @@ func (p *Plan) Check(m *ir.Module) error {
 		}
 	}
 	if err := p.checkCaches(m); err != nil {
+		return err
+	}
+	if err := p.checkHeld(); err != nil {
 		return err
 	}
 	for _, s := range p.Steps {
@@ -65,6 +69,11 @@ type touch struct {
 func (p *Plan) checkStep(s *Step) error {
 	var since []touch
 	owner := owners{}
+	for _, b := range s.Buffers {
+		if b.Held { // by a step before, if by none of this one
+			owner.write(touch{extent: extent{false, b.Offset, b.Offset + b.Size}, name: b.Name})
+		}
+	}
 	for i, d := range s.Dispatches {
 		if d.Barrier {
 			since = since[:0]
@@ -96,15 +105,35 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		since = append(since, now...)
 	}
-	for _, b := range s.ofLogits() {
-		if b.Size < 4*s.limitOf(ir.Wanted) {
-			return fmt.Errorf("the %s of %d rows do not fit %d bytes", b.Name, s.limitOf(ir.Wanted), b.Size)
-		}
+	if b := s.Scores; b != nil && b.Size < 4*s.limitOf(ir.Wanted) {
+		return fmt.Errorf("the %s of %d rows do not fit %d bytes", b.Name, s.limitOf(ir.Wanted), b.Size)
 	}
 	for _, r := range s.outcome() {
 		if err := owner.read(touch{extent: extent{false, r.Offset, r.Offset + r.Size}, name: r.Name}); err != nil {
 			return fmt.Errorf("after the last dispatch: %w", err)
 		}
+	}
+	return nil
+}
+
+// checkHeld sees to it that what steps of one kind hold is where those of the other look
+// for it, and that nothing else is put there: the next step reads it, and the host
+// meanwhile.
+func (p *Plan) checkHeld() error {
+	for _, s := range p.Steps {
+		if b := s.Tokens; b != nil && (!b.Held || b.Size < 4*program.TokenSets*int64(s.Params.Sampled)) {
+			return fmt.Errorf("plan of the %s step: the %s are not held, or do not fit %d bytes", s.Phase, b.Name, b.Size)
+		}
+		for _, b := range s.Buffers {
+			for _, o := range s.Buffers {
+				if b.Held && o != b && b.Offset < o.Offset+o.Size && o.Offset < b.Offset+b.Size {
+					return fmt.Errorf("plan of the %s step: %s lies where %s is held", s.Phase, o.Name, b.Name)
+				}
+			}
+		}
+	}
+	if a, b := p.Steps[0].Tokens, p.Steps[1].Tokens; (a == nil) != (b == nil) || a != nil && a.Offset != b.Offset {
+		return errors.New("the two kinds of steps hold tokens in different places")
 	}
 	return nil
 }

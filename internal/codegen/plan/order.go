@@ -76,7 +76,8 @@ func (u *uses) record(d *Dispatch) {
 
 // place packs the arena. A buffer lives from the level of its first dispatch
 // to that of its last, so memory is never reused without a barrier that is
-// there anyway. Large buffers go first, each to the lowest free place.
+// there anyway. What is held goes first, then large buffers, each to the lowest free
+// place.
 func (s *Step) place() {
 	for _, b := range s.Buffers {
 		b.First, b.Last = -1, -1
@@ -91,15 +92,22 @@ func (s *Step) place() {
 			}
 		}
 	}
+	last := s.Dispatches[len(s.Dispatches)-1].Level
 	for _, r := range s.outcome() {
-		r.Last = s.Dispatches[len(s.Dispatches)-1].Level
+		r.Last = last
 	}
 	bySize := slices.Clone(s.Buffers)
 	for _, b := range bySize {
 		n, _ := b.Bytes.Eval(env(s.Limits))
 		b.Size = align(max(n, 1))
+		if b.Held {
+			b.First, b.Last = 0, last
+		}
 	}
 	slices.SortStableFunc(bySize, func(a, b *Buffer) int {
+		if a.Held != b.Held {
+			return map[bool]int{true: -1, false: 1}[a.Held]
+		}
 		if a.Size != b.Size {
 			return int(min(max(b.Size-a.Size, -1), 1))
 		}

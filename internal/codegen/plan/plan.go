@@ -9,6 +9,7 @@ package plan
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
@@ -78,9 +79,10 @@ type Step struct {
 	// Limits are the largest values of the module's symbols.
 	Limits  map[string]int64
 	Results []*Buffer // of the module's results, in order
-	// Tokens has an i32 for each wanted row, picked from the first result as the
-	// step's parameters say; -1 where no logit is a number. The last dispatch
-	// writes it. It is nil where that result is no logits (program.Logits).
+	// Tokens has program.TokenSets sets of i32s. The dispatches from Picks() on write one
+	// of them: for each wanted row the token picked from the first result as the step's
+	// parameters say; -1 where no logit is a number. Decode steps read another. It is nil
+	// where that result is no logits (program.Logits).
 	Tokens *Buffer
 	// Scores has an f32 for each wanted row: the logarithm of the probability of the
 	// token that the step's parameters name. It is nil in decode steps, and where Tokens is.
@@ -98,6 +100,28 @@ type Buffer struct {
 	Scratch bool
 	// Area is set where the memory is a prefill step's area of a ring: its layout.
 	Area *program.Cache
+	Held bool // keeps what it has between steps, at one place in those of every kind
+}
+
+// Picks is the number of the first of the dispatches that pick tokens: they come last, and
+// may be started later than those before them. Where none does it is the number of all.
+func (s *Step) Picks() int {
+	n := slices.IndexFunc(s.Dispatches, func(d *Dispatch) bool { return d.Region == program.SampleRegion })
+	if n < 0 {
+		return len(s.Dispatches)
+	}
+	return n
+}
+
+// HeldBytes is how much of the arena, from its beginning, steps hold.
+func (s *Step) HeldBytes() int64 {
+	n := int64(0)
+	for _, b := range s.Buffers {
+		if b.Held {
+			n = max(n, b.Offset+b.Size)
+		}
+	}
+	return n
 }
 
 // Dispatch is one launch in its place.

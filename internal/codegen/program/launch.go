@@ -46,10 +46,12 @@ type WeightArg struct {
 }
 
 // Scratch is memory that lives from the region's first launch that names it
-// to its last.
+// to its last. What is Held is no region's: it lies at one place of the arena in
+// steps of every kind, and keeps what it has between them.
 type Scratch struct {
 	Name  string
 	Bytes ir.Expr // over the module's symbols
+	Held  bool
 }
 
 // Cache is the layout of a state's memory: Slots logs of Capacity rows of Row.Bytes

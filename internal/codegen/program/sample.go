@@ -39,6 +39,17 @@ const (
 	DrawnRows   = "drawn_rows"   // the wanted rows, in steps that draw one; else 0
 )
 
+// A decode step may begin before the host knows the tokens that the step before it
+// picked: then its rows say where among Step.Tokens theirs will be.
+const (
+	Source     = "source"      // i32, by row: the place of its token in Tokens; negative: its token is given
+	SampleInto = "sample_into" // i32: the place in Tokens of the first wanted row's token
+)
+
+// TokenSets is how many sets of tokens there is room for: while a step reads one, and
+// the host too, the next is written.
+const TokenSets = 2
+
 // MaxSampled is the most rows of a step whose tokens are picked.
 const MaxSampled = MaxDecodeRows
 
@@ -71,7 +82,7 @@ func Logits(m *ir.Module) *ir.Value {
 // Picks are the values that those fields have in a step that picks the likeliest token
 // of every wanted row, or none, and scores none: what estimates of that work go by.
 func Picks(likeliest bool) map[string]int64 {
-	values := map[string]int64{SampleInv: -1, ScoreTarget: -1, DrawnRows: 0}
+	values := map[string]int64{SampleInv: -1, SampleInto: 0, ScoreTarget: -1, Source: -1, DrawnRows: 0}
 	if likeliest {
 		values[SampleInv] = 0
 	} else {
@@ -90,7 +101,11 @@ var sampleInts = []string{SampleTopK, SampleTopP, SampleMinP, SampleRandom, Samp
 // last, after all else: stepblock.Filler.Used leaves out what a step has not of them.
 func (s *Step) addSampling(vocab int) {
 	s.Vocab, s.Sampled = vocab, min(s.MaxRows, MaxSampled)
+	// As large in steps of every kind: it is one memory.
+	s.Tokens = &Scratch{Name: "tokens", Bytes: ir.Const(4 * TokenSets * MaxSampled), Held: true}
+	s.add(Source, kernel.I32, s.Sampled)
 	s.addScoring()
+	s.add(SampleInto, kernel.I32, 0)
 	s.add(SampleInv, kernel.F32, s.MaxRows)
 	for _, name := range sampleInts {
 		s.add(name, kernel.I32, s.Sampled)

@@ -216,6 +216,34 @@ func (ma *Machine[F]) Reset(slot int32) {
 	}
 }
 
+// TakeBack makes what a slot has seen shorter again, by the last rows of it: at most
+// tensor.Spare of them.
+func (ma *Machine[F]) TakeBack(slot int32, length int) error {
+	have := int(ma.next[slot])
+	if length < 0 || length > have || have-length > tensor.Spare {
+		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d", slot, have, length)
+	}
+	if length == have {
+		return nil
+	}
+	reach := func(symbol string) (int64, bool) {
+		known := slices.ContainsFunc(ma.module.Symbols, func(s ir.Symbol) bool { return s.Name == symbol && s.Def == ir.Reach })
+		return int64(length), known
+	}
+	for _, s := range ma.module.States {
+		rows := int64(length) // a row for each token, of which some are kept
+		if _, constant := s.Keep.Value(); !constant {
+			var err error
+			if rows, err = s.Keep.Eval(reach); err != nil {
+				return fmt.Errorf("state @%s: keep: %w", s.Name, err)
+			}
+		}
+		ma.states[s.Name].Truncate(slot, int(rows))
+	}
+	ma.next[slot] = int32(length)
+	return nil
+}
+
 // step is one execution of the module.
 type step[F tensor.Float] struct {
 	ma     *Machine[F]

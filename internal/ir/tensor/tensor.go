@@ -150,8 +150,12 @@ func (l *Log[F]) Row(slot int32, index int) ([]F, error) {
 	return h.data[at : at+l.width : at+l.width], nil
 }
 
+// Spare is how many rows more than asked for stay when others are dropped, so that the
+// last ones can be taken back.
+const Spare = 16
+
 // Commit ends a step: rows appended so far stay, and rows further back than
-// keep (0 or more) from the end may be dropped.
+// keep (0 or more) and Spare from the end may be dropped.
 func (l *Log[F]) Commit(slot int32, keep int) {
 	delete(l.pending, slot)
 	h := l.slots[slot]
@@ -159,7 +163,7 @@ func (l *Log[F]) Commit(slot int32, keep int) {
 		return
 	}
 	if rows := len(h.data) / l.width; (rows-64)/2 > keep { // amortises the copy
-		drop := rows - keep
+		drop := rows - min(keep+Spare, rows)
 		h.data = append(h.data[:0], h.data[drop*l.width:]...)
 		h.first += drop
 	}
@@ -171,6 +175,15 @@ func (l *Log[F]) Rollback(slot int32) {
 	delete(l.pending, slot)
 	if h := l.slots[slot]; h != nil {
 		h.data = h.data[:(h.mark-h.first)*l.width]
+	}
+}
+
+// Truncate drops a slot's rows from an index on, at most Spare of them, as if they had
+// never been appended.
+func (l *Log[F]) Truncate(slot int32, rows int) {
+	if h := l.slots[slot]; h != nil && rows < l.Next(slot) {
+		h.data = h.data[:max(rows-h.first, 0)*l.width]
+		h.mark = l.Next(slot)
 	}
 }
 

@@ -101,7 +101,7 @@ func (m *machine) Begin() error {
 }
 
 // Wait returns at once: steps end before Start does.
-func (m *machine) Wait(context.Context) error { return nil }
+func (m *machine) Wait(context.Context, int) error { return nil }
 
 // Close ends the threads and gives memory back.
 func (m *machine) Close() error {

@@ -36,7 +36,7 @@ type Options struct {
 	Observe func(name string, data []byte)
 }
 
-// Device is a device.Profiled, a device.Sampler and a device.Clocked.
+// Device is a device.Profiled, a device.Runner and a device.Timed.
 type Device struct {
 	*planned.Profiled
 	machine *machine
@@ -86,6 +86,16 @@ func (d *Device) StepTime() (t time.Duration, err error) {
 		})
 	})
 	return t, err
+}
+
+// Timeline is how long the card worked on steps so far, and had nothing to do between
+// them.
+func (d *Device) Timeline() (busy, idle time.Duration, err error) {
+	err = d.Exclusively(func() error {
+		busy, idle = d.machine.starts.busy, d.machine.starts.idle
+		return nil
+	})
+	return busy, idle, err
 }
 
 // choose finds the card.

@@ -106,8 +106,7 @@ func (m *machine) least(runs int, put func() error) (least time.Duration, err er
 		if err := m.api.Record(c.to, m.stream); err != nil {
 			return 0, err
 		}
-		c.ran = true
-		t, err := c.elapsed(m.api)
+		t, err := c.took(m.api)
 		if err != nil {
 			return 0, err
 		}

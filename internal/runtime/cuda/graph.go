@@ -88,7 +88,7 @@ func (g *graphs) make(grids [][3]int64) (x *graph, err error) {
 		}
 	}()
 	var level, before []driver.Node // since the last barrier, and those that it waits for
-	for i := range g.s.jobs {
+	for i := range grids {
 		if g.s.plan.Dispatches[i].Barrier && len(level) > 0 {
 			before, level = level, nil
 		}

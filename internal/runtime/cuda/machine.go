@@ -31,13 +31,14 @@ type machine struct {
 	hosts   []*driver.Host
 	stream  driver.Stream
 	steps   []*step
-	clock   clock // of the last step
+	starts  starts
+	copies  driver.Stream // for what is read while steps run
+	landing *driver.Host  // where that is copied to
 	// begun holds the number of the dispatch that began last, where the host reads it
 	// even after the card has failed.
-	begun   *driver.Host
-	started int // steps since the last Wait
-	mode    profile.Mode
-	probes  *probes // nil until they are needed
+	begun  *driver.Host
+	mode   profile.Mode
+	probes *probes // nil until they are needed
 }
 
 // newMachine finds the card and compiles the kernels. On an error the machine is to be
@@ -102,7 +103,13 @@ func (m *machine) start() (err error) {
 	if m.stream, err = m.api.NewStream(); err != nil {
 		return err
 	}
-	if err = m.clock.make(m.api); err != nil {
+	if err = m.starts.make(m.api); err != nil {
+		return err
+	}
+	if m.copies, err = m.api.NewApartStream(); err != nil {
+		return err
+	}
+	if m.landing, err = m.host(landing); err != nil {
 		return err
 	}
 	m.begun, err = m.host(4)
@@ -154,9 +161,25 @@ func (m *machine) Weight(file int, offset, bytes int64) (at planned.Address, err
 	return at, err
 }
 
-// Read copies from the card.
+// landing is how many bytes are read at most while steps run: tokens.
+const landing = 4096
+
+// Read copies from the card: little of it beside the steps that run, more after them.
 func (m *machine) Read(to []byte, from planned.Address) error {
-	return m.do(func() error { return m.api.Download(to, driver.Pointer(from)) })
+	return m.do(func() error {
+		n := len(to)
+		if n == 0 || n > landing {
+			return m.api.Download(to, driver.Pointer(from))
+		}
+		if err := m.api.Receive(m.landing, driver.Pointer(from), int64(n), m.copies); err != nil {
+			return err
+		}
+		if err := m.api.Wait(m.copies); err != nil {
+			return err
+		}
+		copy(to, m.landing.Bytes)
+		return nil
+	})
 }
 
 // Write copies to the card.
@@ -175,15 +198,17 @@ func (m *machine) Begin() error {
 }
 
 // Wait waits for the card, which cannot be made to leave its work.
-func (m *machine) Wait(context.Context) error {
-	m.started = 0
+func (m *machine) Wait(_ context.Context, behind int) error {
 	return m.do(func() error {
-		if err := m.api.Wait(m.stream); err != nil {
+		if err := m.starts.wait(m.api, m.starts.begun-behind); err != nil {
 			return m.fault(err)
 		}
 		return nil
 	})
 }
+
+// Beside says that the card works beside the host.
+func (m *machine) Beside() {}
 
 // fault names the kernel that ran last, where a failure is the card's.
 func (m *machine) fault(err error) error {
@@ -201,7 +226,7 @@ func (m *machine) fault(err error) error {
 }
 
 // stepTime is what the card took for the last step.
-func (m *machine) stepTime() (time.Duration, error) { return m.clock.elapsed(m.api) }
+func (m *machine) stepTime() (time.Duration, error) { return m.starts.last(m.api) }
 
 // Profile says how the steps to come are timed.
 func (m *machine) Profile(mode profile.Mode) error {
@@ -231,7 +256,10 @@ func (m *machine) Close() error {
 		for _, s := range m.steps {
 			note(s.close())
 		}
-		m.clock.close(m.api, note)
+		note(m.starts.close(m.api))
+		if m.copies != 0 {
+			note(m.api.CloseStream(m.copies))
+		}
 		if m.probes != nil {
 			note(m.probes.close())
 		}
@@ -253,36 +281,4 @@ func (m *machine) Close() error {
 		return nil
 	})
 	return errors.Join(append(errs, err, m.api.Release(m.card))...)
-}
-
-// clock is a pair of marks.
-type clock struct {
-	from, to driver.Event
-	ran      bool
-}
-
-func (c *clock) make(a *driver.API) (err error) {
-	if c.from, err = a.NewEvent(); err != nil {
-		return err
-	}
-	c.to, err = a.NewEvent()
-	return err
-}
-
-func (c *clock) elapsed(a *driver.API) (time.Duration, error) {
-	if !c.ran {
-		return 0, nil
-	}
-	if err := a.Await(c.to); err != nil {
-		return 0, err
-	}
-	return a.Between(c.from, c.to)
-}
-
-func (c *clock) close(a *driver.API, note func(error)) {
-	for _, e := range []driver.Event{c.from, c.to} {
-		if e != 0 {
-			note(a.CloseEvent(e))
-		}
-	}
 }

@@ -21,9 +21,10 @@ const ringBlocks = 4
 type step struct {
 	m      *machine
 	plan   *plan.Step
-	first  int          // number of its first dispatch among all of the machine's
-	ring   *driver.Host // of step parameters
-	block  int          // the one of the next Start
+	first  int             // number of its first dispatch among all of the machine's
+	ring   *driver.Host    // of step parameters
+	block  int             // the one of the next Start
+	reads  [ringBlocks]int // how many starts there were when a block's last was begun
 	used   []stepblock.Span
 	params driver.Pointer
 	jobs   []job
@@ -90,12 +91,9 @@ func (s *step) prepare(args [][]byte) (err error) {
 // Params is the next block of the ring. Where the card may still read it, the steps
 // before are waited for.
 func (s *step) Params() []byte {
-	if s.m.started == ringBlocks {
-		// A failure shows again at the next call.
-		_ = s.m.do(func() error { return s.m.api.Wait(s.m.stream) })
-		s.m.started = 0
-	}
 	s.block = (s.block + 1) % ringBlocks
+	// A failure shows again at the next call.
+	_ = s.m.do(func() error { return s.m.starts.wait(s.m.api, s.reads[s.block]) })
 	return s.present()
 }
 
@@ -114,28 +112,36 @@ func (s *step) send() error {
 	return nil
 }
 
-// Start puts dispatches into the stream: a whole decode step as one graph, others one
-// by one.
+// Start puts dispatches into the stream: those of a decode step as one graph, but for
+// what picks tokens, others one by one.
 func (s *step) Start(grids [][3]int64, from, to int) error {
 	m := s.m
 	return m.do(func() error {
-		if err := s.send(); err != nil {
+		if err := s.start(grids, from, to); err != nil {
 			return m.fault(err)
 		}
-		if err := m.api.Record(m.clock.from, m.stream); err != nil {
-			return m.fault(err)
-		}
-		err := s.launch(grids, from, to)
-		if err == nil {
-			err = m.api.Record(m.clock.to, m.stream)
-		}
-		if err != nil {
-			return m.fault(err)
-		}
-		m.clock.ran = true
-		m.started++
+		m.starts.begun++
+		s.reads[s.block] = m.starts.begun
 		return nil
 	})
+}
+
+func (s *step) start(grids [][3]int64, from, to int) error {
+	m := s.m
+	marks, err := m.starts.next(m.api)
+	if err != nil {
+		return err
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	if err := m.api.Record(marks.from, m.stream); err != nil {
+		return err
+	}
+	if err := s.launch(grids, from, to); err != nil {
+		return err
+	}
+	return m.api.Record(marks.to, m.stream)
 }
 
 func (s *step) launch(grids [][3]int64, from, to int) error {
@@ -143,8 +149,12 @@ func (s *step) launch(grids [][3]int64, from, to int) error {
 	switch {
 	case s.m.mode != profile.Off:
 		return s.each(grids, from, to)
-	case s.plan.Phase == program.Decode && from == 0 && to == len(s.jobs):
-		return s.graphs.play(grids)
+	case s.plan.Phase == program.Decode && from == 0 && to >= s.plan.Picks():
+		// What picks tokens comes behind the graph, as it does where it is started later.
+		from = s.plan.Picks()
+		if err := s.graphs.play(grids[:from]); err != nil {
+			return err
+		}
 	}
 	for i := from; i < to; i++ {
 		if err := s.one(i, grids[i]); err != nil {

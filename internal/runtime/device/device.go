@@ -4,9 +4,11 @@
 //	Device     runs steps: every device
 //	Sampler    picks tokens itself
 //	Scorer     scores tokens itself
+//	Runner     begins steps and waits for them apart
 //	Planned    runs a bundle, and lets its insides be seen
 //	Profiled   is Planned, and times its kernels
 //	Clocked    knows how long its last step took
+//	Timed      knows how long its processor worked, and how long it had nothing to do
 //	Paced      tells how far the step is that runs
 //	Described  says what it runs on, and how its kernels came about
 package device
@@ -103,6 +105,14 @@ type Profiled interface {
 type Clocked interface {
 	Device
 	StepTime() (time.Duration, error)
+}
+
+// Timed is a Device that knows what its processor did with the steps that were waited for
+// since it was opened: how long it worked on them, and how long it had nothing to do
+// between one and the next, whatever the host did meanwhile.
+type Timed interface {
+	Device
+	Timeline() (busy, idle time.Duration, err error)
 }
 
 // Paced is a Device that tells how far the step is that runs, for people who wait.

@@ -16,11 +16,12 @@ type Slots struct {
 	vocab int
 	next  []int32 // position of each slot's next row
 	then  []int32 // the same, after the step that is being checked
+	back  int     // rows that can be taken back
 }
 
 // NewSlots are empty ones, for a model with a vocabulary of so many tokens.
 func NewSlots(p *plan.Plan, vocab int) *Slots {
-	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots)}
+	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots), back: back(p)}
 }
 
 // Check refuses a step that the plan has no room for, rows that do not go on
@@ -71,6 +72,38 @@ func CheckToken(i int, r ir.Row, vocab int) error {
 
 // Take makes the rows of the step checked last part of their slots.
 func (s *Slots) Take() { copy(s.next, s.then) }
+
+// TakeBack makes a slot's sequence shorter, by tokens of decode steps that ran ahead of
+// what was known. Rows that come in their place are written over theirs; what rings
+// lost to them must be so old that no row from there on looks back to it.
+func (s *Slots) TakeBack(slot int32, length int) error {
+	if slot < 0 || int(slot) >= len(s.next) {
+		return option.Errorf("slot %d; expected 0 to %d (compile with more %s)", slot, len(s.next)-1, option.Name("Slots"))
+	}
+	have := int(s.next[slot])
+	if length < 0 || length > have {
+		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d", slot, have, length)
+	}
+	if back := have - length; back > s.back {
+		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d: its rings keep what %d tokens less look back to", slot, have, length, s.back)
+	}
+	s.next[slot] = int32(length)
+	return nil
+}
+
+// back is how many rows can be taken back: a ring keeps the rows that its readers look
+// back to, and so many more. A row overwrites what lies Capacity before it.
+func back(p *plan.Plan) int {
+	n := p.Context
+	for _, c := range p.Caches {
+		if !c.Ring || c.Capacity >= p.Context {
+			continue
+		}
+		keep, _ := c.State.Keep.Value()
+		n = min(n, c.Capacity-int(keep)+1)
+	}
+	return n
+}
 
 // Length is the number of tokens in a slot.
 func (s *Slots) Length(slot int32) int { return int(s.next[slot]) }

@@ -94,3 +94,12 @@ func (d *Device) StepTime() (t time.Duration, err error) {
 	})
 	return t, err
 }
+
+// Timeline is how long the GPU worked on steps so far, and had nothing to do between them.
+func (d *Device) Timeline() (busy, idle time.Duration, err error) {
+	err = d.Exclusively(func() error {
+		busy, idle, err = d.machine.timeline()
+		return err
+	})
+	return busy, idle, err
+}

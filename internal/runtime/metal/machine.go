@@ -118,7 +118,12 @@ func (m *machine) Begin() (err error) {
 }
 
 // Wait waits for the GPU, which cannot be made to leave its work.
-func (m *machine) Wait(context.Context) error { return m.queue.await() }
+func (m *machine) Wait(_ context.Context, behind int) error {
+	return m.queue.await(m.queue.value - uint64(behind))
+}
+
+// Beside says that the GPU works beside the host.
+func (m *machine) Beside() {}
 
 // Close gives everything back.
 func (m *machine) Close() error {

@@ -34,18 +34,20 @@ type queue struct {
 	set     objc.ID   // all buffers' residency; 0 before macOS 15
 	mapped  []objc.ID // buffers that kernels only read
 	own     []objc.ID // buffers that they also write
-	value   uint64    // of the event, at the end of the last step
+	value   uint64    // of the event, at the end of the work that was started last: its number
+	ended   uint64    // the number of the last work that has been waited for
 	encoder *encoder
 	pool    []uintptr
-	running []running // the command buffers since the last wait, kept for their times
-	started int       // steps that are to be waited for
+	running []running // command buffers, from those on that were waited for last, kept for their times
 	next    work
+	until   uint64 // the number of the work to wait for
+	times   times
 	calls   chan func() error
 	results chan error
 	// Functions for each step, made once.
-	submitNext, waitForAll func() error
+	submitNext, waitUntil func() error
 	// Messages of each step, ready to send.
-	newBuffer, newEncoder, bindArgs, bindStep, useMapped, useOwn, wait, update, end, signal, commit, completed, status, retain, release, ended []uintptr
+	newBuffer, newEncoder, bindArgs, bindStep, useMapped, useOwn, wait, update, end, signal, commit, completed, status, retain, release, signalled []uintptr
 }
 
 // work is to be committed: dispatches of a step from one to before another.
@@ -58,14 +60,15 @@ type work struct {
 // running is a committed command buffer.
 type running struct {
 	id          objc.ID
-	step        *step // nil if it measures
-	first, last int   // its dispatches
+	number      uint64 // of the work that it is a part of
+	step        *step  // nil if it measures
+	first, last int    // its dispatches
 }
 
 // newQueue begins the thread, and makes the memory resident.
 func newQueue(api *objc.API, gpu objc.ID, m *memory) (*queue, error) {
 	q := &queue{api: api, mapped: m.mapped, own: m.own, encoder: newEncoder(api, m.m.opts.Groups), pool: make([]uintptr, 1), calls: make(chan func() error), results: make(chan error)}
-	q.submitNext, q.waitForAll = q.submit, q.settleAll
+	q.submitNext, q.waitUntil = q.submit, q.settle
 	q.messages()
 	go q.serve()
 	err := q.do(func() error { return q.open(gpu) })
@@ -114,10 +117,10 @@ func (q *queue) open(gpu objc.ID) (err error) {
 // close waits for what still runs, and ends the thread.
 func (q *queue) close() {
 	_ = q.do(func() error {
-		if q.started > 0 {
+		if q.ended < q.value {
 			q.drain()
 		}
-		q.forget()
+		q.forgetAll()
 		if q.set != 0 {
 			q.api.Leave(q.id, q.set)
 		}
@@ -154,7 +157,7 @@ func (q *queue) messages() {
 	q.status = q.message(objc.CommandBufferStatus)
 	q.retain = q.message(objc.Retain)
 	q.release = q.message(objc.Release)
-	q.ended = q.message(objc.EventWait, 0, uintptr(patience.Milliseconds()))
+	q.signalled = q.message(objc.EventWait, 0, uintptr(patience.Milliseconds()))
 }
 
 // send sends a message to a receiver.
@@ -169,15 +172,19 @@ func (q *queue) start(s *step, from, to int, mode profile.Mode) error {
 	return q.do(q.submitNext)
 }
 
-// await waits for all that was started.
-func (q *queue) await() error { return q.do(q.waitForAll) }
+// await waits for the work up to a number.
+func (q *queue) await(number uint64) error {
+	if number <= q.ended {
+		return nil
+	}
+	q.until = number
+	return q.do(q.waitUntil)
+}
 
 // submit encodes and commits command buffers, one for each that the plan has, or for
 // each dispatch where these are timed.
 func (q *queue) submit() error {
-	if q.started == 0 {
-		q.forget()
-	}
+	q.forget()
 	w := q.next
 	s := w.step
 	clear(s.times)
@@ -196,19 +203,15 @@ func (q *queue) submit() error {
 		}
 		from = to
 	}
-	q.started++
 	return nil
 }
 
-// settleAll waits for all that was started, and notes its times in a profile.
-func (q *queue) settleAll() error {
-	if q.started == 0 {
-		return nil
-	}
-	if err := q.settle(); err != nil {
+// settle waits for the work up to a number, and notes its times in a profile.
+func (q *queue) settle() error {
+	if err := q.wakeAt(q.until); err != nil {
 		return q.failed(err)
 	}
-	q.started = 0
+	q.ended = q.until
 	if q.next.mode != profile.Off {
 		return q.time()
 	}
@@ -218,16 +221,29 @@ func (q *queue) settleAll() error {
 // failed is a failure after which nothing is on the GPU any more.
 func (q *queue) failed(err error) error {
 	q.drain()
-	q.started = 0
+	q.ended = q.value
 	return err
 }
 
-// forget gives back the command buffers that have been waited for.
+// forget gives back the command buffers that have been waited for. Only those that
+// have not are still to be ordered before what comes.
 func (q *queue) forget() {
-	for _, r := range q.running {
+	n := 0
+	for n < len(q.running) && q.running[n].number <= q.ended {
+		n++
+	}
+	q.forgetFirst(n)
+}
+
+// forgetAll gives back all of them. Nothing may be on the GPU.
+func (q *queue) forgetAll() { q.forgetFirst(len(q.running)) }
+
+func (q *queue) forgetFirst(n int) {
+	for _, r := range q.running[:n] {
+		q.times.add(q, r)
 		q.send(q.release, r.id)
 	}
-	q.running = q.running[:0]
+	q.running = q.running[:copy(q.running, q.running[n:])]
 }
 
 // encode makes a command buffer of the jobs from one to before another; last says that
@@ -295,18 +311,25 @@ func (q *queue) finish(cb, enc objc.ID, r running, last bool) {
 		q.send(q.signal, cb)
 	}
 	q.send(q.retain, cb)
-	r.id = cb
+	r.id, r.number = cb, q.value
+	if !last {
+		r.number++
+	}
 	q.running = append(q.running, r)
 	q.send(q.commit, cb)
 }
 
-// settle waits for the end of the step started last.
-func (q *queue) settle() error {
+// wakeAt waits for the end of the work up to a number.
+func (q *queue) wakeAt(number uint64) error {
+	n := len(q.running) // of the command buffers that are waited for
+	for q.running[n-1].number > number {
+		n--
+	}
+	last := q.running[n-1]
 	for {
-		q.ended[2] = uintptr(q.value)
-		signalled := q.send(q.ended, q.event)&0xff != 0
-		last := q.running[len(q.running)-1]
-		for _, r := range q.running {
+		q.signalled[2] = uintptr(number)
+		signalled := q.send(q.signalled, q.event)&0xff != 0
+		for _, r := range q.running[:n] {
 			if signalled && r.id != last.id {
 				q.send(q.completed, r.id) // it has run; its status follows
 			}

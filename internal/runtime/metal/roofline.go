@@ -153,7 +153,7 @@ func (m *machine) Roofline() (rates roofline.Rates, err error) {
 
 // timed runs a probe alone.
 func (q *queue) timed(p *probes, i int) (time.Duration, error) {
-	q.forget()
+	q.forgetAll()
 	if err := q.probe(p, i); err != nil {
 		return 0, err
 	}

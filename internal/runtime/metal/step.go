@@ -1,7 +1,6 @@
 package metal
 
 import (
-	"context"
 	"time"
 	"unsafe"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // Step parameters lie in a ring, so that those of a step stay while the next are
-// written. Offsets of bound buffers are multiples of 256 on every GPU.
+// written: what runs, and what is encoded while it does, read blocks of their own. Offsets of bound buffers are multiples of 256 on every GPU.
 const (
 	ringBlocks = 4
 	alignment  = 256
@@ -24,9 +23,10 @@ func aligned(n int) int { return (n + alignment - 1) / alignment * alignment }
 type step struct {
 	m      *machine
 	plan   *plan.Step
-	blocks buffer // the ring of step parameters
-	block  int    // the one of the present step
-	args   buffer // the argument blocks of all dispatches
+	blocks buffer             // the ring of step parameters
+	block  int                // the one of the present step
+	reads  [ringBlocks]uint64 // the number of the last work that reads a block
+	args   buffer             // the argument blocks of all dispatches
 	jobs   []job
 	times  []time.Duration
 }
@@ -72,10 +72,10 @@ func (s *step) stride() int     { return aligned(s.paramBytes()) }
 // Params is the next block of the ring. Where the GPU may still read it, the steps
 // before are waited for.
 func (s *step) Params() []byte {
-	if s.m.queue.started == ringBlocks {
-		s.m.behind = s.m.Wait(context.Background())
-	}
 	s.block = (s.block + 1) % ringBlocks
+	if err := s.m.queue.await(s.reads[s.block]); err != nil {
+		s.m.behind = err
+	}
 	return s.blocks.bytes[s.block*s.stride():][:s.paramBytes()]
 }
 
@@ -87,7 +87,9 @@ func (s *step) Start(grids [][3]int64, from, to int) error {
 	for i := from; i < to; i++ {
 		s.jobs[i].grid = grids[i]
 	}
-	return s.m.queue.start(s, from, to, s.m.mode)
+	err := s.m.queue.start(s, from, to, s.m.mode)
+	s.reads[s.block] = s.m.queue.value
+	return err
 }
 
 // Times are the GPU's times; zeros outside of a profile.

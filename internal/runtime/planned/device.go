@@ -6,7 +6,6 @@
 package planned
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +52,7 @@ type Device struct {
 	arena   Address // of both kinds of steps, one at a time
 	steps   [2]*step
 	last    lastStep
+	ahead   ahead
 	buffer  []byte // of what was read last
 
 	running atomic.Pointer[step] // nil between steps
@@ -199,28 +199,48 @@ type asked struct {
 
 // take runs a step, and makes its rows part of their slots.
 func (d *Device) take(s *step, a asked) error {
+	if err := d.ready(s, a.rows, a.wanted); err != nil {
+		return err
+	}
+	if err := d.settle(); err != nil {
+		return err
+	}
+	if err := s.fill(a); err != nil {
+		return err
+	}
+	if err := s.use(); err != nil {
+		return err
+	}
+	if a.choices != nil {
+		d.ahead.set = 0
+	}
+	// What a machine makes of bytes that are gone from a file is not said: zeros, a
+	// fault, its end. The file is why.
+	if err := d.note(s.run(0, len(s.plan.Dispatches))); err != nil {
+		return err
+	}
+	d.slots.Take()
+	d.last = lastStep{s, len(a.wanted)}
+	return nil
+}
+
+// usable refuses calls of a device that is closed or has failed.
+func (d *Device) usable() error {
 	if d.closed {
 		return errClosed
 	}
 	if d.failed != nil {
 		return fmt.Errorf("a step failed before, and the model must be opened again: %w", d.failed)
 	}
-	if err := d.slots.Check(s.plan, a.rows, a.wanted); err != nil {
-		return err
-	}
-	if err := s.prepare(a); err != nil {
-		return err
-	}
-	// What a machine makes of bytes that are gone from a file is not said: zeros, a
-	// fault, its end. The file is why.
-	err := s.run()
-	if err := cmp.Or(d.ck.Intact(), err); err != nil {
-		d.failed = err
-		return err
-	}
-	d.slots.Take()
-	d.last = lastStep{s, len(a.wanted)}
 	return nil
+}
+
+// ready refuses steps that cannot run.
+func (d *Device) ready(s *step, rows []ir.Row, wanted []int) error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	return d.slots.Check(s.plan, rows, wanted)
 }
 
 // Exclusively calls a function of the machine's that must not run beside a step; it
@@ -230,6 +250,11 @@ func (d *Device) Exclusively(f func() error) error {
 	defer d.mu.Unlock()
 	if d.closed {
 		return errClosed
+	}
+	if d.failed == nil {
+		if err := d.settle(); err != nil {
+			return err
+		}
 	}
 	return f()
 }

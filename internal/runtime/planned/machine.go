@@ -32,11 +32,14 @@ type Address uint64
 //  5. Begin, once
 //
 // A step then is Step.Params, whose memory is filled, Step.Start and Wait. Several
-// steps may be started, each after its Params, before Wait waits for all of them;
-// they run in that order. Where values are observed, a step is started dispatch by
-// dispatch, with a Wait after each. Read, Write and Copy come when nothing that was
-// started is still to be waited for. After an error of Start or Wait nothing is started
-// any more. Close comes last, once, also after an Open that failed.
+// steps may be started, each after its Params, before Wait waits for them;
+// they run in that order. A step's last dispatches, which pick tokens, may have a Start of
+// their own, before the next Params: of the same memory then other parts were filled,
+// which the dispatches before do not read. Where values are observed, a step is started
+// dispatch by dispatch, with a Wait after each. Write and Copy come when nothing that was
+// started is still to be waited for, Read also while something runs that writes other
+// memory. After an error of Start or Wait nothing is started any more. Close comes last,
+// once, also after an Open that failed.
 //
 // Calls come one at a time, but not always from one goroutine.
 //
@@ -66,10 +69,11 @@ type Machine interface {
 	Prepare(s *plan.Step, args [][]byte) (Step, error)
 	// Begin is told that all memory is there and both steps are prepared.
 	Begin() error
-	// Wait waits until all that was started has ended, and returns the first failure.
-	// Where a machine can leave its work, it returns the context's error when that is
-	// done; else it waits to the end.
-	Wait(ctx context.Context) error
+	// Wait waits until all that was started has ended, but for the last `behind` calls
+	// of Start, which may go on; and returns the first failure. Where a machine can leave
+	// its work, it returns the context's error when that is done; else it waits to the
+	// end.
+	Wait(ctx context.Context, behind int) error
 	// Close ends what runs and gives everything back. Parts that were never made,
 	// since an earlier call failed, are no error.
 	Close() error
@@ -107,6 +111,14 @@ type Paced interface {
 	// Begun is how many of the dispatches that were started last have begun. Any
 	// goroutine may ask, at any time.
 	Begun() int
+}
+
+// Beside is a Machine whose Start returns long before what it started has ended: the
+// host gains by starting a step before it waits for the one before.
+type Beside interface {
+	Machine
+	// Beside does nothing.
+	Beside()
 }
 
 // Profiler is a Machine that times its dispatches.

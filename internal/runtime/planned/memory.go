@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // read reads n bytes. They are valid until the next read.
@@ -35,14 +37,31 @@ func (d *Device) logits(s *step, first, n int) ([]float32, error) {
 // NaNs, integers -1.
 const PoisonByte = 0xff
 
-// poison fills the first n bytes of the arena.
-func (d *Device) poison(n int64) error {
+// poison fills the step's arena, but for what it holds of the steps before.
+func (s *step) poison() error {
+	d := s.d
+	if err := d.wait(d.ahead.starts); err != nil {
+		return err
+	}
 	const piece = 1 << 20
-	poison := bytes.Repeat([]byte{PoisonByte}, int(min(n, piece)))
-	for at := int64(0); at < n; at += piece {
-		if err := d.machine.Write(d.arena+Address(at), poison[:min(n-at, piece)]); err != nil {
+	poison := bytes.Repeat([]byte{PoisonByte}, int(min(s.plan.ArenaBytes, piece)))
+	for at := s.plan.HeldBytes(); at < s.plan.ArenaBytes; at += piece {
+		if err := d.machine.Write(d.arena+Address(at), poison[:min(s.plan.ArenaBytes-at, piece)]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// tokens reads those of a set.
+func (d *Device) tokens(set int, tokens []int32) error {
+	at := int64(4 * set * program.MaxSampled)
+	out, err := d.read(d.arena+Address(d.steps[program.Decode].plan.Tokens.Offset+at), 4*int64(len(tokens)))
+	if err != nil {
+		return err
+	}
+	for i := range tokens {
+		tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package planned
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/program"
@@ -39,14 +38,7 @@ func (d *Device) sample(p program.Phase, rows []ir.Row, wanted []int, choices []
 	if len(tokens) == 0 {
 		return nil
 	}
-	out, err := d.read(d.arena+Address(s.plan.Tokens.Offset), 4*int64(len(wanted)))
-	if err != nil {
-		return err
-	}
-	for i := range tokens {
-		tokens[i] = int32(binary.LittleEndian.Uint32(out[4*i:]))
-	}
-	return nil
+	return d.tokens(0, tokens)
 }
 
 // LastLogits are those of the i-th wanted row of the last step.
@@ -58,6 +50,11 @@ func (d *Device) LastLogits(i int) ([]float32, error) {
 	}
 	if i < 0 || i >= d.last.wanted {
 		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, d.last.wanted)
+	}
+	if d.failed == nil {
+		if err := d.wait(d.ahead.starts); err != nil {
+			return nil, err
+		}
 	}
 	return d.logits(d.last.step, i, 1)
 }

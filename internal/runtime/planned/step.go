@@ -61,6 +61,9 @@ type step struct {
 	symbol ir.Env
 	grids  [][3]int64
 	from   atomic.Int64 // of the dispatches that were launched last
+
+	block   []byte  // the parameters that were filled last
+	sources []int32 // of its rows' tokens, made once
 }
 
 func newStep(d *Device, p *plan.Step, bound Step) *step {
@@ -69,17 +72,20 @@ func newStep(d *Device, p *plan.Step, bound Step) *step {
 	return s
 }
 
-// prepare writes the step's parameters and grids.
-func (s *step) prepare(a asked) error {
-	block := s.bound.Params()
-	if err := s.filler.Fill(block, a.rows, a.wanted, a.choices); err != nil {
+// fill writes the step's parameters.
+func (s *step) fill(a asked) error {
+	s.block = s.bound.Params()
+	if err := s.filler.Fill(s.block, a.rows, a.wanted, a.choices); err != nil {
 		return err
 	}
 	if a.targets != nil {
-		if err := s.filler.Score(block, a.targets); err != nil {
-			return err
-		}
+		return s.filler.Score(s.block, a.targets)
 	}
+	return nil
+}
+
+// use makes grids of what was written, and says what of it kernels read.
+func (s *step) use() error {
 	if c, ok := s.bound.(Copied); ok {
 		c.Use(s.filler.Used())
 	}
@@ -108,36 +114,49 @@ func (s *step) grid(grid *[3]int64, x *plan.Dispatch) (err error) {
 	return nil
 }
 
-// run runs the prepared step to its end.
-func (s *step) run() error {
+// run runs dispatches of a step that was filled, from one to before another, to their
+// end.
+func (s *step) run(from, to int) error {
 	s.d.running.Store(s)
 	defer s.d.running.Store(nil)
+	if err := s.begin(from, to); err != nil {
+		return err
+	}
+	return s.d.wait(s.d.ahead.starts)
+}
+
+// begin begins a step that was filled. Where it is looked into, it runs to the end.
+func (s *step) begin(from, to int) error {
 	if s.d.opts.Poison {
-		if err := s.d.poison(s.plan.ArenaBytes); err != nil {
+		if err := s.poison(); err != nil {
 			return err
 		}
 	}
 	if s.d.opts.Observe == nil {
-		return s.launch(0, len(s.plan.Dispatches))
+		return s.launch(from, to)
 	}
-	for i, x := range s.plan.Dispatches {
+	for i := from; i < to; i++ {
 		if err := s.launch(i, i+1); err != nil {
 			return err
 		}
-		if err := s.observe(x); err != nil {
+		if err := s.d.wait(s.d.ahead.starts); err != nil {
+			return err
+		}
+		if err := s.observe(s.plan.Dispatches[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// launch runs the dispatches from one to before another.
+// launch begins the dispatches from one to before another.
 func (s *step) launch(from, to int) error {
 	s.from.Store(int64(from))
 	if err := s.bound.Start(s.grids, from, to); err != nil {
 		return err
 	}
-	return s.d.machine.Wait(s.d.opts.Context)
+	s.d.ahead.starts++
+	return nil
 }
 
 // observe shows the named values that a dispatch wrote, and writes back what was

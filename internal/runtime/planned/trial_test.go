@@ -26,7 +26,7 @@ type trial struct {
 	memory  []byte
 	owned   []span                       // what was given out
 	uploads map[[2]int64]planned.Address // of planes, by file and offset
-	queue   []func() error
+	queue   [][]func() error             // by Start
 	begun   bool
 	closed  bool
 	broken  error // by a call out of order
@@ -62,8 +62,8 @@ func (m *trial) reserve(n int64, skew int64) planned.Address {
 }
 
 // at is the n bytes at an address, which must lie in what was given out once.
-func (m *trial) at(a planned.Address, n int64) ([]byte, error) {
-	if len(m.queue) > 0 || m.closed {
+func (m *trial) at(a planned.Address, n int64, running bool) ([]byte, error) {
+	if len(m.queue) > 0 && !running || m.closed {
 		return nil, m.wrong("memory is used while steps are still to be waited for, or after Close")
 	}
 	for _, s := range m.owned {
@@ -98,25 +98,25 @@ func (m *trial) Weight(file int, offset, n int64) (planned.Address, error) {
 
 func (m *trial) Read(to []byte, from planned.Address) error {
 	m.counts.Read += int64(len(to))
-	b, err := m.at(from, int64(len(to)))
+	b, err := m.at(from, int64(len(to)), true)
 	copy(to, b)
 	return err
 }
 
 func (m *trial) Write(to planned.Address, bytes []byte) error {
 	m.Written += int64(len(bytes))
-	b, err := m.at(to, int64(len(bytes)))
+	b, err := m.at(to, int64(len(bytes)), false)
 	copy(b, bytes)
 	return err
 }
 
 func (m *trial) Copy(to, from planned.Address, n int64) error {
 	m.Copied += n
-	a, err := m.at(to, n)
+	a, err := m.at(to, n, false)
 	if err != nil {
 		return err
 	}
-	b, err := m.at(from, n)
+	b, err := m.at(from, n, false)
 	copy(a, b)
 	return err
 }
@@ -129,15 +129,17 @@ func (m *trial) Begin() error {
 	return nil
 }
 
-func (m *trial) Wait(ctx context.Context) error {
+func (m *trial) Wait(ctx context.Context, behind int) error {
 	m.Waits++
-	for _, run := range m.queue {
-		if err := cmpOr(ctx.Err(), run); err != nil {
-			m.queue = nil
-			return err
+	for len(m.queue) > behind {
+		for _, run := range m.queue[0] {
+			if err := cmpOr(ctx.Err(), run); err != nil {
+				m.queue = nil
+				return err
+			}
 		}
+		m.queue = m.queue[1:]
 	}
-	m.queue = nil
 	return nil
 }
 
@@ -193,11 +195,12 @@ func (s *trialStep) Start(grids [][3]int64, from, to int) error {
 		return s.m.wrong("Start is called before Begin")
 	}
 	s.m.Starts++
-	block := s.copied()
+	block, work := s.copied(), []func() error{}
 	for i := from; i < to; i++ {
 		x, grid := s.plan.Dispatches[i], grids[i]
-		s.m.queue = append(s.m.queue, func() error { return s.dispatch(x, s.args[i], block, grid) })
+		work = append(work, func() error { return s.dispatch(x, s.args[i], block, grid) })
 	}
+	s.m.queue = append(s.m.queue, work)
 	return nil
 }
 

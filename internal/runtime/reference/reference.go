@@ -16,6 +16,7 @@ import (
 type Device struct {
 	machine *eval.Machine[float32]
 	vocab   int
+	ahead   ahead
 }
 
 // New prepares a device for a module whose first result is logits [wanted,

@@ -127,7 +127,7 @@ func (m *machine) Copy(to, from planned.Address, n int64) error {
 func (m *machine) Begin() error { return nil }
 
 // Wait returns at once: steps end before Start does.
-func (m *machine) Wait(context.Context) error { return nil }
+func (m *machine) Wait(context.Context, int) error { return nil }
 
 // Close ends the process that runs kernels.
 func (m *machine) Close() error {

@@ -28,9 +28,6 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 		return err
 	}
 	f.masks = f.masks[:0]
-	for i := range wanted {
-		f.putInt(block, program.ScoreTarget, i, -1)
-	}
 	if choices == nil {
 		for i := range wanted {
 			f.putFloat(block, program.SampleInv, i, -1)

@@ -25,6 +25,7 @@ type Filler struct {
 	masks   []*pick.Mask // of the step's rows, each once; nil allows all
 	all     *pick.Mask   // what nil is written as
 	used    []Span       // of the block that was filled last
+	wanted  int          // rows of it
 	ropes   []string     // names of the fields, made once
 	ends    []string
 }
@@ -66,9 +67,18 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampl
 	if len(rows) < 1 || len(rows) > f.step.MaxRows || len(wanted) > f.step.MaxRows {
 		return fmt.Errorf("a step of %d rows, %d of them wanted; expected 1 to %d", len(rows), len(wanted), f.step.MaxRows)
 	}
-	f.used = f.used[:0]
+	f.used, f.wanted = f.used[:0], len(wanted)
 	if err := f.choose(block, len(wanted), choices); err != nil {
 		return err
+	}
+	if f.step.Vocab > 0 {
+		f.putInt(block, program.SampleInto, 0, 0)
+		for i := range wanted {
+			f.putInt(block, program.ScoreTarget, i, -1)
+		}
+		for i := range min(len(rows), f.step.Sampled) {
+			f.putInt(block, program.Source, i, -1)
+		}
 	}
 	for i, r := range rows {
 		f.putInt(block, "token", i, r.Token)

@@ -60,6 +60,7 @@ type table struct {
 	MemcpyHtoD      func(to Pointer, from unsafe.Pointer, bytes uintptr) int32           `c:"cuMemcpyHtoD_v2"`
 	MemcpyDtoH      func(to unsafe.Pointer, from Pointer, bytes uintptr) int32           `c:"cuMemcpyDtoH_v2"`
 	MemcpyDtoD      func(to, from Pointer, bytes uintptr) int32                          `c:"cuMemcpyDtoD_v2"`
+	MemcpyDtoHAsync func(to unsafe.Pointer, from Pointer, bytes uintptr, s Stream) int32 `c:"cuMemcpyDtoHAsync_v2"`
 	MemcpyHtoDAsync func(to Pointer, from unsafe.Pointer, bytes uintptr, s Stream) int32 `c:"cuMemcpyHtoDAsync_v2"`
 	MemsetD8        func(at Pointer, value byte, bytes uintptr) int32                    `c:"cuMemsetD8_v2"`
 

@@ -8,9 +8,13 @@ import (
 
 // NewStream makes a queue of work. Copies that are in no stream come before what is
 // put into it after them.
-func (a *API) NewStream() (s Stream, err error) {
-	const blocking = 0
-	err = a.do("cuStreamCreate", a.t.StreamCreate(&s, blocking))
+func (a *API) NewStream() (Stream, error) { return a.newStream(0) }
+
+// NewApartStream makes a queue of work that is in no order with any other.
+func (a *API) NewApartStream() (Stream, error) { return a.newStream(1) }
+
+func (a *API) newStream(flags uint32) (s Stream, err error) {
+	err = a.do("cuStreamCreate", a.t.StreamCreate(&s, flags))
 	return s, err
 }
 

@@ -134,6 +134,11 @@ func (a *API) Fill(at Pointer, value byte, bytes int64) error {
 	return a.do("cuMemsetD8", a.t.MemsetD8(at, value, uintptr(bytes)))
 }
 
+// Receive copies from the card to host memory in a stream.
+func (a *API) Receive(to *Host, from Pointer, bytes int64, s Stream) error {
+	return a.do("cuMemcpyDtoHAsync", a.t.MemcpyDtoHAsync(to.at, from, uintptr(bytes), s))
+}
+
 // Send copies host memory to the card in a stream; it must stay as it is until the
 // stream is there.
 func (a *API) Send(to Pointer, from []byte, s Stream) error {
