@@ -14,9 +14,8 @@ import (
 //	Await        they are waited for, those begun to be picked first come first
 //
 // in this order, and the next step's BeginDecode may come before this one's Await. A step
-// whose tokens nobody needs has a BeginDecode alone. Any other step, and whatever reads
-// memory, comes after all that was begun, whose tokens are lost if they were not waited
-// for. An error of Await is of any of the steps begun so far; whether slots changed then is
+// whose tokens nobody needs has a BeginDecode alone. Any other step comes after all that
+// was begun, whose tokens are lost if they were not waited for. An error of Await is of any of the steps begun so far; whether slots changed then is
 // not said.
 type Runner interface {
 	Device

@@ -155,8 +155,8 @@ func (d *Device) wait(starts int) error {
 	return nil
 }
 
-// settle waits for all that was started: memory is used only then. Tokens that nobody
-// waits for any more are lost.
+// settle waits for all that was started, before a step that uses the arena anew. Tokens
+// that were not waited for are lost.
 func (d *Device) settle() error {
 	d.ahead.open, d.ahead.picking = nil, d.ahead.picking[:0]
 	return d.wait(d.ahead.starts)

@@ -252,7 +252,7 @@ func (d *Device) Exclusively(f func() error) error {
 		return errClosed
 	}
 	if d.failed == nil {
-		if err := d.settle(); err != nil {
+		if err := d.wait(d.ahead.starts); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ import (
 var (
 	_ device.Planned  = (*planned.Device)(nil)
 	_ device.Scorer   = (*planned.Device)(nil)
+	_ device.Runner   = (*planned.Device)(nil)
 	_ device.Profiled = (*planned.Profiled)(nil)
 )
 

@@ -43,7 +43,9 @@ const (
 // is not an error. The random numbers depend on seed, slot and position. After
 // StopLength the last token emitted is not part of the sequence: extend it by
 // that token to go on. A device that is a Sampler picks the tokens;
-// the sequence has Logits at the end unless Emit had other sequences go on.
+// the sequence has Logits at the end unless Emit had other sequences go on. Where the
+// session runs ahead, Emit must leave the session alone, and a text whose end nobody knew
+// before takes two steps more: one past its end, and its last again, for the Logits.
 func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reason StopReason, err error) {
 	if q.logits == nil {
 		return 0, "", errors.New("session: nothing to go on from; extend the sequence by at least one token first")
@@ -55,12 +57,13 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		return 0, "", err
 	}
 	// A later call may choose otherwise, so the sequence ends with logits.
+	a := &generation{q: q}
 	defer func() {
-		if e := q.fetchLogits(); err == nil {
+		if e := a.end(); err == nil {
 			err = e
 		}
 	}()
-	next, choices, picked := []Next{{q, 0}}, make([]sampling.Choice, 1), make([]int32, 1)
+	choices, picked := make([]sampling.Choice, 1), make([]int32, 1)
 	chooser := NewChooser(o.Sampling, uint64(q.slot), o.Allowed, o.Prompt)
 	picked[0] = q.s.pick(q.logits, chooser.Choice(q.length))
 	for ; ; n++ {
@@ -86,9 +89,53 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 			return n + 1, StopLength, nil
 		}
 		chooser.Add(token)
-		next[0].Token, choices[0] = token, chooser.Choice(q.length+1)
-		if err := q.s.Sample(next, choices, picked); err != nil {
+		if !a.begun {
+			if err := q.s.Begin([]Next{{q, token}}); err != nil {
+				return n + 1, "", err
+			}
+		}
+		choices[0], a.newest = chooser.Choice(q.length), token
+		if err := a.pick(choices, picked, n+2 == o.MaxTokens); err != nil {
 			return n + 1, "", err
 		}
 	}
+}
+
+// generation is a text that may run ahead.
+type generation struct {
+	q      *Sequence
+	begun  bool  // a step whose token is being picked
+	newest int32 // token before that
+}
+
+// pick picks the token after the newest. Unless it is to be the text's last, the step
+// that gives it to the sequence begins before anybody knows it.
+func (a *generation) pick(choices []sampling.Choice, picked []int32, last bool) error {
+	s := a.q.s
+	a.begun = false
+	if err := s.BeginPick(choices); err != nil {
+		return err
+	}
+	if s.Ahead() && !last && a.q.length < s.opts.Context {
+		if err := s.Begin([]Next{{a.q, Picked}}); err != nil {
+			return err
+		}
+		a.begun = true
+	}
+	if err := s.Await(picked); err != nil {
+		a.begun = false
+		return err
+	}
+	return nil
+}
+
+// end makes the sequence what it is without the step that ran past the text's end.
+func (a *generation) end() error {
+	if !a.begun {
+		return a.q.fetchLogits()
+	}
+	if err := a.q.TakeBack(); err != nil {
+		return err
+	}
+	return a.q.repeat(a.newest)
 }

@@ -14,30 +14,14 @@ func (s *Session) Sample(next []Next, choices []sampling.Choice, picked []int32)
 	if len(choices) != len(next) || len(picked) != len(next) {
 		return fmt.Errorf("session: %d choices and room for %d tokens, for %d sequences", len(choices), len(picked), len(next))
 	}
-	if s.sampler == nil {
-		if err := s.Decode(next); err != nil {
-			return err
-		}
-		for i, n := range next {
-			picked[i] = s.pick(n.Sequence.logits, choices[i])
-		}
-		return nil
-	}
-	if err := s.decodeRows(next); err != nil {
+	s.forget()
+	if err := s.Begin(next); err != nil {
 		return err
 	}
-	if err := s.sampler.SampleDecode(s.rows, s.wanted, choices, picked); err != nil {
+	if err := s.BeginPick(choices); err != nil {
 		return err
 	}
-	s.steps++
-	for _, n := range next {
-		n.Sequence.length++
-		n.Sequence.logits = nil
-	}
-	if len(next) == 1 {
-		next[0].Sequence.alone = s.steps
-	}
-	return nil
+	return s.Await(picked)
 }
 
 // ExtendSample is ExtendStep that picks the token after the newest one, as
@@ -52,6 +36,7 @@ func (q *Sequence) ExtendSample(tokens []int32, c sampling.Choice) (int32, error
 	if err := q.extendRows(tokens, true); err != nil {
 		return 0, err
 	}
+	q.s.forget()
 	picked := []int32{0}
 	if err := q.s.sampler.SamplePrefill(q.s.rows, q.s.wanted, []sampling.Choice{c}, picked); err != nil {
 		return 0, err

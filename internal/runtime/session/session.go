@@ -22,6 +22,7 @@ type Options struct {
 	Chunk   int // rows of a prompt per step; 0 means 128
 	Context int // largest number of tokens of a sequence; 1 or more
 	Wanted  int // rows of a step whose logits the device gives at most; 0 means Chunk
+	Ahead   Ahead
 }
 
 // defaultChunk keeps a step of the reference device short enough for Ctrl-C
@@ -42,6 +43,7 @@ type Session struct {
 	targets []int32 // of ExtendScores, and what the device makes of them
 	scored  []float32
 	steps   uint64 // that the device ran
+	runs
 }
 
 // maxSlots bounds the list of free slots.
@@ -70,6 +72,9 @@ func New(dev device.Device, opts Options) (*Session, error) {
 	s := &Session{dev: dev, opts: opts}
 	s.sampler, _ = dev.(device.Sampler)
 	s.scorer, _ = dev.(device.Scorer)
+	if r, ok := dev.(device.Runner); ok && opts.Ahead != AheadNever && (r.Ahead() || opts.Ahead == AheadAlways) {
+		s.runner = r
+	}
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, int32(slot))
 	}
@@ -171,6 +176,7 @@ func (s *Session) Decode(next []Next) error {
 	if err := s.decodeRows(next); err != nil {
 		return err
 	}
+	s.forget()
 	logits, err := s.dev.Decode(s.rows, s.wanted)
 	if err != nil {
 		return err
@@ -186,7 +192,7 @@ func (s *Session) Decode(next []Next) error {
 
 // decodeRows makes the rows of a decode step, all of them wanted.
 func (s *Session) decodeRows(next []Next) error {
-	s.rows, s.wanted = s.rows[:0], s.wanted[:0]
+	s.rows, s.wanted, s.sources = s.rows[:0], s.wanted[:0], s.sources[:0]
 	for i, n := range next {
 		if n.Sequence.s != s || slices.ContainsFunc(next[:i], func(o Next) bool { return o.Sequence == n.Sequence }) {
 			return fmt.Errorf("session: sequence %d of %d is closed, of another session or given twice", i+1, len(next))
@@ -194,6 +200,11 @@ func (s *Session) decodeRows(next []Next) error {
 		if n.Sequence.length+1 > s.opts.Context {
 			return &ContextError{n.Sequence.length, 1, s.opts.Context}
 		}
+		source, err := s.follow(&n)
+		if err != nil {
+			return err
+		}
+		s.sources = append(s.sources, source)
 		s.rows = append(s.rows, ir.Row{Token: n.Token, Position: int32(n.Sequence.length), Slot: n.Sequence.slot})
 		s.wanted = append(s.wanted, i)
 	}

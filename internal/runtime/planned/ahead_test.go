@@ -1,0 +1,117 @@
+package planned_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
+	"smelt.example/smelt/internal/runtime/planned"
+	"smelt.example/smelt/ir"
+	"smelt.example/smelt/models/checkpoint"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+// TestAhead: on a machine where nothing runs before it is waited for, rows take tokens
+// that were not there when their step was begun.
+func TestAhead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the interpreter takes its time")
+	}
+	devicetest.Ahead(t, devicetest.Fixture("a-bf16"), 1, 4, func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
+		d, err := planned.Open(b, ck, planned.Options{Name: "trial"}, (&trial{ck: ck, runs: true}).made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
+}
+
+// TestAheadCounts: a step is started while the one before is still to be waited for, no
+// more is waited for than must be, and 4 bytes a token are read.
+func TestAheadCounts(t *testing.T) {
+	m := &trial{}
+	d := open(t, m, planned.Options{})
+	if d.Ahead() {
+		t.Error("the trial machine says that it works beside the host")
+	}
+	if _, err := d.Prefill(append(rows(d, 0, 9), rows(d, 1, 5)...), nil); err != nil {
+		t.Fatal(err)
+	}
+	step := d.Bundle().Plan.Step(program.Decode)
+	picks := len(step.Dispatches) - step.Picks()
+	if picks < 1 || step.Picks() < 10 {
+		t.Fatalf("%d of %d dispatches pick tokens", picks, len(step.Dispatches))
+	}
+	both := func() []ir.Row { return append(rows(d, 0, 1), rows(d, 1, 1)...) }
+	choices, tokens, wanted := make([]sampling.Choice, 2), make([]int32, 2), []int{0, 1}
+	check := func(what string, err error, want counts) {
+		t.Helper()
+		if err != nil || m.counts != want {
+			t.Fatalf("%s: %+v, %v; expected %+v", what, m.counts, err, want)
+		}
+		m.counts = counts{}
+	}
+	m.counts = counts{}
+	check("begun", d.BeginDecode(both(), nil, wanted), counts{Starts: 1})
+	for range 3 {
+		check("picks", d.BeginPick(choices), counts{Starts: 1})
+		check("ahead", d.BeginDecode(both(), []int32{0, 1}, wanted), counts{Starts: 1})
+		// It waits for the step and its tokens, and leaves the one that is ahead.
+		check("waited", d.Await(tokens), counts{Waits: 1, Dispatches: len(step.Dispatches), Read: 8})
+		if len(m.queue) != 1 {
+			t.Fatalf("%d starts are left of one", len(m.queue))
+		}
+	}
+	if n := [2]int{d.Length(0), d.Length(1)}; n != [2]int{13, 9} {
+		t.Errorf("the slots have %v tokens", n)
+	}
+	if err := d.TakeBack(0, 12); err != nil || d.Length(0) != 12 || d.Length(1) != 9 || m.counts != (counts{}) {
+		t.Errorf("%d and %d tokens after one of the first was taken back, %+v, %v", d.Length(0), d.Length(1), m.counts, err)
+	}
+	// What was begun and not picked is waited for by the step that comes next.
+	if err := d.SampleDecode(both(), wanted, choices, tokens); err != nil || m.Waits != 2 || len(m.queue) != 0 {
+		t.Errorf("a step after one that was given up: %+v, %v", m.counts, err)
+	}
+}
+
+// TestAheadRefused: calls out of order say so, and change nothing.
+func TestAheadRefused(t *testing.T) {
+	m := &trial{}
+	d := open(t, m, planned.Options{})
+	one, first, choices, tokens := func() []ir.Row { return rows(d, 0, 1) }, []int{0}, make([]sampling.Choice, 1), make([]int32, 1)
+	refuse := func(what string, err error, want string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, expected %q", what, err, want)
+		}
+	}
+	refuse("picking before a step", d.BeginPick(choices), "no step was begun")
+	refuse("waiting for nothing", d.Await(tokens), "no step picks")
+	refuse("sources of other rows", d.BeginDecode(one(), []int32{0, 0}, first), "sources of 2 tokens, of 1 rows")
+	refuse("a source that no step has", d.BeginDecode(one(), []int32{program.MaxSampled}, first), "picks 16 at most")
+	refuse("a token outside the vocabulary", d.BeginDecode([]ir.Row{{Token: -1}}, []int32{0}, first), "token -1")
+	refuse("back in an empty slot", d.TakeBack(0, 1), "cannot go back to 1")
+	refuse("back in no slot", d.TakeBack(2, 0), "slot 2; expected 0 to 1")
+	if d.Length(0) != 0 || m.Starts != 0 {
+		t.Fatalf("%d tokens and %d starts of what was refused", d.Length(0), m.Starts)
+	}
+	for range 2 {
+		if err := d.BeginDecode(one(), nil, first); err != nil {
+			t.Fatal(err)
+		}
+		refuse("two choices for one row", d.BeginPick(make([]sampling.Choice, 2)), "2 choices, for 1 wanted rows")
+		if err := d.BeginPick(choices); err != nil {
+			t.Fatal(err)
+		}
+		refuse("picking twice", d.BeginPick(choices), "no step was begun")
+	}
+	refuse("a third step while the host reads two", d.BeginDecode(one(), nil, first), "were not waited for")
+	refuse("room for two tokens", d.Await(make([]int32, 2)), "room for 2 tokens")
+	if err := d.Await(tokens); err != nil || !slices.Equal(tokens, []int32{0}) {
+		t.Errorf("%v, %v", tokens, err)
+	}
+}
