@@ -34,6 +34,9 @@ type Runner interface {
 	// Await waits for the tokens that were begun to be picked first, as many as there were
 	// choices.
 	Await(tokens []int32) error
+	// LastLogits are those of the i-th wanted row of the step that was begun last, if no
+	// other step ran since; the slice is the caller's.
+	LastLogits(i int) ([]float32, error)
 	// TakeBack makes a slot's sequence shorter again by rows of decode steps that ran past
 	// its end, the last one or a few, of which the step may still run. What it has then is
 	// what it had before them: of the memory that they changed no row reads anything before

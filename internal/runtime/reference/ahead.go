@@ -75,5 +75,13 @@ func (d *Device) Await(tokens []int32) error {
 	return nil
 }
 
+// LastLogits are those of the i-th wanted row of the step that was begun last.
+func (d *Device) LastLogits(i int) ([]float32, error) {
+	if i < 0 || (i+1)*d.vocab > len(d.ahead.logits) {
+		return nil, fmt.Errorf("logits of row %d: the last step had %d wanted rows", i, len(d.ahead.logits)/d.vocab)
+	}
+	return d.ahead.logits[i*d.vocab : (i+1)*d.vocab : (i+1)*d.vocab], nil
+}
+
 // TakeBack makes a slot's sequence shorter.
 func (d *Device) TakeBack(slot int32, length int) error { return d.machine.TakeBack(slot, length) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -43,6 +44,11 @@ func devices(t *testing.T, size session.Options) []namedDevice {
 			f := newFake()
 			f.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
 			return f
+		}},
+		{"fake that runs ahead", func(*testing.T) device.Device {
+			r := newRunner()
+			r.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
+			return r
 		}},
 		{"reference", func(t *testing.T) device.Device {
 			d, err := reference.New(m.Graph, m.Weights)
@@ -85,11 +91,15 @@ func TestRandomRequests(t *testing.T) {
 			if testing.Short() && device.name == "reference" {
 				t.Skip("-short: takes long with the race detector")
 			}
-			if device.name == "fake" {
+			if strings.HasPrefix(device.name, "fake") {
 				synctest.Test(t, func(t *testing.T) { randomRequests(t, device.open(t), size) })
 				return
 			}
 			randomRequests(t, device.open(t), size)
+			// Forced: the device itself gains nothing by it.
+			ahead := size
+			ahead.Ahead = session.AheadAlways
+			randomRequests(t, device.open(t), ahead)
 		})
 	}
 }
@@ -102,7 +112,9 @@ func randomRequests(t *testing.T, d device.Device, size session.Options) {
 	var texts []text
 	for i := range 8 {
 		r := randomRequest(rng, i, d.Vocab())
-		texts = append(texts, text{r, solo(t, d, size, r)})
+		alone := size
+		alone.Ahead = session.AheadNever
+		texts = append(texts, text{r, solo(t, d, alone, r)})
 	}
 	s := start(t, d, size, Options{Chunk: 5, Rows: 3, Queue: 5})
 	c := &clients{t: t, s: s, texts: texts, ends: map[string]int{}}
@@ -121,6 +133,12 @@ func randomRequests(t *testing.T, d device.Device, size session.Options) {
 		t.Errorf("of %d requests: %v", requests, c.ends)
 	}
 	stats := s.Stats()
+	if r, ok := d.(*runner); ok && r.broken != nil {
+		t.Error(r.broken)
+	}
+	if ahead := newSession(t, d, size).Ahead(); ahead != (stats.Ahead > 0) {
+		t.Errorf("%d steps were begun ahead", stats.Ahead)
+	}
 	if stats.Active+stats.Waiting != 0 || stats.Rows[3] == 0 {
 		t.Errorf("%+v", stats)
 	}

@@ -204,6 +204,7 @@ type Stats struct {
 	Waiting int      // requests that do not have one yet
 	Chunks  uint64   // steps with a part of a prompt
 	Decodes uint64   // steps that gave running texts a token
+	Ahead   uint64   // of those, how many were begun while the one before ran
 	Rows    []uint64 // Rows[n] is how many of the Decodes had n rows
 }
 

@@ -19,6 +19,9 @@ type request struct {
 	chooser *session.Chooser
 	rest    []int32 // of the prompt
 	token   int32   // chosen, and not yet part of the sequence
+	made    int     // tokens of the text
+	flies   bool    // it has a row in the step that runs ahead
+	over    bool    // it has ended
 }
 
 // steps is the state of the goroutine that runs steps; no other uses it.
@@ -35,8 +38,8 @@ type steps struct {
 	texts   []*request // with a token to decode
 	owed    int        // decode steps before the next chunk
 
-	batch   []*request // of the decode step that runs
-	next    []session.Next
+	flights [2]flight // decode steps: the one that runs, and the one that runs ahead of it
+	turn    int       // which of them comes next
 	choices []sampling.Choice
 	picked  []int32
 }
@@ -44,7 +47,9 @@ type steps struct {
 func (s *Scheduler) run() {
 	defer close(s.done)
 	for s.boundary() {
-		if len(s.prompts) > 0 && (s.owed <= 0 || len(s.texts) == 0) {
+		// A step that was begun ahead comes first: what it computed lies where the next
+		// step's goes.
+		if len(s.flights[s.turn].rows) == 0 && len(s.prompts) > 0 && (s.owed <= 0 || len(s.texts) == 0) {
 			s.prefill()
 		} else {
 			s.decode()
@@ -53,6 +58,10 @@ func (s *Scheduler) run() {
 	for _, r := range slices.Concat(s.prompts, s.texts) {
 		s.release(r, "", ErrClosed)
 	}
+	s.flights[s.turn].drop(func(r *request) bool {
+		s.release(r, "", ErrClosed)
+		return true
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.queue {
@@ -74,6 +83,7 @@ func (s *Scheduler) boundary() bool {
 	}
 	s.prompts = slices.DeleteFunc(s.prompts, cancelled)
 	s.texts = slices.DeleteFunc(s.texts, cancelled)
+	s.flights[s.turn].drop(cancelled)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -115,6 +125,7 @@ func (s *Scheduler) admit() {
 // the end finds the slot free.
 func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
 	r.seq.Close()
+	r.over = true
 	s.mu.Lock()
 	s.active--
 	s.mu.Unlock()
@@ -204,59 +215,14 @@ func (r *request) score(logits []float32, token int32) Score {
 	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
 }
 
-// width is how many texts a decode step takes, of those whose turn it is: as many as
-// it has rows for, and as changed logits find room in a step. One always goes. A text
-// does not depend on its companions, so this changes none.
-func (s *Scheduler) width() int {
-	n, changes := 0, 0
-	for _, r := range s.texts[:min(s.opts.Rows, len(s.texts))] {
-		if changes += r.chooser.Changed(); n > 0 && changes > s.sess.Vocab() {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// decode gives the texts whose turn it is a token each, in one step. Session and
-// device promise that a step that fails changes nothing, so the requests outside
-// it go on.
-func (s *Scheduler) decode() {
-	n := s.width()
-	s.batch, s.next, s.choices = append(s.batch[:0], s.texts[:n]...), s.next[:0], s.choices[:0]
-	s.texts = slices.Delete(s.texts, 0, n)
-	for _, r := range s.batch {
-		s.next = append(s.next, session.Next{Sequence: r.seq, Token: r.token})
-		s.choices = append(s.choices, r.chooser.Choice(r.seq.Len()+1))
-	}
-	s.picked = slices.Grow(s.picked[:0], n)[:n]
-	err := s.sess.Sample(s.next, s.choices, s.picked)
-	if err == nil {
-		s.count(n)
-	}
-	for i, r := range s.batch {
-		var logits []float32
-		err := err
-		if err == nil && r.Scores {
-			logits, err = s.sess.SampledLogits(s.next, i)
-		}
-		if err != nil {
-			s.release(r, "", &StepError{fmt.Sprintf("position %d, in a step of %d rows", r.seq.Len(), n), err})
-		} else {
-			s.goOn(r, s.picked[i], logits)
-		}
-	}
-	// What has ended must not stay in memory until the lists fill up again.
-	clear(s.batch)
-	clear(s.next)
-	s.owed--
-}
-
 // goOn takes the token picked after the newest one from logits, which are needed
 // for Scores only, and puts the request at the end of texts, or ends it. The rules
 // are those of session.Sequence.Generate.
 func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 	length := r.seq.Len()
+	if r.flies { // it has the token already
+		length--
+	}
 	switch {
 	case length >= s.size.Context:
 		s.release(r, session.StopContext, nil)
@@ -272,6 +238,7 @@ func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 // accept makes the token a part of the text, which may end it.
 func (s *Scheduler) accept(r *request, token int32, logits []float32) {
 	n := r.add(token, logits)
+	r.made = n
 	switch {
 	case r.End != nil && r.End(token):
 		s.release(r, session.StopString, nil)
@@ -280,7 +247,9 @@ func (s *Scheduler) accept(r *request, token int32, logits []float32) {
 	default:
 		r.chooser.Add(token)
 		r.token = token
-		s.texts = append(s.texts, r)
+		if !r.flies { // else its next step has begun
+			s.texts = append(s.texts, r)
+		}
 	}
 }
 

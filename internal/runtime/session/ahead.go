@@ -126,7 +126,7 @@ func (s *Session) Await(picked []int32) error {
 		return err
 	}
 	s.unknown = false
-	if len(s.begun) == 0 && len(s.picking) == 1 && s.sampler != nil {
+	if len(s.begun) == 0 && len(s.picking) == 1 && (s.sampler != nil || s.runner != nil) {
 		s.picking[0].Sequence.alone = s.steps
 	}
 	return nil

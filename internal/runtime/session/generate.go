@@ -70,12 +70,12 @@ func (q *Sequence) Generate(ctx context.Context, o GenerateOptions) (n int, reas
 		if ctx.Err() != nil {
 			return n, StopCancelled, nil
 		}
-		if q.length >= q.s.opts.Context {
+		if a.length() >= q.s.opts.Context {
 			return n, StopContext, nil
 		}
 		token := picked[0]
 		if token < 0 {
-			return n, "", fmt.Errorf("position %d: %w", q.length, sampling.ErrNoLogits)
+			return n, "", fmt.Errorf("position %d: %w", a.length(), sampling.ErrNoLogits)
 		}
 		if slices.Contains(o.Stop, token) {
 			return n, StopToken, nil
@@ -106,6 +106,14 @@ type generation struct {
 	q      *Sequence
 	begun  bool  // a step whose token is being picked
 	newest int32 // token before that
+}
+
+// length is the sequence's without the token that is being picked.
+func (a *generation) length() int {
+	if a.begun {
+		return a.q.length - 1
+	}
+	return a.q.length
 }
 
 // pick picks the token after the newest. Unless it is to be the text's last, the step

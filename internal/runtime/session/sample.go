@@ -54,8 +54,16 @@ func (q *Sequence) Pick(c sampling.Choice) int32 { return q.s.pick(q.logits, c) 
 // SampledLogits are those that the last Sample picked from for the i-th of its
 // sequences; they are valid until that sequence gets its next token.
 func (s *Session) SampledLogits(next []Next, i int) ([]float32, error) {
-	if s.sampler == nil {
+	if s.runner == nil && s.sampler == nil {
 		return next[i].Sequence.logits, nil
+	}
+	return s.lastLogits(i)
+}
+
+// lastLogits are those of the device's last step.
+func (s *Session) lastLogits(i int) ([]float32, error) {
+	if s.runner != nil {
+		return s.runner.LastLogits(i)
 	}
 	return s.sampler.LastLogits(i)
 }
@@ -73,7 +81,7 @@ func (s *Session) pick(logits []float32, c sampling.Choice) int32 {
 // so if the last step was its alone.
 func (q *Sequence) fetchLogits() (err error) {
 	if q.s != nil && q.logits == nil && q.alone == q.s.steps {
-		q.logits, err = q.s.sampler.LastLogits(0)
+		q.logits, err = q.s.lastLogits(0)
 	}
 	return err
 }
