@@ -56,6 +56,10 @@ type Decode struct {
 	// Steady leaves the first step out; 0 if there was no other.
 	Steady float64 `json:"steady_tokens_per_second"`
 	Graphs *Graphs `json:"graphs"` // nil where steps are none
+	// Idle is the share of the time after the first step in which the device's processor
+	// had nothing to do between steps, by its own clock; nil if it has none, or there was
+	// no other step.
+	Idle *float64 `json:"idle_share"`
 }
 
 // Run measures prefill and decode at growing lengths: it extends a text to each
@@ -174,9 +178,47 @@ func (b *bench) generate(mark *devmem.Mark, rows, n int) (*Decode, error) {
 	for i, t := range b.next(rows) {
 		step[i], wanted[i] = ir.Row{Token: t, Position: int32(mark.Tokens()), Slot: int32(i)}, i
 	}
-	var times []time.Duration
-	total := time.Duration(0)
 	before, _ := b.graphs()
+	times, err := b.oneByOne(step, wanted, 1)
+	if err != nil {
+		return nil, err
+	}
+	idle, err := b.watch()
+	if err != nil {
+		return nil, err
+	}
+	rest := b.oneByOne
+	if r, ok := b.dev.(device.Runner); ok && r.Ahead() {
+		rest = func(step []ir.Row, wanted []int, n int) ([]time.Duration, error) {
+			return b.generateAhead(r, step, wanted, n)
+		}
+	}
+	var share *float64
+	if n > 1 {
+		more, err := rest(step, wanted, n-1)
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, more...)
+		if share, err = idle.share(); err != nil {
+			return nil, err
+		}
+	}
+	total := time.Duration(0)
+	for _, t := range times {
+		total += t
+	}
+	d := &Decode{Idle: share, Rows: rows, Tokens: n, First: times[0].Seconds(), TokensPerSecond: float64(n*rows) / total.Seconds()}
+	if rest := total - times[0]; n > 1 {
+		d.Steady = float64((n-1)*rows) / rest.Seconds()
+	}
+	d.Step, d.Graphs = spread(times), b.graphsSince(before)
+	return d, nil
+}
+
+// oneByOne runs n steps, each after the tokens of the one before are known, and returns
+// their times.
+func (b *bench) oneByOne(step []ir.Row, wanted []int, n int) (times []time.Duration, err error) {
 	for range n {
 		if err := b.ctx.Err(); err != nil {
 			return nil, err
@@ -186,14 +228,8 @@ func (b *bench) generate(mark *devmem.Mark, rows, n int) (*Decode, error) {
 			return nil, err
 		}
 		times = append(times, time.Since(start))
-		total += times[len(times)-1]
 	}
-	d := &Decode{Rows: rows, Tokens: n, First: times[0].Seconds(), TokensPerSecond: float64(n*rows) / total.Seconds()}
-	if rest := total - times[0]; n > 1 {
-		d.Steady = float64((n-1)*rows) / rest.Seconds()
-	}
-	d.Step, d.Graphs = spread(times), b.graphsSince(before)
-	return d, nil
+	return times, nil
 }
 
 // choose runs a step and puts the likeliest next tokens into its rows.

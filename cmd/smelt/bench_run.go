@@ -133,13 +133,26 @@ func printRun(w io.Writer, st style, r *bench.RunReport) error {
 	}
 	fmt.Fprintf(w, "prefill in steps of %d tokens\n\n", r.Chunk)
 	t := table{columns: []column{{"tokens", true}, {"prefill tokens/s", true}, {"cache MB", true}, {"texts", true}, {"decode tokens/s", true}, {"first step", true}, {"median", true}, {"p10", true}, {"p90", true}}}
+	idles := slices.ContainsFunc(r.Frontiers, func(f bench.Frontier) bool {
+		return slices.ContainsFunc(f.Decode, func(d bench.Decode) bool { return d.Idle != nil })
+	})
+	if idles {
+		t.columns = append(t.columns, column{"idle between steps", true})
+	}
 	for _, f := range r.Frontiers {
 		for i, d := range f.Decode {
 			prefill := []string{"", "", ""}
 			if i == 0 {
 				prefill = []string{grouped(f.Context), fmt.Sprintf("%.2f", f.TokensPerSecond), fmt.Sprintf("%.2f", float64(f.CacheBytes)/1e6)}
 			}
-			t.add(append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), bench.InTime(d.First), bench.InTime(d.Step.Median), bench.InTime(d.Step.P10), bench.InTime(d.Step.P90))...)
+			cells := append(prefill, strconv.Itoa(d.Rows), fmt.Sprintf("%.2f", d.TokensPerSecond), bench.InTime(d.First), bench.InTime(d.Step.Median), bench.InTime(d.Step.P10), bench.InTime(d.Step.P90))
+			switch {
+			case d.Idle != nil:
+				cells = append(cells, fmt.Sprintf("%.2f %%", 100**d.Idle))
+			case idles:
+				cells = append(cells, "")
+			}
+			t.add(cells...)
 		}
 	}
 	if err := t.write(w, "", st); err != nil {

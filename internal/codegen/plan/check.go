@@ -121,6 +121,9 @@ func (p *Plan) checkStep(s *Step) error {
 // meanwhile.
 func (p *Plan) checkHeld() error {
 	for _, s := range p.Steps {
+		if s.Tokens != nil && s.Picks() == len(s.Dispatches) {
+			return fmt.Errorf("plan of the %s step: no dispatch picks tokens", s.Phase)
+		}
 		if b := s.Tokens; b != nil && (!b.Held || b.Size < 4*program.TokenSets*int64(s.Params.Sampled)) {
 			return fmt.Errorf("plan of the %s step: the %s are not held, or do not fit %d bytes", s.Phase, b.Name, b.Size)
 		}

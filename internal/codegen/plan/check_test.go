@@ -82,7 +82,10 @@ func TestCheck(t *testing.T) {
 		{"the arena is short", func(_ *Plan, s *Step) { s.ArenaBytes -= 256 }, "does not fit"},
 		{"a buffer is short", func(_ *Plan, s *Step) { s.Buffers[0].Size = 0 }, "does not fit"},
 		{"sampling has no barrier before it", func(_ *Plan, s *Step) { s.Dispatches[len(s.Dispatches)-1].Barrier = false }, "without a barrier between them"},
-		{"nobody samples", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[:len(s.Dispatches)-1] }, "after the last dispatch: reads sample/tokens"},
+		{"nobody samples", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[:len(s.Dispatches)-1] }, "no dispatch picks tokens"},
+		{"what is held lies elsewhere in the other step", func(p *Plan, _ *Step) { p.Steps[1].Tokens.Offset += 256 }, ""},
+		{"the tokens are not held", func(_ *Plan, s *Step) { s.Tokens.Held = false }, "are not held"},
+		{"something lies on what is held", func(_ *Plan, s *Step) { s.Results[0].Offset = s.Tokens.Offset }, "lies where tokens is held"},
 		{"the tokens are another buffer", func(_ *Plan, s *Step) { s.Tokens = &Buffer{Name: "x"} }, "do not fit"},
 		{"two dispatches change places", func(_ *Plan, s *Step) { s.Dispatches[0], s.Dispatches[1] = s.Dispatches[1], s.Dispatches[0] }, ""},
 		{"a command buffer begins without a barrier", func(_ *Plan, s *Step) {

@@ -45,12 +45,18 @@ func proved(t testing.TB) []target.Target {
 // named it is the cards' own, the last.
 func open(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
 	t.Helper()
+	return opened(t, b, ck, Options{Poison: true, Observe: observe})
+}
+
+func opened(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) *Device {
+	t.Helper()
 	targets := proved(t)
 	b, err := b.For(targets[len(targets)-1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Open(b, ck, Options{Cache: codecache.User(CacheName), Poison: true, Observe: observe})
+	o.Cache = codecache.User(CacheName)
+	d, err := Open(b, ck, o)
 	if errors.Is(err, ErrNotHere) {
 		t.Skip(err)
 	}

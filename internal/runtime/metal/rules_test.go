@@ -171,10 +171,10 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestAhead: steps can be started before those before them were waited for, as many as
+// TestStartedAhead: steps can be started before those before them were waited for, as many as
 // the ring has parameters of; beyond that the ring waits for one. Waiting leaves alone
 // what it need not wait for.
-func TestAhead(t *testing.T) {
+func TestStartedAhead(t *testing.T) {
 	g, d := openFake(t, fake.Options{Residency: true}, Options{})
 	p := d.Bundle().Plan.Step(program.Decode)
 	s, filler, grids := d.machine.steps[program.Decode], stepblock.New(p.Params), make([][3]int64, len(p.Dispatches))
