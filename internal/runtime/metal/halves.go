@@ -48,7 +48,7 @@ func (m *machine) alone(p *probes) error {
 	q.messages()
 	q.id, q.fence = m.api.NewQueue(m.gpu, waiting, "halves"), m.api.NewFence(m.gpu)
 	defer func() {
-		q.forget()
+		q.forgetAll()
 		for _, id := range []objc.ID{q.fence, q.id} {
 			m.api.Release(id)
 		}
