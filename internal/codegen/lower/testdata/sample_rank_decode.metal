@@ -44,7 +44,9 @@ struct Step {
     float rope1[1024];
     float rope2[1024];
     float rope3[1024];
+    int source[16];
     int score_target[16];
+    int sample_into;
     float sample_inv[16];
     int sample_top_k[16];
     int sample_top_p[16];
