@@ -45,7 +45,7 @@ bench run measures whole texts: prefill and decode at growing lengths.`,
 // benchOptions are the flags that all measurements have.
 type benchOptions struct {
 	synthetic, format string
-	layers            int
+	layers, stored    int
 	text              string
 	json, csv         bool
 	svg               string
@@ -67,6 +67,7 @@ var syntheticKinds = []struct {
 }{
 	{"flash", "DeepSeek-V4 Flash", synthetic.Flash},
 	{"pro", "DeepSeek-V4 Pro", synthetic.Pro},
+	{"storyteller", "the storyteller of examples", synthetic.Storyteller},
 }
 
 // syntheticFormats are the formats that --format can name.
@@ -74,8 +75,9 @@ var syntheticFormats = []synthetic.Format{synthetic.Official, synthetic.MLX4}
 
 func (o *benchOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.synthetic, "synthetic", "", "measure layers of flash or pro at full width, with random weights made in memory")
+	f.StringVar(&o.synthetic, "synthetic", "", "measure layers of flash or pro at full width, or of the small storyteller, with random weights made in memory")
 	intFlag(f, &o.layers, "layers", "", 4, from(1, maxLayers), "how many layers --synthetic makes")
+	intFlag(f, &o.stored, "stored", "", 0, from(1, maxLayers), "how many of --layers have weights of their own; the others stand on these, where not all find room (default: all)")
 	f.StringVar(&o.format, "format", synthetic.Official.String(), "how --synthetic stores weights: official (FP8 and FP4) or mlx-4bit")
 	f.StringVar(&o.text, "text", "", "make prompts of this file's text, over and over (default: random tokens)")
 	f.StringVar(&o.device.name, "device", devices.Auto, "what runs the model: "+measurable().Choices())
@@ -108,8 +110,10 @@ func (o *benchOptions) check(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("expected one CHECKPOINT or BUNDLE, or --synthetic, got %d arguments (see %s --help)", len(args), cmd.CommandPath())
 	case o.synthetic != "" && len(args) != 0:
 		return fmt.Errorf("--synthetic contradicts %s: it makes its own weights", args[0])
-	case o.synthetic == "" && (given("layers") || given("format")):
-		return errors.New("--layers and --format are for --synthetic: another model has its own")
+	case o.synthetic == "" && (given("layers") || given("format") || given("stored")):
+		return errors.New("--layers, --stored and --format are for --synthetic: another model has its own")
+	case o.stored > o.layers:
+		return fmt.Errorf("--stored %d contradicts --layers %d: no more are stored than there are", o.stored, o.layers)
 	case o.synthetic != "" && given("text"):
 		return errors.New("--text contradicts --synthetic, which has no tokenizer")
 	case o.json && o.csv:
@@ -206,7 +210,7 @@ func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) 
 		if err != nil {
 			return nil, err
 		}
-		options := synthetic.Options{Layers: synthetic.First(o.layers)}
+		options := synthetic.Options{Layers: synthetic.First(o.layers), Stored: o.stored}
 		var formats []string
 		known := false
 		for _, f := range syntheticFormats {
@@ -227,6 +231,9 @@ func (o *benchOptions) makeSynthetic(ctx context.Context, io stdio, r *benched) 
 			return nil, errors.Join(err, s.Close())
 		}
 		r.model.Note = "random weights: what is generated means nothing"
+		if o.stored > 0 && o.stored < o.layers {
+			r.model.Note += fmt.Sprintf("; layers share weights: of %d layers %d are stored, and each other reads those of one of its kind", o.layers, o.stored)
+		}
 		r.tokens = s.Tokens(promptTokensKept, promptSeed)
 		return s.Model, nil
 	}

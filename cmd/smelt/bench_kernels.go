@@ -20,11 +20,11 @@ import (
 // benchKernelsOptions are the flags of `smelt bench kernels`.
 type benchKernelsOptions struct {
 	benchOptions
-	rows    []int
-	prefill []int
-	context int
-	repeat  int
-	kernel  string
+	rows     []int
+	prefill  []int
+	contexts []int
+	repeat   int
+	kernel   string
 }
 
 func newBenchKernels(io stdio) *cobra.Command {
@@ -48,6 +48,7 @@ explains rates of bytes that are of caches, and whatever is above the machine's 
   smelt bench kernels BUNDLE --kernel attend --rows 1
   smelt bench kernels BUNDLE --rows 1,4,16 --context 32768 --prefill 0
   smelt bench kernels --synthetic flash --layers 2 --svg kernels.svg
+  smelt bench kernels --synthetic flash --layers 43 --stored 16 --rows 1,4,16 --context 2047,2048 --prefill 0
   smelt bench kernels BUNDLE --json | jq '.steps[0].kernels[0]'`,
 		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,7 +62,7 @@ explains rates of bytes that are of caches, and whatever is above the machine's 
 	f.SortFlags = false
 	intsFlag(f, &o.rows, "rows", []int{1}, from(0, program.MaxDecodeRows), "texts with a token each in a decode step, a step for each number; 0 for none")
 	intsFlag(f, &o.prefill, "prefill", nil, from(0, plan.MaxChunk), "tokens of a prefill step, a step for each number; 0 for none (default: one step as large as they get)")
-	intFlag(f, &o.context, "context", "", 2048, from(2, plan.MaxContext), "length of the texts")
+	intsFlag(f, &o.contexts, "context", []int{2048}, from(2, plan.MaxContext), "lengths of the texts, each step at each; at multiples of 4 and of 128 decode steps close blocks")
 	f.StringVar(&o.kernel, "kernel", "", "only kernels with this in their names, or a pattern: 'attn_*_decode'")
 	intFlag(f, &o.repeat, "repeat", "", 10, repeats, "times each step is run in each way")
 	o.flags(cmd)
@@ -70,16 +71,16 @@ explains rates of bytes that are of caches, and whatever is above the machine's 
 
 func (o *benchKernelsOptions) check(cmd *cobra.Command, args []string) error {
 	for _, n := range o.prefill {
-		if n > o.context {
-			return fmt.Errorf("--prefill %d: expected at most the %d tokens of --context", n, o.context)
+		if least := slices.Min(o.contexts); n > least {
+			return fmt.Errorf("--prefill %d: expected at most the %d tokens of --context", n, least)
 		}
 	}
 	return o.benchOptions.check(cmd, args)
 }
 
 func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) error {
-	o.device.Context, o.device.Slots = o.context, max(slices.Max(append(o.rows, 1)), 1)
-	o.device.Chunk = min(max(slices.Max(append(o.prefill, 0)), bundle.DefaultChunk), o.context)
+	o.device.Context, o.device.Slots = slices.Max(o.contexts), max(slices.Max(append(o.rows, 1)), 1)
+	o.device.Chunk = min(max(slices.Max(append(o.prefill, 0)), bundle.DefaultChunk), o.device.Context)
 	o.sizes = "slots are the most of --rows"
 	r, err := o.open(cmd, io, args)
 	if err != nil {
@@ -104,10 +105,19 @@ func (o *benchKernelsOptions) run(cmd *cobra.Command, io stdio, args []string) e
 // default is measured at its own.
 func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev device.Profiled) []bench.Shape {
 	p := dev.Bundle().Plan
-	context := o.context
+	contexts := o.contexts
 	if !cmd.Flags().Changed("context") {
-		context = min(context, p.Context)
+		contexts = []int{min(contexts[0], p.Context)}
 	}
+	var out []bench.Shape
+	for _, context := range contexts {
+		out = append(out, o.shapesAt(context, p.Chunk, cmd.Flags().Changed("prefill"))...)
+	}
+	return out
+}
+
+// shapesAt are the steps at a length of text; chosen says that --prefill was given.
+func (o *benchKernelsOptions) shapesAt(context, chunk int, chosen bool) []bench.Shape {
 	var out []bench.Shape
 	for _, n := range o.rows {
 		if n > 0 {
@@ -115,8 +125,8 @@ func (o *benchKernelsOptions) shapes(cmd *cobra.Command, dev device.Profiled) []
 		}
 	}
 	prefill := o.prefill
-	if !cmd.Flags().Changed("prefill") {
-		prefill = []int{min(p.Chunk, context)}
+	if !chosen {
+		prefill = []int{min(chunk, context)}
 	}
 	for _, n := range prefill {
 		if n > 0 {

@@ -38,6 +38,7 @@ a text has filled. Only steps are timed; the first of each kind is not.
 		Example: `  smelt bench run BUNDLE
   smelt bench run BUNDLE --frontiers 512,2048,8192,32768 --svg run.svg
   smelt bench run --synthetic flash --layers 4 --rows 1,2,4,8,16 -n 8
+  smelt bench run --synthetic flash --layers 43 --stored 16 --rows 1,4,16
   smelt bench run BUNDLE --csv > run.csv`,
 		ValidArgsFunction: completeCheckpoint(),
 		RunE: func(cmd *cobra.Command, args []string) error {

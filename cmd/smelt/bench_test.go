@@ -102,22 +102,53 @@ func TestBenchKernels(t *testing.T) {
 	}
 }
 
+// TestBenchStored: layers that stand on stored ones are measured as the layers they are,
+// and the report says so; a decode step at a multiple of a block has more to do.
+func TestBenchStored(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: measures")
+	}
+	needCPU(t)
+	var reports [2]bench.KernelReport
+	for i, stored := range []string{"4", "8"} {
+		r := smelt(t, "", "bench", "kernels", "--synthetic", "storyteller", "--layers", "8", "--stored", stored, "--device", "cpu", "--context", "127,128", "--rows", "1", "--prefill", "0", "--repeat", "1", "--json")
+		decodeStrictly(t, r.succeedsNoting(t), &reports[i])
+	}
+	few, all := reports[0], reports[1]
+	if !strings.Contains(few.Model.Note, "of 8 layers 4 are stored") || strings.Contains(all.Model.Note, "stored") || few.Model.Weights >= all.Model.Weights || few.Opening.Planned >= all.Opening.Planned {
+		t.Errorf("%+v, %+v; with all stored %+v, %+v", few.Model, few.Opening, all.Model, all.Opening)
+	}
+	if len(few.Steps) != 2 || len(all.Steps) != 2 {
+		t.Fatalf("%d and %d steps", len(few.Steps), len(all.Steps))
+	}
+	for i, s := range few.Steps {
+		if a, b := s.All, all.Steps[i].All; a.Dispatches != b.Dispatches || a.Bytes != b.Bytes || a.Flops != b.Flops {
+			t.Errorf("at %d tokens %+v, with all stored %+v", s.Context, a, b)
+		}
+	}
+	if open, closing := few.Steps[0], few.Steps[1]; open.Context != 127 || closing.Context != 128 || open.All.Bytes >= closing.All.Bytes {
+		t.Errorf("%+v; where blocks close %+v", open.All, closing.All)
+	}
+}
+
 func TestBenchRefuses(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"bench kernels", "expected one CHECKPOINT or BUNDLE, or --synthetic"},
 		{"bench run x --synthetic flash", "--synthetic contradicts x"},
-		{"bench run x --layers 3", "--layers and --format are for --synthetic"},
+		{"bench run x --layers 3", "--layers, --stored and --format are for --synthetic"},
 		{"bench run --synthetic flash --text y", "--text contradicts --synthetic"},
-		{"bench run --synthetic flesh", "--synthetic flesh: expected flash or pro"},
+		{"bench run --synthetic flesh", "--synthetic flesh: expected flash or pro or storyteller"},
 		{"bench run --synthetic flash --format gguf", "--format gguf: expected official or mlx-4bit"},
 		{"bench run --synthetic flash --layers 99", "has layers 0 to 42"},
+		{"bench run --synthetic flash --layers 8 --stored 9", "--stored 9 contradicts --layers 8"},
+		{"bench run --synthetic flash --layers 43 --stored 3", "store at least 4 layers"},
 		{"bench kernels x --repeat 9223372036854775807", `--repeat: found "9223372036854775807", expected a whole number, 1 to 10000`},
 		{"bench run x --json --csv", "--json contradicts --csv"},
 		{"bench run x --frontiers 5,3", "--frontiers: expected numbers that ascend from 1 on, found 3 after 5"},
 		{"bench run x --rows 17", `--rows: found "17", expected whole numbers with commas between them, each 1 to 16`},
 		{"bench run x -n 0", `--generate: found "0", expected a whole number, 1 to`},
 		{"bench run x --svg no/such/folder/x.svg", "make the folder first"},
-		{"bench kernels x --context 1", `--context: found "1", expected a whole number, 2 to`},
+		{"bench kernels x --context 1", `--context: found "1", expected whole numbers with commas between them, each 2 to`},
 		{"bench kernels x --prefill 4096", "--prefill 4096: expected at most the 2048 tokens of --context"},
 		{"bench kernels x --device gpu", "--device gpu: expected"},
 		{"bench kernels no-such-model", "no-such-model"},

@@ -108,7 +108,7 @@ func TestCompletedValues(t *testing.T) {
 		{[]string{"inspect", dir, "--kernel", "sample_decode", "--ir", ""}, []string{"kernel"}},
 		{[]string{"inspect", mixedFixture, "--ir", ""}, nil},
 		{[]string{"inspect", dir, "--plan", "--step", ""}, []string{"decode", "prefill"}},
-		{[]string{"bench", "kernels", "--synthetic", ""}, []string{"flash", "pro"}},
+		{[]string{"bench", "kernels", "--synthetic", ""}, []string{"flash", "pro", "storyteller"}},
 		{[]string{"bench", "run", "--format", ""}, []string{"official", "mlx-4bit"}},
 	} {
 		if got := completed(t, c.args...); !slices.Equal(got, c.want) {

@@ -63,6 +63,18 @@ func (p Piece) Plane(r encoding.Role) Extent {
 // Parameters finds parameters by name.
 type Parameters map[string]*Parameter
 
+// Bytes is what all parameters take. Those that are views of the same bytes count once.
+func (ps Parameters) Bytes() (sum int64) {
+	seen := map[Piece]bool{}
+	for _, p := range ps {
+		if !seen[p.Pieces[0]] {
+			seen[p.Pieces[0]] = true
+			sum += p.Bytes()
+		}
+	}
+	return sum
+}
+
 // Get returns the parameter of that name.
 func (ps Parameters) Get(name string) (*Parameter, error) {
 	if p := ps[name]; p != nil {

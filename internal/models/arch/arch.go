@@ -4,6 +4,8 @@
 package arch
 
 import (
+	"fmt"
+
 	"smelt.example/smelt/internal/ir/tensor"
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/models/schema"
@@ -93,6 +95,31 @@ func (a Architecture) Bind(ck *checkpoint.Checkpoint) (*Model, error) {
 		m.sources[binding.Params[i].Name] = binding.Params[i].Source()
 	}
 	return m, nil
+}
+
+// Standing is a model of another graph, whose parameters are those of m that `on` names
+// for theirs: several may be views of the same bytes. It takes m's place, with m's facts
+// and checkpoint. The graph's parameters get their encodings.
+func (m *Model) Standing(graph *ir.Module, on func(param string) string) (*Model, error) {
+	types := map[string]ir.Type{}
+	for _, p := range m.Graph.Params {
+		types[p.Name] = p.Type
+	}
+	binding := *m.Binding
+	binding.Params = nil
+	out := &Model{Facts: m.Facts, Graph: graph, Checkpoint: m.Checkpoint, Binding: &binding, Chat: m.Chat, sources: map[string]tensor.Source{}}
+	for _, p := range graph.Params {
+		name := on(p.Name)
+		bound := m.Binding.Param(name)
+		if bound == nil || types[name].String() != p.Type.String() {
+			return nil, fmt.Errorf("parameter %s, of type %s, cannot stand on %s, of type %s", p.Name, p.Type, name, types[name])
+		}
+		q := *bound
+		q.Name, p.Encoding = p.Name, bound.Encoding()
+		binding.Params = append(binding.Params, q)
+		out.sources[p.Name] = q.Source()
+	}
+	return out, nil
 }
 
 // Weights gives a parameter's values by name, or nil; it is an eval.Weights.

@@ -52,6 +52,10 @@ type Options struct {
 	// each keeps its compression and routing. Empty means all.
 	Layers []int
 	Format Format
+	// Stored, if not 0, is how many of Layers have weights of their own, the first ones.
+	// Each other stands on one of these of its kind, in turn, for machines that have no
+	// room for all.
+	Stored int
 }
 
 // First is Options.Layers for the first n layers.
@@ -76,6 +80,9 @@ type Checkpoint struct {
 // the folder in messages. No memory is used before Fill, however large the
 // checkpoint. Close gives the memory back.
 func New(name string, config []byte, o Options) (*Checkpoint, error) {
+	if o.Stored != 0 {
+		return shared(name, config, o)
+	}
 	config, err := adapt(name, config, o)
 	if err != nil {
 		return nil, err
@@ -112,7 +119,7 @@ func New(name string, config []byte, o Options) (*Checkpoint, error) {
 	return c, nil
 }
 
-// Bytes is the size of all weights.
+// Bytes is the size of all weights that are stored.
 func (c *Checkpoint) Bytes() (n int64) {
 	for _, f := range c.fills {
 		n += f.tensor.Bytes

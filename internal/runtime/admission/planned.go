@@ -31,12 +31,7 @@ func Planned(device string, b *bundle.Bundle, ck *checkpoint.Checkpoint, written
 
 // Weights counts the bytes that steps read of the files: a checkpoint may hold more,
 // such as parts for drafts.
-func Weights(b *bundle.Bundle) (sum int64) {
-	for _, p := range b.Params {
-		sum += p.Bytes()
-	}
-	return sum
-}
+func Weights(b *bundle.Bundle) int64 { return b.Params.Bytes() }
 
 // Reads tells what a token at the end of a full context reads of the weights.
 func Reads(b *bundle.Bundle) (reads []Read, err error) {

@@ -106,10 +106,7 @@ func (m *Model) weights() (sum int64) {
 		}
 		return sum
 	}
-	for _, p := range params {
-		sum += p.Bytes()
-	}
-	return sum
+	return params.Bytes()
 }
 
 // reads tells what a token reads of the weights, by a plan: one is made if there is
