@@ -51,8 +51,11 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 		}
 		return r.write(w, st, o.wide)
 	case o.explain:
-		survey, err := examineGPU(io, b)
-		r := explain(b, survey, err)
+		survey, unseen := examineGPU(io, b)
+		r, err := explain(b, survey, unseen)
+		if err != nil {
+			return err
+		}
 		if o.json {
 			return writeIndented(w, r)
 		}

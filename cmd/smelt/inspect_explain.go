@@ -43,6 +43,7 @@ type explainKernel struct {
 	Threads  int              `json:"threads"`
 	Simd     int              `json:"simd_width"`
 	Shared   int              `json:"threadgroup_memory"`
+	Text     int              `json:"text"` // bytes, for the target
 	Settings []explainSetting `json:"settings"`
 }
 
@@ -63,9 +64,9 @@ type explainParameter struct {
 	Biases   []string `json:"biases_read_as"`
 }
 
-// explain gathers what was chosen; s and err are what examineGPU found.
-func explain(b *bundle.Bundle, s *metal.Survey, err error) *explainReport {
-	r := &explainReport{Path: b.Dir, Model: b.Name, Passes: joined(b.Notes), GPU: gpuOf(s, err), Regions: []explainRegion{}, Kernels: []explainKernel{}}
+// explain gathers what was chosen; s and unseen are what examineGPU found.
+func explain(b *bundle.Bundle, s *metal.Survey, unseen error) (*explainReport, error) {
+	r := &explainReport{Path: b.Dir, Model: b.Name, Passes: joined(b.Notes), GPU: gpuOf(s, unseen), Regions: []explainRegion{}, Kernels: []explainKernel{}}
 	kernels := map[program.Phase]map[string][]string{} // by region
 	for _, s := range b.Plan.Steps {
 		kernels[s.Phase] = map[string][]string{}
@@ -77,14 +78,18 @@ func explain(b *bundle.Bundle, s *metal.Survey, err error) *explainReport {
 		r.Regions = append(r.Regions, explainRegion{of.Name, of.Kind, joined(kernels[program.Decode][of.Name]), joined(kernels[program.Prefill][of.Name])})
 	}
 	for _, k := range b.Plan.Kernels {
-		of := explainKernel{k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, k.SharedBytes(), []explainSetting{}}
+		text, err := b.Text(k.Name)
+		if err != nil {
+			return nil, err
+		}
+		of := explainKernel{k.Name, k.Schedule.Threads, k.Schedule.SimdWidth, k.SharedBytes(), len(text), []explainSetting{}}
 		for _, x := range k.Schedule.Settings {
 			of.Settings = append(of.Settings, explainSetting{x.Name, x.Value, x.Why})
 		}
 		r.Kernels = append(r.Kernels, of)
 	}
 	r.Parameters = parametersRead(b)
-	return r
+	return r, nil
 }
 
 // parametersRead lists the parameters with the ways kernels read their planes.
@@ -125,7 +130,7 @@ func (r *explainReport) write(w io.Writer, st style, wide bool) error {
 	p.table(&t)
 	p.heading("Kernels")
 	for _, k := range r.Kernels {
-		p.printf("  %s  %d threads, SIMD groups of %d, %s of threadgroup memory\n", st.bold(k.Name), k.Threads, k.Simd, bytesInWords(int64(k.Shared)))
+		p.printf("  %s  %d threads, SIMD groups of %d, %s of threadgroup memory, %s of text\n", st.bold(k.Name), k.Threads, k.Simd, bytesInWords(int64(k.Shared)), bytesInWords(int64(k.Text)))
 		t := table{columns: make([]column, 3), width: width, flow: []int{2}}
 		for _, s := range k.Settings {
 			t.add(s.Name, s.Value, s.Why)

@@ -9,8 +9,8 @@ import (
 // What a Mac compiles when it first opens V4-Flash: its compiler takes seconds for a
 // kernel of some tens of kilobytes, and minutes and gigabytes for one of some hundreds.
 const (
-	mostText       = 3 << 19   // bytes of all kernels
-	mostKernelText = 128 << 10 // bytes of one
+	mostText       = 1 << 20  // bytes of all kernels
+	mostKernelText = 64 << 10 // bytes of one
 )
 
 // checkTextSize: the Metal text of all kernels together and of each is short enough.

@@ -160,6 +160,28 @@ func (b *Builder) Vars(name string, n int, init *Expr) []Variable {
 // Set assigns.
 func (v Variable) Set(x *Expr) { v.b.add(&Set{v.Name, x}) }
 
+// Several are variables under one name, of which the index is known once loops are
+// unrolled.
+type Several struct {
+	b *Builder
+	l *Locals
+}
+
+// Several declares n variables, without values.
+func (b *Builder) Several(name string, t Type, n int) Several {
+	l := &Locals{b.unique(name), t, n}
+	b.add(l)
+	return Several{b, l}
+}
+
+// At is variable i.
+func (s Several) At(i *Expr) *Expr {
+	return &Expr{Op: OpElement, Type: s.l.Elem, Args: []*Expr{i}, Name: s.l.Name}
+}
+
+// Set assigns to variable i.
+func (s Several) Set(i, v *Expr) { s.b.add(&SetElement{s.l.Name, i, v}) }
+
 // within runs f with statements going to dst.
 func (b *Builder) within(dst *[]Stmt, f func()) {
 	outer := b.block

@@ -76,7 +76,7 @@ func (v *verifier) carried(e *Expr) error {
 		used.whole = !used.float
 	case OpGroup, OpExtract, OpSimdShuffleXor:
 		used.whole = true
-	case OpLocal, OpScalar, OpStep:
+	case OpLocal, OpElement, OpScalar, OpStep:
 		used.name = true
 	case OpLoad:
 		used.name, used.space = true, true
@@ -143,6 +143,10 @@ func namesOf(s Stmt) int {
 	case *Var:
 		return len(s.Name)
 	case *Set:
+		return len(s.Name)
+	case *Locals:
+		return len(s.Name)
+	case *SetElement:
 		return len(s.Name)
 	case *Store:
 		return len(s.Name)

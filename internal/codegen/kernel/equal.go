@@ -35,6 +35,12 @@ func equalStmts(a, b Stmt) bool {
 	case *Set:
 		b, ok := b.(*Set)
 		return ok && a.Name == b.Name
+	case *Locals:
+		b, ok := b.(*Locals)
+		return ok && *a == *b
+	case *SetElement:
+		b, ok := b.(*SetElement)
+		return ok && a.Name == b.Name
 	case *Store:
 		b, ok := b.(*Store)
 		return ok && a.Name == b.Name && a.Space == b.Space

@@ -68,6 +68,7 @@ func Estimate(k *Kernel, e Env) (Cost, error) {
 func touched(k *Kernel, e Env) map[string]bool {
 	s := newEstimator(k, e)
 	s.anywhere = true
+	s.elements = map[element]guess{}
 	s.locals = map[string]guess{}
 	s.block(k.Body, 1)
 	names := map[string]bool{}
@@ -130,7 +131,7 @@ func follow(k *Kernel, e Env, groups [][3]int64) *estimator {
 	s := newEstimator(k, e)
 	for _, g := range groups {
 		s.group = g
-		s.locals = map[string]guess{}
+		s.locals, s.elements = map[string]guess{}, map[element]guess{}
 		s.block(k.Body, 1/float64(len(groups)))
 		s.sums = append(s.sums, s.work())
 	}
@@ -168,10 +169,17 @@ type guess struct {
 	varies bool
 }
 
+// element is one of several variables.
+type element struct {
+	name  string
+	index float64
+}
+
 type estimator struct {
 	k           *Kernel
 	env         Env
 	locals      map[string]guess
+	elements    map[element]guess
 	fragments   map[string]*Fragment
 	read, write map[string]float64 // bytes a thread
 	flops       float64            // a thread
@@ -209,6 +217,12 @@ func (s *estimator) stmt(st Stmt, times float64) {
 		g := s.expr(st.Value, times)
 		old := s.locals[st.Name]
 		s.locals[st.Name] = guess{varies: old.varies || g.varies}
+	case *SetElement:
+		g, which := s.expr(st.Value, times), element{st.Name, s.quiet(st.Index).value}
+		if old, again := s.elements[which]; again {
+			g = guess{varies: old.varies || g.varies}
+		}
+		s.elements[which] = g
 	case *Store:
 		s.expr(st.Index, times)
 		v := st.Value
@@ -224,6 +238,10 @@ func (s *estimator) stmt(st Stmt, times float64) {
 		share := s.share(st.Cond, times)
 		s.block(st.Then, times*share)
 		s.block(st.Else, times*(1-min(share, 1)+s.unknown(st.Cond)))
+	case *Locals:
+		for i := range st.Len {
+			delete(s.elements, element{st.Name, float64(i)})
+		}
 	case *Barrier:
 		s.barriers += times
 	case *Fragment:
@@ -356,6 +374,8 @@ func (s *estimator) expr(e *Expr, times float64) guess {
 		return guess{value: max(float64(e.Int), e.Float), known: true}
 	case OpLocal:
 		return s.locals[e.Name]
+	case OpElement:
+		return s.elements[element{e.Name, a[0].value}]
 	case OpScalar:
 		v, ok := s.env.Scalars[e.Name]
 		return guess{value: float64(v), known: ok}

@@ -12,7 +12,7 @@ type Expr struct {
 	// What Op needs besides operands; one of these.
 	Int   int64   // OpConst of integers and bool, OpExtract's lane, OpShuffleXor's mask
 	Float float64 // OpConst of floats
-	Name  string  // OpLocal, OpScalar, OpStep, OpLoad: what it names
+	Name  string  // OpLocal, OpElement, OpScalar, OpStep, OpLoad: what it names
 	Space Space   // OpLoad
 }
 
@@ -29,15 +29,16 @@ const (
 
 // The operations.
 const (
-	OpConst  Op = iota
-	OpLocal     // a Let, Var or For variable
-	OpScalar    // a scalar Param
-	OpStep      // a StepField without length
-	OpGroup     // position of the threadgroup in the grid: Int 0, 1, 2
-	OpThread    // index of the thread in its threadgroup
-	OpLane      // index of the lane in its SIMD group
-	OpSimd      // index of the SIMD group in its threadgroup
-	OpLoad      // Args[0]: index in elements of the place
+	OpConst   Op = iota
+	OpLocal      // a Let, Var or For variable
+	OpElement    // one of Locals; Args[0]: which
+	OpScalar     // a scalar Param
+	OpStep       // a StepField without length
+	OpGroup      // position of the threadgroup in the grid: Int 0, 1, 2
+	OpThread     // index of the thread in its threadgroup
+	OpLane       // index of the lane in its SIMD group
+	OpSimd       // index of the SIMD group in its threadgroup
+	OpLoad       // Args[0]: index in elements of the place
 	OpAdd
 	OpSub
 	OpMul

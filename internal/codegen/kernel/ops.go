@@ -17,6 +17,7 @@ type opInfo struct {
 var ops = [opCount]opInfo{
 	OpConst:          {name: "const", types: asStated, doc: "a number"},
 	OpLocal:          {name: "local", types: asStated, doc: "a variable"},
+	OpElement:        {name: "element", args: 1, types: asStated, doc: "one of several variables"},
 	OpScalar:         {name: "scalar", types: asStated, doc: "a scalar parameter"},
 	OpStep:           {name: "step", types: asStated, doc: "a number of the step block"},
 	OpGroup:          {name: "%group", types: index, doc: "the threadgroup's position along an axis"},

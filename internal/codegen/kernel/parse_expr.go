@@ -35,6 +35,10 @@ func (p *parser) expr() (*Expr, error) {
 		return p.call(at, name)
 	}
 	if t, ok := p.locals[name]; ok {
+		if p.tok == "[" {
+			index, err := p.element()
+			return &Expr{Op: OpElement, Type: t, Args: []*Expr{index}, Name: name}, err
+		}
 		return &Expr{Op: OpLocal, Type: t, Name: name}, nil
 	}
 	if q := p.k.Param(name); q != nil && !q.Pointer {

@@ -43,7 +43,8 @@ func init() {
 			p.locals[name] = v.Type
 			return &Var{name, v}, nil
 		},
-		"set":      func(p *parser) (Stmt, error) { name, v, err := p.assignment(); return &Set{name, v}, err },
+		"set":      (*parser).set,
+		"locals":   (*parser).variables,
 		"store":    (*parser).store,
 		"prefetch": (*parser).prefetch,
 		"for":      (*parser).loop,
@@ -67,6 +68,52 @@ func (p *parser) assignment() (name string, v *Expr, err error) {
 	return
 }
 
+func (p *parser) set() (Stmt, error) {
+	name, err := p.name()
+	if err != nil {
+		return nil, err
+	}
+	var index *Expr
+	if p.tok == "[" {
+		if index, err = p.element(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.expect("="); err != nil {
+		return nil, err
+	}
+	v, err := p.expr()
+	if index != nil {
+		return &SetElement{name, index, v}, err
+	}
+	return &Set{name, v}, err
+}
+
+// element reads an index in brackets.
+func (p *parser) element() (index *Expr, err error) {
+	if err = p.expect("["); err != nil {
+		return nil, err
+	}
+	if index, err = p.expr(); err != nil {
+		return nil, err
+	}
+	return index, p.expect("]")
+}
+
+func (p *parser) variables() (Stmt, error) {
+	s := &Locals{}
+	var err error
+	if s.Name, err = p.name(); err != nil {
+		return nil, err
+	}
+	if s.Elem, err = p.typ(); err != nil {
+		return nil, err
+	}
+	p.locals[s.Name] = s.Elem
+	s.Len, err = p.number()
+	return s, err
+}
+
 // place reads "device x" or "threadgroup x" and the index in brackets.
 func (p *parser) place() (space Space, name string, index *Expr, err error) {
 	i := slices.Index(spaces[:], p.tok)
@@ -80,13 +127,8 @@ func (p *parser) place() (space Space, name string, index *Expr, err error) {
 	if name, err = p.name(); err != nil {
 		return
 	}
-	if err = p.expect("["); err != nil {
-		return
-	}
-	if index, err = p.expr(); err != nil {
-		return
-	}
-	return space, name, index, p.expect("]")
+	index, err = p.element()
+	return space, name, index, err
 }
 
 func (p *parser) store() (Stmt, error) {
@@ -239,7 +281,7 @@ func byText() (infix, functions map[string]Op) {
 		switch {
 		case row.infix:
 			infix[row.name] = Op(op)
-		case row.args != 0 && !slices.Contains([]string{"load", "convert", "bitcast", "lane", "shuffle_xor"}, row.name):
+		case row.args != 0 && !slices.Contains([]string{"load", "element", "convert", "bitcast", "lane", "shuffle_xor"}, row.name):
 			functions[row.name] = Op(op)
 		}
 	}

@@ -90,6 +90,10 @@ func (p *textPrinter) stmt(s Stmt) {
 		p.linef("var %s = %s", s.Name, p.text(s.Init))
 	case *Set:
 		p.linef("set %s = %s", s.Name, p.text(s.Value))
+	case *Locals:
+		p.linef("locals %s %s %d", s.Name, s.Elem, s.Len)
+	case *SetElement:
+		p.linef("set %s[%s] = %s", s.Name, p.text(s.Index), p.text(s.Value))
 	case *Store:
 		p.linef("store %s[%s] = %s", place(s.Space, s.Name), p.text(s.Index), p.text(s.Value))
 	case *Prefetch:
@@ -152,7 +156,7 @@ func (p *textPrinter) expr(e *Expr) {
 	if p.full() {
 		return
 	}
-	if e.Op >= opCount || e.Op == OpLoad && len(e.Args) != 1 { // Verify is about to refuse it
+	if e.Op >= opCount || (e.Op == OpLoad || e.Op == OpElement) && len(e.Args) != 1 { // Verify is about to refuse it
 		p.call(e.Op.String(), e.Args)
 		return
 	}
@@ -168,6 +172,10 @@ func (p *textPrinter) expr(e *Expr) {
 		b.WriteString("%group." + wordOf([]string{"x", "y", "z"}, int(e.Int)))
 	case OpThread, OpLane, OpSimd:
 		b.WriteString(row.name)
+	case OpElement:
+		b.WriteString(e.Name + "[")
+		p.expr(e.Args[0])
+		b.WriteByte(']')
 	case OpLoad:
 		b.WriteString(place(e.Space, e.Name) + "[")
 		p.expr(e.Args[0])

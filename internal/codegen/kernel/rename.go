@@ -5,7 +5,7 @@ type NameKind uint8
 
 // The kinds: of names that a body may declare, and of those that its kernel does.
 const (
-	LocalName    NameKind = iota // of a Let, Var or For
+	LocalName    NameKind = iota // of a Let, Var, Locals or For
 	FragmentName                 // of a Fragment
 	ScalarName                   // of a scalar Param
 	PointerName                  // of a pointer Param
@@ -55,6 +55,10 @@ func (r *renamer) stmt(s Stmt) Stmt {
 		return &Var{Init: r.expr(s.Init), Name: r.to(LocalName, s.Name)}
 	case *Set:
 		return &Set{Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
+	case *Locals:
+		return &Locals{r.to(LocalName, s.Name), s.Elem, s.Len}
+	case *SetElement:
+		return &SetElement{Index: r.expr(s.Index), Value: r.expr(s.Value), Name: r.to(LocalName, s.Name)}
 	case *Store:
 		return &Store{Space: s.Space, Name: r.to(kindOf(s.Space), s.Name), Index: r.expr(s.Index), Value: r.expr(s.Value)}
 	case *Prefetch:
@@ -93,7 +97,7 @@ func (r *renamer) expr(e *Expr) *Expr {
 		c.Args[i] = r.expr(a)
 	}
 	switch e.Op {
-	case OpLocal:
+	case OpLocal, OpElement:
 		c.Name = r.to(LocalName, e.Name)
 	case OpScalar:
 		c.Name = r.to(ScalarName, e.Name)

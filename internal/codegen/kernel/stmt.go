@@ -26,6 +26,21 @@ type Set struct {
 	Value *Expr
 }
 
+// Locals declares Len variables of the thread under one name. They have no values yet.
+// Indices are known once loops are unrolled, so that variables lie in registers.
+type Locals struct {
+	Name string
+	Elem Type
+	Len  int
+}
+
+// SetElement assigns to one of Locals.
+type SetElement struct {
+	Name  string
+	Index *Expr
+	Value *Expr
+}
+
 // Store writes Value to element Index of a place.
 type Store struct {
 	Space Space // Device or Threadgroup
@@ -102,6 +117,8 @@ func (*Comment) stmt()          {}
 func (*Let) stmt()              {}
 func (*Var) stmt()              {}
 func (*Set) stmt()              {}
+func (*Locals) stmt()           {}
+func (*SetElement) stmt()       {}
 func (*Store) stmt()            {}
 func (*Prefetch) stmt()         {}
 func (*For) stmt()              {}

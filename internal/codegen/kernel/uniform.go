@@ -72,6 +72,8 @@ func (u *uniform) stmt(s Stmt, control uniformness) {
 		u.note(s.Name, value(s.Init))
 	case *Set:
 		u.note(s.Name, max(value(s.Value), control))
+	case *SetElement:
+		u.note(s.Name, max(value(s.Value), control))
 	case *Store:
 		value(s.Index)
 		value(s.Value)
@@ -117,6 +119,8 @@ func (u *uniform) expr(s Stmt, e *Expr, control uniformness) uniformness {
 	switch e.Op {
 	case OpLocal:
 		return u.locals[e.Name]
+	case OpElement:
+		return max(level, u.locals[e.Name])
 	case OpSimd:
 		return wholeSimd
 	case OpThread, OpLane, OpSimdPrefix, OpSimdShuffleXor:

@@ -11,6 +11,7 @@ const (
 	maxSide    = 1 << 12 // rows or columns of a fragment
 	maxField   = 1 << 24 // numbers of an array of the step block
 	maxShared  = 1 << 20
+	maxLocals  = 1 << 10 // variables of a thread under one name
 )
 
 // Verify checks a kernel: every expression has the type its operation's rule
@@ -35,13 +36,16 @@ func Verify(k *Kernel) error {
 	return nil
 }
 
-// local is a name of a block: a Let, a Var, a For's counter or a fragment.
+// local is a name of a block: a Let, a Var, Locals, a For's counter or a fragment.
 type local struct {
 	typ      Type
 	variable bool // Set may assign it
+	several  *Locals
 	fragment *Fragment
 	known    bool  // a counter with constant bounds
 	last     int64 // its largest value
+	unrolled bool  // a counter of a loop that is unrolled
+	first    int64 // its least value
 }
 
 type verifier struct {
@@ -163,7 +167,7 @@ func clip(s Stmt) string {
 // declares reports whether a statement declares a name for those behind it.
 func declares(s Stmt) bool {
 	switch s.(type) {
-	case *Let, *Var, *Fragment:
+	case *Let, *Var, *Locals, *Fragment:
 		return true
 	}
 	return false
@@ -190,6 +194,13 @@ func (v *verifier) stmt(s Stmt) (name string, l local, err error) {
 			return "", l, fmt.Errorf("%s is no variable of this block", s.Name)
 		}
 		return "", l, v.typed(s.Value, have.typ)
+	case *Locals:
+		return s.Name, local{typ: s.Elem, several: s}, v.variables(s)
+	case *SetElement:
+		if err := v.element(s.Name, s.Index); err != nil {
+			return "", l, err
+		}
+		return "", l, v.typed(s.Value, v.scope[s.Name].typ)
 	case *Store:
 		if err := v.index(s.Space, s.Name, s.Index, s.Value.Type, true); err != nil {
 			return "", l, err
@@ -241,6 +252,7 @@ func (v *verifier) loop(s *For) error {
 		step := max(v.most(s.Step).last, 1)
 		counter.known, counter.last = true, lo.last+max(hi.last-1-lo.last, 0)/step*step
 	}
+	counter.unrolled, counter.first = s.Unrolled, s.Lo.Int
 	v.scope[s.Name] = counter
 	defer delete(v.scope, s.Name)
 	return v.block(s.Body)
@@ -450,8 +462,15 @@ func (v *verifier) leaf(e *Expr) error {
 	case OpConst:
 		return constantFits(e)
 	case OpLocal:
-		if l, ok := v.scope[e.Name]; !ok || l.fragment != nil || l.typ != e.Type {
+		if l, ok := v.scope[e.Name]; !ok || l.fragment != nil || l.several != nil || l.typ != e.Type {
 			return fmt.Errorf("%s is no %s of this block", e.Name, e.Type)
+		}
+	case OpElement:
+		if err := v.element(e.Name, e.Args[0]); err != nil {
+			return err
+		}
+		if t := v.scope[e.Name].typ; t != e.Type {
+			return fmt.Errorf("%s are %s, not %s", e.Name, t, e.Type)
 		}
 	case OpScalar:
 		if p := v.k.Param(e.Name); p == nil || p.Pointer || p.Elem != e.Type {

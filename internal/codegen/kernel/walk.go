@@ -33,6 +33,8 @@ func Declared(body []Stmt, visit func(name string)) {
 			visit(s.Name)
 		case *Var:
 			visit(s.Name)
+		case *Locals:
+			visit(s.Name)
 		case *Fragment:
 			visit(s.Name)
 		case *For:
@@ -54,6 +56,8 @@ func operands(s Stmt) []*Expr {
 		return []*Expr{s.Init}
 	case *Set:
 		return []*Expr{s.Value}
+	case *SetElement:
+		return []*Expr{s.Index, s.Value}
 	case *Store:
 		return []*Expr{s.Index, s.Value}
 	case *Prefetch:

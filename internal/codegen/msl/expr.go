@@ -112,6 +112,8 @@ func (p *printer) bound(e *kernel.Expr) (text string, prec int) {
 		return p.constant(e)
 	case kernel.OpLocal:
 		return p.names.of(e.Name), primary
+	case kernel.OpElement:
+		return p.local(e.Name) + "[" + p.expr(e.Args[0]) + "]", primary
 	case kernel.OpScalar:
 		return p.param(e), primary
 	case kernel.OpGroup, kernel.OpThread, kernel.OpLane, kernel.OpSimd:

@@ -21,6 +21,7 @@ type operands struct {
 	step    *kernel.Expr
 	scalar  *kernel.Expr
 	at      func(i *kernel.Expr) *kernel.Expr // loads a f32
+	several kernel.Several                    // 4 f32
 }
 
 // printed is the initialiser that an expression becomes.
@@ -43,6 +44,7 @@ func printed(t *testing.T, f func(o operands) *kernel.Expr) (string, error) {
 	}
 	o.p, o.q = let("p", o.x.Lt(o.y)), let("q", o.x.Eq(o.z))
 	o.l = let("l", o.i.To(kernel.I64))
+	o.several = b.Several("several", kernel.Of(kernel.F32), 4)
 	b.Let("result", f(o))
 	k, err := b.Kernel()
 	if err != nil {
@@ -188,6 +190,7 @@ func TestEveryOp(t *testing.T) {
 		kernel.OpFloor:          {"floor(x)", func(o operands) *kernel.Expr { return o.x.Floor() }},
 		kernel.OpSelect:         {"p ? i : j", func(o operands) *kernel.Expr { return o.p.Select(o.i, o.j) }},
 		kernel.OpConvert:        {"int(x)", func(o operands) *kernel.Expr { return o.x.To(kernel.I32) }},
+		kernel.OpElement:        {"several[2]", func(o operands) *kernel.Expr { return o.several.At(i32(2)) }},
 		kernel.OpBitcast:        {"as_type<float>(u)", func(o operands) *kernel.Expr { return o.u.As(kernel.F32) }},
 		kernel.OpVec:            {"float2(x, y)", func(o operands) *kernel.Expr { return kernel.Vector(o.x, o.y) }},
 		kernel.OpExtract:        {"f4.z", func(o operands) *kernel.Expr { return o.f4.Lane(2) }},

@@ -87,6 +87,8 @@ func (n *names) takeAll(body []kernel.Stmt) {
 			n.taken[s.Name] = true
 		case *kernel.Var:
 			n.taken[s.Name] = true
+		case *kernel.Locals:
+			n.taken[s.Name] = true
 		case *kernel.Fragment:
 			n.taken[s.Name] = true
 		case *kernel.For:

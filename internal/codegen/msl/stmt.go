@@ -41,6 +41,10 @@ func (p *printer) stmt(indent int, s, next kernel.Stmt) {
 		p.line(indent, "%s %s = %s;", p.typeName(s.Init.Type), p.local(s.Name), p.expr(s.Init))
 	case *kernel.Set:
 		p.set(indent, s)
+	case *kernel.Locals:
+		p.line(indent, "%s %s[%d];", p.typeName(s.Elem), p.local(s.Name), s.Len)
+	case *kernel.SetElement:
+		p.setElement(indent, s)
 	case *kernel.Store:
 		p.line(indent, "%s[%s] = %s;", p.place(s.Space, s.Name), p.expr(s.Index), p.expr(s.Value))
 	case *kernel.Prefetch: // MSL has no such hint
@@ -79,6 +83,17 @@ func (p *printer) set(indent int, s *kernel.Set) {
 	p.line(indent, "%s = %s;", name, p.expr(v))
 }
 
+// setElement prints an assignment to one of several variables.
+func (p *printer) setElement(indent int, s *kernel.SetElement) {
+	at, v := p.local(s.Name)+"["+p.expr(s.Index)+"]", s.Value
+	op, ok := infix[v.Op]
+	if ok && v.Type.Scalar != kernel.Bool && v.Args[0].Op == kernel.OpElement && p.expr(v.Args[0]) == at {
+		p.line(indent, "%s %s= %s;", at, op.sign, p.expr(v.Args[1]))
+		return
+	}
+	p.line(indent, "%s = %s;", at, p.expr(v))
+}
+
 func (p *printer) loop(indent int, s *kernel.For) {
 	hi := p.once(indent, s, s.Name+"_end", s.Hi)
 	advance := p.once(indent, s, s.Name+"_step", s.Step)
@@ -110,7 +125,7 @@ func (p *printer) once(indent int, s *kernel.For, name string, bound *kernel.Exp
 // varies reports whether evaluating e again in the loop might give another
 // value: it reads memory or a variable that the body sets, or takes all lanes.
 func varies(e *kernel.Expr, body []kernel.Stmt) bool {
-	if e.Op == kernel.OpLoad || isSimd(e.Op) || (e.Op == kernel.OpLocal && sets(body, e.Name)) {
+	if e.Op == kernel.OpLoad || e.Op == kernel.OpElement || isSimd(e.Op) || (e.Op == kernel.OpLocal && sets(body, e.Name)) {
 		return true
 	}
 	for _, a := range e.Args {

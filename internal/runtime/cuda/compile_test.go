@@ -72,7 +72,8 @@ func compiler(t *testing.T) *nvrtc.Compiler {
 }
 
 // TestCompile compiles Metal's text for cards, of which none is needed: the oldest and
-// the newest that NVRTC knows, and the H100's.
+// the newest that NVRTC knows, and the H100's. A thread's variables need no memory: those
+// under one name lie in registers once loops are unrolled.
 func TestCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: a kernel takes NVRTC about a second")
@@ -103,10 +104,31 @@ func TestCompile(t *testing.T) {
 			t.Errorf("compute capability %d: %v", capability, err)
 			continue
 		}
+		if assembly := assemblyOf(t, c, texts[k.Name], capability); strings.Contains(assembly, ".local ") {
+			t.Errorf("%s: threads have variables in memory", k.Name)
+		}
 		if e := images[0].entry; !strings.Contains(string(images[0].code), e.Name) || e.Threads != k.Schedule.Threads {
 			t.Errorf("%s: the code has no function %s of %d threads", k.Name, e.Name, k.Schedule.Threads)
 		}
 	}
+}
+
+// assemblyOf is a text as PTX.
+func assemblyOf(t *testing.T, c *nvrtc.Compiler, text string, capability int) string {
+	t.Helper()
+	source, _, err := cudatext.Source(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headers []nvrtc.Header
+	for _, h := range cudatext.Headers() {
+		headers = append(headers, nvrtc.Header(h))
+	}
+	assembly, err := c.Assembly("kernel.metal", source, headers, cudatext.Options(capability))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return assembly
 }
 
 // TestRefuses: what is no kernel is refused with the compiler's words, and a text that

@@ -11,10 +11,14 @@ import (
 // and only until the statement ends.
 func (m *machine) eval(e *kernel.Expr, mask []bool) []value {
 	switch e.Op {
-	case kernel.OpLocal:
-		local := m.locals[e.Name]
+	case kernel.OpLocal, kernel.OpElement:
+		name := e.Name
+		if e.Op == kernel.OpElement {
+			name = m.element(name, e.Args[0], mask)
+		}
+		local := m.locals[name]
 		if local == nil {
-			failf("%s has no value yet", e.Name)
+			failf("%s has no value yet", name)
 		}
 		return local
 	case kernel.OpConst, kernel.OpScalar, kernel.OpStep, kernel.OpThread, kernel.OpLane, kernel.OpSimd:

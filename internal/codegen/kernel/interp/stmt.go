@@ -2,6 +2,7 @@ package interp
 
 import (
 	"slices"
+	"strconv"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 )
@@ -24,6 +25,12 @@ func (m *machine) statement(s kernel.Stmt, mask []bool) {
 		m.assign(s.Name, m.eval(s.Init, mask), mask)
 	case *kernel.Set:
 		m.assign(s.Name, m.eval(s.Value, mask), mask)
+	case *kernel.Locals:
+		for i := range s.Len {
+			delete(m.locals, element(s.Name, int64(i)))
+		}
+	case *kernel.SetElement:
+		m.assign(m.element(s.Name, s.Index, mask), m.eval(s.Value, mask), mask)
 	case *kernel.Store:
 		m.store(s, mask)
 	case *kernel.If:
@@ -48,6 +55,14 @@ func (m *machine) statement(s kernel.Stmt, mask []bool) {
 		failf("statement %T is not known", s)
 	}
 }
+
+// element is the name that one of several variables has here. Verify sees to it that all
+// threads mean the same one.
+func (m *machine) element(name string, index *kernel.Expr, mask []bool) string {
+	return element(name, m.eval(index, mask)[max(0, slices.Index(mask, true))].i[0])
+}
+
+func element(name string, i int64) string { return name + "[" + strconv.FormatInt(i, 10) + "]" }
 
 func (m *machine) assign(name string, v []value, mask []bool) {
 	local := m.locals[name]

@@ -87,7 +87,7 @@ func (p *pattern) exprs(a, b *kernel.Expr) bool {
 			return p.exprs(a, b.Args[0]) && p.note(b.Args[1], step{0, n})
 		}
 	}
-	if a.Op != b.Op || len(a.Args) != len(b.Args) || a.Op == kernel.OpLocal && !p.sameName(a.Name, b.Name) {
+	if a.Op != b.Op || len(a.Args) != len(b.Args) || (a.Op == kernel.OpLocal || a.Op == kernel.OpElement) && !p.sameName(a.Name, b.Name) {
 		return false
 	}
 	for i := range a.Args {

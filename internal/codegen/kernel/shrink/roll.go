@@ -10,13 +10,17 @@ import (
 const leastSaved = 12
 
 // roller makes loops of statements that repeat.
-type roller struct{ names *names }
+type roller struct {
+	names    *names
+	families *families // nil: each value keeps its name
+}
 
 // repeat is a run of statements that repeat: so many times, `period` statements each.
 type repeat struct {
 	first, period, times int
 	pattern              *pattern
-	saved                int // operations
+	members              *members // that its values become
+	saved                int      // operations
 }
 
 // block rolls a block's own repetitions after those of the blocks within it.
@@ -25,35 +29,46 @@ func (r *roller) block(body []kernel.Stmt) []kernel.Stmt {
 	for i, s := range body {
 		out[i] = within(s, r.block)
 	}
-	return r.list(out)
+	return r.list(r.families.in(out))
 }
 
 // list rolls the repetitions of a list, the ones that save most first, and then those
 // within them.
 func (r *roller) list(body []kernel.Stmt) []kernel.Stmt {
 	for {
-		best := listOf(body).best()
+		best := r.listOf(body).best()
 		if best == nil {
 			return body
+		}
+		if best.members != nil {
+			r.families.add(best.members, r.names)
+			body = r.families.in(body)
+			best.pattern = patternOf(best.repetition(body, 0), best.repetition(body, 1))
 		}
 		loop := &kernel.For{Name: r.names.fresh("i"), Lo: kernel.I(0), Hi: kernel.I(best.times), Step: kernel.I(1), Unrolled: true}
 		i := &kernel.Expr{Op: kernel.OpLocal, Type: kernel.Of(kernel.I32), Name: loop.Name}
 		loop.Body = r.list(best.pattern.at(i))
 		end := best.first + best.period*best.times
-		body = slices.Concat(body[:best.first], []kernel.Stmt{loop}, body[end:])
+		body = r.families.in(slices.Concat(body[:best.first], []kernel.Stmt{loop}, body[end:]))
 	}
+}
+
+// repetition is repetition i in a list.
+func (r *repeat) repetition(body []kernel.Stmt, i int) []kernel.Stmt {
+	return body[r.first+i*r.period:][:r.period]
 }
 
 // list is a list of statements in which repetitions are looked for.
 type list struct {
+	*roller
 	body   []kernel.Stmt
 	prints []uint64 // of statements; those of one pattern have the same
 	sizes  []int    // of statements, in operations
 	until  []int    // the last statement that uses what a statement declares
 }
 
-func listOf(body []kernel.Stmt) *list {
-	l := &list{body: body}
+func (r *roller) listOf(body []kernel.Stmt) *list {
+	l := &list{roller: r, body: body}
 	declaredAt := map[string]int{}
 	for i, s := range body {
 		hash, size := fingerprint(s)
@@ -97,28 +112,38 @@ func (l *list) try(at, period, alike int, best *repeat) {
 		for _, n := range l.sizes[first : first+period] {
 			each += n
 		}
-		for times > 1 && l.escapes(first, first+times*period) {
-			times--
-		}
 		if (times-1)*each <= best.saved {
 			continue
 		}
-		repetition := func(i int) []kernel.Stmt { return l.body[first+i*period:][:period] }
-		p := patternOf(repetition(0), repetition(1))
-		if p == nil {
-			continue
+		r := repeat{first: first, period: period, times: times}
+		if l.plain(&r, each); r.saved < (times-1)*each {
+			l.withMembers(&r, times, each)
 		}
-		fitting := 2
-		for fitting < times && p.fits(fitting, repetition(fitting)) {
-			fitting++
-		}
-		for fitting > 1 && l.escapes(first, first+fitting*period) {
-			fitting--
-		}
-		if saved := (fitting - 1) * each; saved > best.saved {
-			*best = repeat{first, period, fitting, p, saved}
+		if r.saved > best.saved {
+			*best = r
 		}
 	}
+}
+
+// plain looks for repetitions in which only constants differ.
+func (l *list) plain(r *repeat, each int) {
+	for r.times > 1 && l.escapes(r.first, r.first+r.times*r.period) {
+		r.times--
+	}
+	if r.times < 2 {
+		return
+	}
+	if r.pattern = patternOf(r.repetition(l.body, 0), r.repetition(l.body, 1)); r.pattern == nil {
+		return
+	}
+	fitting := 2
+	for fitting < r.times && r.pattern.fits(fitting, r.repetition(l.body, fitting)) {
+		fitting++
+	}
+	for fitting > 1 && l.escapes(r.first, r.first+fitting*r.period) {
+		fitting--
+	}
+	r.times, r.saved = fitting, (fitting-1)*each
 }
 
 // escapes reports whether what is declared from first to end is used from end on.
@@ -137,6 +162,8 @@ func declares(s kernel.Stmt) string {
 	case *kernel.Let:
 		return s.Name
 	case *kernel.Var:
+		return s.Name
+	case *kernel.Locals:
 		return s.Name
 	case *kernel.Fragment:
 		return s.Name
@@ -160,7 +187,7 @@ func uses(s kernel.Stmt, visit func(name string)) {
 }
 
 func usesOf(e *kernel.Expr, visit func(name string)) {
-	if e.Op == kernel.OpLocal {
+	if e.Op == kernel.OpLocal || e.Op == kernel.OpElement {
 		visit(e.Name)
 	}
 	for _, a := range e.Args {
@@ -172,6 +199,8 @@ func usesOf(e *kernel.Expr, visit func(name string)) {
 func namesIn(s kernel.Stmt) []string {
 	switch s := s.(type) {
 	case *kernel.Set:
+		return []string{s.Name}
+	case *kernel.SetElement:
 		return []string{s.Name}
 	case *kernel.FragmentLoad:
 		return []string{s.Name}

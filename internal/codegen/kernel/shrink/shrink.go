@@ -7,6 +7,8 @@
 //
 //   - Statements that repeat one after the other, with constants that advance by equal
 //     steps, become a loop (roll.go).
+//   - If they work on values of their own, those become variables under one name first,
+//     and the loop takes one after the other (family.go).
 package shrink
 
 import (
@@ -18,10 +20,18 @@ import (
 // Kernel is k with shorter text. k itself stays as it is.
 func Kernel(k *kernel.Kernel) (*kernel.Kernel, error) {
 	short := *k
-	n := namesOf(k)
-	short.Body = (&roller{n}).block(k.Body)
-	if err := kernel.Verify(&short); err != nil {
-		return nil, fmt.Errorf("after its text was shortened: %w", err)
+	for _, families := range []*families{familiesOf(k), nil} {
+		r := &roller{names: namesOf(k), families: families}
+		short.Body = families.declared(families.in(r.block(k.Body)))
+		err := kernel.Verify(&short)
+		if err == nil {
+			return &short, nil
+		}
+		if families == nil {
+			return nil, fmt.Errorf("after its text was shortened: %w", err)
+		}
+		// Members agree on less than each did by itself: variables under one name do not
+		// stand where all lanes must have the same.
 	}
 	return &short, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -65,12 +66,13 @@ func TestRolled(t *testing.T) {
 		"constants advance": {first + a + b + c + last, loop},
 		"a constant falls": {strings.ReplaceAll(first+block(1, "(unit + 2)", "%lane", "2.0")+block(2, "(unit + 1)", "%lane", "2.0")+block(3, "unit", "%lane", "2.0")+last, "15u", "7u"),
 			strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(loop, "(unit + i)", "(unit + (2 - i))"), "((%lane + (i * 8)) / 4)", "%lane"), "15u", "7u")},
-		"steps differ":                 {first + a + b + block(3, "(unit + 3)", "((%lane + 16) / 4)", "2.0") + last, ""},
-		"another constant":             {first + a + b + block(3, "(unit + 2)", "((%lane + 16) / 4)", "3.0") + last, ""},
-		"another buffer":               {first + a + strings.ReplaceAll(b, "device w", "device v") + last, first + a + strings.ReplaceAll(b, "device w", "device v") + last},
-		"a name is used afterwards":    {first + a + b + c + "  store device y[%lane] = (sum + low_3)\n", ""},
-		"every name is used afterward": {first + a + b + "  store device y[%lane] = ((sum + low_1) + low_2)\n", first + a + b + "  store device y[%lane] = ((sum + low_1) + low_2)\n"},
-		"another lane":                 {first + a + strings.ReplaceAll(b, "lane0(x", "lane1(x") + last, first + a + strings.ReplaceAll(b, "lane0(x", "lane1(x") + last},
+		"steps differ":     {first + a + b + block(3, "(unit + 3)", "((%lane + 16) / 4)", "2.0") + last, ""},
+		"another constant": {first + a + b + block(3, "(unit + 2)", "((%lane + 16) / 4)", "3.0") + last, ""},
+		"another buffer":   {first + a + strings.ReplaceAll(b, "device w", "device v") + last, first + a + strings.ReplaceAll(b, "device w", "device v") + last},
+		"a name is used afterwards": {first + a + b + c + "  store device y[%lane] = (sum + low_3)\n",
+			strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(loop, "let low_1", "set lows[i]"), "low_1", "lows[i]"), "  for", "  locals lows f32 3\n  for"), "= sum\n", "= (sum + lows[2])\n")},
+		"another repetition's name": {first + a + strings.ReplaceAll(b, "lane0(x_2)", "lane0(x_1)") + last, first + a + strings.ReplaceAll(b, "lane0(x_2)", "lane0(x_1)") + last},
+		"another lane":              {first + a + strings.ReplaceAll(b, "lane0(x", "lane1(x") + last, first + a + strings.ReplaceAll(b, "lane0(x", "lane1(x") + last},
 	} {
 		got := shrunk(t, test.body)
 		switch {
@@ -100,6 +102,51 @@ func TestNested(t *testing.T) {
 	got := shrunk(t, body)
 	if strings.Count(got, "unrolled") != 2 || strings.Count(got, "device w") != 1 || !strings.Contains(got, "to 3 by 1") || !strings.Contains(got, "to 4 by 1") {
 		t.Errorf("expected two loops, got\n%s", got)
+	}
+}
+
+// TestFamilies: values that repetitions work on become variables under one name, and those
+// of repetitions of repetitions too.
+func TestFamilies(t *testing.T) {
+	const rows, columns = 4, 3
+	var body strings.Builder
+	total := "0.0"
+	for n := range rows * columns {
+		fmt.Fprintf(&body, "  var sum_%d = 0.0\n", n)
+		total = fmt.Sprintf("(%s + sum_%d)", total, n)
+	}
+	for row := range rows {
+		fmt.Fprintf(&body, "  let word_%d = device w[(%%lane + %d)]\n  let low_%d = f32((word_%d & 15u))\n", row, 1+row, row, row)
+	}
+	for row := range rows {
+		for column := range columns {
+			n := row*columns + column
+			fmt.Fprintf(&body, "  set sum_%d = fma(low_%d, lane0(device x[(%%lane + %d)]), (sum_%d * 2.0))\n", n, row, 1+column, n)
+		}
+	}
+	fmt.Fprintf(&body, "  store device y[%%lane] = %s\n", total)
+	got := shrunk(t, body.String())
+	for _, want := range []string{"locals lows f32 4\n", "f32 12\n", `  for i = 0 to 4 by 1 unrolled {
+    for i_2 = 0 to 3 by 1 unrolled {
+`, "[(i + (i_2 * 4))] = fma(lows[i]"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+	if strings.Count(got, "fma") != 1 || strings.Count(got, "unrolled") != 4 || strings.Count(got, "locals") != 2 {
+		t.Errorf("expected families of sums and of numbers, and four loops, got\n%s", got)
+	}
+}
+
+// TestUniform: where a family would leave lanes with values that differ, as a barrier in a
+// condition cannot have, values keep their names.
+func TestUniform(t *testing.T) {
+	step := func(n int, at string) string {
+		return fmt.Sprintf("  let low_%d = f32((device w[%s] & 15u))\n  let high_%d = f32((device w[%s] >> 4u))\n  store device y[(%%lane + %d)] = fma(low_%d, high_%d, (low_%d * 2.0))\n", n, at, n, at, 32*n, n, n, n)
+	}
+	got := shrunk(t, step(1, "%lane")+step(2, "%group.x")+"  if (low_2 < 3.0) {\n    barrier\n  }\n  store device y[%lane] = (low_1 + low_2)\n")
+	if strings.Contains(got, "locals") || !strings.Contains(got, "if (low_2 < 3.0)") {
+		t.Errorf("expected no family, got\n%s", got)
 	}
 }
 
@@ -176,6 +223,7 @@ func TestDrawnKernels(t *testing.T) {
 		if err != nil || !kernel.Equal(reread, short) {
 			t.Fatalf("the text of a shorter kernel is not read back the same: %v\n%s", err, kernel.Print(short))
 		}
+		sameCost(t, k, short)
 		launch := draw.Launch(r, lanes, 0xff)
 		other := copied(launch)
 		if interp.Run(k, launch) != nil {
@@ -196,6 +244,17 @@ func TestDrawnKernels(t *testing.T) {
 	}
 	if ran < programs/4 || shorter < ran/4 {
 		t.Errorf("%d of %d programs ran, %d of them had less text", ran, programs, shorter)
+	}
+}
+
+// sameCost: a shorter kernel is taken to read, write and compute as much.
+func sameCost(t *testing.T, k, short *kernel.Kernel) {
+	t.Helper()
+	sizes := kernel.Env{Step: map[string]int64{"T": 9}, Scalars: map[string]int64{"n": 7}, Grid: [3]int64{3, 2, 1}}
+	want, err := kernel.Estimate(k, sizes)
+	got, failed := kernel.Estimate(short, sizes)
+	if err != nil || failed != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("costs %+v (%v), before %+v (%v)\n%sbecame\n%s", got, failed, want, err, kernel.Print(k), kernel.Print(short))
 	}
 }
 

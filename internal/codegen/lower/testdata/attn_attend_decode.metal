@@ -75,49 +75,35 @@ void attn_attend_decode(
     const int first_key = max(15 - position, 0);
     const int slot = step.slot[row];
     const int head = (group_x * 2 + simd_group) * 2;
-    const int q_at = (row * 4 + head) * 32;
-    float4 x = q[q_at + lane];
+    float4 accs[2];
+    float sums[2];
+    float tops[2];
+    float4 xs[2];
+    #pragma unroll
+    for (int i_2 = 0; i_2 < 2; i_2++) {
+        const int q_at = (row * 4 + (head + i_2)) * 32;
+        xs[i_2] = q[q_at + lane];
 
-    // norm
-    const float4 squares = x * x;
-    const float rms = precise::sqrt(simd_sum(squares.x + squares.y + (squares.z + squares.w)) / 128.0f +
-            1e-6f);
-    x /= float4(rms);
+        // norm
+        const float4 squares = xs[i_2] * xs[i_2];
+        const float rms = precise::sqrt(simd_sum(squares.x + squares.y + (squares.z + squares.w)) / 128.0f +
+                1e-6f);
+        xs[i_2] /= float4(rms);
 
-    // rotary embedding
-    const int rope_at = row * 64;
-    if (lane >= 16) {
-        const int rotated = lane * 4 - 64;
-        const float4 turns = float4(step.rope0[rope_at + rotated], step.rope0[rope_at + rotated + 1],
-                step.rope0[rope_at + rotated + 2], step.rope0[rope_at + rotated + 3]);
-        x = float4(x.x * turns.x - x.y * turns.y, x.x * turns.y + x.y * turns.x, x.z * turns.z -
-                x.w * turns.w, x.z * turns.w + x.w * turns.z);
+        // rotary embedding
+        const int rope_at = row * 64;
+        if (lane >= 16) {
+            const int rotated = lane * 4 - 64;
+            const float4 turns = float4(step.rope0[rope_at + rotated], step.rope0[rope_at + rotated + 1],
+                    step.rope0[rope_at + rotated + 2], step.rope0[rope_at + rotated + 3]);
+            xs[i_2] = float4(xs[i_2].x * turns.x - xs[i_2].y * turns.y, xs[i_2].x * turns.y +
+                    xs[i_2].y * turns.x, xs[i_2].z * turns.z - xs[i_2].w * turns.w, xs[i_2].z * turns.w +
+                    xs[i_2].w * turns.z);
+        }
+        tops[i_2] = as_type<float>(sink[head + i_2]);
+        sums[i_2] = 1.0f;
+        accs[i_2] = float4(0.0f);
     }
-    float top = as_type<float>(sink[head]);
-    float sum = 1.0f;
-    float4 accs0 = float4(0.0f);
-    const int q_at_2 = (row * 4 + (head + 1)) * 32;
-    float4 x_2 = q[q_at_2 + lane];
-
-    // norm
-    const float4 squares_2 = x_2 * x_2;
-    const float rms_2 = precise::sqrt(simd_sum(squares_2.x + squares_2.y +
-            (squares_2.z + squares_2.w)) / 128.0f + 1e-6f);
-    x_2 /= float4(rms_2);
-
-    // rotary embedding
-    const int rope_at_2 = row * 64;
-    if (lane >= 16) {
-        const int rotated_2 = lane * 4 - 64;
-        const float4 turns_2 = float4(step.rope0[rope_at_2 + rotated_2],
-                step.rope0[rope_at_2 + rotated_2 + 1], step.rope0[rope_at_2 + rotated_2 + 2],
-                step.rope0[rope_at_2 + rotated_2 + 3]);
-        x_2 = float4(x_2.x * turns_2.x - x_2.y * turns_2.y, x_2.x * turns_2.y + x_2.y * turns_2.x,
-                x_2.z * turns_2.z - x_2.w * turns_2.w, x_2.z * turns_2.w + x_2.w * turns_2.z);
-    }
-    float top_2 = as_type<float>(sink[head + 1]);
-    float sum_2 = 1.0f;
-    float4 accs0_2 = float4(0.0f);
     for (int key = first_key; key < 16; key++) {
         const int window_row = (slot * 512 + ((position - 15 + key) & 0x01ff)) * 50;
         float4 window4 = float4(0.0f);
@@ -143,51 +129,34 @@ void attn_attend_decode(
                     as_type<float>(pair_2 << 16), as_type<float>(pair_2 & 0xffff0000u));
         }
         float4 x_3 = window4;
-        const float4 products = x * x_3;
-        const float score = simd_sum(products.x + products.y + (products.z + products.w)) * 0.088388346f;
-        const float new_top = fmax(top, score);
-        const float weight = precise::exp(score - new_top);
-        const float shrink = precise::exp(top - new_top);
-        sum = fma(sum, shrink, weight);
-        accs0 = fma(float4(weight), x_3, accs0 * float4(shrink));
-        top = new_top;
-        const float4 products_2 = x_2 * x_3;
-        const float score_2 = simd_sum(products_2.x + products_2.y + (products_2.z +
-                products_2.w)) * 0.088388346f;
-        const float new_top_2 = fmax(top_2, score_2);
-        const float weight_2 = precise::exp(score_2 - new_top_2);
-        const float shrink_2 = precise::exp(top_2 - new_top_2);
-        sum_2 = fma(sum_2, shrink_2, weight_2);
-        accs0_2 = fma(float4(weight_2), x_3, accs0_2 * float4(shrink_2));
-        top_2 = new_top_2;
+        #pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const float4 products = xs[i] * x_3;
+            const float score = simd_sum(products.x + products.y + (products.z + products.w)) * 0.088388346f;
+            const float new_top = fmax(tops[i], score);
+            const float weight = precise::exp(score - new_top);
+            const float shrink = precise::exp(tops[i] - new_top);
+            sums[i] = fma(sums[i], shrink, weight);
+            accs[i] = fma(float4(weight), x_3, accs[i] * float4(shrink));
+            tops[i] = new_top;
+        }
     }
-    accs0 /= float4(sum);
+    #pragma unroll
+    for (int i_3 = 0; i_3 < 2; i_3++) {
+        accs[i_3] /= float4(sums[i_3]);
 
-    // rotary embedding
-    const int rope_at_3 = row * 64;
-    if (lane >= 16) {
-        const int rotated_3 = lane * 4 - 64;
-        const float4 turns_3 = float4(step.rope0[rope_at_3 + rotated_3],
-                step.rope0[rope_at_3 + rotated_3 + 1], step.rope0[rope_at_3 + rotated_3 + 2],
-                step.rope0[rope_at_3 + rotated_3 + 3]);
-        accs0 = float4(accs0.x * turns_3.x - accs0.y * -turns_3.y, accs0.x * -turns_3.y + accs0.y * turns_3.x,
-                accs0.z * turns_3.z - accs0.w * -turns_3.w, accs0.z * -turns_3.w + accs0.w * turns_3.z);
+        // rotary embedding
+        const int rope_at_3 = row * 64;
+        if (lane >= 16) {
+            const int rotated_3 = lane * 4 - 64;
+            const float4 turns_3 = float4(step.rope0[rope_at_3 + rotated_3],
+                    step.rope0[rope_at_3 + rotated_3 + 1], step.rope0[rope_at_3 + rotated_3 + 2],
+                    step.rope0[rope_at_3 + rotated_3 + 3]);
+            accs[i_3] = float4(accs[i_3].x * turns_3.x - accs[i_3].y * -turns_3.y, accs[i_3].x * -turns_3.y +
+                    accs[i_3].y * turns_3.x, accs[i_3].z * turns_3.z - accs[i_3].w * -turns_3.w,
+                    accs[i_3].z * -turns_3.w + accs[i_3].w * turns_3.z);
+        }
+        const int to = (row * 4 + (head + i_3)) * 32;
+        result[to + lane] = accs[i_3];
     }
-    const int to = (row * 4 + head) * 32;
-    result[to + lane] = accs0;
-    accs0_2 /= float4(sum_2);
-
-    // rotary embedding
-    const int rope_at_4 = row * 64;
-    if (lane >= 16) {
-        const int rotated_4 = lane * 4 - 64;
-        const float4 turns_4 = float4(step.rope0[rope_at_4 + rotated_4],
-                step.rope0[rope_at_4 + rotated_4 + 1], step.rope0[rope_at_4 + rotated_4 + 2],
-                step.rope0[rope_at_4 + rotated_4 + 3]);
-        accs0_2 = float4(accs0_2.x * turns_4.x - accs0_2.y * -turns_4.y, accs0_2.x * -turns_4.y +
-                accs0_2.y * turns_4.x, accs0_2.z * turns_4.z - accs0_2.w * -turns_4.w,
-                accs0_2.z * -turns_4.w + accs0_2.w * turns_4.z);
-    }
-    const int to_2 = (row * 4 + (head + 1)) * 32;
-    result[to_2 + lane] = accs0_2;
 }

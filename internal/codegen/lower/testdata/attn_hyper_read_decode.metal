@@ -98,14 +98,16 @@ void attn_hyper_read_decode(
     const float scale_of = as_type<float>(scale[part]);
     const float base_of = as_type<float>(base[index]);
     const int asked = min(tid, 31);
-    const float4 h = after[row * 4 * 32 + asked];
-    const float4 h_2 = after[(row * 4 + 1) * 32 + asked];
-    const float4 h_3 = after[(row * 4 + 2) * 32 + asked];
-    const float4 h_4 = after[(row * 4 + 3) * 32 + asked];
-    const float norm_2 = as_type<float>(uint(norm[asked * 4]) << 16);
-    const float norm_3 = as_type<float>(uint(norm[asked * 4 + 1]) << 16);
-    const float norm_4 = as_type<float>(uint(norm[asked * 4 + 2]) << 16);
-    const float norm_5 = as_type<float>(uint(norm[asked * 4 + 3]) << 16);
+    float4 hs[4];
+    #pragma unroll
+    for (int i_3 = 0; i_3 < 4; i_3++) {
+        hs[i_3] = after[(row * 4 + i_3) * 32 + asked];
+    }
+    float norms[4];
+    #pragma unroll
+    for (int i_4 = 0; i_4 < 4; i_4++) {
+        norms[i_4] = as_type<float>(uint(norm[asked * 4 + i_4]) << 16);
+    }
     float element = 0.0f;
 
     // z: SIMD group s adds up the shares of tiles s, s+32 ...
@@ -147,26 +149,14 @@ void attn_hyper_read_decode(
     float squares_2 = 0.0f;
     const int quad = tid;
     if (quad < 32) {
-        const float p = pre[0];
-        u0 = fma(p, h.x, u0);
-        u1 = fma(p, h.y, u1);
-        u2 = fma(p, h.z, u2);
-        u3 = fma(p, h.w, u3);
-        const float p_2 = pre[1];
-        u0 = fma(p_2, h_2.x, u0);
-        u1 = fma(p_2, h_2.y, u1);
-        u2 = fma(p_2, h_2.z, u2);
-        u3 = fma(p_2, h_2.w, u3);
-        const float p_3 = pre[2];
-        u0 = fma(p_3, h_3.x, u0);
-        u1 = fma(p_3, h_3.y, u1);
-        u2 = fma(p_3, h_3.z, u2);
-        u3 = fma(p_3, h_3.w, u3);
-        const float p_4 = pre[3];
-        u0 = fma(p_4, h_4.x, u0);
-        u1 = fma(p_4, h_4.y, u1);
-        u2 = fma(p_4, h_4.z, u2);
-        u3 = fma(p_4, h_4.w, u3);
+        #pragma unroll
+        for (int i_2 = 0; i_2 < 4; i_2++) {
+            const float p = pre[i_2];
+            u0 = fma(p, hs[i_2].x, u0);
+            u1 = fma(p, hs[i_2].y, u1);
+            u2 = fma(p, hs[i_2].z, u2);
+            u3 = fma(p, hs[i_2].w, u3);
+        }
         squares_2 = fma(u0, u0, squares_2);
         squares_2 = fma(u1, u1, squares_2);
         squares_2 = fma(u2, u2, squares_2);
@@ -186,8 +176,8 @@ void attn_hyper_read_decode(
     const float inv = precise::rsqrt(total * 0.0078125f + 1e-6f);
     const int quad_2 = tid;
     if (quad_2 < 32) {
-        x[row * 32 + quad_2] = float4(u0 * inv * norm_2, u1 * inv * norm_3, u2 * inv * norm_4,
-                u3 * inv * norm_5);
+        x[row * 32 + quad_2] = float4(u0 * inv * norms[0], u1 * inv * norms[1], u2 * inv * norms[2],
+                u3 * inv * norms[3]);
     }
     if (simd_group == 0) {
         const float other = simd_shuffle_xor(element, 1);

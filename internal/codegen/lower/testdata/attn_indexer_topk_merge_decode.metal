@@ -79,6 +79,7 @@ void attn_indexer_topk_merge_decode(
         uint bound = 0u;
         int above = 0;
         int left = candidates_2;
+        int totals[3];
         for (int pass = 0; pass < 16; pass++) {
             const uint shift = uint(30 - pass * 2);
             const uint at_least = bound + (1u << shift);
@@ -103,33 +104,34 @@ void attn_indexer_topk_merge_decode(
                 counts[place + simd_group * 3 + 2] = sum_3;
             }
             threadgroup_barrier(mem_flags::mem_threadgroup);
-            const int total = simd_sum(lane < 32 ? counts[place + min(lane, 31) * 3] : 0);
-            const int total_2 = simd_sum(lane < 32 ? counts[place + 1 + min(lane, 31) * 3] : 0);
-            const int total_3 = simd_sum(lane < 32 ? counts[place + 2 + min(lane, 31) * 3] : 0);
-            if (total_3 >= 8) {
+            #pragma unroll
+            for (int i_5 = 0; i_5 < 3; i_5++) {
+                totals[i_5] = simd_sum(lane < 32 ? counts[place + i_5 + min(lane, 31) * 3] : 0);
+            }
+            if (totals[2] >= 8) {
                 bound = at_least_3;
-                if (total_3 == 8) {
+                if (totals[2] == 8) {
                     left = 0;
                     above = 0;
                 }
             } else {
-                above = total_3;
-                if (total_2 >= 8) {
+                above = totals[2];
+                if (totals[1] >= 8) {
                     bound = at_least_2;
-                    if (total_2 == 8) {
+                    if (totals[1] == 8) {
                         left = 0;
                         above = 0;
                     }
                 } else {
-                    above = total_2;
-                    if (total >= 8) {
+                    above = totals[1];
+                    if (totals[0] >= 8) {
                         bound = at_least;
-                        if (total == 8) {
+                        if (totals[0] == 8) {
                             left = 0;
                             above = 0;
                         }
                     } else {
-                        above = total;
+                        above = totals[0];
                     }
                 }
             }

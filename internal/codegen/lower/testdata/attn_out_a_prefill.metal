@@ -66,6 +66,7 @@ void attn_out_a_prefill(
     simdgroup_float8x8 b_2 = make_filled_simdgroup_matrix<float, 8>(0.0f);
     const int row_at = simd_group / 4 * 16;
     const int out_at = simd_group % 4 * 16;
+    uint words[2];
     for (int k = 0; k < 256; k += 32) {
         // inputs of this depth
         for (int i = tid; i < 1024; i += 256) {
@@ -85,12 +86,13 @@ void attn_out_a_prefill(
             if (n < 64 && column_2 < 256) {
                 const int row_word = first_row * 128 + n * 128;
                 const int unit = column_2 / 2;
-                const uint word = w[row_word + unit];
-                const uint word_2 = w[row_word + (unit + 1)];
-                w_tile[w_at] = as_type<float>((word & 0xffffu) << 16);
-                w_tile[w_at + 1] = as_type<float>((word >> 16) << 16);
-                w_tile[w_at + 2] = as_type<float>((word_2 & 0xffffu) << 16);
-                w_tile[w_at + 3] = as_type<float>((word_2 >> 16) << 16);
+                words[0] = w[row_word + unit];
+                words[1] = w[row_word + (unit + 1)];
+                #pragma unroll
+                for (int i_11 = 0; i_11 < 2; i_11++) {
+                    w_tile[w_at + i_11 * 2] = as_type<float>((words[i_11] & 0xffffu) << 16);
+                    w_tile[w_at + (i_11 * 2 + 1)] = as_type<float>((words[i_11] >> 16) << 16);
+                }
             } else {
                 w_tile[w_at] = 0.0f;
                 w_tile[w_at + 1] = 0.0f;
@@ -100,11 +102,11 @@ void attn_out_a_prefill(
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
         #pragma unroll
-        for (int i_11 = 0; i_11 < 4; i_11++) {
-            simdgroup_load(a, x_tile + row_at * 32 + i_11 * 8, 32);
-            simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + i_11 * 8, 32);
-            simdgroup_load(b, w_tile + out_at * 32 + i_11 * 8, 32, ulong2(0, 0), true);
-            simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + i_11 * 8, 32, ulong2(0, 0), true);
+        for (int i_12 = 0; i_12 < 4; i_12++) {
+            simdgroup_load(a, x_tile + row_at * 32 + i_12 * 8, 32);
+            simdgroup_load(a_2, x_tile + (row_at + 8) * 32 + i_12 * 8, 32);
+            simdgroup_load(b, w_tile + out_at * 32 + i_12 * 8, 32, ulong2(0, 0), true);
+            simdgroup_load(b_2, w_tile + (out_at + 8) * 32 + i_12 * 8, 32, ulong2(0, 0), true);
             simdgroup_multiply_accumulate(acc, a, b, acc);
             simdgroup_multiply_accumulate(acc_2, a, b_2, acc_2);
             simdgroup_multiply_accumulate(acc_3, a_2, b, acc_3);
@@ -118,8 +120,8 @@ void attn_out_a_prefill(
     simdgroup_store(acc_4, tile + (row_at + 8) * 64 + (out_at + 8), 64);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     #pragma unroll
-    for (int i_12 = 0; i_12 < 8; i_12++) {
-        const int i_3 = tid + i_12 * 256;
+    for (int i_13 = 0; i_13 < 8; i_13++) {
+        const int i_3 = tid + i_13 * 256;
         const int row_2 = row0 + i_3 / 64;
         const int n_2 = first + i_3 % 64;
         if (row_2 < step.T && n_2 < 64) {

@@ -184,88 +184,34 @@ void sample_keys_decode(
             // Logits are changed as pick.Changes says.
             const float positive = step.sample_positive[row];
             const float negative = step.sample_negative[row];
+            int n_ats[4];
+            int tokens[4];
             for (int n = changes_from + tid; n < changes_to; n += 512) {
-                const int n_at = n;
-                const int token = step.sample_tokens[min(n_at, changes_to - 1)];
-                const int n_at_2 = n + 128;
-                const int token_2 = step.sample_tokens[min(n_at_2, changes_to - 1)];
-                const int n_at_3 = n + 256;
-                const int token_3 = step.sample_tokens[min(n_at_3, changes_to - 1)];
-                const int n_at_4 = n + 384;
-                const int token_4 = step.sample_tokens[min(n_at_4, changes_to - 1)];
-                if (n_at < changes_to && token >= first_id && token < end_id) {
-                    const int place = token - first_id;
-                    const uint key_5 = part_keys[place];
-                    if (key_5 > 0u) {
-                        const float logit_5 = as_type<float>(key_5 >= 0x80000000u ? key_5 ^ 0x80000000u :
-                                ~key_5);
-                        const float logit_6 = (as_type<uint>(logit_5) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                logit_5;
-                        const float scaled = logit_6 * (logit_6 > 0.0f ? positive : negative);
-                        const float less = ((as_type<uint>(scaled) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                scaled) - step.sample_less[n_at];
-                        const float changed = (as_type<uint>(less) & 0x7fffffffu) < 0x00800000u ? 0.0f : less;
-                        const uint bits_5 = as_type<uint>(changed);
-                        const uint magnitude_5 = bits_5 & 0x7fffffffu;
-                        part_keys[place] = magnitude_5 > 0x7f800000u ? 0u : magnitude_5 == 0u ? 0x80000000u :
-                                bits_5 >= 0x80000000u ? ~bits_5 : bits_5 | 0x80000000u;
-                    }
+                #pragma unroll
+                for (int i_7 = 0; i_7 < 4; i_7++) {
+                    n_ats[i_7] = n + i_7 * 128;
+                    tokens[i_7] = step.sample_tokens[min(n_ats[i_7], changes_to - 1)];
                 }
-                if (n_at_2 < changes_to && token_2 >= first_id && token_2 < end_id) {
-                    const int place_2 = token_2 - first_id;
-                    const uint key_6 = part_keys[place_2];
-                    if (key_6 > 0u) {
-                        const float logit_7 = as_type<float>(key_6 >= 0x80000000u ? key_6 ^ 0x80000000u :
-                                ~key_6);
-                        const float logit_8 = (as_type<uint>(logit_7) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                logit_7;
-                        const float scaled_2 = logit_8 * (logit_8 > 0.0f ? positive : negative);
-                        const float less_2 = ((as_type<uint>(scaled_2) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                scaled_2) - step.sample_less[n_at_2];
-                        const float changed_2 = (as_type<uint>(less_2) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                less_2;
-                        const uint bits_6 = as_type<uint>(changed_2);
-                        const uint magnitude_6 = bits_6 & 0x7fffffffu;
-                        part_keys[place_2] = magnitude_6 > 0x7f800000u ? 0u : magnitude_6 == 0u ?
-                                0x80000000u : bits_6 >= 0x80000000u ? ~bits_6 : bits_6 | 0x80000000u;
-                    }
-                }
-                if (n_at_3 < changes_to && token_3 >= first_id && token_3 < end_id) {
-                    const int place_3 = token_3 - first_id;
-                    const uint key_7 = part_keys[place_3];
-                    if (key_7 > 0u) {
-                        const float logit_9 = as_type<float>(key_7 >= 0x80000000u ? key_7 ^ 0x80000000u :
-                                ~key_7);
-                        const float logit_10 = (as_type<uint>(logit_9) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                logit_9;
-                        const float scaled_3 = logit_10 * (logit_10 > 0.0f ? positive : negative);
-                        const float less_3 = ((as_type<uint>(scaled_3) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                scaled_3) - step.sample_less[n_at_3];
-                        const float changed_3 = (as_type<uint>(less_3) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                less_3;
-                        const uint bits_7 = as_type<uint>(changed_3);
-                        const uint magnitude_7 = bits_7 & 0x7fffffffu;
-                        part_keys[place_3] = magnitude_7 > 0x7f800000u ? 0u : magnitude_7 == 0u ?
-                                0x80000000u : bits_7 >= 0x80000000u ? ~bits_7 : bits_7 | 0x80000000u;
-                    }
-                }
-                if (n_at_4 < changes_to && token_4 >= first_id && token_4 < end_id) {
-                    const int place_4 = token_4 - first_id;
-                    const uint key_8 = part_keys[place_4];
-                    if (key_8 > 0u) {
-                        const float logit_11 = as_type<float>(key_8 >= 0x80000000u ? key_8 ^ 0x80000000u :
-                                ~key_8);
-                        const float logit_12 = (as_type<uint>(logit_11) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                logit_11;
-                        const float scaled_4 = logit_12 * (logit_12 > 0.0f ? positive : negative);
-                        const float less_4 = ((as_type<uint>(scaled_4) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                scaled_4) - step.sample_less[n_at_4];
-                        const float changed_4 = (as_type<uint>(less_4) & 0x7fffffffu) < 0x00800000u ? 0.0f :
-                                less_4;
-                        const uint bits_8 = as_type<uint>(changed_4);
-                        const uint magnitude_8 = bits_8 & 0x7fffffffu;
-                        part_keys[place_4] = magnitude_8 > 0x7f800000u ? 0u : magnitude_8 == 0u ?
-                                0x80000000u : bits_8 >= 0x80000000u ? ~bits_8 : bits_8 | 0x80000000u;
+                #pragma unroll
+                for (int i_6 = 0; i_6 < 4; i_6++) {
+                    if (n_ats[i_6] < changes_to && tokens[i_6] >= first_id && tokens[i_6] < end_id) {
+                        const int place = tokens[i_6] - first_id;
+                        const uint key_5 = part_keys[place];
+                        if (key_5 > 0u) {
+                            const float logit_5 = as_type<float>(key_5 >= 0x80000000u ? key_5 ^ 0x80000000u :
+                                    ~key_5);
+                            const float logit_6 = (as_type<uint>(logit_5) & 0x7fffffffu) < 0x00800000u ?
+                                    0.0f : logit_5;
+                            const float scaled = logit_6 * (logit_6 > 0.0f ? positive : negative);
+                            const float less = ((as_type<uint>(scaled) & 0x7fffffffu) < 0x00800000u ? 0.0f :
+                                    scaled) - step.sample_less[n_ats[i_6]];
+                            const float changed = (as_type<uint>(less) & 0x7fffffffu) < 0x00800000u ? 0.0f :
+                                    less;
+                            const uint bits_5 = as_type<uint>(changed);
+                            const uint magnitude_5 = bits_5 & 0x7fffffffu;
+                            part_keys[place] = magnitude_5 > 0x7f800000u ? 0u : magnitude_5 == 0u ?
+                                    0x80000000u : bits_5 >= 0x80000000u ? ~bits_5 : bits_5 | 0x80000000u;
+                        }
                     }
                 }
             }
