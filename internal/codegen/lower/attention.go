@@ -28,8 +28,12 @@ func lowerAttention(in *Input, v *fusion.Attention) ([]program.Launch, error) {
 	if err != nil || a.keys == 0 {
 		return []program.Launch{attend}, err
 	}
-	merge, err := a.merge()
-	return []program.Launch{attend, merge}, err
+	merge := a.merge
+	if a.staged.keys > 0 {
+		merge = a.mergeStaged
+	}
+	sum, err := merge()
+	return []program.Launch{attend, sum}, err
 }
 
 // attention is a region with its schedule.
@@ -41,7 +45,9 @@ type attention struct {
 	heads    int    // that a SIMD group works on: a key is decoded once for them
 	groups   int    // SIMD groups of a threadgroup
 	keys     int    // a split has; 0: not split
+	span     int    // of the window in numbers of keys: its size, or the splits that it takes
 	tile     tileBlocks
+	staged   stagedTile
 	partials *program.Scratch
 	stats    *program.Scratch // largest score and sum of a split's weights, for each head
 }
@@ -87,6 +93,11 @@ func (in *Input) attentionHeads() int {
 }
 
 func (a *attention) schedule() {
+	a.span = a.Size
+	if a.in.Phase == program.Decode && a.in.Target.Vector == 0 {
+		a.stage()
+		return
+	}
 	a.cutHeads()
 	if a.in.Phase == program.Prefill {
 		return
@@ -122,6 +133,9 @@ func (a *attention) settings() []kernel.Setting {
 		keys.Why = "they fit one split"
 	}
 	heads := kernel.Setting{Name: "heads per SIMD group", Value: fmt.Sprint(a.heads)}
+	if a.staged.keys > 0 {
+		return a.stagedSettings(heads)
+	}
 	if a.tile.heads > 0 {
 		heads.Why = "a tile of keys is unpacked once for them; their queries and accumulators fill the second level of the cache"
 		return []kernel.Setting{heads, {Name: "tile", Value: fmt.Sprintf("%d keys", keysAtOnce), Why: "a block's columns of them stay in the first level of the cache"}, keys}
@@ -144,15 +158,15 @@ func (a *attention) listed() int {
 
 // splits is their number for the step's longest row.
 func (a *attention) splits() ir.Expr {
-	n := ir.Const(int64(a.Size + a.listed()))
+	n := ir.Const(int64(a.span + a.listed()))
 	if a.allVisible() {
 		n = n.Add(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
 	}
 	return ceilDiv(n, a.keys)
 }
 
-// rowKeys holds a kernel's values for the keys of one row. Key k below Size is position
-// p-(Size-1)+k, the others are entries.
+// rowKeys holds a kernel's values for the keys of one row. Key k below span is position
+// p-(span-1)+k, the others are entries.
 type rowKeys struct {
 	row, position *kernel.Expr
 	entries       *kernel.Expr // how many, nil if there are none
@@ -162,23 +176,23 @@ type rowKeys struct {
 func (a *attention) rowKeys(u *emitter, row *kernel.Expr) rowKeys {
 	k := rowKeys{row: row}
 	k.position = u.Let("position", u.StepAt("position", row))
-	k.first = u.Let("first_key", i32(a.Size-1).Sub(k.position).Max(i32(0)))
+	k.first = u.Let("first_key", i32(a.span-1).Sub(k.position).Max(i32(a.span-a.Size)))
 	switch {
 	case a.allVisible():
 		k.entries = u.Let("visible", k.position.Add(i32(1)).Div(i32(a.Ratio)))
 	case a.Selected != nil:
 		k.entries = i32(a.listed())
 	}
-	k.end = i32(a.Size)
+	k.end = i32(a.span)
 	if k.entries != nil {
-		k.end = u.Let("end_key", i32(a.Size).Add(k.entries))
+		k.end = u.Let("end_key", i32(a.span).Add(k.entries))
 	}
 	return k
 }
 
 // splitCount is splits, in a kernel.
 func (a *attention) splitCount(u *emitter) *kernel.Expr {
-	n := i32(a.Size + a.listed())
+	n := i32(a.span + a.listed())
 	if a.allVisible() {
 		n = n.Add(u.StepValue(a.reach).Div(i32(a.Ratio)))
 	}

@@ -50,6 +50,10 @@ func (a *attention) attend() (program.Launch, error) {
 // attender makes the attender that the schedule asks for; `what` names, in its header,
 // the keys that it attends to.
 func (a *attention) attender(role, what string) (*attendUnit, attender) {
+	if a.staged.keys > 0 {
+		u := a.newStagedUnit(role, "attention over "+what+": a tile of them is unpacked for the heads of a threadgroup, of which a SIMD group has a few")
+		return u.attendUnit, u
+	}
 	if a.tile.heads > 0 {
 		u := a.newTileUnit(role, "attention over "+what+" with an online softmax: products with tiles of keys, for many heads of a row at once")
 		return u.attendUnit, u

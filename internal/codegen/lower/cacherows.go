@@ -2,6 +2,7 @@ package lower
 
 import (
 	"math"
+	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
@@ -56,6 +57,13 @@ func indexOf(c *program.Cache, unit int) kernel.Scalar {
 func (c *cacheRows) plain() bool {
 	s := c.cache.Row.Segments
 	return len(s) == 1 && s[0].Kind == encoding.RowF32
+}
+
+// narrow reports whether bf16 has every element exactly: codes of FP8 and FP4 have up
+// to four bits, and the powers of two that they are multiplied with, of a row's largest
+// magnitude, are far from the smallest.
+func narrow(row encoding.RowLayout) bool {
+	return !slices.ContainsFunc(row.Segments, func(s encoding.RowSegment) bool { return s.Kind == encoding.RowF32 })
 }
 
 // check refuses layouts whose parts do not fit chunks of four elements and
@@ -141,30 +149,93 @@ func (c *cacheRows) load(row cacheRow, i *kernel.Expr) *kernel.Expr {
 
 // loadFrom is load of a segment.
 func (c *cacheRows) loadFrom(s encoding.RowSegment, row cacheRow, i *kernel.Expr) *kernel.Expr {
-	u, place := c.u, i.Sub(i32(s.FirstElement))
+	return c.value(c.fetch(s, row, i))
+}
+
+// storedChunk is four elements of a row as they are stored: what a fetch reads of
+// them, so that more can be asked for before the first is looked at.
+type storedChunk struct {
+	segment encoding.RowSegment
+	words   []*kernel.Expr // that have the elements; of f32 the elements, or one vector of them
+	scale   *kernel.Expr   // of the block, if there is one
+}
+
+// fetch reads what elements i to i+3 of a segment are made of; i is a multiple of 4
+// and may differ from lane to lane.
+func (c *cacheRows) fetch(s encoding.RowSegment, row cacheRow, i *kernel.Expr) storedChunk {
+	u, place, out := c.u, i.Sub(i32(s.FirstElement)), storedChunk{segment: s}
+	read := func(name string, v *kernel.Expr) { out.words = append(out.words, u.Let(name, v)) }
 	switch s.Kind {
 	case encoding.RowBF16:
 		at := u.Let("at", c.word(row, s.Offset, place.Div(i32(2))))
-		low, high := u.Let("pair", c.memory.At(at)), u.Let("pair", c.memory.At(at.Add(c.number(1))))
-		upper := kernel.U(0xffff0000)
-		return kernel.Vector(floatOf(encoding.BF16, low), low.And(upper).As(kernel.F32), floatOf(encoding.BF16, high), high.And(upper).As(kernel.F32))
+		read("pair", c.memory.At(at))
+		read("pair", c.memory.At(at.Add(c.number(1))))
 	case encoding.RowE4M3:
-		codes := u.Let("codes", c.memory.At(c.word(row, s.Offset, place.Div(i32(4)))))
-		return c.decode(encoding.FP8Block{}, codes, c.scale(s, row, place))
+		read("codes", c.memory.At(c.word(row, s.Offset, place.Div(i32(4)))))
+		out.scale = c.scale(s, row, place)
 	case encoding.RowE2M1:
 		codes := c.memory.At(c.word(row, s.Offset, place.Div(i32(8))))
 		half := place.To(kernel.U32).And(kernel.U(4)).Shl(kernel.U(2)) // bits before the chunk's codes: 0 or 16
-		return c.decode(encoding.FP4{}, u.Let("codes", codes.Shr(half)), c.scale(s, row, place))
+		read("codes", codes.Shr(half))
+		out.scale = c.scale(s, row, place)
+	default:
+		if c.unit == 16 {
+			read(c.name+"4", c.memory.At(row.at.Add(place.Div(i32(4)).To(c.index))))
+			break
+		}
+		at := u.Let("at", c.word(row, s.Offset, place))
+		for n := range 4 {
+			read("element", c.memory.At(at.Add(c.number(n))).As(kernel.F32))
+		}
+	}
+	return out
+}
+
+// value is the elements of a chunk (f32x4).
+func (c *cacheRows) value(f storedChunk) *kernel.Expr {
+	switch f.segment.Kind {
+	case encoding.RowBF16:
+		upper, low, high := kernel.U(0xffff0000), f.words[0], f.words[1]
+		return kernel.Vector(floatOf(encoding.BF16, low), low.And(upper).As(kernel.F32), floatOf(encoding.BF16, high), high.And(upper).As(kernel.F32))
+	case encoding.RowE4M3:
+		return c.decode(encoding.FP8Block{}, f.words[0], f.scale)
+	case encoding.RowE2M1:
+		return c.decode(encoding.FP4{}, f.words[0], f.scale)
 	}
 	if c.unit == 16 {
-		return u.Let(c.name+"4", c.memory.At(row.at.Add(place.Div(i32(4)).To(c.index))))
+		return f.words[0]
 	}
-	at := u.Let("at", c.word(row, s.Offset, place))
-	var x []*kernel.Expr
-	for n := range 4 {
-		x = append(x, u.Let("element", c.memory.At(at.Add(c.number(n))).As(kernel.F32)))
+	return kernel.Vector(f.words...)
+}
+
+// fetchRun fetches the lanes' j-th chunks of a row: of each segment that some lane has
+// a chunk of, so that no lane waits for another's branch. Lanes behind the row read its
+// end.
+func (c *cacheRows) fetchRun(row cacheRow, j, width int) []storedChunk {
+	var out []storedChunk
+	lanes := c.u.Schedule().SimdWidth
+	for _, s := range c.cache.Row.Segments {
+		p := part4{s.FirstElement, min(s.Count, width-s.FirstElement)}
+		all, some := p.overlap(j, lanes)
+		if !some {
+			continue
+		}
+		chunk := c.u.chunk(j)
+		if !all {
+			chunk = c.u.Let("chunk", chunk.Max(i32(p.from/4)).Min(i32((p.from+p.count)/4-1)))
+		}
+		out = append(out, c.fetch(s, row, chunk.Mul(i32(4))))
 	}
-	return kernel.Vector(x...)
+	return out
+}
+
+// valueOfRun is what fetchRun fetched.
+func (c *cacheRows) valueOfRun(run []storedChunk, j int) *kernel.Expr {
+	v := c.value(run[0])
+	for _, next := range run[1:] {
+		v = c.u.chunk(j).Ge(i32(next.segment.FirstElement/4)).Select(c.u.Let("next4", c.value(next)), c.u.Let(c.name+"4", v))
+	}
+	return v
 }
 
 // decode reads the four lowest codes of a word, as weights of that encoding

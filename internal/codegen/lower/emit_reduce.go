@@ -1,6 +1,10 @@
 package lower
 
-import "smelt.example/smelt/internal/codegen/kernel"
+import (
+	"slices"
+
+	"smelt.example/smelt/internal/codegen/kernel"
+)
 
 // threadgroupSum adds a value up over all threads, SIMD groups in ascending order.
 func (u *emitter) threadgroupSum(v *kernel.Expr) *kernel.Expr {
@@ -50,4 +54,33 @@ func (u *emitter) squares(x kernel.Buffer, first *kernel.Expr, k int, thread *ke
 
 func (u *emitter) inverseRms(total *kernel.Expr, k int, eps float64) *kernel.Expr {
 	return u.Let("inv_rms", total.Mul(f32(1/float64(k))).Add(f32(eps)).Rsqrt())
+}
+
+// sumsOverLanes adds each of some values up over the SIMD group, at most as many as
+// it has lanes: lane l gets the sum of value l/each. Each step leaves half of the
+// values to the other half of the lanes, so that all take fewer shuffles than a sum
+// of one takes for each.
+func (u *emitter) sumsOverLanes(values []*kernel.Expr) (sum *kernel.Expr, each int) {
+	each = u.Schedule().SimdWidth
+	for each*len(values) > u.Schedule().SimdWidth {
+		each /= 2
+	}
+	v := slices.Clone(values)
+	for len(v) < u.Schedule().SimdWidth/each {
+		v = append(v, values[len(values)-1])
+	}
+	for mask := u.Schedule().SimdWidth / 2; mask > 0; mask /= 2 {
+		half := len(v) / 2
+		if half == 0 {
+			v[0] = u.Let("sum", v[0].Add(v[0].ShuffleXor(mask)))
+			continue
+		}
+		upper := kernel.Lane().And(i32(mask)).Ne(i32(0))
+		for i := range half {
+			give := u.Let("give", upper.Select(v[i], v[half+i]))
+			v[i] = u.Let("sum", upper.Select(v[half+i], v[i]).Add(give.ShuffleXor(mask)))
+		}
+		v = v[:half]
+	}
+	return v[0], each
 }
