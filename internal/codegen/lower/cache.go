@@ -10,8 +10,7 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// cacheGroups is the most SIMD groups of a threadgroup. Each finishes a vector of
-// its own; wide pooled vectors are pooled by several, a run of channels each.
+// cacheGroups is how many vectors a threadgroup finishes, a SIMD group each.
 const cacheGroups = 4
 
 // cacheEntry is an entry with what its part of the launch binds. Its
@@ -21,7 +20,9 @@ type cacheEntry struct {
 	u      *emitter
 	number int
 	symbol string // number of jobs
-	share  int    // SIMD groups that pool one vector
+	groups int    // SIMD groups of the launch
+	share  int    // of them have one vector, which the first finishes
+	pool   poolPlan
 	x      kernel.Buffer
 	values *cacheRows
 	scores *cacheRows
@@ -30,16 +31,16 @@ type cacheEntry struct {
 
 // lowerCache makes one launch of all entries of a region.
 func lowerCache(in *Input, c *fusion.Cache) ([]program.Launch, error) {
-	groups := in.Target.Groups(cacheGroups)
+	groups := in.cacheGroups(c)
 	s := kernel.Schedule{Threads: groups * in.Target.SimdWidth, Settings: []kernel.Setting{
-		{Name: "vectors per threadgroup", Value: fmt.Sprint(groups), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
-		{Name: "channels per SIMD group that pools", Value: fmt.Sprint(4 * in.Target.SimdWidth), Why: "a block is long: the SIMD groups of a threadgroup share one vector's channels"},
+		{Name: "vectors per threadgroup", Value: fmt.Sprint(in.Target.Groups(cacheGroups)), Why: "a SIMD group holds one in registers; norm, rotation and rounding need no threadgroup memory"},
 	}}
+	s.Settings = append(s.Settings, in.poolSettings(c)...)
 	u := in.begin(in.kernelName(""), s, in.doc("finishes vectors and appends them to caches, a SIMD group each")...)
 	var entries []*cacheEntry
 	grid := ir.Const(0)
 	for i := range c.Entries {
-		e, err := u.cacheEntry(&c.Entries[i], i)
+		e, err := u.cacheEntry(&c.Entries[i], i, groups)
 		if err != nil {
 			return nil, err
 		}
@@ -52,8 +53,8 @@ func lowerCache(in *Input, c *fusion.Cache) ([]program.Launch, error) {
 }
 
 // cacheEntry binds what an entry needs.
-func (u *emitter) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
-	out := &cacheEntry{Entry: e, u: u, number: number, share: 1}
+func (u *emitter) cacheEntry(e *fusion.Entry, number, groups int) (*cacheEntry, error) {
+	out := &cacheEntry{Entry: e, u: u, number: number, groups: groups, share: groups / min(groups, u.in.Target.Groups(cacheGroups))}
 	if e.Width < 4 || e.Width%4 != 0 {
 		return nil, fmt.Errorf("entries of %d elements for state @%s; kernels need a multiple of 4", e.Width, e.State)
 	}
@@ -62,10 +63,9 @@ func (u *emitter) cacheEntry(e *fusion.Entry, number int) (*cacheEntry, error) {
 		if out.symbol, err = u.in.closingSymbol(p.Ratio); err != nil {
 			return nil, err
 		}
-		for out.share < u.in.Target.Groups(cacheGroups) && out.share*4*u.in.Target.SimdWidth < e.Width {
-			out.share *= 2
-		}
-		pooled := ir.Sym(out.symbol).Mul(ir.Const(int64(out.tokens() * e.Width * 4)))
+		out.pool = u.in.planPool(e)
+		out.share = out.pool.groups()
+		pooled := ir.Sym(out.symbol).Mul(ir.Const(int64(pooledTokens(p) * e.Width * 4)))
 		out.values = u.cacheRows("values", p.Values, kernel.Read)
 		u.accesses(pooled)
 		out.scores = u.cacheRows("scores", p.Scores, kernel.Read)
@@ -95,14 +95,14 @@ func (in *Input) closingSymbol(ratio int) (string, error) {
 }
 
 // jobs is how many vectors a threadgroup makes.
-func (e *cacheEntry) jobs() int { return e.u.in.Target.Groups(cacheGroups) / e.share }
+func (e *cacheEntry) jobs() int { return e.groups / e.share }
 
-// tokens is how many a pooled vector is made of, at most.
-func (e *cacheEntry) tokens() int {
-	if e.Pool.Overlap {
-		return 2 * e.Pool.Ratio
+// pooledTokens is how many a pooled vector is made of, at most.
+func pooledTokens(p *fusion.Pool) int {
+	if p.Overlap {
+		return 2 * p.Ratio
 	}
-	return e.Pool.Ratio
+	return p.Ratio
 }
 
 // dealEntries deals threadgroups out to the entries.
@@ -130,13 +130,18 @@ func (e *cacheEntry) work(group *kernel.Expr) {
 	live := job.Lt(u.StepValue(e.symbol))
 	switch {
 	case e.Pool == nil:
+		if e.share > 1 {
+			live = live.And(kernel.Simd().Rem(i32(e.share)).Eq(i32(0)))
+		}
 		u.If(live, func() {
 			v := u.loadChunks(e.Width, func(chunk *kernel.Expr) *kernel.Expr {
 				return e.x.At(job.Mul(i32(e.Width / 4)).Add(chunk))
 			})
 			e.postprocess(v, job, job)
 		}, nil)
-	case e.share == 1 && !e.chunkByChunk():
+	case e.pool.shares > 0:
+		e.workByTokens(job, live)
+	case !e.chunkByChunk():
 		u.If(live, func() {
 			b := e.block(job)
 			v := u.loadChunks(e.Width, b.pool)
@@ -148,14 +153,11 @@ func (e *cacheEntry) work(group *kernel.Expr) {
 }
 
 // chunkByChunk reports whether a SIMD group pools one chunk of its lanes after the
-// other. Where registers are vectors they hold no more than that, and a loop takes
+// other. Registers that are vectors hold no more than that, and a loop takes
 // a quarter of the code.
-func (e *cacheEntry) chunkByChunk() bool {
-	return e.u.stages() && e.Width/4 > e.u.Schedule().SimdWidth
-}
+func (e *cacheEntry) chunkByChunk() bool { return e.Width/4 > e.u.Schedule().SimdWidth }
 
-// workByChunks pools each vector by chunks, of which several SIMD groups have
-// a share; the first of them finishes it.
+// workByChunks pools each vector by chunks.
 func (e *cacheEntry) workByChunks(job, live *kernel.Expr) {
 	u, lanes := e.u, e.u.Schedule().SimdWidth
 	chunks := e.Width / 4
@@ -165,15 +167,26 @@ func (e *cacheEntry) workByChunks(job, live *kernel.Expr) {
 	u.If(live, func() {
 		b := e.block(job)
 		u.For("chunk", part.Mul(i32(lanes)).Add(kernel.Lane()), i32(chunks), i32(e.share*lanes), func(chunk *kernel.Expr) {
-			x := lanesOf(u.Let("mean", b.pool(chunk)))
-			at := u.Let("to", first.Add(chunk.Mul(i32(4))))
-			for n := range x {
-				pooled.Set(at.Add(i32(n)), x[n])
-			}
+			e.keep(pooled, first, chunk, b.pool(chunk))
 		})
 	}, nil)
 	u.Barrier()
-	u.If(live.And(part.Eq(i32(0))), func() {
+	e.finish(pooled, first, job, live.And(part.Eq(i32(0))))
+}
+
+// keep stores a pooled chunk.
+func (e *cacheEntry) keep(pooled kernel.Array, first, chunk, mean *kernel.Expr) {
+	x := lanesOf(e.u.Let("mean", mean))
+	at := e.u.Let("to", first.Add(chunk.Mul(i32(4))))
+	for n := range x {
+		pooled.Set(at.Add(i32(n)), x[n])
+	}
+}
+
+// finish makes entries of pooled vectors.
+func (e *cacheEntry) finish(pooled kernel.Array, first, job, live *kernel.Expr) {
+	u := e.u
+	u.If(live, func() {
 		v := u.loadVector(e.Width, func(i *kernel.Expr) *kernel.Expr { return pooled.At(first.Add(i)) })
 		e.postprocess(v, job, u.Let("closing_row", u.StepAt(program.ClosingField(e.Pool.Ratio), job)))
 	}, nil)
@@ -210,7 +223,7 @@ func (e *cacheEntry) block(job *kernel.Expr) tokenBlock {
 	b := tokenBlock{e: e, row: u.Let("row", u.StepAt(program.ClosingField(e.Pool.Ratio), job))}
 	b.slot = u.Let("slot", u.StepAt("slot", b.row))
 	b.after = u.Let("after", u.StepAt("position", b.row).Add(i32(1)))
-	first := b.after.Sub(i32(e.tokens()))
+	first := b.after.Sub(i32(pooledTokens(e.Pool)))
 	if e.Pool.Overlap {
 		first = first.Max(i32(0)) // the first block has none before it
 	}
