@@ -10,28 +10,38 @@ import (
 )
 
 // lowerIndexTopK makes two launches: one scores the entries a row sees, chunk
-// by chunk, and keeps the K best of each; the other picks the K best of those.
+// by chunk, and keeps the K best of each; the other picks the K best of those. On a
+// GPU a launch between them thins out what many chunks leave.
 // Rows that see K entries or fewer need no scores.
 func lowerIndexTopK(in *Input, v *fusion.IndexTopK) ([]program.Launch, error) {
 	c := chunking{size: decodeChunk, spread: decodeSpread}
-	if in.Phase == program.Prefill {
+	switch {
+	case in.Phase == program.Prefill:
 		c = chunking{size: prefillChunk}
+	case in.Target.Vector == 0:
+		c.spread = max(c.spread, spreadOverCores*in.Target.Cores)
+		c.thin = thinBlock
 	}
 	for c.size < 2*v.K {
 		c.size *= 2
+	}
+	for c.thin > 0 && c.thin < 2*v.K {
+		c.thin *= 2
 	}
 	return in.indexTopK(v, c)
 }
 
 // chunking says how many entries a threadgroup scores: size, or where entries
-// are fewer than spread chunks of that size, about a spread-th of them. Which
-// entries are chosen does not depend on it.
-type chunking struct{ size, spread int }
+// are fewer than spread chunks of that size, about a spread-th of them. With more than
+// thin entries, blocks of thin candidates are thinned out (0: never). Which
+// entries are chosen does not depend on any of it.
+type chunking struct{ size, spread, thin int }
 
 const (
-	decodeChunk  = 1024 // larger chunks leave fewer candidates, smaller ones share the work better
-	decodeSpread = 64   // one row is to keep all cores busy
-	prefillChunk = 4096 // rows keep them busy, and every chunk of every row leaves K candidates in memory
+	spreadOverCores = 3    // chunks for each core
+	decodeChunk     = 1024 // larger chunks leave fewer candidates, smaller ones share the work better
+	decodeSpread    = 64   // one row is to keep all cores busy
+	prefillChunk    = 4096 // rows keep them busy, and every chunk of every row leaves K candidates in memory
 )
 
 func (in *Input) indexTopK(v *fusion.IndexTopK, c chunking) ([]program.Launch, error) {
@@ -39,12 +49,17 @@ func (in *Input) indexTopK(v *fusion.IndexTopK, c chunking) ([]program.Launch, e
 	if err != nil {
 		return nil, err
 	}
-	score, err := t.score()
-	if err != nil {
-		return nil, err
+	var launches []program.Launch
+	for _, role := range []func() (program.Launch, error){t.score, t.thinOut, t.merge} {
+		l, err := role()
+		if err != nil {
+			return nil, err
+		}
+		if l.Kernel != nil {
+			launches = append(launches, l)
+		}
 	}
-	merge, err := t.merge()
-	return []program.Launch{score, merge}, err
+	return launches, nil
 }
 
 // indexTopK is a region with its schedule.
@@ -60,6 +75,9 @@ type indexTopK struct {
 	// ascending order of entries.
 	keys   *program.Scratch // orderKey of the score, u32
 	places *program.Scratch // of the entry in its chunk, u16
+
+	// What thinned blocks of candidates leave, K each but the last.
+	thinKeys, thinEntries *program.Scratch // u32, i32
 }
 
 func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, error) {
@@ -77,10 +95,23 @@ func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, erro
 	if t.tile, err = t.planTile(); err != nil {
 		return nil, err
 	}
-	n := ir.Sym(t.rows).Mul(t.chunks()).Mul(ir.Const(int64(t.best())))
+	n := ir.Sym(t.rows).Mul(t.most())
 	t.keys = &program.Scratch{Name: "keys", Bytes: n.Mul(ir.Const(4))}
 	t.places = &program.Scratch{Name: "places", Bytes: n.Mul(ir.Const(2))}
+	if c.thin > 0 {
+		n := ir.Sym(t.rows).Mul(t.thinBlocks()).Mul(ir.Const(int64(4 * v.K)))
+		t.thinKeys = &program.Scratch{Name: "thin_keys", Bytes: n}
+		t.thinEntries = &program.Scratch{Name: "thin_entries", Bytes: n}
+	}
 	return t, nil
+}
+
+// most is how many candidates a row may have. Small chunks leave all their entries.
+func (t *indexTopK) most() ir.Expr {
+	if t.chunk.thin > 0 {
+		return ir.Sym(t.reach).FloorDiv(int64(t.Ratio)).Add(ir.Const(int64(t.chunk.size)))
+	}
+	return t.chunks().Mul(ir.Const(int64(t.best())))
 }
 
 // entries is how many a step scores: decode rows are of different slots,
@@ -105,6 +136,7 @@ func (t *indexTopK) chunks() ir.Expr {
 // indexRow holds a kernel's values for one row.
 type indexRow struct {
 	row, visible *kernel.Expr
+	longest      *kernel.Expr // entries that the step's longest row sees
 	chunk        *kernel.Expr // entries of a chunk
 	best         *kernel.Expr // candidates that all chunks but the last leave
 	candidates   *kernel.Expr // index of the row's first one
@@ -120,9 +152,26 @@ func (t *indexTopK) row(u *emitter, row *kernel.Expr) indexRow {
 		r.chunk = u.Let("chunk_size", tiles.Mul(i32(tile)).Min(i32(t.chunk.size)))
 		r.best = u.Let("best", r.chunk.Min(i32(t.K)))
 	}
+	r.longest = longest
+	if t.chunk.thin > 0 {
+		r.candidates = u.Let("candidates", r.row.Mul(longest.Add(i32(t.chunk.size))))
+		return r
+	}
 	chunks := longest.Div(i32(t.chunk.size)).Add(i32(t.chunk.spread + 1))
 	r.candidates = u.Let("candidates", r.row.Mul(chunks).Mul(i32(t.best())))
 	return r
+}
+
+// count is how many candidates a row has that sees more than K entries.
+func (t *indexTopK) count(u *emitter, r indexRow) *kernel.Expr {
+	full := u.Let("full_chunks", r.visible.Div(r.chunk))
+	rest := r.visible.Rem(r.chunk).Min(r.best)
+	return u.Let("candidates", full.Mul(r.best).Add(rest))
+}
+
+// entry is the entry of a row's candidate.
+func (r indexRow) entry(places kernel.Buffer, i *kernel.Expr) *kernel.Expr {
+	return i.Div(r.best).Mul(r.chunk).Add(places.At(r.candidates.Add(i)).To(kernel.I32))
 }
 
 // score leaves the candidates of a chunk, a threadgroup for each.
@@ -171,9 +220,13 @@ func (t *indexTopK) merge() (program.Launch, error) {
 	s := kernel.Schedule{Threads: min(t.in.Target.MaxThreads, width*width), Settings: []kernel.Setting{
 		{Name: "threads", Value: "as many as go", Why: "one threadgroup counts all candidates of a row, several times"},
 	}}
+	if t.chunk.thin > 0 {
+		s = t.thinSchedule()
+	}
 	u := t.in.begin(t.in.kernelName("merge"), s, t.in.doc(fmt.Sprintf("picks the %d best of the chunks' candidates, one threadgroup for each row", t.K))...)
 	keys := u.scratch("keys", t.keys, kernel.U32, kernel.Read)
 	places := u.scratch("places", t.places, kernel.U16, kernel.Read)
+	thinned := t.bindThinned(u, kernel.Read)
 	result := u.activation("result", t.Result, kernel.Write)
 	r := t.row(u, kernel.Group(0))
 	to := u.Let("to", r.row.Mul(i32(t.K)))
@@ -182,17 +235,21 @@ func (t *indexTopK) merge() (program.Launch, error) {
 			result.Set(to.Add(i), i.Lt(r.visible).Select(i, i32(-1)))
 		})
 	}, func() {
-		full := u.Let("full_chunks", r.visible.Div(r.chunk))
-		rest := r.visible.Rem(r.chunk).Min(r.best)
-		pick := &selection{
-			u: u, n: u.Let("candidates", full.Mul(r.best).Add(rest)), k: i32(t.K),
-			key: func(i *kernel.Expr) *kernel.Expr { return keys.At(r.candidates.Add(i)) },
+		c := candidates{count: t.count(u, r), key: func(i *kernel.Expr) *kernel.Expr { return keys.At(r.candidates.Add(i)) },
+			entry: func(i *kernel.Expr) *kernel.Expr { return r.entry(places, i) }}
+		if t.chunk.thin > 0 {
+			c = thinned.orAll(r, c)
 		}
-		pick.emit = func(position, i, _ *kernel.Expr) {
-			chunk := i.Div(r.best)
-			result.Set(to.Add(position), chunk.Mul(r.chunk).Add(places.At(r.candidates.Add(i)).To(kernel.I32)))
-		}
+		pick := &selection{u: u, n: c.count, k: i32(t.K), key: c.key}
+		pick.emit = func(position, i, _ *kernel.Expr) { result.Set(to.Add(position), c.entry(i)) }
 		pick.run()
 	})
 	return u.launch("merge", ir.Sym(t.rows))
+}
+
+// candidates are the entries that a selection chooses among.
+type candidates struct {
+	count *kernel.Expr
+	key   func(i *kernel.Expr) *kernel.Expr // orderKey of the score
+	entry func(i *kernel.Expr) *kernel.Expr
 }

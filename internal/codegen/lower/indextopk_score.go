@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/ir"
 )
 
@@ -36,14 +37,15 @@ func (t *indexTopK) planTile() (tilePlan, error) {
 		t.Heads, t.Dim, t.chunk.size, need, t.in.Target.SharedMemory)
 }
 
-// tileOf uses fragments where heads and elements come in eights.
+// tileOf uses fragments where the machine has them, and heads and elements come in
+// eights.
 func (t *indexTopK) tileOf(entries int) tilePlan {
 	blocks, most := t.Heads/fragment, t.in.Target.Groups(scoreGroups)
 	switch {
 	case most == 1:
 		// A SIMD group alone reads an element of all keys at once.
 		return tilePlan{entries: entries, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
-	case t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads:
+	case !t.in.Target.Fragments.Has(target.F32) || t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads:
 		groups := divisor(t.Heads, most)
 		// An odd stride spreads a column of keys over all banks of the memory.
 		return tilePlan{entries: entries, stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
@@ -68,7 +70,7 @@ func (t *indexTopK) sharedBytes(p tilePlan) int {
 func (p tilePlan) words(dim int) int { return max(p.entries*p.stride, dim*p.step) }
 
 func (p tilePlan) settings() []kernel.Setting {
-	by := kernel.Setting{Name: "products", Value: "lane by lane", Why: "heads or elements do not come in eights"}
+	by := kernel.Setting{Name: "products", Value: "lane by lane", Why: "heads or elements do not come in eights, or the machine has no fragments of f32"}
 	switch {
 	case p.groups == 1 && !p.fragments:
 		by.Why = "a SIMD group alone takes as many entries as it has lanes"
@@ -198,7 +200,7 @@ func (s *scorer) multiplyFragments(r indexRow) {
 // multiplyLanes: a lane takes an entry, its SIMD group's heads some at a time.
 func (s *scorer) multiplyLanes(r indexRow) {
 	p, dim := s.t.tile, s.t.Dim
-	together := divisor(p.heads, 4)
+	together := divisor(p.heads, 8)
 	if p.step > 1 {
 		together = divisor(p.heads, 2) // a head's products are a register for each vector of lanes
 	}

@@ -27,6 +27,7 @@ type indexCase struct {
 	ratio, k   int
 	chunk      int
 	spread     int
+	thin       int
 	rows       []ir.Row
 	nan        int    // every so many entries are not a number; 0: none
 	sign       int    // of weights: only that; 0: both
@@ -98,7 +99,7 @@ func (c indexCase) key(slot, entry int) []float32 {
 
 func (x *indexTest) run(t *testing.T) []int32 {
 	t.Helper()
-	launches, err := x.in.indexTopK(x.view, chunking{x.chunk, x.spread})
+	launches, err := x.in.indexTopK(x.view, chunking{x.chunk, x.spread, x.thin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +187,57 @@ func TestIndexTopK(t *testing.T) {
 				}
 				x := newIndexTest(t, c)
 				x.check(t, x.run(t))
+			}
+		}
+	}
+}
+
+// TestIndexTopKThin: candidates of many chunks are thinned out in blocks before the
+// merge, or not, by the step's longest row: rows with as many entries as a block has,
+// one more, and as many as several; with products by fragments and lane by lane.
+func TestIndexTopKThin(t *testing.T) {
+	t.Parallel()
+	edges := slices.Concat(slotRows(0, 6, 126, 127), slotRows(1, 128, 257, 400))
+	for _, c := range []indexCase{
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges},
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges[:3]},
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 127, rows: edges[:4]},
+		{heads: 8, dim: 32, ratio: 1, k: 40, chunk: 128, spread: 6, thin: 100, rows: edges, nan: 3},
+		{heads: 16, dim: 16, ratio: 1, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, sign: 1, format: "fp4_b32"},
+		{heads: 8, dim: 16, ratio: 4, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges},
+	} {
+		for _, c.target = range []target.Target{target.GPU, target.CUDA} {
+			x := newIndexTest(t, c)
+			x.check(t, x.run(t))
+		}
+	}
+}
+
+// TestIndexTopKBusy: at 64 k of context one row's scores and its thinning keep more
+// than a core for each chunk and block busy, and short steps thin nothing out.
+func TestIndexTopKBusy(t *testing.T) {
+	for _, machine := range []target.Target{target.GPU, target.CUDA} {
+		x := newIndexTest(t, indexCase{target: machine, heads: 64, dim: 128, ratio: 4, k: 512, format: "fp4_b32", rows: slotRows(0, 0)})
+		launches, err := lowerIndexTopK(x.in, x.view)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(launches) != 3 {
+			t.Fatalf("%d launches", len(launches))
+		}
+		groups := func(l program.Launch, context int64) int64 {
+			n, err := l.Grid[0].Eval(func(string) (int64, bool) { return context, true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := groups(launches[0], 65536); n < 2*int64(machine.Cores) {
+			t.Errorf("%s: %d threadgroups score", machine.Name, n)
+		}
+		for _, thin := range []struct{ context, least, most int64 }{{2048, 0, 0}, {16384, 0, 0}, {16388, 2, 3}, {65536, 4, 12}, {1 << 20, 64, 192}} {
+			if n := groups(launches[1], thin.context); n < thin.least || n > thin.most {
+				t.Errorf("%s: %d threadgroups thin out at %d tokens, expected %d to %d", machine.Name, n, thin.context, thin.least, thin.most)
 			}
 		}
 	}

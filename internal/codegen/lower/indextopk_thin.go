@@ -1,0 +1,124 @@
+package lower
+
+import (
+	"fmt"
+
+	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
+)
+
+// A long text's candidates are too many for one threadgroup, which looks at each of
+// them in every pass of a selection. So a launch before the merge cuts them into blocks
+// of which each threadgroup keeps the K best, in threadgroup memory. Steps whose rows
+// are short have no threadgroup of it.
+
+const (
+	thinBlock  = 4096 // candidates that a threadgroup's passes can look at beside the latency of a pass
+	thinGroups = 8    // SIMD groups: more take longer to add their counts up than they save
+)
+
+// thinGrid is how many threadgroups there are for each block that a step needs at least:
+// as many as cover all blocks whatever the step's longest row.
+const thinGrid = 3
+
+func (t *indexTopK) thinSchedule() kernel.Schedule {
+	return kernel.Schedule{Threads: t.in.Target.Groups(thinGroups) * t.in.Target.SimdWidth, Settings: []kernel.Setting{
+		{Name: "block", Value: fmt.Sprintf("%d candidates", t.chunk.thin), Why: "more are thinned out first, by a threadgroup for each block, in threadgroup memory"},
+		{Name: "SIMD groups", Value: fmt.Sprint(t.in.Target.Groups(thinGroups)), Why: "more take longer to add up their counts than they save"},
+	}}
+}
+
+// thinBlocks is how many blocks a step's rows are cut into: none up to thin entries,
+// else as many as hold all candidates, or more.
+func (t *indexTopK) thinBlocks() ir.Expr {
+	return ir.Sym(t.reach).FloorDiv(int64(t.Ratio * (t.chunk.thin + 1))).Mul(ir.Const(thinGrid))
+}
+
+// thinned is a row's candidates after they were thinned out.
+type thinned struct {
+	u             *emitter
+	t             *indexTopK
+	keys, entries kernel.Buffer
+}
+
+// bindThinned binds what thinned blocks leave, if there are any.
+func (t *indexTopK) bindThinned(u *emitter, a kernel.Access) thinned {
+	if t.chunk.thin == 0 {
+		return thinned{}
+	}
+	return thinned{u, t, u.scratch("thin_keys", t.thinKeys, kernel.U32, a), u.scratch("thin_entries", t.thinEntries, kernel.I32, a)}
+}
+
+// blocks is how many blocks a row has room for; 0: they are not thinned out.
+func (x thinned) blocks(r indexRow) *kernel.Expr {
+	return x.u.Let("blocks", r.longest.Div(i32(x.t.chunk.thin+1)).Mul(i32(thinGrid)))
+}
+
+// thinOut keeps the K best of each block of candidates.
+func (t *indexTopK) thinOut() (program.Launch, error) {
+	if t.chunk.thin == 0 {
+		return program.Launch{}, nil
+	}
+	s, k, size := t.thinSchedule(), i32(t.K), i32(t.chunk.thin)
+	u := t.in.begin(t.in.kernelName("thin"), s, t.in.doc(fmt.Sprintf("keeps the %d best of a block of the chunks' candidates", t.K))...)
+	keys := u.scratch("keys", t.keys, kernel.U32, kernel.Read)
+	places := u.scratch("places", t.places, kernel.U16, kernel.Read)
+	x := t.bindThinned(u, kernel.Write)
+	block := u.Let("block", kernel.Group(0))
+	r := t.row(u, kernel.Group(1))
+	blocks := x.blocks(r)
+	first := u.Let("first", block.Mul(size))
+	count := t.count(u, r)
+	u.If(r.visible.Gt(k).And(first.Lt(count)), func() {
+		n := u.Let("block_size", count.Sub(first).Min(size))
+		to := u.Let("to", r.row.Mul(blocks).Add(block).Mul(k))
+		emit := func(position, i, key *kernel.Expr) {
+			x.keys.Set(to.Add(position), key)
+			x.entries.Set(to.Add(position), r.entry(places, first.Add(i)))
+		}
+		local := u.SharedArray("block_keys", kernel.U32, t.chunk.thin)
+		u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { local.Set(i, keys.At(r.candidates.Add(first).Add(i))) })
+		u.Barrier()
+		u.If(n.Le(k), func() {
+			u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { emit(i, i, local.At(i)) })
+		}, func() {
+			pick := &selection{u: u, n: n, k: k, key: local.At, emit: emit}
+			pick.run()
+		})
+	}, nil)
+	return u.launch("thin", t.thinBlocks(), ir.Sym(t.rows))
+}
+
+// orAll is what is left of a row's candidates, or all if they were not thinned out. Keys
+// lie in threadgroup memory if there is room.
+func (x thinned) orAll(r indexRow, all candidates) candidates {
+	u, k, size := x.u, i32(x.t.K), i32(x.t.chunk.thin)
+	blocks := x.blocks(r)
+	from := u.Let("thinned", r.row.Mul(blocks).Mul(k))
+	isThin := blocks.Gt(i32(0))
+	left := all.count.Div(size).Mul(k).Add(all.count.Rem(size).Min(k))
+	out := candidates{count: u.Let("left", isThin.Select(left, all.count))}
+	far := func(i *kernel.Expr) *kernel.Expr {
+		v := u.Var("candidate", kernel.U(0))
+		u.If(isThin, func() { v.Set(x.keys.At(from.Add(i))) }, func() { v.Set(all.key(i)) })
+		return v.Expr
+	}
+	local := u.SharedArray("block_keys", kernel.U32, x.t.chunk.thin)
+	near := out.count.Le(size)
+	u.If(near, func() {
+		u.For("i", kernel.Thread(), out.count, i32(u.Schedule().Threads), func(i *kernel.Expr) { local.Set(i, far(i)) })
+	}, nil)
+	u.Barrier()
+	out.key = func(i *kernel.Expr) *kernel.Expr {
+		v := u.Var("key_of", kernel.U(0))
+		u.If(near, func() { v.Set(local.At(i)) }, func() { v.Set(far(i)) })
+		return v.Expr
+	}
+	out.entry = func(i *kernel.Expr) *kernel.Expr {
+		v := u.Var("entry", i32(0))
+		u.If(isThin, func() { v.Set(x.entries.At(from.Add(i))) }, func() { v.Set(all.entry(i)) })
+		return v.Expr
+	}
+	return out
+}
