@@ -44,7 +44,7 @@ type attention struct {
 	reach    string // symbol; with all visible entries
 	heads    int    // that a SIMD group works on: a key is decoded once for them
 	groups   int    // SIMD groups of a threadgroup
-	keys     int    // a split has; 0: not split
+	keys     int    // a split has, of staged tiles one tile; 0: not split
 	span     int    // of the window in numbers of keys: its size, or the splits that it takes
 	tile     tileBlocks
 	staged   stagedTile
@@ -68,7 +68,11 @@ func (in *Input) newAttention(v *fusion.Attention) (*attention, error) {
 	}
 	a.schedule()
 	if a.keys > 0 {
-		parts := ir.Sym(a.rows).Mul(a.splits()).Mul(ir.Const(int64(v.Heads)))
+		splits := a.splits()
+		if a.staged.tiles > 1 {
+			splits = a.splitRoom()
+		}
+		parts := ir.Sym(a.rows).Mul(splits).Mul(ir.Const(int64(v.Heads)))
 		a.partials = &program.Scratch{Name: "partials", Bytes: parts.Mul(ir.Const(int64(4 * v.Dim)))}
 		a.stats = &program.Scratch{Name: "stats", Bytes: parts.Mul(ir.Const(8))}
 	}
@@ -156,14 +160,18 @@ func (a *attention) listed() int {
 	return dim(a.Selected, 1)
 }
 
-// splits is their number for the step's longest row.
-func (a *attention) splits() ir.Expr {
+// most is how many keys the step's longest row has.
+func (a *attention) most() ir.Expr {
 	n := ir.Const(int64(a.span + a.listed()))
 	if a.allVisible() {
 		n = n.Add(ir.Sym(a.reach).FloorDiv(int64(a.Ratio)))
 	}
-	return ceilDiv(n, a.keys)
+	return n
 }
+
+// splits is their number for the step's longest row, if splits have as few keys as they
+// may.
+func (a *attention) splits() ir.Expr { return ceilDiv(a.most(), a.keys) }
 
 // rowKeys holds a kernel's values for the keys of one row. Key k below span is position
 // p-(span-1)+k, the others are entries.
@@ -171,6 +179,7 @@ type rowKeys struct {
 	row, position *kernel.Expr
 	entries       *kernel.Expr // how many, nil if there are none
 	first, end    *kernel.Expr // numbers of keys: those before first lie before the sequence
+	split         *kernel.Expr // keys of a split
 }
 
 func (a *attention) rowKeys(u *emitter, row *kernel.Expr) rowKeys {
@@ -187,11 +196,18 @@ func (a *attention) rowKeys(u *emitter, row *kernel.Expr) rowKeys {
 	if k.entries != nil {
 		k.end = u.Let("end_key", i32(a.span).Add(k.entries))
 	}
+	k.split = i32(a.keys)
+	if a.staged.tiles > 1 {
+		k.split = u.Let("split_keys", a.tilesOfSplit(k.end).Mul(k.split))
+	}
 	return k
 }
 
-// splitCount is splits, in a kernel.
+// splitCount is splits, in a kernel, or as many as there is room for.
 func (a *attention) splitCount(u *emitter) *kernel.Expr {
+	if a.staged.tiles > 1 {
+		return a.splitRoomOf(u)
+	}
 	n := i32(a.span + a.listed())
 	if a.allVisible() {
 		n = n.Add(u.StepValue(a.reach).Div(i32(a.Ratio)))

@@ -137,13 +137,14 @@ func (a *attention) attendSplit() (program.Launch, error) {
 	u, keys := a.attender("split", "one split of the keys")
 	q := u.activation4("q", a.Q, kernel.Read)
 	partials := u.vectors("partials", program.Arg{Scratch: a.partials}, kernel.Write)
+	a.partialBytes(u.emitter)
 	stats := u.scratch("stats", a.stats, kernel.F32, kernel.Write)
 	u.split = u.Let("split", kernel.Group(1))
 	u.place(kernel.Group(2))
 	splits := a.splitCount(u.emitter)
-	from := u.Let("from", u.split.Mul(i32(a.keys)))
+	from := u.Let("from", u.split.Mul(u.k.split))
 	u.Comment("The merge does not read splits without a key of the row.")
-	u.If(from.Add(i32(a.keys)).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
+	u.If(from.Add(u.k.split).Gt(u.k.first).And(from.Lt(u.k.end)), func() {
 		keys.start(q, func(*kernel.Expr) (top, sum *kernel.Expr) { return f32(math.Inf(-1)), f32(0) })
 		keys.goThroughKeys()
 		keys.writeParts(partials, stats, splits)

@@ -26,6 +26,7 @@ func (a *attention) mergeStaged() (program.Launch, error) {
 	}}, a.in.doc("merges what attention got from each split of the keys, adds the sink and rotates back; a threadgroup for each head and run of elements")...)
 	m := &merger{emitter: u, a: a, groups: groups}
 	partials := u.vectors("partials", program.Arg{Scratch: a.partials}, kernel.Read)
+	a.partialBytes(u)
 	m.stats = u.scratch("stats", a.stats, kernel.F32, kernel.Read)
 	sink := u.vector("sink", a.Sink)
 	result := u.activation4("result", a.Result, kernel.Write)
@@ -34,8 +35,8 @@ func (a *attention) mergeStaged() (program.Launch, error) {
 	chunk := u.Let("chunk", kernel.Group(0).Rem(i32(runs)).Mul(i32(width)).Add(kernel.Lane()))
 	m.k = a.rowKeys(u, u.Let("row", kernel.Group(1)))
 	m.splits = a.splitCount(u)
-	m.from = u.Let("from", m.k.first.Div(i32(a.keys)))
-	m.to = u.Let("to", m.k.end.Add(i32(a.keys-1)).Div(i32(a.keys)))
+	m.from = u.Let("from", m.k.first.Div(m.k.split))
+	m.to = u.Let("to", m.k.end.Add(m.k.split).Sub(i32(1)).Div(m.k.split))
 	m.weigh(u.Let("own", sink.At(m.head)))
 	acc := m.add(partials, chunk)
 	u.If(kernel.Simd().Eq(i32(0)).And(chunk.Lt(i32(a.Dim/4))), func() {

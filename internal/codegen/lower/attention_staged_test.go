@@ -27,6 +27,10 @@ func TestAttentionStaged(t *testing.T) {
 		return rows
 	}
 	few := slices.Concat(slotRows(0, 0), slotRows(1, 130), slotRows(2, 70))
+	// Splits of one tile and of two, of the most there are, and of more keys than those have.
+	all := stagedSplits * stagedKeys
+	long := slices.Concat(slotRows(0, int32(all-33)), slotRows(1, int32(all-32)), slotRows(2, int32(2*all-32)),
+		slotRows(0, 5), slotRows(1, int32(stagedTiles*all-32)), slotRows(2, int32(stagedTiles*all+900)))
 	for _, c := range []attentionCase{
 		{heads: 8, dim: 128, rotated: 64, size: 16, rows: edges(16, 0, 0)},
 		{heads: 12, dim: 128, rotated: 64, size: 20, rows: edges(20, 0, 0), format: "bf16"},
@@ -38,6 +42,8 @@ func TestAttentionStaged(t *testing.T) {
 		{heads: 8, dim: 128, rotated: 4, size: 40, ratio: 4, k: 33, rows: edges(40, 4, 33), format: "fp4_b32"},
 		{heads: 32, dim: 512, rotated: 64, size: 128, ratio: 4, k: 32, rows: few, format: "fp8_b64_r64"},
 		{heads: 16, dim: 512, rotated: 64, size: 24, ratio: 4, rows: few},
+		{heads: 8, dim: 32, rotated: 16, size: 17, ratio: 1, rows: long, format: "bf16"},
+		{heads: 8, dim: 32, rotated: 16, size: 40, ratio: 1, k: 700, rows: long[:3]},
 		{heads: 4, dim: 1032, rotated: 16, size: 9, ratio: 8, rows: few, format: "bf16"},
 		{heads: 8, dim: 64, rotated: 64, size: 5, rows: edges(5, 0, 0), sink: -60},
 		{heads: 8, dim: 64, rotated: 64, size: 40, ratio: 4, rows: edges(40, 4, 0), sink: 30},
@@ -73,7 +79,7 @@ func TestAttentionStagedBusy(t *testing.T) {
 	for _, x := range []struct {
 		ratio, k, context, groups int
 	}{
-		{0, 0, 2048, 32}, {4, 512, 2048, 160}, {128, 0, 2048, 36}, {128, 0, 65536, 160},
+		{0, 0, 2048, 32}, {4, 512, 2048, 160}, {128, 0, 2048, 36}, {128, 0, 65536, 160}, {128, 0, 1 << 20, 2080},
 	} {
 		c := attentionCase{target: target.GPU, heads: 64, dim: 512, rotated: 64, size: 128, ratio: x.ratio, k: x.k, format: "fp8_b64_r64", rows: slotRows(0, 0)}
 		a := newAttentionTest(t, c)

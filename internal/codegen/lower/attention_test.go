@@ -293,6 +293,7 @@ func TestAttentionRowsAlone(t *testing.T) {
 		{heads: 4, dim: 64, rotated: 16, size: 16, ratio: 4, k: 80, rows: rows},
 		{heads: 2, dim: 32, rotated: 16, size: 200, rows: rows},
 		{heads: 8, dim: 64, rotated: 16, size: 70, ratio: 4, k: 80, rows: rows},
+		{heads: 8, dim: 32, rotated: 16, size: 16, ratio: 1, rows: rows},
 	} {
 		for _, c.target = range targets {
 			for _, c.phase = range []program.Phase{program.Decode, program.Prefill} {

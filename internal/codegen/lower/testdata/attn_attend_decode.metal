@@ -82,12 +82,28 @@ void attn_attend_decode(
     const int head = (group_x + simd_group) * 4;
     const int q_at = (row * 4 + head) * 32;
     float4 x = q[q_at + lane];
+    float top = as_type<float>(sink[head]);
+    float sum = 1.0f;
+    float4 accs0 = float4(0.0f);
+    float factor = 0.088388346f;
     const int q_at_2 = (row * 4 + (head + 1)) * 32;
     float4 x_2 = q[q_at_2 + lane];
+    float top_2 = as_type<float>(sink[head + 1]);
+    float sum_2 = 1.0f;
+    float4 accs0_2 = float4(0.0f);
+    float factor_2 = 0.088388346f;
     const int q_at_3 = (row * 4 + (head + 2)) * 32;
     float4 x_3 = q[q_at_3 + lane];
+    float top_3 = as_type<float>(sink[head + 2]);
+    float sum_3 = 1.0f;
+    float4 accs0_3 = float4(0.0f);
+    float factor_3 = 0.088388346f;
     const int q_at_4 = (row * 4 + (head + 3)) * 32;
     float4 x_4 = q[q_at_4 + lane];
+    float top_4 = as_type<float>(sink[head + 3]);
+    float sum_4 = 1.0f;
+    float4 accs0_4 = float4(0.0f);
+    float factor_4 = 0.088388346f;
     const int used = 16 - first_key;
     for (int slot_at = simd_group; slot_at < 16; slot_at += 2) {
         const int window_row = (slot * 512 + ((position - 15 + (first_key + min(slot_at, used - 1))) &
@@ -145,16 +161,16 @@ void attn_attend_decode(
                 (as_type<uint>(key4_2.w) & 0xffff0000u) : 0u;
     }
     const float4 products = x * x;
-    const float factor = 0.088388346f / precise::sqrt(simd_sum(products.x + products.y +
+    factor = 0.088388346f / precise::sqrt(simd_sum(products.x + products.y +
             (products.z + products.w)) / 128.0f + 1e-6f);
     const float4 products_2 = x_2 * x_2;
-    const float factor_2 = 0.088388346f / precise::sqrt(simd_sum(products_2.x + products_2.y +
+    factor_2 = 0.088388346f / precise::sqrt(simd_sum(products_2.x + products_2.y +
             (products_2.z + products_2.w)) / 128.0f + 1e-6f);
     const float4 products_3 = x_3 * x_3;
-    const float factor_3 = 0.088388346f / precise::sqrt(simd_sum(products_3.x + products_3.y +
+    factor_3 = 0.088388346f / precise::sqrt(simd_sum(products_3.x + products_3.y +
             (products_3.z + products_3.w)) / 128.0f + 1e-6f);
     const float4 products_4 = x_4 * x_4;
-    const float factor_4 = 0.088388346f / precise::sqrt(simd_sum(products_4.x + products_4.y +
+    factor_4 = 0.088388346f / precise::sqrt(simd_sum(products_4.x + products_4.y +
             (products_4.z + products_4.w)) / 128.0f + 1e-6f);
 
     // rotary embedding
@@ -181,18 +197,6 @@ void attn_attend_decode(
         x_4 = float4(x_4.x * turns_4.x - x_4.y * turns_4.y, x_4.x * turns_4.y + x_4.y * turns_4.x,
                 x_4.z * turns_4.z - x_4.w * turns_4.w, x_4.z * turns_4.w + x_4.w * turns_4.z);
     }
-    float top = as_type<float>(sink[head]);
-    float sum = 1.0f;
-    float4 accs0 = float4(0.0f);
-    float top_2 = as_type<float>(sink[head + 1]);
-    float sum_2 = 1.0f;
-    float4 accs0_2 = float4(0.0f);
-    float top_3 = as_type<float>(sink[head + 2]);
-    float sum_3 = 1.0f;
-    float4 accs0_3 = float4(0.0f);
-    float top_4 = as_type<float>(sink[head + 3]);
-    float sum_4 = 1.0f;
-    float4 accs0_4 = float4(0.0f);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (int key_at = 0; key_at < 16; key_at += 4) {
         const uint word = tile[key_at * 64 + lane];
@@ -279,55 +283,68 @@ void attn_attend_decode(
         }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    const bool there = lane < used;
-    const int score_at = simd_group * 4 * 16 + lane;
-    float score = -INFINITY;
-    if (there) {
-        score = scores[score_at] * factor;
+    float highest = top;
+    float sum_of_lane = 0.0f;
+    float highest_2 = top_2;
+    float sum_of_lane_2 = 0.0f;
+    float highest_3 = top_3;
+    float sum_of_lane_3 = 0.0f;
+    float highest_4 = top_4;
+    float sum_of_lane_4 = 0.0f;
+    for (int slot_of = lane; slot_of < 16; slot_of += 32) {
+        const int used_2 = 16 - first_key;
+        const bool there = slot_of % 16 < used_2;
+        const int score_at = simd_group * 4 * 16 + slot_of;
+        const float score = there ? scores[score_at] * factor : -INFINITY;
+        highest = fmax(highest, score);
+        scores[score_at] = score;
+        const int score_at_2 = (simd_group * 4 + 1) * 16 + slot_of;
+        const float score_2 = there ? scores[score_at_2] * factor_2 : -INFINITY;
+        highest_2 = fmax(highest_2, score_2);
+        scores[score_at_2] = score_2;
+        const int score_at_3 = (simd_group * 4 + 2) * 16 + slot_of;
+        const float score_3 = there ? scores[score_at_3] * factor_3 : -INFINITY;
+        highest_3 = fmax(highest_3, score_3);
+        scores[score_at_3] = score_3;
+        const int score_at_4 = (simd_group * 4 + 3) * 16 + slot_of;
+        const float score_4 = there ? scores[score_at_4] * factor_4 : -INFINITY;
+        highest_4 = fmax(highest_4, score_4);
+        scores[score_at_4] = score_4;
     }
-    const float new_top = fmax(top, simd_max(score));
-    const float weight = there ? precise::exp(score - new_top) : 0.0f;
-    sum = fma(sum, precise::exp(top - new_top), simd_sum(weight));
-    top = new_top;
-    if (lane < 16) {
-        scores[score_at] = weight;
+    highest = simd_max(highest);
+    highest_2 = simd_max(highest_2);
+    highest_3 = simd_max(highest_3);
+    highest_4 = simd_max(highest_4);
+    for (int slot_of_2 = lane; slot_of_2 < 16; slot_of_2 += 32) {
+        const int score_at_5 = simd_group * 4 * 16 + slot_of_2;
+        const float score_5 = scores[score_at_5];
+        const float weight = score_5 == -INFINITY ? 0.0f : precise::exp(score_5 - highest);
+        scores[score_at_5] = weight;
+        sum_of_lane += weight;
+        const int score_at_6 = (simd_group * 4 + 1) * 16 + slot_of_2;
+        const float score_6 = scores[score_at_6];
+        const float weight_2 = score_6 == -INFINITY ? 0.0f : precise::exp(score_6 - highest_2);
+        scores[score_at_6] = weight_2;
+        sum_of_lane_2 += weight_2;
+        const int score_at_7 = (simd_group * 4 + 2) * 16 + slot_of_2;
+        const float score_7 = scores[score_at_7];
+        const float weight_3 = score_7 == -INFINITY ? 0.0f : precise::exp(score_7 - highest_3);
+        scores[score_at_7] = weight_3;
+        sum_of_lane_3 += weight_3;
+        const int score_at_8 = (simd_group * 4 + 3) * 16 + slot_of_2;
+        const float score_8 = scores[score_at_8];
+        const float weight_4 = score_8 == -INFINITY ? 0.0f : precise::exp(score_8 - highest_4);
+        scores[score_at_8] = weight_4;
+        sum_of_lane_4 += weight_4;
     }
-    const int score_at_2 = (simd_group * 4 + 1) * 16 + lane;
-    float score_2 = -INFINITY;
-    if (there) {
-        score_2 = scores[score_at_2] * factor_2;
-    }
-    const float new_top_2 = fmax(top_2, simd_max(score_2));
-    const float weight_2 = there ? precise::exp(score_2 - new_top_2) : 0.0f;
-    sum_2 = fma(sum_2, precise::exp(top_2 - new_top_2), simd_sum(weight_2));
-    top_2 = new_top_2;
-    if (lane < 16) {
-        scores[score_at_2] = weight_2;
-    }
-    const int score_at_3 = (simd_group * 4 + 2) * 16 + lane;
-    float score_3 = -INFINITY;
-    if (there) {
-        score_3 = scores[score_at_3] * factor_3;
-    }
-    const float new_top_3 = fmax(top_3, simd_max(score_3));
-    const float weight_3 = there ? precise::exp(score_3 - new_top_3) : 0.0f;
-    sum_3 = fma(sum_3, precise::exp(top_3 - new_top_3), simd_sum(weight_3));
-    top_3 = new_top_3;
-    if (lane < 16) {
-        scores[score_at_3] = weight_3;
-    }
-    const int score_at_4 = (simd_group * 4 + 3) * 16 + lane;
-    float score_4 = -INFINITY;
-    if (there) {
-        score_4 = scores[score_at_4] * factor_4;
-    }
-    const float new_top_4 = fmax(top_4, simd_max(score_4));
-    const float weight_4 = there ? precise::exp(score_4 - new_top_4) : 0.0f;
-    sum_4 = fma(sum_4, precise::exp(top_4 - new_top_4), simd_sum(weight_4));
-    top_4 = new_top_4;
-    if (lane < 16) {
-        scores[score_at_4] = weight_4;
-    }
+    sum = fma(sum, precise::exp(top - highest), simd_sum(sum_of_lane));
+    top = highest;
+    sum_2 = fma(sum_2, precise::exp(top_2 - highest_2), simd_sum(sum_of_lane_2));
+    top_2 = highest_2;
+    sum_3 = fma(sum_3, precise::exp(top_3 - highest_3), simd_sum(sum_of_lane_3));
+    top_3 = highest_3;
+    sum_4 = fma(sum_4, precise::exp(top_4 - highest_4), simd_sum(sum_of_lane_4));
+    top_4 = highest_4;
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (int key = 0; key < 16; key++) {
         const uint word_9 = tile[key * 64 + lane];
