@@ -232,30 +232,27 @@ func (u *stagedUnit) finishQueries() {
 	})
 }
 
-// slotRow says which row of a cache is in a slot of a tile, and whether there is one.
-type slotRow func(slot *kernel.Expr) (index, there *kernel.Expr)
+// slotRow says which row of a cache is in a slot of a tile. One without a key has a row
+// of another's: its weight is 0.
+type slotRow func(slot *kernel.Expr) *kernel.Expr
 
 // unpackTile fills the tile. A list names the entries that exist first; a tile of others is
 // 0, and memory where none is is not read.
 func (u *stagedUnit) unpackTile(t tileOf, by func(rows *cacheRows, of slotRow)) {
 	within := func(slot *kernel.Expr) *kernel.Expr { return t.at.Add(slot.Min(t.used.Sub(i32(1)))) }
 	window := func() {
-		by(u.window, func(slot *kernel.Expr) (index, there *kernel.Expr) {
-			return u.k.position.Sub(i32(u.a.span - 1)).Add(within(slot)), slot.Lt(t.used)
-		})
+		by(u.window, func(slot *kernel.Expr) *kernel.Expr { return u.k.position.Sub(i32(u.a.span - 1)).Add(within(slot)) })
 	}
 	entries := func() {
-		by(u.entries, func(slot *kernel.Expr) (index, there *kernel.Expr) {
-			return within(slot).Sub(i32(u.a.span)), slot.Lt(t.used)
-		})
+		by(u.entries, func(slot *kernel.Expr) *kernel.Expr { return within(slot).Sub(i32(u.a.span)) })
 	}
 	if u.a.Selected != nil {
 		entries = func() {
 			one := u.Let("first_id", u.id(t.at))
 			u.If(one.Ge(i32(0)), func() {
-				by(u.entries, func(slot *kernel.Expr) (index, there *kernel.Expr) {
+				by(u.entries, func(slot *kernel.Expr) *kernel.Expr {
 					id := u.Let("id", u.id(within(slot)))
-					return id.Ge(i32(0)).Select(id, one), slot.Lt(t.used).And(id.Ge(i32(0)))
+					return id.Ge(i32(0)).Select(id, one)
 				})
 			}, u.clear)
 		}
@@ -285,46 +282,34 @@ func (u *stagedUnit) clear() {
 // long texts.
 func (u *stagedUnit) unpackAgain(rows *cacheRows, of slotRow) {
 	u.For("slot_at", kernel.Simd(), i32(u.keys), i32(u.a.groups), func(slot *kernel.Expr) {
-		index, there := of(slot)
-		row := rows.row(u.slot, index)
+		row := rows.row(u.slot, of(slot))
 		u.For("vector", i32(0), i32(u.vectors), i32(1), func(j *kernel.Expr) {
 			chunk := u.Let("chunk", j.Mul(i32(u.Schedule().SimdWidth)).Add(kernel.Lane()))
 			v := rows.load(row, chunk.Min(i32(u.a.Dim/4-1)).Mul(i32(4)))
-			u.store(slot, j, there.And(chunk.Lt(i32(u.a.Dim/4))), v)
+			u.store(slot, j, v)
 		})
 	})
 }
 
-// unpack fills the tile's slots, a SIMD group one after the other, and those without a
-// key with 0. What two keys are made of is asked for before the first is unpacked.
+// unpack fills the tile's slots, a SIMD group one after the other. What two keys are
+// made of is asked for before the first is unpacked.
 func (u *stagedUnit) unpack(rows *cacheRows, of slotRow) {
-	type key struct {
-		slot, there *kernel.Expr
-		chunks      [][]storedChunk
-	}
 	together := 1
 	if u.keys%(2*u.a.groups) == 0 {
 		together = 2
 	}
 	u.For("slot_at", kernel.Simd(), i32(u.keys), i32(u.a.groups*together), func(at *kernel.Expr) {
-		var keys []key
-		for n := range together {
-			k := key{slot: at.Add(i32(n * u.a.groups))}
-			index, there := of(k.slot)
-			k.there = there
-			row := rows.row(u.slot, index)
+		fetched := make([][][]storedChunk, together)
+		slot := func(n int) *kernel.Expr { return at.Add(i32(n * u.a.groups)) }
+		for n := range fetched {
+			row := rows.row(u.slot, of(slot(n)))
 			for j := range u.vectors {
-				k.chunks = append(k.chunks, rows.fetchRun(row, j, u.a.Dim))
+				fetched[n] = append(fetched[n], rows.fetchRun(row, j, u.a.Dim))
 			}
-			keys = append(keys, k)
 		}
-		for _, k := range keys {
-			for j, chunk := range k.chunks {
-				there := k.there
-				if 4*(j+1)*u.Schedule().SimdWidth > u.a.Dim {
-					there = there.And(u.chunk(j).Lt(i32(u.a.Dim / 4)))
-				}
-				u.store(k.slot, i32(j), there, rows.valueOfRun(chunk, j))
+		for n, vectors := range fetched {
+			for j, run := range vectors {
+				u.store(slot(n), i32(j), rows.valueOfRun(run, j))
 			}
 		}
 	})
@@ -336,16 +321,19 @@ func (u *stagedUnit) word(slot, j *kernel.Expr, word int) *kernel.Expr {
 	return slot.Mul(i32(u.vectors * u.words * width)).Add(j.Mul(i32(u.words * width))).Add(i32(word * width)).Add(kernel.Lane())
 }
 
-// store puts the lane's chunk of vector j into the tile, or 0.
-func (u *stagedUnit) store(slot, j, there, v *kernel.Expr) {
-	x := lanesOf(u.Let("key4", v))
+// store puts the lane's chunk of vector j into the tile. Lanes behind the vector's end
+// store what no query looks at.
+func (u *stagedUnit) store(slot, j, v *kernel.Expr) {
+	if v.Op != kernel.OpVec {
+		v = u.Let("key4", v)
+	}
+	x := lanesOf(v)
 	for w := range u.words {
-		if u.words == 4 {
-			u.tile.Set(u.word(slot, j, w), there.Select(x[w], f32(0)))
-			continue
+		word := x[w]
+		if u.words == 2 {
+			word = x[2*w].As(kernel.U32).Shr(kernel.U(16)).Or(x[2*w+1].As(kernel.U32).And(kernel.U(0xffff0000)))
 		}
-		pair := x[2*w].As(kernel.U32).Shr(kernel.U(16)).Or(x[2*w+1].As(kernel.U32).And(kernel.U(0xffff0000)))
-		u.tile.Set(u.word(slot, j, w), there.Select(pair, kernel.U(0)))
+		u.tile.Set(u.word(slot, j, w), word)
 	}
 }
 

@@ -21,7 +21,7 @@ type poolPlan struct {
 // Bounds of schedules.
 const (
 	poolGroups   = 16 // SIMD groups of a threadgroup
-	poolTogether = 4  // tokens that are asked for before the first is looked at
+	poolTogether = 2  // tokens that are asked for before the first is looked at
 	lowest       = -3.4028234663852886e38
 )
 
@@ -153,28 +153,24 @@ func (p *pooler) pool(chunk *kernel.Expr) {
 // mean puts a chunk's shares together. One without a token has the lowest number as
 // its largest score and sums of 0, which change no bit.
 func (p *pooler) mean(chunk *kernel.Expr) *kernel.Expr {
-	u, shares := p.u, p.cacheEntry.pool.shares
-	read := func(share, value int) *kernel.Expr {
-		var x []*kernel.Expr
-		for n := range 4 {
-			x = append(x, p.left.At(p.element(i32(share), value, chunk, n)))
-		}
-		return kernel.Vector(x...)
+	u := p.u
+	each := func(body func(read func(value int) *kernel.Expr)) {
+		u.For("of", i32(0), i32(p.cacheEntry.pool.shares), i32(1), func(share *kernel.Expr) {
+			body(func(value int) *kernel.Expr {
+				var x []*kernel.Expr
+				for n := range 4 {
+					x = append(x, p.left.At(p.element(share, value, chunk, n)))
+				}
+				return kernel.Vector(x...)
+			})
+		})
 	}
-	var tops []*kernel.Expr
-	for s := range shares {
-		tops = append(tops, u.Let("share_top", read(s, 0)))
-	}
-	top := tops[0]
-	for _, t := range tops[1:] {
-		top = top.Max(t)
-	}
-	top = u.Let("top", top)
-	sum, acc := splat(f32(0)), splat(f32(0))
-	for s := range shares {
-		weight := u.Let("weight", tops[s].Sub(top).Exp())
-		sum = u.Let("sum", weight.Fma(read(s, 1), sum))
-		acc = u.Let("accs", weight.Fma(read(s, 2), acc))
-	}
-	return acc.Div(sum)
+	top, sum, acc := u.Var("top", splat(f32(lowest))), u.Var("sum", splat(f32(0))), u.Var("accs", splat(f32(0)))
+	each(func(read func(value int) *kernel.Expr) { top.Set(top.Max(read(0))) })
+	each(func(read func(value int) *kernel.Expr) {
+		weight := u.Let("weight", read(0).Sub(top.Expr).Exp())
+		sum.Set(weight.Fma(read(1), sum.Expr))
+		acc.Set(weight.Fma(read(2), acc.Expr))
+	})
+	return acc.Div(sum.Expr)
 }

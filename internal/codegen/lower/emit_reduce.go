@@ -75,7 +75,7 @@ func (u *emitter) sumsOverLanes(values []*kernel.Expr) (sum *kernel.Expr, each i
 			v[0] = u.Let("sum", v[0].Add(v[0].ShuffleXor(mask)))
 			continue
 		}
-		upper := kernel.Lane().And(i32(mask)).Ne(i32(0))
+		upper := u.Let("upper", kernel.Lane().And(i32(mask)).Ne(i32(0)))
 		for i := range half {
 			give := u.Let("give", upper.Select(v[i], v[half+i]))
 			v[i] = u.Let("sum", upper.Select(v[half+i], v[i]).Add(give.ShuffleXor(mask)))

@@ -139,10 +139,9 @@ void attn_attend_decode(
                 as_type<float>(pair_2 << 16), as_type<float>(pair_2 & 0xffff0000u));
         const float4 window4 = float4(element, element_2, element_3, element_4);
         const float4 key4 = lane >= 16 ? next4 : window4;
-        tile[slot_at * 64 + lane] = slot_at < used ? (as_type<uint>(key4.x) >> 16) |
-                (as_type<uint>(key4.y) & 0xffff0000u) : 0u;
-        tile[slot_at * 64 + 32 + lane] = slot_at < used ? (as_type<uint>(key4.z) >> 16) |
-                (as_type<uint>(key4.w) & 0xffff0000u) : 0u;
+        tile[slot_at * 64 + lane] = (as_type<uint>(key4.x) >> 16) | (as_type<uint>(key4.y) & 0xffff0000u);
+        tile[slot_at * 64 + 32 + lane] = (as_type<uint>(key4.z) >> 16) |
+                (as_type<uint>(key4.w) & 0xffff0000u);
         const float2 halves_3 = float2(as_type<half2>(((codes_2 << 8) & 0x80008000u) |
                 ((codes_2 << 7) & 0x3f803f80u)));
         const float2 halves_4 = float2(as_type<half2>((codes_2 & 0x80008000u) |
@@ -155,10 +154,10 @@ void attn_attend_decode(
                 as_type<float>(pair_4 << 16), as_type<float>(pair_4 & 0xffff0000u));
         const float4 window4_2 = float4(element_5, element_6, element_7, element_8);
         const float4 key4_2 = lane >= 16 ? next4_2 : window4_2;
-        tile[(slot_at + 1) * 64 + lane] = slot_at + 1 < used ? (as_type<uint>(key4_2.x) >> 16) |
-                (as_type<uint>(key4_2.y) & 0xffff0000u) : 0u;
-        tile[(slot_at + 1) * 64 + 32 + lane] = slot_at + 1 < used ? (as_type<uint>(key4_2.z) >> 16) |
-                (as_type<uint>(key4_2.w) & 0xffff0000u) : 0u;
+        tile[(slot_at + 1) * 64 + lane] = (as_type<uint>(key4_2.x) >> 16) |
+                (as_type<uint>(key4_2.y) & 0xffff0000u);
+        tile[(slot_at + 1) * 64 + 32 + lane] = (as_type<uint>(key4_2.z) >> 16) |
+                (as_type<uint>(key4_2.w) & 0xffff0000u);
     }
     const float4 products = x * x;
     factor = 0.088388346f / precise::sqrt(simd_sum(products.x + products.y +
@@ -247,36 +246,40 @@ void attn_attend_decode(
         const float product_15 = products_19.x + products_19.y + (products_19.z + products_19.w);
         const float4 products_20 = x_4 * key4_6;
         const float product_16 = products_20.x + products_20.y + (products_20.z + products_20.w);
-        const float give = (lane & 16) != 0 ? product : product_9;
-        const float sum_5 = ((lane & 16) != 0 ? product_9 : product) + simd_shuffle_xor(give, 16);
-        const float give_2 = (lane & 16) != 0 ? product_2 : product_10;
-        const float sum_6 = ((lane & 16) != 0 ? product_10 : product_2) + simd_shuffle_xor(give_2, 16);
-        const float give_3 = (lane & 16) != 0 ? product_3 : product_11;
-        const float sum_7 = ((lane & 16) != 0 ? product_11 : product_3) + simd_shuffle_xor(give_3, 16);
-        const float give_4 = (lane & 16) != 0 ? product_4 : product_12;
-        const float sum_8 = ((lane & 16) != 0 ? product_12 : product_4) + simd_shuffle_xor(give_4, 16);
-        const float give_5 = (lane & 16) != 0 ? product_5 : product_13;
-        const float sum_9 = ((lane & 16) != 0 ? product_13 : product_5) + simd_shuffle_xor(give_5, 16);
-        const float give_6 = (lane & 16) != 0 ? product_6 : product_14;
-        const float sum_10 = ((lane & 16) != 0 ? product_14 : product_6) + simd_shuffle_xor(give_6, 16);
-        const float give_7 = (lane & 16) != 0 ? product_7 : product_15;
-        const float sum_11 = ((lane & 16) != 0 ? product_15 : product_7) + simd_shuffle_xor(give_7, 16);
-        const float give_8 = (lane & 16) != 0 ? product_8 : product_16;
-        const float sum_12 = ((lane & 16) != 0 ? product_16 : product_8) + simd_shuffle_xor(give_8, 16);
-        const float give_9 = (lane & 8) != 0 ? sum_5 : sum_9;
-        const float sum_13 = ((lane & 8) != 0 ? sum_9 : sum_5) + simd_shuffle_xor(give_9, 8);
-        const float give_10 = (lane & 8) != 0 ? sum_6 : sum_10;
-        const float sum_14 = ((lane & 8) != 0 ? sum_10 : sum_6) + simd_shuffle_xor(give_10, 8);
-        const float give_11 = (lane & 8) != 0 ? sum_7 : sum_11;
-        const float sum_15 = ((lane & 8) != 0 ? sum_11 : sum_7) + simd_shuffle_xor(give_11, 8);
-        const float give_12 = (lane & 8) != 0 ? sum_8 : sum_12;
-        const float sum_16 = ((lane & 8) != 0 ? sum_12 : sum_8) + simd_shuffle_xor(give_12, 8);
-        const float give_13 = (lane & 4) != 0 ? sum_13 : sum_15;
-        const float sum_17 = ((lane & 4) != 0 ? sum_15 : sum_13) + simd_shuffle_xor(give_13, 4);
-        const float give_14 = (lane & 4) != 0 ? sum_14 : sum_16;
-        const float sum_18 = ((lane & 4) != 0 ? sum_16 : sum_14) + simd_shuffle_xor(give_14, 4);
-        const float give_15 = (lane & 2) != 0 ? sum_17 : sum_18;
-        const float sum_19 = ((lane & 2) != 0 ? sum_18 : sum_17) + simd_shuffle_xor(give_15, 2);
+        const bool upper = (lane & 16) != 0;
+        const float give = upper ? product : product_9;
+        const float sum_5 = (upper ? product_9 : product) + simd_shuffle_xor(give, 16);
+        const float give_2 = upper ? product_2 : product_10;
+        const float sum_6 = (upper ? product_10 : product_2) + simd_shuffle_xor(give_2, 16);
+        const float give_3 = upper ? product_3 : product_11;
+        const float sum_7 = (upper ? product_11 : product_3) + simd_shuffle_xor(give_3, 16);
+        const float give_4 = upper ? product_4 : product_12;
+        const float sum_8 = (upper ? product_12 : product_4) + simd_shuffle_xor(give_4, 16);
+        const float give_5 = upper ? product_5 : product_13;
+        const float sum_9 = (upper ? product_13 : product_5) + simd_shuffle_xor(give_5, 16);
+        const float give_6 = upper ? product_6 : product_14;
+        const float sum_10 = (upper ? product_14 : product_6) + simd_shuffle_xor(give_6, 16);
+        const float give_7 = upper ? product_7 : product_15;
+        const float sum_11 = (upper ? product_15 : product_7) + simd_shuffle_xor(give_7, 16);
+        const float give_8 = upper ? product_8 : product_16;
+        const float sum_12 = (upper ? product_16 : product_8) + simd_shuffle_xor(give_8, 16);
+        const bool upper_2 = (lane & 8) != 0;
+        const float give_9 = upper_2 ? sum_5 : sum_9;
+        const float sum_13 = (upper_2 ? sum_9 : sum_5) + simd_shuffle_xor(give_9, 8);
+        const float give_10 = upper_2 ? sum_6 : sum_10;
+        const float sum_14 = (upper_2 ? sum_10 : sum_6) + simd_shuffle_xor(give_10, 8);
+        const float give_11 = upper_2 ? sum_7 : sum_11;
+        const float sum_15 = (upper_2 ? sum_11 : sum_7) + simd_shuffle_xor(give_11, 8);
+        const float give_12 = upper_2 ? sum_8 : sum_12;
+        const float sum_16 = (upper_2 ? sum_12 : sum_8) + simd_shuffle_xor(give_12, 8);
+        const bool upper_3 = (lane & 4) != 0;
+        const float give_13 = upper_3 ? sum_13 : sum_15;
+        const float sum_17 = (upper_3 ? sum_15 : sum_13) + simd_shuffle_xor(give_13, 4);
+        const float give_14 = upper_3 ? sum_14 : sum_16;
+        const float sum_18 = (upper_3 ? sum_16 : sum_14) + simd_shuffle_xor(give_14, 4);
+        const bool upper_4 = (lane & 2) != 0;
+        const float give_15 = upper_4 ? sum_17 : sum_18;
+        const float sum_19 = (upper_4 ? sum_18 : sum_17) + simd_shuffle_xor(give_15, 2);
         const float sum_20 = sum_19 + simd_shuffle_xor(sum_19, 1);
         if (lane % 2 == 0 && lane / 2 < 16) {
             scores[(simd_group * 4 + lane / 2 % 4) * 16 + (key_at + lane / 2 / 4)] = sum_20;

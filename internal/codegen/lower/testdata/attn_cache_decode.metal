@@ -180,7 +180,7 @@ void attn_cache_decode(
                 float4 top = float4(-3.4028235e38f);
                 float4 sum = float4(0.0f);
                 float4 accs = float4(0.0f);
-                for (int token = first + share * 4; token < after; token += 64) {
+                for (int token = first + share * 2; token < after; token += 32) {
                     const int token_2 = min(token, after - 1);
                     const int scores_row = (slot * 512 + (token_2 & 0x01ff)) * 32;
                     const float4 scores4 = scores[scores_row + chunk * 4 / 4];
@@ -191,18 +191,7 @@ void attn_cache_decode(
                     const float4 scores4_2 = scores[scores_row_2 + chunk * 4 / 4];
                     const int values_row_2 = (slot * 512 + (token_3 & 0x01ff)) * 32;
                     const float4 values4_2 = values[values_row_2 + chunk * 4 / 4];
-                    const int token_4 = min(token + 2, after - 1);
-                    const int scores_row_3 = (slot * 512 + (token_4 & 0x01ff)) * 32;
-                    const float4 scores4_3 = scores[scores_row_3 + chunk * 4 / 4];
-                    const int values_row_3 = (slot * 512 + (token_4 & 0x01ff)) * 32;
-                    const float4 values4_3 = values[values_row_3 + chunk * 4 / 4];
-                    const int token_5 = min(token + 3, after - 1);
-                    const int scores_row_4 = (slot * 512 + (token_5 & 0x01ff)) * 32;
-                    const float4 scores4_4 = scores[scores_row_4 + chunk * 4 / 4];
-                    const int values_row_4 = (slot * 512 + (token_5 & 0x01ff)) * 32;
-                    const float4 values4_4 = values[values_row_4 + chunk * 4 / 4];
-                    const float4 highest = fmax(fmax(fmax(fmax(top, scores4), scores4_2), scores4_3),
-                            scores4_4);
+                    const float4 highest = fmax(fmax(top, scores4), scores4_2);
                     const float4 shrink = precise::exp(top - highest);
                     sum *= shrink;
                     accs *= shrink;
@@ -214,14 +203,6 @@ void attn_cache_decode(
                             float4(0.0f);
                     sum += weight_2;
                     accs = fma(weight_2, values4_2, accs);
-                    const float4 weight_3 = token + 2 < after ? precise::exp(scores4_3 - highest) :
-                            float4(0.0f);
-                    sum += weight_3;
-                    accs = fma(weight_3, values4_3, accs);
-                    const float4 weight_4 = token + 3 < after ? precise::exp(scores4_4 - highest) :
-                            float4(0.0f);
-                    sum += weight_4;
-                    accs = fma(weight_4, values4_4, accs);
                 }
                 shares[shares_at + share * 3 * 128 + chunk] = top.x;
                 shares[shares_at + share * 3 * 128 + 32 + chunk] = top.y;
@@ -241,170 +222,29 @@ void attn_cache_decode(
         const int pooled_at = vector * 128;
         if (job_2 < step.E128 && share == 0) {
             for (int chunk_2 = part * 32 + lane; chunk_2 < 32; chunk_2 += 32) {
-                const float4 share_top = float4(shares[shares_at + chunk_2], shares[shares_at + 32 + chunk_2],
-                        shares[shares_at + 64 + chunk_2], shares[shares_at + 96 + chunk_2]);
-                const float4 share_top_2 = float4(shares[shares_at + 384 + chunk_2],
-                        shares[shares_at + 384 + 32 + chunk_2], shares[shares_at + 384 + 64 + chunk_2],
-                        shares[shares_at + 384 + 96 + chunk_2]);
-                const float4 share_top_3 = float4(shares[shares_at + 768 + chunk_2],
-                        shares[shares_at + 768 + 32 + chunk_2], shares[shares_at + 768 + 64 + chunk_2],
-                        shares[shares_at + 768 + 96 + chunk_2]);
-                const float4 share_top_4 = float4(shares[shares_at + 1152 + chunk_2],
-                        shares[shares_at + 1152 + 32 + chunk_2], shares[shares_at + 1152 + 64 + chunk_2],
-                        shares[shares_at + 1152 + 96 + chunk_2]);
-                const float4 share_top_5 = float4(shares[shares_at + 1536 + chunk_2],
-                        shares[shares_at + 1536 + 32 + chunk_2], shares[shares_at + 1536 + 64 + chunk_2],
-                        shares[shares_at + 1536 + 96 + chunk_2]);
-                const float4 share_top_6 = float4(shares[shares_at + 1920 + chunk_2],
-                        shares[shares_at + 1920 + 32 + chunk_2], shares[shares_at + 1920 + 64 + chunk_2],
-                        shares[shares_at + 1920 + 96 + chunk_2]);
-                const float4 share_top_7 = float4(shares[shares_at + 2304 + chunk_2],
-                        shares[shares_at + 2304 + 32 + chunk_2], shares[shares_at + 2304 + 64 + chunk_2],
-                        shares[shares_at + 2304 + 96 + chunk_2]);
-                const float4 share_top_8 = float4(shares[shares_at + 2688 + chunk_2],
-                        shares[shares_at + 2688 + 32 + chunk_2], shares[shares_at + 2688 + 64 + chunk_2],
-                        shares[shares_at + 2688 + 96 + chunk_2]);
-                const float4 share_top_9 = float4(shares[shares_at + 3072 + chunk_2],
-                        shares[shares_at + 3072 + 32 + chunk_2], shares[shares_at + 3072 + 64 + chunk_2],
-                        shares[shares_at + 3072 + 96 + chunk_2]);
-                const float4 share_top_10 = float4(shares[shares_at + 3456 + chunk_2],
-                        shares[shares_at + 3456 + 32 + chunk_2], shares[shares_at + 3456 + 64 + chunk_2],
-                        shares[shares_at + 3456 + 96 + chunk_2]);
-                const float4 share_top_11 = float4(shares[shares_at + 3840 + chunk_2],
-                        shares[shares_at + 3840 + 32 + chunk_2], shares[shares_at + 3840 + 64 + chunk_2],
-                        shares[shares_at + 3840 + 96 + chunk_2]);
-                const float4 share_top_12 = float4(shares[shares_at + 4224 + chunk_2],
-                        shares[shares_at + 4224 + 32 + chunk_2], shares[shares_at + 4224 + 64 + chunk_2],
-                        shares[shares_at + 4224 + 96 + chunk_2]);
-                const float4 share_top_13 = float4(shares[shares_at + 4608 + chunk_2],
-                        shares[shares_at + 4608 + 32 + chunk_2], shares[shares_at + 4608 + 64 + chunk_2],
-                        shares[shares_at + 4608 + 96 + chunk_2]);
-                const float4 share_top_14 = float4(shares[shares_at + 4992 + chunk_2],
-                        shares[shares_at + 4992 + 32 + chunk_2], shares[shares_at + 4992 + 64 + chunk_2],
-                        shares[shares_at + 4992 + 96 + chunk_2]);
-                const float4 share_top_15 = float4(shares[shares_at + 5376 + chunk_2],
-                        shares[shares_at + 5376 + 32 + chunk_2], shares[shares_at + 5376 + 64 + chunk_2],
-                        shares[shares_at + 5376 + 96 + chunk_2]);
-                const float4 share_top_16 = float4(shares[shares_at + 5760 + chunk_2],
-                        shares[shares_at + 5760 + 32 + chunk_2], shares[shares_at + 5760 + 64 + chunk_2],
-                        shares[shares_at + 5760 + 96 + chunk_2]);
-                const float4 top_2 = fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(fmax(share_top,
-                        share_top_2), share_top_3), share_top_4), share_top_5), share_top_6), share_top_7),
-                        share_top_8), share_top_9), share_top_10), share_top_11), share_top_12),
-                        share_top_13), share_top_14), share_top_15), share_top_16);
-                const float4 weight_5 = precise::exp(share_top - top_2);
-                const float4 sum_2 = fma(weight_5, float4(shares[shares_at + 128 + chunk_2],
-                        shares[shares_at + 128 + 32 + chunk_2], shares[shares_at + 128 + 64 + chunk_2],
-                        shares[shares_at + 128 + 96 + chunk_2]), float4(0.0f));
-                const float4 accs_2 = fma(weight_5, float4(shares[shares_at + 256 + chunk_2],
-                        shares[shares_at + 256 + 32 + chunk_2], shares[shares_at + 256 + 64 + chunk_2],
-                        shares[shares_at + 256 + 96 + chunk_2]), float4(0.0f));
-                const float4 weight_6 = precise::exp(share_top_2 - top_2);
-                const float4 sum_3 = fma(weight_6, float4(shares[shares_at + 512 + chunk_2],
-                        shares[shares_at + 512 + 32 + chunk_2], shares[shares_at + 512 + 64 + chunk_2],
-                        shares[shares_at + 512 + 96 + chunk_2]), sum_2);
-                const float4 accs_3 = fma(weight_6, float4(shares[shares_at + 640 + chunk_2],
-                        shares[shares_at + 640 + 32 + chunk_2], shares[shares_at + 640 + 64 + chunk_2],
-                        shares[shares_at + 640 + 96 + chunk_2]), accs_2);
-                const float4 weight_7 = precise::exp(share_top_3 - top_2);
-                const float4 sum_4 = fma(weight_7, float4(shares[shares_at + 896 + chunk_2],
-                        shares[shares_at + 896 + 32 + chunk_2], shares[shares_at + 896 + 64 + chunk_2],
-                        shares[shares_at + 896 + 96 + chunk_2]), sum_3);
-                const float4 accs_4 = fma(weight_7, float4(shares[shares_at + 1024 + chunk_2],
-                        shares[shares_at + 1024 + 32 + chunk_2], shares[shares_at + 1024 + 64 + chunk_2],
-                        shares[shares_at + 1024 + 96 + chunk_2]), accs_3);
-                const float4 weight_8 = precise::exp(share_top_4 - top_2);
-                const float4 sum_5 = fma(weight_8, float4(shares[shares_at + 1280 + chunk_2],
-                        shares[shares_at + 1280 + 32 + chunk_2], shares[shares_at + 1280 + 64 + chunk_2],
-                        shares[shares_at + 1280 + 96 + chunk_2]), sum_4);
-                const float4 accs_5 = fma(weight_8, float4(shares[shares_at + 1408 + chunk_2],
-                        shares[shares_at + 1408 + 32 + chunk_2], shares[shares_at + 1408 + 64 + chunk_2],
-                        shares[shares_at + 1408 + 96 + chunk_2]), accs_4);
-                const float4 weight_9 = precise::exp(share_top_5 - top_2);
-                const float4 sum_6 = fma(weight_9, float4(shares[shares_at + 1664 + chunk_2],
-                        shares[shares_at + 1664 + 32 + chunk_2], shares[shares_at + 1664 + 64 + chunk_2],
-                        shares[shares_at + 1664 + 96 + chunk_2]), sum_5);
-                const float4 accs_6 = fma(weight_9, float4(shares[shares_at + 1792 + chunk_2],
-                        shares[shares_at + 1792 + 32 + chunk_2], shares[shares_at + 1792 + 64 + chunk_2],
-                        shares[shares_at + 1792 + 96 + chunk_2]), accs_5);
-                const float4 weight_10 = precise::exp(share_top_6 - top_2);
-                const float4 sum_7 = fma(weight_10, float4(shares[shares_at + 2048 + chunk_2],
-                        shares[shares_at + 2048 + 32 + chunk_2], shares[shares_at + 2048 + 64 + chunk_2],
-                        shares[shares_at + 2048 + 96 + chunk_2]), sum_6);
-                const float4 accs_7 = fma(weight_10, float4(shares[shares_at + 2176 + chunk_2],
-                        shares[shares_at + 2176 + 32 + chunk_2], shares[shares_at + 2176 + 64 + chunk_2],
-                        shares[shares_at + 2176 + 96 + chunk_2]), accs_6);
-                const float4 weight_11 = precise::exp(share_top_7 - top_2);
-                const float4 sum_8 = fma(weight_11, float4(shares[shares_at + 2432 + chunk_2],
-                        shares[shares_at + 2432 + 32 + chunk_2], shares[shares_at + 2432 + 64 + chunk_2],
-                        shares[shares_at + 2432 + 96 + chunk_2]), sum_7);
-                const float4 accs_8 = fma(weight_11, float4(shares[shares_at + 2560 + chunk_2],
-                        shares[shares_at + 2560 + 32 + chunk_2], shares[shares_at + 2560 + 64 + chunk_2],
-                        shares[shares_at + 2560 + 96 + chunk_2]), accs_7);
-                const float4 weight_12 = precise::exp(share_top_8 - top_2);
-                const float4 sum_9 = fma(weight_12, float4(shares[shares_at + 2816 + chunk_2],
-                        shares[shares_at + 2816 + 32 + chunk_2], shares[shares_at + 2816 + 64 + chunk_2],
-                        shares[shares_at + 2816 + 96 + chunk_2]), sum_8);
-                const float4 accs_9 = fma(weight_12, float4(shares[shares_at + 2944 + chunk_2],
-                        shares[shares_at + 2944 + 32 + chunk_2], shares[shares_at + 2944 + 64 + chunk_2],
-                        shares[shares_at + 2944 + 96 + chunk_2]), accs_8);
-                const float4 weight_13 = precise::exp(share_top_9 - top_2);
-                const float4 sum_10 = fma(weight_13, float4(shares[shares_at + 3200 + chunk_2],
-                        shares[shares_at + 3200 + 32 + chunk_2], shares[shares_at + 3200 + 64 + chunk_2],
-                        shares[shares_at + 3200 + 96 + chunk_2]), sum_9);
-                const float4 accs_10 = fma(weight_13, float4(shares[shares_at + 3328 + chunk_2],
-                        shares[shares_at + 3328 + 32 + chunk_2], shares[shares_at + 3328 + 64 + chunk_2],
-                        shares[shares_at + 3328 + 96 + chunk_2]), accs_9);
-                const float4 weight_14 = precise::exp(share_top_10 - top_2);
-                const float4 sum_11 = fma(weight_14, float4(shares[shares_at + 3584 + chunk_2],
-                        shares[shares_at + 3584 + 32 + chunk_2], shares[shares_at + 3584 + 64 + chunk_2],
-                        shares[shares_at + 3584 + 96 + chunk_2]), sum_10);
-                const float4 accs_11 = fma(weight_14, float4(shares[shares_at + 3712 + chunk_2],
-                        shares[shares_at + 3712 + 32 + chunk_2], shares[shares_at + 3712 + 64 + chunk_2],
-                        shares[shares_at + 3712 + 96 + chunk_2]), accs_10);
-                const float4 weight_15 = precise::exp(share_top_11 - top_2);
-                const float4 sum_12 = fma(weight_15, float4(shares[shares_at + 3968 + chunk_2],
-                        shares[shares_at + 3968 + 32 + chunk_2], shares[shares_at + 3968 + 64 + chunk_2],
-                        shares[shares_at + 3968 + 96 + chunk_2]), sum_11);
-                const float4 accs_12 = fma(weight_15, float4(shares[shares_at + 4096 + chunk_2],
-                        shares[shares_at + 4096 + 32 + chunk_2], shares[shares_at + 4096 + 64 + chunk_2],
-                        shares[shares_at + 4096 + 96 + chunk_2]), accs_11);
-                const float4 weight_16 = precise::exp(share_top_12 - top_2);
-                const float4 sum_13 = fma(weight_16, float4(shares[shares_at + 4352 + chunk_2],
-                        shares[shares_at + 4352 + 32 + chunk_2], shares[shares_at + 4352 + 64 + chunk_2],
-                        shares[shares_at + 4352 + 96 + chunk_2]), sum_12);
-                const float4 accs_13 = fma(weight_16, float4(shares[shares_at + 4480 + chunk_2],
-                        shares[shares_at + 4480 + 32 + chunk_2], shares[shares_at + 4480 + 64 + chunk_2],
-                        shares[shares_at + 4480 + 96 + chunk_2]), accs_12);
-                const float4 weight_17 = precise::exp(share_top_13 - top_2);
-                const float4 sum_14 = fma(weight_17, float4(shares[shares_at + 4736 + chunk_2],
-                        shares[shares_at + 4736 + 32 + chunk_2], shares[shares_at + 4736 + 64 + chunk_2],
-                        shares[shares_at + 4736 + 96 + chunk_2]), sum_13);
-                const float4 accs_14 = fma(weight_17, float4(shares[shares_at + 4864 + chunk_2],
-                        shares[shares_at + 4864 + 32 + chunk_2], shares[shares_at + 4864 + 64 + chunk_2],
-                        shares[shares_at + 4864 + 96 + chunk_2]), accs_13);
-                const float4 weight_18 = precise::exp(share_top_14 - top_2);
-                const float4 sum_15 = fma(weight_18, float4(shares[shares_at + 5120 + chunk_2],
-                        shares[shares_at + 5120 + 32 + chunk_2], shares[shares_at + 5120 + 64 + chunk_2],
-                        shares[shares_at + 5120 + 96 + chunk_2]), sum_14);
-                const float4 accs_15 = fma(weight_18, float4(shares[shares_at + 5248 + chunk_2],
-                        shares[shares_at + 5248 + 32 + chunk_2], shares[shares_at + 5248 + 64 + chunk_2],
-                        shares[shares_at + 5248 + 96 + chunk_2]), accs_14);
-                const float4 weight_19 = precise::exp(share_top_15 - top_2);
-                const float4 sum_16 = fma(weight_19, float4(shares[shares_at + 5504 + chunk_2],
-                        shares[shares_at + 5504 + 32 + chunk_2], shares[shares_at + 5504 + 64 + chunk_2],
-                        shares[shares_at + 5504 + 96 + chunk_2]), sum_15);
-                const float4 accs_16 = fma(weight_19, float4(shares[shares_at + 5632 + chunk_2],
-                        shares[shares_at + 5632 + 32 + chunk_2], shares[shares_at + 5632 + 64 + chunk_2],
-                        shares[shares_at + 5632 + 96 + chunk_2]), accs_15);
-                const float4 weight_20 = precise::exp(share_top_16 - top_2);
-                const float4 sum_17 = fma(weight_20, float4(shares[shares_at + 5888 + chunk_2],
-                        shares[shares_at + 5888 + 32 + chunk_2], shares[shares_at + 5888 + 64 + chunk_2],
-                        shares[shares_at + 5888 + 96 + chunk_2]), sum_16);
-                const float4 accs_17 = fma(weight_20, float4(shares[shares_at + 6016 + chunk_2],
-                        shares[shares_at + 6016 + 32 + chunk_2], shares[shares_at + 6016 + 64 + chunk_2],
-                        shares[shares_at + 6016 + 96 + chunk_2]), accs_16);
-                const float4 mean = accs_17 / sum_17;
+                float4 top_2 = float4(-3.4028235e38f);
+                float4 sum_2 = float4(0.0f);
+                float4 accs_2 = float4(0.0f);
+                for (int of = 0; of < 16; of++) {
+                    top_2 = fmax(top_2, float4(shares[shares_at + of * 3 * 128 + chunk_2],
+                            shares[shares_at + of * 3 * 128 + 32 + chunk_2], shares[shares_at + of * 3 * 128 +
+                            64 + chunk_2], shares[shares_at + of * 3 * 128 + 96 + chunk_2]));
+                }
+                for (int of_2 = 0; of_2 < 16; of_2++) {
+                    const float4 weight_3 = precise::exp(float4(shares[shares_at + of_2 * 3 * 128 + chunk_2],
+                            shares[shares_at + of_2 * 3 * 128 + 32 + chunk_2],
+                            shares[shares_at + of_2 * 3 * 128 + 64 + chunk_2],
+                            shares[shares_at + of_2 * 3 * 128 + 96 + chunk_2]) - top_2);
+                    sum_2 = fma(weight_3, float4(shares[shares_at + (of_2 * 3 + 1) * 128 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 1) * 128 + 32 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 1) * 128 + 64 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 1) * 128 + 96 + chunk_2]), sum_2);
+                    accs_2 = fma(weight_3, float4(shares[shares_at + (of_2 * 3 + 2) * 128 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 2) * 128 + 32 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 2) * 128 + 64 + chunk_2],
+                            shares[shares_at + (of_2 * 3 + 2) * 128 + 96 + chunk_2]), accs_2);
+                }
+                const float4 mean = accs_2 / sum_2;
                 const int to_3 = pooled_at + chunk_2 * 4;
                 pooled[to_3] = mean.x;
                 pooled[to_3 + 1] = mean.y;
