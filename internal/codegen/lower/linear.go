@@ -210,33 +210,14 @@ func (d *linearUnit) outputs(p *fusion.Product, up, gate *matrix, lead, at *kern
 		d.sharedOutputs(p, matrices, lead, at, e, staged)
 		return
 	}
-	d.aFewAtOnce(func(behind *kernel.Expr, few int) {
-		first := at
-		if few < matvecRows {
-			first = d.Let("first_of_few", at.Add(behind))
-		}
-		d.someOutputs(p, matrices, lead, first, few, e, staged)
-	})
+	d.ownOutputs(p, matrices, lead, at, e, staged)
 }
 
-// aFewAtOnce calls f for the outputs of a SIMD group: so many at once, `behind` its first.
-func (d *linearUnit) aFewAtOnce(f func(behind *kernel.Expr, few int)) {
-	few := matvecRows
-	if !d.stages() {
-		few = rowsAtOnce(len(d.row))
-	}
-	if few == matvecRows {
-		f(i32(0), few)
-		return
-	}
-	d.For("behind", i32(0), i32(matvecRows), i32(few), func(behind *kernel.Expr) { f(behind, few) })
-}
-
-// someOutputs computes a few outputs from `at` on.
-func (d *linearUnit) someOutputs(p *fusion.Product, matrices []*matrix, lead, at *kernel.Expr, few int, e *epilogue, staged inputsOf) {
+// ownOutputs computes matvecRows outputs from `at` on, of which the SIMD group has all columns.
+func (d *linearUnit) ownOutputs(p *fusion.Product, matrices []*matrix, lead, at *kernel.Expr, e *epilogue, staged inputsOf) {
 	var products [][][]*kernel.Expr
 	for _, m := range matrices {
-		products = append(products, d.share(p, m, lead, at, few, staged[m]))
+		products = append(products, d.share(p, m, lead, at, staged[m]))
 	}
 	inv := d.inverseNorms()
 	d.Comment("every lane has the sums; lane 0 writes")
@@ -277,8 +258,8 @@ func (d *linearUnit) beyond(n int) bool {
 
 // share is this SIMD group's share of the products with a few of a matrix's rows, from
 // `at` on.
-func (d *linearUnit) share(p *fusion.Product, m *matrix, lead, at *kernel.Expr, few int, inputs []input) [][]*kernel.Expr {
-	rows := d.rowsFrom(m.open(lead), at, few, p.N, d.beyond(p.N))
+func (d *linearUnit) share(p *fusion.Product, m *matrix, lead, at *kernel.Expr, inputs []input) [][]*kernel.Expr {
+	rows := d.rowsFrom(m.open(lead), at, matvecRows, p.N, d.beyond(p.N))
 	return d.dotShare(rows, inputs, d.shape.share(), d.shape.shares)
 }
 

@@ -12,12 +12,9 @@ func (d *linearUnit) sharedOutputs(p *fusion.Product, matrices []*matrix, lead, 
 	rows := len(d.row)
 	outputs := matvecRows * rows
 	h := d.shared(d.shape, len(matrices)*outputs)
-	d.aFewAtOnce(func(behind *kernel.Expr, few int) {
-		for i, m := range matrices {
-			to := behind.Mul(i32(rows)).Add(i32(i * outputs))
-			h.put(to, d.share(p, m, lead, at.Add(behind), few, staged[m]))
-		}
-	})
+	for i, m := range matrices {
+		h.put(i32(i*outputs), d.share(p, m, lead, at, staged[m]))
+	}
 	inv := d.inverseNorms()
 	d.Comment("a lane of a team's first SIMD group for each output")
 	d.Barrier()

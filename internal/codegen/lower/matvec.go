@@ -61,11 +61,7 @@ func (u *emitter) dotShare(rows []rowOf, inputs []input, share *kernel.Expr, sha
 	if u.stages() {
 		u.stagedProducts(rows, inputs, sums)
 	} else {
-		at := rowsAtOnce(len(inputs))
-		for j := 0; j < len(rows); j += at {
-			end := min(j+at, len(rows))
-			u.streamedProducts(rows[j:end], inputs, sums[j:end], share, shares)
-		}
+		u.streamedProducts(rows, inputs, sums, share, shares)
 	}
 	return u.addUp(sums, m.unpack.Exponent)
 }

@@ -6,16 +6,6 @@ import "smelt.example/smelt/internal/codegen/kernel"
 // lie side by side, each of several rows of the matrix, and what they are multiplied
 // with from device memory, where a cache has it.
 
-// rowsAtOnce is how many rows of a matrix are multiplied with so many inputs side by
-// side: sums and parts of four with four take more registers than leave room for as many
-// SIMD groups as hide the latency of loads.
-func rowsAtOnce(inputs int) int {
-	if inputs > 1 {
-		return matvecRows / 2
-	}
-	return matvecRows
-}
-
 // streamedProducts adds a share of the products of rows with inputs, of so many shares,
 // to sums. Runs of columns go to the lanes of the shares in turn.
 func (u *emitter) streamedProducts(rows []rowOf, inputs []input, sums [][]kernel.Variable, share *kernel.Expr, shares int) {

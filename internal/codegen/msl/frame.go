@@ -8,9 +8,7 @@ import (
 )
 
 // numbersNote says in every file what the package comment explains.
-const numbersNote = "Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of " +
-	"the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same; " +
-	"compilers before Xcode 16 know only the option, and the standard pragma."
+const numbersNote = "Numbers: Metal 3.1, compiled with MTLMathModeSafe. The order of additions counts, infinities and NaN are meant, only fma() fuses."
 
 // header is the comment a file starts with.
 func (p *printer) header() []string {

@@ -52,7 +52,19 @@ func Print(k *kernel.Kernel) (string, error) {
 	if p.err != nil {
 		return "", fmt.Errorf("kernel %s: %w", k.Name, p.err)
 	}
-	return strings.Join(out, "\n"), nil
+	all := strings.Split(strings.Join(out, "\n"), "\n")
+	for i, line := range all {
+		all[i] = tabbed(line)
+	}
+	return strings.Join(all, "\n"), nil
+}
+
+// tabbed has a tab for each four spaces that a line begins with: a fifth of the text of
+// nested loops would be spaces.
+func tabbed(line string) string {
+	rest := strings.TrimLeft(line, " ")
+	indent := len(line) - len(rest)
+	return strings.Repeat("\t", indent/4) + line[indent/4*4:]
 }
 
 // printer prints a kernel: first the body, which tells what of the interface

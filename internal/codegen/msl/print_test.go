@@ -59,8 +59,8 @@ func TestUnusedInterface(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, text, "struct Args {\n    device const float *unread;\n    device int *y;\n};", "struct Step {\n    int n;\n};",
-		"void probe(\n    constant Args &args [[buffer(0)]],\n    constant Step &step [[buffer(1)]])\n{\n    device int *y = args.y;\n\n    y[0] = step.n;\n}\n")
+	wants(t, text, "struct Args {\n\tdevice const float *unread;\n\tdevice int *y;\n};", "struct Step {\n\tint n;\n};",
+		"void probe(\n\tconstant Args &args [[buffer(0)]],\n\tconstant Step &step [[buffer(1)]])\n{\n\tdevice int *y = args.y;\n\n\ty[0] = step.n;\n}\n")
 }
 
 // A step block is in the constant address space as far as that reaches; what the kernel
@@ -92,7 +92,7 @@ func TestStepSpace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wants(t, text, "struct Step {", "    "+c.space+" Step &step [[buffer(1)]])")
+		wants(t, text, "struct Step {", "\t"+c.space+" Step &step [[buffer(1)]])")
 		if got := strings.Contains(text, "// In device memory: "); got != (c.space == "device const") {
 			t.Errorf("%+v: a reason stands there: %v", c, got)
 		}
@@ -137,7 +137,7 @@ func TestStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wants(t, text, "    // first\n    float v = y[0];\n\n    // two\n    // lines\n    v *= 2.0f;\n    v = 1.0f - v;\n",
+	wants(t, text, "\t// first\n\tfloat v = y[0];\n\n\t// two\n\t// lines\n\tv *= 2.0f;\n\tv = 1.0f - v;\n",
 		"threadgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device);\n",
 		"simdgroup_half8x8 m = make_filled_simdgroup_matrix<half, 8>(half(0.0f));\n",
 		"simdgroup_multiply_accumulate(d, m, m, d);\n", "simdgroup_store(m, s, step.n);\n")

@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"testing"
 
@@ -215,7 +214,7 @@ func sameCaches(t *testing.T, d [2]device.Planned, slot int32, length int, whole
 				rows[k] = row
 			}
 			if !bytes.Equal(rows[0], rows[1]) {
-				t.Fatal(fmt.Sprintf("slot %d of %d tokens: row %d of @%s is not what it is without running ahead", slot, length, i, c.State.Name))
+				t.Fatalf("slot %d of %d tokens: row %d of @%s is not what it is without running ahead", slot, length, i, c.State.Name)
 			}
 		}
 	}

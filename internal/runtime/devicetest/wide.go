@@ -19,31 +19,27 @@ import (
 var WideLayers = map[string]int{"window_token": 0, "4_token": 2, "128_score": 3, "4_score": 4}
 
 // Wide runs one layer of V4-Flash at full width, with random weights: four texts, the
-// first of so many tokens, in one step of prompts, each decoded for one token alone
+// first of so many tokens, each read in a step, decoded for one token alone
 // and then, read anew, all together. What each gets must be the same bits, and its
 // evaluator's logits where `evaluates` says so, which takes it long. The first text's
 // token closes a block if the text is one short of a block.
 func Wide(t *testing.T, layer, tokens int, evaluates bool, open Open) {
 	w := newWide(t, layer, evaluates, open)
 	var rows []ir.Row // one for each text, after its prompt
-	prompt := func() []ir.Row {
-		var prompts []ir.Row
+	prompts := func() (logits []float32) {
 		rows = rows[:0]
 		for slot := range int32(wideTexts) {
 			n := max(tokens>>(2*slot)-int(slot), 1)
+			var prompt []ir.Row
 			for at, token := range Random(1000*int(slot), n+1, w.dev.Vocab()) {
-				row := ir.Row{Token: token, Position: int32(at), Slot: slot}
-				if at < n {
-					prompts = append(prompts, row)
-				} else {
-					rows = append(rows, row)
-				}
+				prompt = append(prompt, ir.Row{Token: token, Position: int32(at), Slot: slot})
 			}
+			rows = append(rows, prompt[n])
+			logits = append(logits, w.step(false, prompt[:n], []int{n - 1})...)
 		}
-		return prompts
+		return logits
 	}
-	all := []int{0, 1, 2, 3}
-	first := w.step(false, prompt(), all)
+	first := prompts()
 	var alone []float32
 	for _, row := range rows {
 		alone = append(alone, w.step(true, []ir.Row{row}, []int{0})...)
@@ -51,10 +47,10 @@ func Wide(t *testing.T, layer, tokens int, evaluates bool, open Open) {
 	for slot := range int32(wideTexts) {
 		w.reset(slot)
 	}
-	if again := w.step(false, prompt(), all); !slices.Equal(again, first) {
+	if again := prompts(); !slices.Equal(again, first) {
 		t.Error("the same prompts give other logits the second time")
 	}
-	if together := w.step(true, rows, all); !slices.Equal(together, alone) {
+	if together := w.step(true, rows, []int{0, 1, 2, 3}); !slices.Equal(together, alone) {
 		t.Error("rows together have other logits than alone")
 	}
 	if p := w.pair; p != nil {

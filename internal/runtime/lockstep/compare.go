@@ -178,8 +178,9 @@ func roundings(n *ir.Node, width int) []float64 {
 }
 
 // cacheRows reads what the device appended to a cache in this step, decoded: a row
-// for each of the step's rows, or for each that closes a block.
-func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, elements int) (out []float32, err error) {
+// for each of the step's rows, or for each that closes a block. Of those that the device
+// shows nowhere, the evaluator's own.
+func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, own []float32) (out []float32, err error) {
 	ratio := p.ratio(v)
 	for _, r := range p.rows {
 		if (int64(r.Position)+1)%ratio != 0 {
@@ -190,23 +191,35 @@ func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, elements int) (out []float3
 			return nil, err
 		}
 		row := make([]float32, c.Row.Width)
-		encoding.DecodeRow(c.Row, row, data)
+		if data != nil {
+			encoding.DecodeRow(c.Row, row, data)
+		} else if len(out) < len(own) {
+			copy(row, own[len(out):])
+		}
 		out = append(out, row...)
 	}
-	if len(out) != elements {
-		return nil, fmt.Errorf("state @%s: %d elements appended, the evaluator appends %d", c.State.Name, len(out), elements)
+	if len(out) != len(own) {
+		return nil, fmt.Errorf("state @%s: %d elements appended, the evaluator appends %d", c.State.Name, len(out), len(own))
 	}
 	return out, nil
 }
 
 // cacheRow is the row that a slot has at an index after the step: of a ring's area where
-// the step has one, else of the cache itself.
+// the step has one, else of the cache itself. A device that shows no areas has in the
+// slot the rows that were kept; of others the row is nil.
 func (p *Pair) cacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
 	area := p.steps[p.phase].areas[c]
 	if area == nil {
 		return p.dev.CacheRow(c, slot, index%c.Capacity)
 	}
-	data, n := p.seen[area.Name], area.Area.Row.Bytes
+	data, shown := p.seen[area.Name]
+	if !shown {
+		if index < p.firstKept(c) {
+			return nil, nil
+		}
+		return p.dev.CacheRow(c, slot, index%c.Capacity)
+	}
+	n := area.Area.Row.Bytes
 	if len(data) != area.Area.Capacity*n {
 		return nil, fmt.Errorf("the device shows %d bytes of the area %s, which has %d", len(data), area.Name, area.Area.Capacity*n)
 	}
@@ -222,8 +235,10 @@ func (p *Pair) compareKept() error {
 		if area == nil || k == nil {
 			continue // no ring, or one that no reader looks back in
 		}
-		keep, _ := c.State.Keep.Value()
-		for index := max(0, int(last.Position)+2-int(keep)); index <= int(last.Position); index++ {
+		if _, shown := p.seen[area.Name]; !shown {
+			continue
+		}
+		for index := p.firstKept(c); index <= int(last.Position); index++ {
 			want, err := p.cacheRow(c, last.Slot, index)
 			if err != nil {
 				return err
@@ -239,6 +254,12 @@ func (p *Pair) compareKept() error {
 		}
 	}
 	return nil
+}
+
+// firstKept is the first row of a ring that the token after the step may look back to.
+func (p *Pair) firstKept(c *plan.Cache) int {
+	keep, _ := c.State.Keep.Value()
+	return max(0, int(p.rows[len(p.rows)-1].Position)+2-int(keep))
 }
 
 // ratio is how many of a sequence's rows one of a value's stands for.

@@ -212,7 +212,7 @@ func (p *Pair) exchange(n *ir.Node, args []tensor.Value[float32], v tensor.Value
 		out = p.compare(p.steps[p.phase].values[n.Result.Ref()], n, v, words(data))
 	}
 	for _, c := range p.appended[n.Result] {
-		got, err := p.cacheRows(c, n.Result, len(v.F))
+		got, err := p.cacheRows(c, n.Result, v.F)
 		if err != nil {
 			p.err = err
 			return v

@@ -43,9 +43,8 @@
 //   %109 = mul(%107, %108) : tensor<T x 128 x f32>
 //
 // Launch: threadgroups of 1024 threads in SIMD groups of 32 lanes; 4240 bytes of threadgroup memory.
-// Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
-//     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option, and the standard pragma.
+// Numbers: Metal 3.1, compiled with MTLMathModeSafe. The order of additions counts, infinities and NaN are
+//     meant, only fma() fuses.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
@@ -55,160 +54,160 @@
 using namespace metal;
 
 struct Args {
-    device const float *z_shares;
-    device const float4 *after;
-    device const uint *scale;
-    device const uint *base;
-    device const ushort *norm;
-    device float4 *x;
-    device float *post;
-    device float *comb;
+	device const float *z_shares;
+	device const float4 *after;
+	device const uint *scale;
+	device const uint *base;
+	device const ushort *norm;
+	device float4 *x;
+	device float *post;
+	device float *comb;
 };
 
 [[kernel, max_total_threads_per_threadgroup(1024)]]
 void attn_hyper_read_decode(
-    constant Args &args [[buffer(0)]],
+	constant Args &args [[buffer(0)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint lane_index [[thread_index_in_simdgroup]],
     uint simd_index [[simdgroup_index_in_threadgroup]])
 {
-    threadgroup float sums[1024];
-    threadgroup float pre[4];
-    threadgroup float partial[32];
+	threadgroup float sums[1024];
+	threadgroup float pre[4];
+	threadgroup float partial[32];
 
-    const int group_x = int(group_position.x);
-    const int tid = int(thread_index);
-    const int lane = int(lane_index);
-    const int simd_group = int(simd_index);
-    device const float *z_shares = args.z_shares;
-    device const float4 *after = args.after;
-    device const uint *scale = args.scale;
-    device const uint *base = args.base;
-    device const ushort *norm = args.norm;
-    device float4 *x = args.x;
-    device float *post = args.post;
-    device float *comb = args.comb;
+	const int group_x = int(group_position.x);
+	const int tid = int(thread_index);
+	const int lane = int(lane_index);
+	const int simd_group = int(simd_index);
+	device const float *z_shares = args.z_shares;
+	device const float4 *after = args.after;
+	device const uint *scale = args.scale;
+	device const uint *base = args.base;
+	device const ushort *norm = args.norm;
+	device float4 *x = args.x;
+	device float *post = args.post;
+	device float *comb = args.comb;
 
-    const int row = group_x;
+	const int row = group_x;
 
-    // the streams and weights, asked for early
-    const int index = min(lane, 23);
-    const int part = index < 4 ? 0 : index < 8 ? 1 : 2;
-    const float scale_of = as_type<float>(scale[part]);
-    const float base_of = as_type<float>(base[index]);
-    const int asked = min(tid, 31);
-    float4 hs[4];
-    #pragma unroll
-    for (int i_3 = 0; i_3 < 4; i_3++) {
-        hs[i_3] = after[(row * 4 + i_3) * 32 + asked];
-    }
-    float norms[4];
-    #pragma unroll
-    for (int i_4 = 0; i_4 < 4; i_4++) {
-        norms[i_4] = as_type<float>(uint(norm[asked * 4 + i_4]) << 16);
-    }
-    float element = 0.0f;
+	// the streams and weights, asked for early
+	const int index = min(lane, 23);
+	const int part = index < 4 ? 0 : index < 8 ? 1 : 2;
+	const float scale_of = as_type<float>(scale[part]);
+	const float base_of = as_type<float>(base[index]);
+	const int asked = min(tid, 31);
+	float4 hs[4];
+	#pragma unroll
+	for (int i_3 = 0; i_3 < 4; i_3++) {
+		hs[i_3] = after[(row * 4 + i_3) * 32 + asked];
+	}
+	float norms[4];
+	#pragma unroll
+	for (int i_4 = 0; i_4 < 4; i_4++) {
+		norms[i_4] = as_type<float>(uint(norm[asked * 4 + i_4]) << 16);
+	}
+	float element = 0.0f;
 
-    // z: SIMD group s adds up the shares of tiles s, s+32 ...
-    float z_part = 0.0f;
-    if (lane <= 24) {
-        for (int tile = simd_group; tile < 16; tile += 32) {
-            z_part += z_shares[(row * 16 + tile) * 25 + lane];
-        }
-    }
-    sums[tid] = z_part;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (simd_group == 0) {
-        float z = 0.0f;
-        #pragma unroll
-        for (int i = 0; i < 32; i++) {
-            z += sums[lane + i * 32];
-        }
-        const float squares = simd_shuffle(z, ushort(24));
-        const float inv_rms = precise::rsqrt(squares * 0.001953125f + 1e-6f);
-        const float logit = z * inv_rms;
-        const float v = logit * scale_of + base_of;
-        const float gate = 1.0f / (1.0f + precise::exp(-v));
-        if (lane < 4) {
-            pre[lane] = gate + 1e-6f;
-        }
-        if (lane >= 4 && lane < 8) {
-            post[row * 4 + (lane - 4)] = gate * 2.0f;
-        }
+	// z: SIMD group s adds up the shares of tiles s, s+32 ...
+	float z_part = 0.0f;
+	if (lane <= 24) {
+		for (int tile = simd_group; tile < 16; tile += 32) {
+			z_part += z_shares[(row * 16 + tile) * 25 + lane];
+		}
+	}
+	sums[tid] = z_part;
+	threadgroup_barrier(mem_flags::mem_threadgroup);
+	if (simd_group == 0) {
+		float z = 0.0f;
+		#pragma unroll
+		for (int i = 0; i < 32; i++) {
+			z += sums[lane + i * 32];
+		}
+		const float squares = simd_shuffle(z, ushort(24));
+		const float inv_rms = precise::rsqrt(squares * 0.001953125f + 1e-6f);
+		const float logit = z * inv_rms;
+		const float v = logit * scale_of + base_of;
+		const float gate = 1.0f / (1.0f + precise::exp(-v));
+		if (lane < 4) {
+			pre[lane] = gate + 1e-6f;
+		}
+		if (lane >= 4 && lane < 8) {
+			post[row * 4 + (lane - 4)] = gate * 2.0f;
+		}
 
-        // comb: lane i*4+j holds element (i, j)
-        const float element_2 = simd_shuffle(v, ushort(min(lane + 8, 31)));
-        element = element_2;
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    float u0 = 0.0f;
-    float u1 = 0.0f;
-    float u2 = 0.0f;
-    float u3 = 0.0f;
-    float squares_2 = 0.0f;
-    const int quad = tid;
-    if (quad < 32) {
-        #pragma unroll
-        for (int i_2 = 0; i_2 < 4; i_2++) {
-            const float p = pre[i_2];
-            u0 = fma(p, hs[i_2].x, u0);
-            u1 = fma(p, hs[i_2].y, u1);
-            u2 = fma(p, hs[i_2].z, u2);
-            u3 = fma(p, hs[i_2].w, u3);
-        }
-        squares_2 = fma(u0, u0, squares_2);
-        squares_2 = fma(u1, u1, squares_2);
-        squares_2 = fma(u2, u2, squares_2);
-        squares_2 = fma(u3, u3, squares_2);
-    }
-    const float part_2 = simd_sum(squares_2);
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (lane == 0) {
-        partial[simd_group] = part_2;
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    const float total = partial[0] + partial[1] + partial[2] + partial[3] + partial[4] + partial[5] +
-            partial[6] + partial[7] + partial[8] + partial[9] + partial[10] + partial[11] + partial[12] +
-            partial[13] + partial[14] + partial[15] + partial[16] + partial[17] + partial[18] + partial[19] +
-            partial[20] + partial[21] + partial[22] + partial[23] + partial[24] + partial[25] + partial[26] +
-            partial[27] + partial[28] + partial[29] + partial[30] + partial[31];
-    const float inv = precise::rsqrt(total * 0.0078125f + 1e-6f);
-    const int quad_2 = tid;
-    if (quad_2 < 32) {
-        x[row * 32 + quad_2] = float4(u0 * inv * norms[0], u1 * inv * norms[1], u2 * inv * norms[2],
-                u3 * inv * norms[3]);
-    }
-    if (simd_group == 0) {
-        const float other = simd_shuffle_xor(element, 1);
-        const float other_2 = simd_shuffle_xor(element, 2);
-        const float other_3 = simd_shuffle_xor(element, 3);
-        const float fold = fmax(fmax(element, other), fmax(other_2, other_3));
-        float c = precise::exp(element - fold);
-        const float other_4 = simd_shuffle_xor(c, 1);
-        const float other_5 = simd_shuffle_xor(c, 2);
-        const float other_6 = simd_shuffle_xor(c, 3);
-        const float fold_2 = c + other_4 + (other_5 + other_6);
-        c = c / fold_2 + 1e-6f;
-        const float other_7 = simd_shuffle_xor(c, 4);
-        const float other_8 = simd_shuffle_xor(c, 8);
-        const float other_9 = simd_shuffle_xor(c, 12);
-        const float fold_3 = c + other_7 + (other_8 + other_9);
-        c /= fold_3 + 1e-6f;
-        for (int iteration = 1; iteration < 20; iteration++) {
-            const float other_10 = simd_shuffle_xor(c, 1);
-            const float other_11 = simd_shuffle_xor(c, 2);
-            const float other_12 = simd_shuffle_xor(c, 3);
-            const float fold_4 = c + other_10 + (other_11 + other_12);
-            c /= fold_4 + 1e-6f;
-            const float other_13 = simd_shuffle_xor(c, 4);
-            const float other_14 = simd_shuffle_xor(c, 8);
-            const float other_15 = simd_shuffle_xor(c, 12);
-            const float fold_5 = c + other_13 + (other_14 + other_15);
-            c /= fold_5 + 1e-6f;
-        }
-        if (lane < 16) {
-            comb[row * 16 + lane] = c;
-        }
-    }
+		// comb: lane i*4+j holds element (i, j)
+		const float element_2 = simd_shuffle(v, ushort(min(lane + 8, 31)));
+		element = element_2;
+	}
+	threadgroup_barrier(mem_flags::mem_threadgroup);
+	float u0 = 0.0f;
+	float u1 = 0.0f;
+	float u2 = 0.0f;
+	float u3 = 0.0f;
+	float squares_2 = 0.0f;
+	const int quad = tid;
+	if (quad < 32) {
+		#pragma unroll
+		for (int i_2 = 0; i_2 < 4; i_2++) {
+			const float p = pre[i_2];
+			u0 = fma(p, hs[i_2].x, u0);
+			u1 = fma(p, hs[i_2].y, u1);
+			u2 = fma(p, hs[i_2].z, u2);
+			u3 = fma(p, hs[i_2].w, u3);
+		}
+		squares_2 = fma(u0, u0, squares_2);
+		squares_2 = fma(u1, u1, squares_2);
+		squares_2 = fma(u2, u2, squares_2);
+		squares_2 = fma(u3, u3, squares_2);
+	}
+	const float part_2 = simd_sum(squares_2);
+	threadgroup_barrier(mem_flags::mem_threadgroup);
+	if (lane == 0) {
+		partial[simd_group] = part_2;
+	}
+	threadgroup_barrier(mem_flags::mem_threadgroup);
+	const float total = partial[0] + partial[1] + partial[2] + partial[3] + partial[4] + partial[5] +
+			partial[6] + partial[7] + partial[8] + partial[9] + partial[10] + partial[11] + partial[12] +
+			partial[13] + partial[14] + partial[15] + partial[16] + partial[17] + partial[18] + partial[19] +
+			partial[20] + partial[21] + partial[22] + partial[23] + partial[24] + partial[25] + partial[26] +
+			partial[27] + partial[28] + partial[29] + partial[30] + partial[31];
+	const float inv = precise::rsqrt(total * 0.0078125f + 1e-6f);
+	const int quad_2 = tid;
+	if (quad_2 < 32) {
+		x[row * 32 + quad_2] = float4(u0 * inv * norms[0], u1 * inv * norms[1], u2 * inv * norms[2],
+				u3 * inv * norms[3]);
+	}
+	if (simd_group == 0) {
+		const float other = simd_shuffle_xor(element, 1);
+		const float other_2 = simd_shuffle_xor(element, 2);
+		const float other_3 = simd_shuffle_xor(element, 3);
+		const float fold = fmax(fmax(element, other), fmax(other_2, other_3));
+		float c = precise::exp(element - fold);
+		const float other_4 = simd_shuffle_xor(c, 1);
+		const float other_5 = simd_shuffle_xor(c, 2);
+		const float other_6 = simd_shuffle_xor(c, 3);
+		const float fold_2 = c + other_4 + (other_5 + other_6);
+		c = c / fold_2 + 1e-6f;
+		const float other_7 = simd_shuffle_xor(c, 4);
+		const float other_8 = simd_shuffle_xor(c, 8);
+		const float other_9 = simd_shuffle_xor(c, 12);
+		const float fold_3 = c + other_7 + (other_8 + other_9);
+		c /= fold_3 + 1e-6f;
+		for (int iteration = 1; iteration < 20; iteration++) {
+			const float other_10 = simd_shuffle_xor(c, 1);
+			const float other_11 = simd_shuffle_xor(c, 2);
+			const float other_12 = simd_shuffle_xor(c, 3);
+			const float fold_4 = c + other_10 + (other_11 + other_12);
+			c /= fold_4 + 1e-6f;
+			const float other_13 = simd_shuffle_xor(c, 4);
+			const float other_14 = simd_shuffle_xor(c, 8);
+			const float other_15 = simd_shuffle_xor(c, 12);
+			const float fold_5 = c + other_13 + (other_14 + other_15);
+			c /= fold_5 + 1e-6f;
+		}
+		if (lane < 16) {
+			comb[row * 16 + lane] = c;
+		}
+	}
 }

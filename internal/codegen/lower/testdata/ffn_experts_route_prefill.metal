@@ -25,9 +25,8 @@
 //   %139 = mul(%137, %138) : tensor<T x 2 x 128 x f32>
 //
 // Launch: threadgroups of 128 threads in SIMD groups of 32 lanes; 0 bytes of threadgroup memory.
-// Numbers: Metal 3.1, compiled with MTLMathModeSafe (without fast math). The order of additions is part of
-//     the result, infinities and NaN are meant, and only fma() fuses. The pragmas below ask for the same;
-//     compilers before Xcode 16 know only the option, and the standard pragma.
+// Numbers: Metal 3.1, compiled with MTLMathModeSafe. The order of additions counts, infinities and NaN are
+//     meant, only fma() fuses.
 #include <metal_stdlib>
 
 #pragma METAL fp math_mode(safe)
@@ -37,71 +36,71 @@
 using namespace metal;
 
 struct Args {
-    device const float *logits;
-    device const uchar *experts_of;
-    device int *ids;
-    device float *choice_weights;
+	device const float *logits;
+	device const uchar *experts_of;
+	device int *ids;
+	device float *choice_weights;
 };
 
 struct Step {
-    int T;
-    int W;
-    int P;
-    int E4;
-    int E128;
-    int token[16];
+	int T;
+	int W;
+	int P;
+	int E4;
+	int E128;
+	int token[16];
 };
 
 [[kernel, max_total_threads_per_threadgroup(128)]]
 void ffn_experts_route_prefill(
-    constant Args &args [[buffer(0)]],
+	constant Args &args [[buffer(0)]],
     constant Step &step [[buffer(1)]],
     uint3 group_position [[threadgroup_position_in_grid]],
     uint lane_index [[thread_index_in_simdgroup]],
     uint simd_index [[simdgroup_index_in_threadgroup]])
 {
-    const int group_x = int(group_position.x);
-    const int lane = int(lane_index);
-    const int simd_group = int(simd_index);
-    device const float *logits = args.logits;
-    device const uchar *experts_of = args.experts_of;
-    device int *ids = args.ids;
-    device float *choice_weights = args.choice_weights;
+	const int group_x = int(group_position.x);
+	const int lane = int(lane_index);
+	const int simd_group = int(simd_index);
+	device const float *logits = args.logits;
+	device const uchar *experts_of = args.experts_of;
+	device int *ids = args.ids;
+	device float *choice_weights = args.choice_weights;
 
-    const int row = group_x * 4 + simd_group;
-    if (row < step.T) {
-        const int token = step.token[row];
-        int ids_2[2];
-        #pragma unroll
-        for (int i_2 = 0; i_2 < 2; i_2++) {
-            ids_2[i_2] = as_type<int>((uint(experts_of[(token * 2 + i_2) * 8]) << 0) |
-                    (uint(experts_of[(token * 2 + i_2) * 8 + 1]) << 8) | (uint(experts_of[(token * 2 +
-                    i_2) * 8 + 2]) << 16) | (uint(experts_of[(token * 2 + i_2) * 8 + 3]) << 24));
-        }
-        const int rank = ids_2[1] < ids_2[0] ? 1 : 0;
-        const int rank_2 = ids_2[0] <= ids_2[1] ? 1 : 0;
-        int sorteds[2];
-        sorteds[0] = rank == 0 ? ids_2[0] : ids_2[1];
-        sorteds[1] = rank == 1 ? ids_2[0] : ids_2[1];
+	const int row = group_x * 4 + simd_group;
+	if (row < step.T) {
+		const int token = step.token[row];
+		int ids_2[2];
+		#pragma unroll
+		for (int i_2 = 0; i_2 < 2; i_2++) {
+			ids_2[i_2] = as_type<int>((uint(experts_of[(token * 2 + i_2) * 8]) << 0) |
+					(uint(experts_of[(token * 2 + i_2) * 8 + 1]) << 8) | (uint(experts_of[(token * 2 +
+					i_2) * 8 + 2]) << 16) | (uint(experts_of[(token * 2 + i_2) * 8 + 3]) << 24));
+		}
+		const int rank = ids_2[1] < ids_2[0] ? 1 : 0;
+		const int rank_2 = ids_2[0] <= ids_2[1] ? 1 : 0;
+		int sorteds[2];
+		sorteds[0] = rank == 0 ? ids_2[0] : ids_2[1];
+		sorteds[1] = rank == 1 ? ids_2[0] : ids_2[1];
 
-        // their weights: scores without the bias, made to add up to 1.5
-        float scores[2];
-        #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            scores[i] = precise::sqrt(fmax(logits[row * 5 + sorteds[i]], 0.0f) +
-                    (1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) == 1.0f ?
-                    precise::exp(-fabs(logits[row * 5 + sorteds[i]])) : precise::log(1.0f +
-                    precise::exp(-fabs(logits[row * 5 + sorteds[i]]))) * (precise::exp(-fabs(logits[row * 5 +
-                    sorteds[i]])) / (1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) - 1.0f))));
-        }
-        const float score_sum = scores[0] + scores[1];
-        const float weight = scores[0] / score_sum * 1.5f;
-        const float weight_2 = scores[1] / score_sum * 1.5f;
-        if (lane == 0) {
-            ids[row * 2] = sorteds[0];
-            ids[row * 2 + 1] = sorteds[1];
-            choice_weights[row * 2] = weight;
-            choice_weights[row * 2 + 1] = weight_2;
-        }
-    }
+		// their weights: scores without the bias, made to add up to 1.5
+		float scores[2];
+		#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			scores[i] = precise::sqrt(fmax(logits[row * 5 + sorteds[i]], 0.0f) +
+					(1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) == 1.0f ?
+					precise::exp(-fabs(logits[row * 5 + sorteds[i]])) : precise::log(1.0f +
+					precise::exp(-fabs(logits[row * 5 + sorteds[i]]))) * (precise::exp(-fabs(logits[row * 5 +
+					sorteds[i]])) / (1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) - 1.0f))));
+		}
+		const float score_sum = scores[0] + scores[1];
+		const float weight = scores[0] / score_sum * 1.5f;
+		const float weight_2 = scores[1] / score_sum * 1.5f;
+		if (lane == 0) {
+			ids[row * 2] = sorteds[0];
+			ids[row * 2 + 1] = sorteds[1];
+			choice_weights[row * 2] = weight;
+			choice_weights[row * 2 + 1] = weight_2;
+		}
+	}
 }

@@ -101,12 +101,13 @@ extern "C" __global__ void __launch_bounds__(%d, %d) %s(%s)
 }
 
 // together is how many threadgroups a core is to hold at least, which bounds their
-// registers: one of 512 threads alone would leave it half empty while they wait.
+// registers: 512 threads, for loads to hide behind each other, and two of those that
+// have 512 by themselves, for one alone would leave the core empty while it waits.
 func (e *Entry) together() int {
 	if e.Threads > 256 && e.Threads <= 512 {
 		return 2
 	}
-	return 1
+	return max(1, 512/max(e.Threads, 1))
 }
 
 // argument is what the kernel's parameter is given.
