@@ -57,11 +57,11 @@ func TestExplainGPU(t *testing.T) {
 		"as planned": {fake.Options{Residency: true}, []string{
 			"Fake M3 (applegpu_fake), macOS Version 15.0 (fake), families Apple7 Apple8 Apple9 Metal3", "bfloat yes", "32.8 kB of threadgroup memory",
 			"every pipeline allows the threads that were planned", "\n  head_decode "}},
-		"fewer threads": {fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, []string{
-			"planned again with threadgroups of at most 64 threads", "head_decode                           64       64"}},
+		"fewer threads": {fake.Options{MaxThreads: map[string]int{"attn_hyper_read_decode": 64}}, []string{
+			"planned again with threadgroups of at most 64 threads", "attn_hyper_read_decode                64       64"}},
 		"too large": {fake.Options{WorkingSet: 1 << 20}, []string{"refused: the model takes "}},
 		"no GPU":    {fake.Options{NoDevice: true}, []string{"none here that smelt can use: the metal device needs macOS on Apple silicon", "an M1 or later"}},
-		"an error":  {fake.Options{Compile: func(string) error { return errors.New("no compiler today") }}, []string{"cannot run the bundle: kernel ", "no compiler today"}},
+		"an error":  {fake.Options{Compile: func(string) error { return errors.New("no compiler today") }}, []string{"cannot run the bundle: ", "kernel ", "no compiler today"}},
 	} {
 		r := fake.New(c.o)
 		api, err := objc.Bind(r.Entry())

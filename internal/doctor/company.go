@@ -21,7 +21,7 @@ var companies = []int{1, 2, 4, 5, program.MaxDecodeRows}
 const compared = 5
 
 // company runs texts alone, each in a slot, and then together with others, as many rows
-// as companies has, in other slots and orders: a step of prompts and two of one token
+// as companies has, in other slots and orders: their prompts and two steps of one token
 // each. Every step's logits must be those that the text has alone, bit for bit; those of
 // the last also tell of what the one before it left in caches.
 func (c *check) company(ctx context.Context, dev device.Planned) error {
@@ -46,7 +46,7 @@ func (c *check) company(ctx context.Context, dev device.Planned) error {
 		}
 	}
 	for _, n := range companies {
-		if n > p.Slots || n > min(p.Chunk/companyTokens, program.MaxDecodeRows) {
+		if n > p.Slots {
 			break
 		}
 		if err := ctx.Err(); err != nil {
@@ -65,7 +65,7 @@ func (c *check) company(ctx context.Context, dev device.Planned) error {
 
 // compareCompany notes texts that have other logits among n rows than alone.
 func (c *check) compareCompany(vocab, n int, got []float32, alone [][]float32) {
-	steps := []string{"a step of prompts", "a decode step", "the decode step after it"}
+	steps := []string{"the prompts", "a decode step", "the decode step after it"}
 	for s, step := range steps {
 		var other []int
 		for i, own := range alone {
@@ -102,9 +102,9 @@ func guests(p *plan.Plan, n int) (all []guest) {
 // companyTokens is how long a prompt is at most.
 const companyTokens = 7
 
-// together runs guests' texts in one step of prompts and two of a token each, the last
-// guest's row first, and returns the logits of the first `looked`, step after step. The
-// slots are empty before and after.
+// together runs guests' prompts one after the other and then two steps of a token of each,
+// the last guest's row first, and returns the logits of the first `looked`, step after
+// step. The slots are empty before and after.
 func together(dev device.Planned, all []guest, looked int) (logits []float32, err error) {
 	for _, g := range all {
 		dev.Reset(g.slot)
@@ -114,27 +114,29 @@ func together(dev device.Planned, all []guest, looked int) (logits []float32, er
 		return ir.Row{Token: int32((31*g.text + 7*at + 3) % dev.Vocab()), Position: int32(at), Slot: g.slot}
 	}
 	length := func(g guest) int { return companyTokens - g.text%compared }
-	for step := range 3 {
+	for i, g := range all {
+		var rows []ir.Row
+		for at := range length(g) {
+			rows = append(rows, token(g, at))
+		}
+		out, err := dev.Prefill(rows, []int{len(rows) - 1})
+		if err != nil {
+			return nil, err
+		}
+		if i < looked {
+			logits = append(logits, out...)
+		}
+	}
+	for step := range 2 {
 		var rows []ir.Row
 		wanted := make([]int, looked)
 		for i := len(all) - 1; i >= 0; i-- {
-			g := all[i]
-			from, to := length(g)+step-1, length(g)+step
-			if step == 0 {
-				from = 0
-			}
-			for at := from; at < to; at++ {
-				rows = append(rows, token(g, at))
-			}
 			if i < looked {
-				wanted[i] = len(rows) - 1
+				wanted[i] = len(rows)
 			}
+			rows = append(rows, token(all[i], length(all[i])+step))
 		}
-		run := dev.Decode
-		if step == 0 {
-			run = dev.Prefill
-		}
-		out, err := run(rows, wanted)
+		out, err := dev.Decode(rows, wanted)
 		if err != nil {
 			return nil, err
 		}

@@ -40,7 +40,7 @@ func TestLess(t *testing.T) {
 		t.Fatalf("%d bytes that sizes do not change", fixed)
 	}
 	for limit, want := range map[int64]string{
-		0: "no smaller sizes", 1 << 10: "no smaller sizes", fixed: "no smaller sizes", fixed + 1: "a smaller Chunk than 16", fixed + sized*3/4: "take Slots 2",
+		0: "no smaller sizes", 1 << 10: "no smaller sizes", fixed: "no smaller sizes", fixed + 1: "a smaller Chunk than 16", fixed + sized*5/6: "take Slots 2",
 	} {
 		if err := n.Less(limit); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("with %d bytes of %d: %v, want %q", limit, n.Own(), err, want)

@@ -23,7 +23,7 @@ func TestGoldens(t *testing.T) {
 		o       fake.Options
 	}{
 		{"a-bf16", fake.Options{Residency: true}},
-		{"b-official-fp8fp4", fake.Options{MaxBuffer: 2400 << 10, MaxThreads: map[string]int{"head_decode": 64}}},
+		{"b-official-fp8fp4", fake.Options{MaxBuffer: 2400 << 10, MaxThreads: map[string]int{"attn_hyper_read_decode": 64}}},
 	} {
 		t.Run(c.fixture, func(t *testing.T) {
 			t.Parallel()

@@ -128,7 +128,7 @@ func TestOpenFails(t *testing.T) {
 		want []string
 	}{
 		"no device": {o: fake.Options{NoDevice: true}, want: []string{"names no GPU"}},
-		"too large": {o: fake.Options{WorkingSet: 3 << 20}, want: []string{"sudo sysctl iogpu.wired_limit_mb=4", "recommends for Fake M3 at most 3.15 MB", "(weights 2.72 MB, caches "}},
+		"too large": {o: fake.Options{WorkingSet: 3 << 20}, want: []string{"sudo sysctl iogpu.wired_limit_mb=5", "recommends for Fake M3 at most 3.15 MB", "(weights 2.72 MB, caches "}},
 		"too large for the Mac": {o: fake.Options{WorkingSet: 1 << 20, Memory: 8 << 30},
 			want: []string{"this Mac has 8.59 GB of memory"}},
 		"no memory":     {o: fake.Options{NewBufferFails: func(n int64) bool { return n > 100000 && n < 2<<20 /* of the file it is */ }}, want: []string{"memory is full", "smaller Context, Chunk or Slots"}},

@@ -193,8 +193,16 @@ func (q *queue) submit() error {
 		for w.mode == profile.Off && to < w.to && s.jobs[to].buffer == s.jobs[from].buffer {
 			to++
 		}
-		if err := q.encode(s, from, to, to == w.to); err != nil {
+		last := s.idle(to, w.to)
+		if s.idle(from, to) && !(last && from == w.from) {
+			from = to // an encoder without dispatches orders nothing
+			continue
+		}
+		if err := q.encode(s, from, to, last); err != nil {
 			return q.failed(err)
+		}
+		if last {
+			break
 		}
 		if w.mode == profile.Cold && to < w.to {
 			if err := q.between(s); err != nil {

@@ -106,7 +106,7 @@ func TestBytes(t *testing.T) {
 			if testing.Short() {
 				continue
 			}
-			o.MaxThreads = map[string]int{"head_decode": threads}
+			o.MaxThreads = map[string]int{"attn_hyper_read_decode": threads}
 		}
 		_, d := openFake(t, o, Options{})
 		m := d.Bundle().Memory()
@@ -258,7 +258,7 @@ func TestFewerThreads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: makes the pipelines anew, in one goroutine")
 	}
-	_, d := openFake(t, fake.Options{MaxThreads: map[string]int{"head_decode": 64}}, Options{})
+	_, d := openFake(t, fake.Options{MaxThreads: map[string]int{"attn_hyper_read_decode": 64}}, Options{})
 	if d.Bundle().Plan.Target.MaxThreads != 64 {
 		t.Errorf("the plan has threadgroups of %d threads at most; expected 64", d.Bundle().Plan.Target.MaxThreads)
 	}
@@ -282,7 +282,7 @@ func TestHalves(t *testing.T) {
 	}{
 		{fake.Options{}, "metal", "all halves become the right float32"},
 		{fake.Options{FlushHalves: true}, "metal, without halves", "planned again, small floats are unpacked without halves: 2046 of 65536"},
-		{fake.Options{FlushHalves: true, Residency: true, MaxThreads: map[string]int{"head_decode": 64}}, "metal, threadgroups of at most 64, without halves", "2046 of 65536"},
+		{fake.Options{FlushHalves: true, Residency: true, MaxThreads: map[string]int{"attn_hyper_read_decode": 64}}, "metal, threadgroups of at most 64, without halves", "2046 of 65536"},
 	} {
 		_, d := openFake(t, c.options, Options{})
 		if got := d.Bundle().Plan.Target.String(); got != c.target {

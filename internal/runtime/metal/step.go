@@ -127,12 +127,25 @@ func (e *encoder) begin(id objc.ID) {
 	}
 }
 
+// idle reports whether the job has no threadgroups in this step.
+func (j *job) idle() bool { return j.grid[0] == 0 || j.grid[1] == 0 || j.grid[2] == 0 }
+
+// idle reports whether all jobs from one to before another are.
+func (s *step) idle(from, to int) bool {
+	for i := from; i < to; i++ {
+		if !s.jobs[i].idle() {
+			return false
+		}
+	}
+	return true
+}
+
 // encode writes a dispatch; first says that it is the encoder's first.
 func (e *encoder) encode(j *job, first bool) {
 	if j.barrier && !first {
 		e.api.Send(e.barrier)
 	}
-	if j.grid[0] == 0 || j.grid[1] == 0 || j.grid[2] == 0 {
+	if j.idle() {
 		return
 	}
 	if e.groups {
