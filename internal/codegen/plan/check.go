@@ -121,7 +121,7 @@ func (p *Plan) checkStep(s *Step) error {
 // meanwhile.
 func (p *Plan) checkHeld() error {
 	for _, s := range p.Steps {
-		if s.Tokens != nil && s.Picks() == len(s.Dispatches) {
+		if s.Tokens != nil && !slices.ContainsFunc(s.Dispatches[s.Picks():], func(d *Dispatch) bool { return d.writes(s.Tokens) }) {
 			return fmt.Errorf("plan of the %s step: no dispatch picks tokens", s.Phase)
 		}
 		if b := s.Tokens; b != nil && (!b.Held || b.Size < 4*program.TokenSets*int64(s.Params.Sampled)) {
@@ -139,6 +139,11 @@ func (p *Plan) checkHeld() error {
 		return errors.New("the two kinds of steps hold tokens in different places")
 	}
 	return nil
+}
+
+// writes reports whether the dispatch may write the buffer.
+func (d *Dispatch) writes(b *Buffer) bool {
+	return slices.ContainsFunc(d.Args, func(a Arg) bool { return a.Buffer == b && a.Param.Access != kernel.Read })
 }
 
 // touches lists a dispatch's accesses to memory that kernels write.

@@ -78,9 +78,16 @@ func Copy(t target.Target) (*Probe, error) {
 	x, y := k.Pointer("x", kernel.Of(kernel.U32), kernel.Read), k.Pointer("y", kernel.Of(kernel.U32), kernel.Write)
 	words := s.Threads * perThread
 	base := k.Let("base", kernel.Group(0).To(kernel.I64).Mul(kernel.C(kernel.I64, float64(words))))
-	k.For("i", kernel.Thread(), kernel.I(words), kernel.I(s.Threads), func(i *kernel.Expr) {
+	k.For("i", kernel.Thread(), kernel.I(words), kernel.I(unrolled*s.Threads), func(i *kernel.Expr) {
 		at := k.Let("at", base.Add(i.To(kernel.I64)))
-		y.Set(at, x.At(at))
+		place := func(n int) *kernel.Expr { return at.Add(kernel.C(kernel.I64, float64(n*s.Threads))) }
+		var loaded []*kernel.Expr // all before the first is stored: one load at a time is latency
+		for n := range unrolled {
+			loaded = append(loaded, k.Let("word", x.At(place(n))))
+		}
+		for n, word := range loaded {
+			y.Set(place(n), word)
+		}
 	})
 	return probe(k, 4*int64(words), 4*int64(words), 0)
 }
