@@ -121,11 +121,11 @@ func (p *Plan) checkStep(s *Step) error {
 // meanwhile.
 func (p *Plan) checkHeld() error {
 	for _, s := range p.Steps {
-		if s.Tokens != nil && !slices.ContainsFunc(s.Dispatches[s.Picks():], func(d *Dispatch) bool { return d.writes(s.Tokens) }) {
-			return fmt.Errorf("plan of the %s step: no dispatch picks tokens", s.Phase)
-		}
 		if b := s.Tokens; b != nil && (!b.Held || b.Size < 4*program.TokenSets*int64(s.Params.Sampled)) {
 			return fmt.Errorf("plan of the %s step: the %s are not held, or do not fit %d bytes", s.Phase, b.Name, b.Size)
+		}
+		if s.Tokens != nil && !slices.ContainsFunc(s.Dispatches[s.Picks():], func(d *Dispatch) bool { return d.writes(s.Tokens) }) {
+			return fmt.Errorf("plan of the %s step: no dispatch picks tokens", s.Phase)
 		}
 		for _, b := range s.Buffers {
 			for _, o := range s.Buffers {
