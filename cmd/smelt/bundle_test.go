@@ -267,7 +267,7 @@ func TestBundleRefuses(t *testing.T) {
 		{"an edited plan", edit(bundle, plan, "eps = 1e-06", "eps = 1e-05"), true, []string{"plan.ir is not what smelt compile wrote"}},
 		{"no kernel", remove(bundle, kernel), true, []string{"attn_q_decode.kir", "no such file"}},
 		{"a kernel cut off", cut(bundle, kernel), true, []string{"attn_q_decode.kir"}},
-		{"an edited kernel", edit(bundle, kernel, "schedule 256", "schedule 128"), true, []string{"attn_q_decode.kir is not what smelt compile wrote"}},
+		{"an edited kernel", edit(bundle, kernel, "schedule 64", "schedule 32"), true, []string{"attn_q_decode.kir is not what smelt compile wrote"}},
 		{"no checkpoint", remove(checkpoint, "."), false, []string{checkpoint, bundle, "smelt compile"}},
 		{"a shard less", remove(checkpoint, shard), false, []string{shard, "smelt compile"}},
 		{"another header", edit(checkpoint, shard, "weight", "waight"), false, []string{shard, "smelt compile"}},

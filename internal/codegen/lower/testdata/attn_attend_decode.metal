@@ -57,10 +57,10 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(32)]]
 void attn_attend_decode(
 	constant Args &args [[buffer(0)]],
-    constant Step &step [[buffer(1)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint lane_index [[thread_index_in_simdgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	constant Step &step [[buffer(1)]],
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint lane_index [[thread_index_in_simdgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	threadgroup uint tile[1024];
 	threadgroup float scores[64];

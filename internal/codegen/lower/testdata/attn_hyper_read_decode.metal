@@ -67,10 +67,10 @@ struct Args {
 [[kernel, max_total_threads_per_threadgroup(1024)]]
 void attn_hyper_read_decode(
 	constant Args &args [[buffer(0)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint thread_index [[thread_index_in_threadgroup]],
-    uint lane_index [[thread_index_in_simdgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint thread_index [[thread_index_in_threadgroup]],
+	uint lane_index [[thread_index_in_simdgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	threadgroup float sums[1024];
 	threadgroup float pre[4];

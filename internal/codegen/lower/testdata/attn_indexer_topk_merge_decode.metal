@@ -46,11 +46,11 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(256)]]
 void attn_indexer_topk_merge_decode(
 	constant Args &args [[buffer(0)]],
-    constant Step &step [[buffer(1)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint thread_index [[thread_index_in_threadgroup]],
-    uint lane_index [[thread_index_in_simdgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	constant Step &step [[buffer(1)]],
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint thread_index [[thread_index_in_threadgroup]],
+	uint lane_index [[thread_index_in_simdgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	threadgroup uint block_keys[4096];
 	threadgroup int counts[48];

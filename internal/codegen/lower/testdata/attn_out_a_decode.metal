@@ -38,10 +38,10 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(64)]]
 void attn_out_a_decode(
 	constant Args &args [[buffer(0)]],
-    constant Step &step [[buffer(1)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint lane_index [[thread_index_in_simdgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	constant Step &step [[buffer(1)]],
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint lane_index [[thread_index_in_simdgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	const int group_x = int(group_position.x);
 	const int group_y = int(group_position.y);

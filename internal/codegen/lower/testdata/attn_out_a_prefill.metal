@@ -34,10 +34,10 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(256)]]
 void attn_out_a_prefill(
 	constant Args &args [[buffer(0)]],
-    constant Step &step [[buffer(1)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint thread_index [[thread_index_in_threadgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	constant Step &step [[buffer(1)]],
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint thread_index [[thread_index_in_threadgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	threadgroup float x_tile[1024];
 	threadgroup float w_tile[2048];

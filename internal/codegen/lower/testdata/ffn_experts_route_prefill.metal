@@ -54,10 +54,10 @@ struct Step {
 [[kernel, max_total_threads_per_threadgroup(128)]]
 void ffn_experts_route_prefill(
 	constant Args &args [[buffer(0)]],
-    constant Step &step [[buffer(1)]],
-    uint3 group_position [[threadgroup_position_in_grid]],
-    uint lane_index [[thread_index_in_simdgroup]],
-    uint simd_index [[simdgroup_index_in_threadgroup]])
+	constant Step &step [[buffer(1)]],
+	uint3 group_position [[threadgroup_position_in_grid]],
+	uint lane_index [[thread_index_in_simdgroup]],
+	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
 	const int group_x = int(group_position.x);
 	const int lane = int(lane_index);
