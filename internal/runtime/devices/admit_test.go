@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/target"
 	"smelt.example/smelt/internal/memory"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
@@ -142,8 +143,11 @@ func TestAdvice(t *testing.T) {
 // TestWritten: the sizes of a bundle that was compiled before are changed by compiling it.
 func TestWritten(t *testing.T) {
 	m := openFixture(t)
-	var err error
-	if m.Bundle, _, err = bundle.Compile(m.Source, bundle.Options{Lean: true, Context: 64, Chunk: 16}); err != nil {
+	host, err := target.Named("cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Bundle, _, err = bundle.Compile(m.Source, bundle.Options{Lean: true, Context: 64, Chunk: 16, Target: host}); err != nil {
 		t.Fatal(err)
 	}
 	k, _ := All().Named("cpu")
