@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/bench"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 )
 
@@ -105,8 +106,8 @@ func TestBenchKernels(t *testing.T) {
 // TestBenchStored: layers that stand on stored ones are measured as the layers they are,
 // and the report says so; a decode step at a multiple of a block has more to do.
 func TestBenchStored(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: measures")
+	if !sample.Full() {
+		t.Skip("make full: compiles a model of eight layers twice; package synthetic tests what stands on what")
 	}
 	needCPU(t)
 	var reports [2]bench.KernelReport
