@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"smelt.example/smelt/bench"
-	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
+	"smelt.example/smelt/internal/sample"
 )
 
 // needCPU skips where there is no libLLVM to measure with.
