@@ -59,13 +59,18 @@ func TestDoctor(t *testing.T) {
 		if g = newExecutor(t, fake.Options{Residency: true}); before != nil {
 			g.program = before.program
 		}
+		g.same = true // as a GPU, on which rows have the same bits alone and side by side
 		return g
 	})
 	if !r.OK || r.Whole > 1e-5 || r.Prefill.GPU <= 0 || r.Decode.GPU <= 0 {
 		t.Errorf("ok %v, %q, whole steps differ by %g, %+v, %+v", r.OK, r.Errors, r.Whole, r.Prefill, r.Decode)
 	}
 	for _, k := range r.Kernels {
-		if !k.Ran || !k.OK || k.Values == 0 && len(k.Through) == 0 || k.Difference > 1e-5 || k.Seconds <= 0 {
+		if strings.Contains(k.Name, "_thin_") { // of texts longer than the script's
+			continue
+		}
+		timed := !strings.HasPrefix(k.Name, "sample_") // steps that are timed pick no tokens
+		if !k.Ran || !k.OK || k.Values == 0 && len(k.Through) == 0 || k.Difference > 1e-5 || timed && k.Seconds <= 0 {
 			t.Errorf("%+v", k)
 		}
 	}
