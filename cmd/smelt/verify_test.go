@@ -260,7 +260,7 @@ func TestRunBundle(t *testing.T) {
 	}{
 		{"beyond the context", []string{dir, "-p", "x", "--context", "25"}, []string{"--context 25", "compiled for at most 24; compile it with --context 25"}},
 		{"beyond the chunk", []string{dir, "-p", "x", "--chunk", "4"}, []string{"--chunk 4", "compiled for at most 3; compile it with --chunk 4"}},
-		{"another target", []string{dir, "--target", "cpu8"}, []string{"--target cpu8: the device standin runs the kernels of metal or cuda"}},
+		{"another target", []string{dir, "--target", "cpu8"}, []string{"--target cpu8: the device reference runs no kernels"}},
 		{"unknown device", []string{dir, "--device", "gpu"}, []string{"--device gpu: expected " + devices.All().Choices()}},
 	} {
 		t.Run(c.name, func(t *testing.T) { smelt(t, "", runArgs(c.args...)...).fails(t, c.want...) })
