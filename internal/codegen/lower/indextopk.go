@@ -76,7 +76,7 @@ type indexTopK struct {
 	keys   *program.Scratch // orderKey of the score, u32
 	places *program.Scratch // of the entry in its chunk, u16
 
-	// What thinned blocks of candidates leave, K each but the last.
+	// What thinned blocks of candidates leave, K each but the last; nil if none are.
 	thinKeys, thinEntries *program.Scratch // u32, i32
 }
 
@@ -98,7 +98,7 @@ func (in *Input) newIndexTopK(v *fusion.IndexTopK, c chunking) (*indexTopK, erro
 	n := ir.Sym(t.rows).Mul(t.most())
 	t.keys = &program.Scratch{Name: "keys", Bytes: n.Mul(ir.Const(4))}
 	t.places = &program.Scratch{Name: "places", Bytes: n.Mul(ir.Const(2))}
-	if c.thin > 0 {
+	if t.thins() {
 		n := ir.Sym(t.rows).Mul(t.thinBlocks()).Mul(ir.Const(int64(4 * v.K)))
 		t.thinKeys = &program.Scratch{Name: "thin_keys", Bytes: n}
 		t.thinEntries = &program.Scratch{Name: "thin_entries", Bytes: n}

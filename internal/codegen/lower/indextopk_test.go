@@ -218,6 +218,14 @@ func TestIndexTopKThin(t *testing.T) {
 func TestIndexTopKBusy(t *testing.T) {
 	for _, machine := range []target.Target{target.GPU, target.CUDA} {
 		x := newIndexTest(t, indexCase{target: machine, heads: 64, dim: 128, ratio: 4, k: 512, format: "fp4_b32", rows: slotRows(0, 0)})
+		// A cache that holds no more entries than a block has candidates needs no thinning.
+		for capacity, want := range map[int]int{thinBlock: 2, thinBlock + 1: 3} {
+			x.in.Caches["keys"].Capacity = capacity
+			if launches, err := lowerIndexTopK(x.in, x.view); err != nil || len(launches) != want {
+				t.Errorf("%s: %d launches for %d entries, expected %d (%v)", machine.Name, len(launches), capacity, want, err)
+			}
+		}
+		x.in.Caches["keys"].Capacity = 1 << 18
 		launches, err := lowerIndexTopK(x.in, x.view)
 		if err != nil {
 			t.Fatal(err)

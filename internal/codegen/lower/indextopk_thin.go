@@ -29,6 +29,13 @@ func (t *indexTopK) thinSchedule() kernel.Schedule {
 	}}
 }
 
+// thins reports whether a text can have more candidates than a block: its entries are no
+// more than the cache holds.
+func (t *indexTopK) thins() bool {
+	c := t.in.Caches[t.Keys]
+	return t.chunk.thin > 0 && c != nil && c.Capacity > t.chunk.thin
+}
+
 // thinBlocks is how many blocks a step's rows are cut into: none up to thin entries,
 // else as many as hold all candidates, or more.
 func (t *indexTopK) thinBlocks() ir.Expr {
@@ -44,8 +51,8 @@ type thinned struct {
 
 // bindThinned binds what thinned blocks leave, if there are any.
 func (t *indexTopK) bindThinned(u *emitter, a kernel.Access) thinned {
-	if t.chunk.thin == 0 {
-		return thinned{}
+	if !t.thins() {
+		return thinned{u: u, t: t}
 	}
 	return thinned{u, t, u.scratch("thin_keys", t.thinKeys, kernel.U32, a), u.scratch("thin_entries", t.thinEntries, kernel.I32, a)}
 }
@@ -57,7 +64,7 @@ func (x thinned) blocks(r indexRow) *kernel.Expr {
 
 // thinOut keeps the K best of each block of candidates.
 func (t *indexTopK) thinOut() (program.Launch, error) {
-	if t.chunk.thin == 0 {
+	if !t.thins() {
 		return program.Launch{}, nil
 	}
 	s, k, size := t.thinSchedule(), i32(t.K), i32(t.chunk.thin)
@@ -90,35 +97,46 @@ func (t *indexTopK) thinOut() (program.Launch, error) {
 	return u.launch("thin", t.thinBlocks(), ir.Sym(t.rows))
 }
 
-// orAll is what is left of a row's candidates, or all if they were not thinned out. Keys
-// lie in threadgroup memory if there is room.
+// orAll is what is left of a row's candidates, or all if they were not thinned out, their
+// keys in threadgroup memory if there is room.
 func (x thinned) orAll(r indexRow, all candidates) candidates {
+	u, size := x.u, i32(x.t.chunk.thin)
+	if x.t.thins() {
+		all = x.or(r, all)
+	}
+	local := u.SharedArray("block_keys", kernel.U32, x.t.chunk.thin)
+	near := all.count.Le(size)
+	u.If(near, func() {
+		u.For("i", kernel.Thread(), all.count, i32(u.Schedule().Threads), func(i *kernel.Expr) { local.Set(i, all.key(i)) })
+	}, nil)
+	u.Barrier()
+	out := all
+	out.key = func(i *kernel.Expr) *kernel.Expr {
+		v := u.Var("key_of", kernel.U(0))
+		u.If(near, func() { v.Set(local.At(i)) }, func() { v.Set(all.key(i)) })
+		return v.Expr
+	}
+	return out
+}
+
+// or is what is left of a row's candidates if they were thinned out, or all.
+func (x thinned) or(r indexRow, all candidates) candidates {
 	u, k, size := x.u, i32(x.t.K), i32(x.t.chunk.thin)
 	blocks := x.blocks(r)
 	from := u.Let("thinned", r.row.Mul(blocks).Mul(k))
 	isThin := blocks.Gt(i32(0))
 	left := all.count.Div(size).Mul(k).Add(all.count.Rem(size).Min(k))
-	out := candidates{count: u.Let("left", isThin.Select(left, all.count))}
-	far := func(i *kernel.Expr) *kernel.Expr {
-		v := u.Var("candidate", kernel.U(0))
-		u.If(isThin, func() { v.Set(x.keys.At(from.Add(i))) }, func() { v.Set(all.key(i)) })
-		return v.Expr
+	return candidates{
+		count: u.Let("left", isThin.Select(left, all.count)),
+		key: func(i *kernel.Expr) *kernel.Expr {
+			v := u.Var("candidate", kernel.U(0))
+			u.If(isThin, func() { v.Set(x.keys.At(from.Add(i))) }, func() { v.Set(all.key(i)) })
+			return v.Expr
+		},
+		entry: func(i *kernel.Expr) *kernel.Expr {
+			v := u.Var("entry", i32(0))
+			u.If(isThin, func() { v.Set(x.entries.At(from.Add(i))) }, func() { v.Set(all.entry(i)) })
+			return v.Expr
+		},
 	}
-	local := u.SharedArray("block_keys", kernel.U32, x.t.chunk.thin)
-	near := out.count.Le(size)
-	u.If(near, func() {
-		u.For("i", kernel.Thread(), out.count, i32(u.Schedule().Threads), func(i *kernel.Expr) { local.Set(i, far(i)) })
-	}, nil)
-	u.Barrier()
-	out.key = func(i *kernel.Expr) *kernel.Expr {
-		v := u.Var("key_of", kernel.U(0))
-		u.If(near, func() { v.Set(local.At(i)) }, func() { v.Set(far(i)) })
-		return v.Expr
-	}
-	out.entry = func(i *kernel.Expr) *kernel.Expr {
-		v := u.Var("entry", i32(0))
-		u.If(isThin, func() { v.Set(x.entries.At(from.Add(i))) }, func() { v.Set(all.entry(i)) })
-		return v.Expr
-	}
-	return out
 }

@@ -5,10 +5,13 @@
 package synthetic
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 
 	"smelt.example/smelt/internal/models/arch"
 	"smelt.example/smelt/internal/models/checkpoint/safetensors"
@@ -99,7 +102,7 @@ func New(name string, config []byte, o Options) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be stored as %s: %w", name, o.Format, err)
 	}
-	files, err := reserve(name, all)
+	files, err := reserve(name, all, o.Format)
 	if err != nil {
 		return nil, err
 	}
@@ -153,8 +156,23 @@ func (c *Checkpoint) Tokens(n int, seed uint64) []int32 {
 // have limits on the size of one mapping.
 const shardBytes = 5_000_000_000
 
+// lay puts the tensors of a file in the order in which writers of the format lay them: MLX
+// in that of a hash table, so that they begin at any multiple of their elements' size.
+func (f Format) lay(tensors []safetensors.Tensor) {
+	safetensors.Sort(tensors)
+	if f == Official {
+		return
+	}
+	place := func(t safetensors.Tensor) uint64 {
+		h := fnv.New64a()
+		h.Write([]byte(t.Name))
+		return h.Sum64()
+	}
+	slices.SortStableFunc(tensors, func(a, b safetensors.Tensor) int { return cmp.Compare(place(a), place(b)) })
+}
+
 // reserve spreads tensors over files, in order.
-func reserve(name string, all []stored) ([]checkpoint.File, error) {
+func reserve(name string, all []stored, f Format) ([]checkpoint.File, error) {
 	var shards [][]safetensors.Tensor
 	room := int64(0)
 	for _, t := range all {
@@ -167,6 +185,7 @@ func reserve(name string, all []stored) ([]checkpoint.File, error) {
 	}
 	var files []checkpoint.File
 	for i, tensors := range shards {
+		f.lay(tensors)
 		path := filepath.Join(name, fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards)))
 		f, err := safetensors.InMemory(path, tensors)
 		if err != nil {

@@ -101,9 +101,6 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("differs by %g, wrong are %v (%v)", worst, wrong(p), err)
 		}
 		for _, k := range p.Kernels() {
-			if strings.Contains(k.Name, "_thin_") { // of texts longer than this one
-				continue
-			}
 			if !k.Ran || f == lockstep.Values && k.Values == 0 && len(k.Through) == 0 {
 				t.Errorf("kernel %s: ran %v, %d values compared, read by %v", k.Name, k.Ran, k.Values, k.Through)
 			}

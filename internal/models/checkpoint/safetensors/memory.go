@@ -1,9 +1,18 @@
 package safetensors
 
-import "smelt.example/smelt/internal/models/checkpoint/container"
+import (
+	"slices"
 
-// InMemory makes a file that is on no disk, with the given tensors laid out
-// as Write lays them out. Of each tensor only name, type and shape count. The
+	"smelt.example/smelt/internal/models/checkpoint/container"
+)
+
+// Sort puts tensors in the order in which Write lays them out.
+func Sort(tensors []Tensor) {
+	slices.SortStableFunc(tensors, func(a, b Tensor) int { return inOrder(a.DType, a.Name, b.DType, b.Name) })
+}
+
+// InMemory makes a file that is on no disk, with the given tensors one behind another in
+// their order. Of each tensor only name, type and shape count. The
 // data is zero and, unlike that of an opened file, may be written through
 // Tensor.Data; pages that nothing was written to take up no memory. path
 // stands for the file in messages, nothing is read or written there.

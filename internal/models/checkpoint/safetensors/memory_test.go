@@ -29,6 +29,7 @@ func TestInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	Sort(tensors)
 	f, err := InMemory("nowhere/x.safetensors", tensors)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func Write(path string, tensors []Out, metadata map[string]string) error {
 // that every tensor is aligned to its elements. Nothing is written of tensors that
 // are not in order. Errors name the tensor at fault, and the file as path.
 func Encode(w io.Writer, path string, tensors []Out, metadata map[string]string) error {
-	l, err := layOut(path, tensors, metadata)
+	l, err := layOut(path, ordered(tensors), metadata)
 	if err != nil {
 		return err
 	}
@@ -70,12 +70,20 @@ type layout struct {
 	header  []byte
 }
 
-// layOut orders tensors, checks what the header says of them and builds it.
+// inOrder is the order in which files are written: the largest types first, so that each
+// tensor lies aligned, then by name.
+func inOrder(aType DType, aName string, bType DType, bName string) int {
+	return cmp.Or(cmp.Compare(sizeOf(bType), sizeOf(aType)), cmp.Compare(aName, bName))
+}
+
+// ordered is tensors in that order.
+func ordered(tensors []Out) []Out {
+	return slices.SortedStableFunc(slices.Values(tensors), func(a, b Out) int { return inOrder(a.DType, a.Name, b.DType, b.Name) })
+}
+
+// layOut checks what the header says of tensors, which lie in this order, and builds it.
 func layOut(path string, tensors []Out, metadata map[string]string) (*layout, error) {
-	l := &layout{tensors: slices.Clone(tensors)}
-	slices.SortStableFunc(l.tensors, func(a, b Out) int {
-		return cmp.Or(cmp.Compare(sizeOf(b.DType), sizeOf(a.DType)), cmp.Compare(a.Name, b.Name))
-	})
+	l := &layout{tensors: tensors}
 	var err error
 	if l.sizes, err = checkOuts(path, l.tensors); err != nil {
 		return nil, err
