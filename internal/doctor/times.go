@@ -7,8 +7,10 @@ import (
 
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/internal/runtime/profile"
 	"smelt.example/smelt/ir"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // repeats is how often steps are run to be timed, as often as a whole and kernel
@@ -69,7 +71,8 @@ func gather(times map[string][]time.Duration, dev device.Profiled) {
 const timedRows = 128
 
 // twoSteps runs a prefill step and a decode step after it, and keeps the best
-// times of whole ones.
+// times of whole ones. Those whose kernels are timed draw a token, for which all kernels of
+// sampling have work.
 func (c *check) twoSteps(dev device.Planned, single bool) error {
 	p := dev.Bundle().Plan
 	rows := make([]ir.Row, max(1, min(timedRows, p.Chunk, p.Context-1)))
@@ -77,16 +80,20 @@ func (c *check) twoSteps(dev device.Planned, single bool) error {
 		rows[i] = ir.Row{Token: int32((7*i + 1) % dev.Vocab()), Position: int32(i)}
 	}
 	dev.Reset(0)
-	if err := c.oneStep(dev, dev.Prefill, rows, single, &c.Prefill); err != nil || len(rows) >= p.Context {
+	if err := c.oneStep(dev, program.Prefill, rows, single, &c.Prefill); err != nil || len(rows) >= p.Context {
 		return err
 	}
 	next := []ir.Row{{Token: 1, Position: int32(len(rows))}}
-	return c.oneStep(dev, dev.Decode, next, single, &c.Decode)
+	return c.oneStep(dev, program.Decode, next, single, &c.Decode)
 }
 
-func (c *check) oneStep(dev device.Planned, step func([]ir.Row, []int) ([]float32, error), rows []ir.Row, single bool, s *Speed) error {
+func (c *check) oneStep(dev device.Planned, phase program.Phase, rows []ir.Row, single bool, s *Speed) error {
+	step := lockstep.Step{Phase: phase, Rows: rows, Wanted: []int{len(rows) - 1}}
+	if single {
+		step.Choices = []sampling.Choice{sampling.Params{Temperature: 1, TopP: 0.9}.Choice(0, 0)}
+	}
 	start := time.Now()
-	if _, err := step(rows, []int{len(rows) - 1}); err != nil {
+	if _, err := step.Run(dev); err != nil {
 		return err
 	}
 	took := time.Since(start).Seconds()
