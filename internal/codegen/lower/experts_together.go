@@ -10,8 +10,9 @@ import (
 )
 
 // In decode on a GPU a threadgroup makes a tile of the hidden vectors of all experts that
-// the step's rows choose: it routes once, a SIMD group a row, and reads an expert's
-// weights once for all rows that chose it. SIMD groups share experts, outputs and K.
+// the step's rows choose: it routes once, a SIMD group a row, and goes through the rows that
+// chose an expert one after another, whose weights are in a cache then. SIMD groups share
+// experts and outputs.
 
 // hiddenRows is how many outputs a SIMD group makes at once, of gate and of up each.
 const hiddenRows = 2
@@ -19,12 +20,9 @@ const hiddenRows = 2
 // hiddenTile is how many outputs of an expert a threadgroup makes at most.
 const hiddenTile = 8
 
-// hiddenShares is over how many SIMD groups K is dealt out at most, and hiddenThreads the
-// threadgroup: on an H200 two shares and 512 threads took 4 to 8 % longer.
-const (
-	hiddenShares  = 1
-	hiddenThreads = 256
-)
+// hiddenThreads is the threadgroup. On an H200 one of 512 threads whose SIMD groups share K
+// by twos took 4 to 8 % longer.
+const hiddenThreads = 256
 
 // expertsTogether is the launch that makes the hidden vectors of all rows.
 func expertsTogether(in *Input, e *fusion.Experts, rows string) (program.Launch, error) {
@@ -55,7 +53,6 @@ type expertsTiles struct {
 	*emitter
 	e        *fusion.Experts
 	tile     int // outputs of a threadgroup
-	shares   int // of K
 	router   *router
 	x        *rowsOf
 	gate, up *matrix
@@ -63,12 +60,12 @@ type expertsTiles struct {
 	rows     *kernel.Expr
 	ids      kernel.Array // [rows, K]: the experts,
 	weights  kernel.Array // and what they count
-	sums     kernel.Array // [rows*K, tile, shares, 2]: of gate and up
+	sums     kernel.Array // [rows*K, tile, 2]: of gate and up
 }
 
 // sumBytes is what the sums take at most.
 func (d *expertsTiles) sumBytes() int {
-	return 4 * program.MaxDecodeRows * d.e.K * d.tile * hiddenShares * 2
+	return 4 * program.MaxDecodeRows * d.e.K * d.tile * 2
 }
 
 func (d *expertsTiles) bind() {
@@ -79,10 +76,9 @@ func (d *expertsTiles) bind() {
 	if d.err != nil {
 		return
 	}
-	lanes, most := d.Schedule().SimdWidth, program.MaxDecodeRows*d.e.K
-	d.shares = min(d.gate.sharesOf(hiddenShares, lanes), d.up.sharesOf(hiddenShares, lanes))
+	most := program.MaxDecodeRows * d.e.K
 	d.ids, d.weights = d.SharedArray("chosen", kernel.I32, most), d.SharedArray("counts", kernel.F32, most)
-	d.sums = d.SharedArray("sums", kernel.F32, most*d.tile*d.shares*2)
+	d.sums = d.SharedArray("sums", kernel.F32, most*d.tile*2)
 }
 
 // simds is how many SIMD groups a threadgroup has.
@@ -107,19 +103,18 @@ func (d *expertsTiles) route() {
 // products makes the sums of gate and up.
 func (d *expertsTiles) products() {
 	few := d.tile / hiddenRows
-	jobs := d.rows.Mul(i32(d.e.K * few * d.shares))
+	jobs := d.rows.Mul(i32(d.e.K * few))
 	x := &choices{emitter: d.emitter, k: d.e.K, count: d.rows, id: d.ids.At}
 	d.For("job", kernel.Simd(), jobs, i32(d.simds()), func(job *kernel.Expr) {
-		share, rest := d.Let("share", job.Rem(i32(d.shares))), d.Let("rest", job.Div(i32(d.shares)))
-		c, out := d.Let("c", rest.Div(i32(few))), d.Let("out", rest.Rem(i32(few)).Mul(i32(hiddenRows)))
+		c, out := d.Let("c", job.Div(i32(few))), d.Let("out", job.Rem(i32(few)).Mul(i32(hiddenRows)))
 		expert := d.Let("expert", x.id(c))
 		x.each(c, expert, func(c *kernel.Expr) {
-			sums := d.gateAndUp(expert, d.Let("first", kernel.Group(0).Mul(i32(d.tile)).Add(out)), share, c)
+			sums := d.gateAndUp(expert, d.Let("first", kernel.Group(0).Mul(i32(d.tile)).Add(out)), c)
 			d.If(kernel.Lane().Eq(i32(0)), func() {
-				to := d.Let("to", c.Mul(i32(d.tile)).Add(out).Mul(i32(d.shares)).Add(share).Mul(i32(2)))
+				to := d.Let("to", c.Mul(i32(d.tile)).Add(out).Mul(i32(2)))
 				for j := range hiddenRows {
 					for half := range 2 {
-						d.sums.Set(to.Add(i32(2*d.shares*j+half)), sums[half*hiddenRows+j][0])
+						d.sums.Set(to.Add(i32(2*j+half)), sums[half*hiddenRows+j][0])
 					}
 				}
 			}, nil)
@@ -128,16 +123,17 @@ func (d *expertsTiles) products() {
 	d.Barrier()
 }
 
-// gateAndUp makes a share of a few outputs of gate, then of up, from `first` on, for
-// choice c of the expert.
-func (d *expertsTiles) gateAndUp(expert, first, share, c *kernel.Expr) [][]*kernel.Expr {
+// gateAndUp makes a few outputs of gate, then of up, from `first` on, for choice c of the
+// expert.
+func (d *expertsTiles) gateAndUp(expert, first, c *kernel.Expr) [][]*kernel.Expr {
 	inputs := []input{direct(d.x.reader(d.Let("x_row", c.Div(i32(d.e.K)).Mul(i32(dim(d.e.X, 1)/4)))))}
-	gate := d.someRowsFrom(d.gate.open(expert), first, hiddenRows, d.e.F)
-	up := d.someRowsFrom(d.up.open(expert), first, hiddenRows, d.e.F)
+	beyond := d.e.F%d.tile != 0 // the last threadgroup's tile is not full
+	gate := d.rowsFrom(d.gate.open(expert), first, hiddenRows, d.e.F, beyond)
+	up := d.rowsFrom(d.up.open(expert), first, hiddenRows, d.e.F, beyond)
 	if d.gate.alike(d.up) {
-		return d.dotShare(append(gate, up...), inputs, share, d.shares)
+		return d.dot(append(gate, up...), inputs)
 	}
-	return append(d.dotShare(gate, inputs, share, d.shares), d.dotShare(up, inputs, share, d.shares)...)
+	return append(d.dot(gate, inputs), d.dot(up, inputs)...)
 }
 
 // finish makes the hidden vectors of the sums.
@@ -147,11 +143,8 @@ func (d *expertsTiles) finish() {
 		c, out := d.Let("c", at.Div(i32(d.tile))), d.Let("out", at.Rem(i32(d.tile)))
 		n := d.Let("n", kernel.Group(0).Mul(i32(d.tile)).Add(out))
 		d.guard(nil, n.Lt(i32(e.F)), e.F%d.tile != 0, func() {
-			from := d.Let("from", at.Mul(i32(2*d.shares)))
+			from := d.Let("from", at.Mul(i32(2)))
 			gate, up := d.sums.At(from), d.sums.At(from.Add(i32(1)))
-			for s := 1; s < d.shares; s++ {
-				gate, up = gate.Add(d.sums.At(from.Add(i32(2*s)))), up.Add(d.sums.At(from.Add(i32(2*s+1))))
-			}
 			d.mid.Set(c.Mul(i32(e.F)).Add(n), swiglu(d.Let("gate", gate), d.Let("up", up), e.Limit).Mul(d.weights.At(c)))
 		})
 	})

@@ -94,17 +94,7 @@ func (w *hyperWrite) eachColumns(sums func(first *kernel.Expr) [][]*kernel.Expr)
 // matrixRows are the matrix's rows for a few columns of the tile; beyond the
 // width the last is repeated, and not stored.
 func (w *hyperWrite) matrixRows(o *opened, from *kernel.Expr) []rowOf {
-	first := w.Let("column", w.column0.Add(from))
-	rows := make([]rowOf, matvecRows)
-	for j := range rows {
-		r := first.Add(i32(j))
-		if w.m.Width%w.columns != 0 {
-			r = r.Min(i32(w.m.Width - 1))
-		}
-		rows[j] = o.row(r)
-		rows[j].together = w.columns%matvecRows == 0
-	}
-	return rows
+	return w.rowsFrom(o, w.Let("column", w.column0.Add(from)), matvecRows, w.m.Width, w.m.Width%w.columns != 0)
 }
 
 // projectSource is y = x . w.

@@ -124,11 +124,21 @@ func (t *indexTopK) entries() ir.Expr {
 	return longest.Mul(ir.Sym(t.rows))
 }
 
+// scored is how many chunks there are of the step's longest row: none if it sees K entries or
+// fewer.
+func (t *indexTopK) scored() ir.Expr {
+	longest := ir.Sym(t.reach).FloorDiv(int64(t.Ratio))
+	chunks := ceilDiv(longest, t.chunk.size)
+	if t.chunk.spread > 0 {
+		chunks = atMost(ceilDiv(longest, t.tile.entries), t.chunk.spread).Add(longest.FloorDiv(int64(t.chunk.size)))
+	}
+	return atLeast(longest, t.K+1).Mul(chunks)
+}
+
 // best is the most candidates a chunk leaves.
 func (t *indexTopK) best() int { return min(t.K, t.chunk.size) }
 
-// chunks is the most the step's longest row has: spread of them, or more of
-// the full size. It is never 0, as no grid may be.
+// chunks is the most that rows can have: spread of them, or more of the full size.
 func (t *indexTopK) chunks() ir.Expr {
 	return ir.Sym(t.reach).FloorDiv(int64(t.Ratio * t.chunk.size)).Add(ir.Const(int64(t.chunk.spread + 1)))
 }
@@ -202,7 +212,7 @@ func (t *indexTopK) score() (program.Launch, error) {
 			pick.run()
 		})
 	}, nil)
-	return u.launch("score", t.chunks(), ir.Sym(t.rows))
+	return u.launch("score", t.scored(), ir.Sym(t.rows))
 }
 
 func (t *indexTopK) settings() []kernel.Setting {

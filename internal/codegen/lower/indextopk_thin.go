@@ -18,10 +18,6 @@ const (
 	thinGroups = 8    // SIMD groups: more take longer to add their counts up than they save
 )
 
-// thinGrid is how many threadgroups there are for each block that a step needs at least:
-// as many as cover all blocks whatever the step's longest row.
-const thinGrid = 3
-
 func (t *indexTopK) thinSchedule() kernel.Schedule {
 	return kernel.Schedule{Threads: t.in.Target.Groups(thinGroups) * t.in.Target.SimdWidth, Settings: []kernel.Setting{
 		{Name: "block", Value: fmt.Sprintf("%d candidates", t.chunk.thin), Why: "more are thinned out first, by a threadgroup for each block, in threadgroup memory"},
@@ -36,10 +32,11 @@ func (t *indexTopK) thins() bool {
 	return t.chunk.thin > 0 && c != nil && c.Capacity > t.chunk.thin
 }
 
-// thinBlocks is how many blocks a step's rows are cut into: none up to thin entries,
-// else as many as hold all candidates, or more.
+// thinBlocks is how many blocks a step's rows are cut into: none if the longest has no more
+// candidates than a block, which are at most its entries.
 func (t *indexTopK) thinBlocks() ir.Expr {
-	return ir.Sym(t.reach).FloorDiv(int64(t.Ratio * (t.chunk.thin + 1))).Mul(ir.Const(thinGrid))
+	longest := ir.Sym(t.reach).FloorDiv(int64(t.Ratio))
+	return atLeast(longest, t.chunk.thin+1).Mul(ceilDiv(longest, t.chunk.thin))
 }
 
 // thinned is a row's candidates after they were thinned out.
@@ -57,9 +54,10 @@ func (t *indexTopK) bindThinned(u *emitter, a kernel.Access) thinned {
 	return thinned{u, t, u.scratch("thin_keys", t.thinKeys, kernel.U32, a), u.scratch("thin_entries", t.thinEntries, kernel.I32, a)}
 }
 
-// blocks is how many blocks a row has room for; 0: they are not thinned out.
+// blocks is thinBlocks in a kernel.
 func (x thinned) blocks(r indexRow) *kernel.Expr {
-	return x.u.Let("blocks", r.longest.Div(i32(x.t.chunk.thin+1)).Mul(i32(thinGrid)))
+	size := x.t.chunk.thin
+	return x.u.Let("blocks", r.longest.Gt(i32(size)).Select(r.longest.Add(i32(size-1)).Div(i32(size)), i32(0)))
 }
 
 // thinOut keeps the K best of each block of candidates.
@@ -100,15 +98,19 @@ func (t *indexTopK) thinOut() (program.Launch, error) {
 // orAll is what is left of a row's candidates, or all if they were not thinned out, their
 // keys in threadgroup memory if there is room.
 func (x thinned) orAll(r indexRow, all candidates) candidates {
-	u, size := x.u, i32(x.t.chunk.thin)
-	if x.t.thins() {
-		all = x.or(r, all)
-	}
+	u := x.u
 	local := u.SharedArray("block_keys", kernel.U32, x.t.chunk.thin)
-	near := all.count.Le(size)
-	u.If(near, func() {
+	copied := func() {
 		u.For("i", kernel.Thread(), all.count, i32(u.Schedule().Threads), func(i *kernel.Expr) { local.Set(i, all.key(i)) })
-	}, nil)
+	}
+	if !x.t.thins() { // there is room for all there can be
+		copied()
+		u.Barrier()
+		return candidates{all.count, local.At, all.entry}
+	}
+	all = x.or(r, all)
+	near := all.count.Le(i32(x.t.chunk.thin))
+	u.If(near, copied, nil)
 	u.Barrier()
 	out := all
 	out.key = func(i *kernel.Expr) *kernel.Expr {

@@ -2,8 +2,8 @@ package lower
 
 import "smelt.example/smelt/internal/codegen/kernel"
 
-// rowsFrom names `count` rows from `at` on, of matvecRows that begin at a multiple of that;
-// where some may lie beyond the n there are, the last is repeated.
+// rowsFrom names `count` rows from `at` on, a multiple of that; where some may lie beyond the
+// n there are, the last is repeated.
 func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, count, n int, beyond bool) []rowOf {
 	rows := make([]rowOf, count)
 	for j := range rows {
@@ -12,21 +12,7 @@ func (u *emitter) rowsFrom(o *opened, at *kernel.Expr, count, n int, beyond bool
 			r = r.Min(i32(n - 1))
 		}
 		rows[j] = o.row(r)
-		rows[j].together = true
-	}
-	return rows
-}
-
-// someRowsFrom names `count` rows from `at` on, a multiple of that; where some lie beyond
-// the n there are, the last is repeated.
-func (u *emitter) someRowsFrom(o *opened, at *kernel.Expr, count, n int) []rowOf {
-	rows := make([]rowOf, count)
-	for j := range rows {
-		r := at.Add(i32(j))
-		if n%count != 0 {
-			r = r.Min(i32(n - 1))
-		}
-		rows[j] = o.row(r)
+		rows[j].together = count%matvecRows == 0
 	}
 	return rows
 }

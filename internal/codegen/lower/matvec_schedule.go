@@ -34,7 +34,7 @@ func (in *Input) matvecSchedule() (s kernel.Schedule, outputs int) {
 func bytesOfStaged(cols int) int { return 5 * cols }
 
 // sharedDecodeThreads is the threadgroup of decode kernels whose SIMD groups share
-// experts, columns and K, where the target allows it: two fill a core.
+// experts, columns and K of hyper-connections, where the target allows it: two fill a core.
 const sharedDecodeThreads = 512
 
 // tileOf is how many of n outputs, a power of two of `least` to `most`, a threadgroup of
@@ -50,7 +50,7 @@ func (in *Input) tileOf(n, least, most int) int {
 // sharesOf is over how many SIMD groups, a power of two up to `most`, the columns of a
 // product are dealt out: each lane has some of them.
 func (m *matrix) sharesOf(most, lanes int) int {
-	shares, runs := 1, m.cols/(m.blockUnits()*m.unpack.Elements*m.blocksPerRun())
+	shares, runs := 1, m.cols/m.runColumns()
 	for 2*shares <= most && runs >= 2*shares*lanes {
 		shares *= 2
 	}

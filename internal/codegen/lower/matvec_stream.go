@@ -2,7 +2,7 @@ package lower
 
 import "smelt.example/smelt/internal/codegen/kernel"
 
-// Where SIMD groups are a GPU's, the lanes of one read runs of about 16 columns that
+// Where SIMD groups are a GPU's, the lanes of one read runs of 16 bytes that
 // lie side by side, each of several rows of the matrix, and what they are multiplied
 // with from device memory, where a cache has it.
 

@@ -44,15 +44,20 @@ func LowerRings(in *Input, r Rings) (program.Launch, error) {
 		return program.Launch{}, err
 	}
 	var parts []part
+	most := 0
 	for i, state := range r.States {
-		p, err := c.part(i, state)
+		rows, p, err := c.part(i, state)
 		if err != nil {
 			return program.Launch{}, fmt.Errorf("state @%s: %w", state, err)
 		}
-		parts = append(parts, p)
+		parts, most = append(parts, p), max(most, rows)
 	}
 	c.deal(parts)
-	return c.launch(r.Role, ir.Const(int64(groupsOf(parts))))
+	copied := ir.Const(int64(most))
+	if c.before != nil {
+		copied = atMost(*c.before, most)
+	}
+	return c.launch(r.Role, ir.Const(int64(groupsOf(parts))), ceilDiv(copied, groups))
 }
 
 // ringCopier writes the kernel that copies.
@@ -87,24 +92,24 @@ func (c *ringCopier) place() error {
 	return nil
 }
 
-// part copies the rows of the i-th state.
-func (c *ringCopier) part(i int, state string) (part, error) {
+// part copies the rows of the i-th state, of which there are so many at most: a threadgroup
+// of the grid's second axis some of them.
+func (c *ringCopier) part(i int, state string) (rows int, p part, err error) {
 	kept, area := c.Kept[state], c.in.Caches[state]
 	if kept == nil || area == nil || !kept.Ring || !area.Ring || !area.Area || kept.Area {
-		return part{}, fmt.Errorf("it has no ring in the slots and area")
+		return 0, part{}, fmt.Errorf("it has no ring in the slots and area")
 	}
 	keep, _ := kept.State.Keep.Value()
-	rows := int(keep) - 1 // a token's own is its step's
-	if rows < 1 {
-		return part{}, fmt.Errorf("nothing looks back to its rows")
+	if rows = int(keep) - 1; rows < 1 { // a token's own is its step's
+		return 0, part{}, fmt.Errorf("nothing looks back to its rows")
 	}
 	ends := [2]ringEnd{{fmt.Sprint("slots", i), program.Arg{Kept: state}, kept}, {fmt.Sprint("area", i), program.Arg{State: state}, area}}
 	if c.Role == program.RingsOut {
 		ends[0], ends[1] = ends[1], ends[0]
 	}
 	from, to := c.bind(ends[0], kernel.Read, rows), c.bind(ends[1], kernel.Write, rows)
-	return part{groups: (rows + c.groups - 1) / c.groups, body: func(group *kernel.Expr) {
-		back := c.Let("back", group.Mul(i32(c.groups)).Add(kernel.Simd()).Add(i32(1)))
+	return rows, part{groups: 1, body: func(*kernel.Expr) {
+		back := c.Let("back", kernel.Group(1).Mul(i32(c.groups)).Add(kernel.Simd()).Add(i32(1)))
 		c.If(back.Le(c.next.Min(i32(rows))), func() { c.copy(to, from, c.Let("index", c.next.Sub(back))) }, nil)
 	}}, nil
 }

@@ -67,8 +67,6 @@ func (s *Step) Costs(symbols map[string]int64, begin progress.Begin) ([]Cost, er
 			if err := d.needs(c, symbols, e.Touched); err != nil {
 				return nil, err
 			}
-			// The estimate takes a mean threadgroup; where only the first few have work, it has none.
-			c.Traffic = max(c.Traffic, c.Bytes())
 		}
 	}
 	return out, nil
