@@ -128,7 +128,7 @@ func (c *Caches) Rewind(m *Mark) error {
 		}
 		rings = rings[1:]
 	}
-	c.slots.next[m.slot] = int32(m.tokens)
+	c.slots.holds(m.slot, m.tokens)
 	return nil
 }
 
@@ -149,7 +149,7 @@ func (c *Caches) Copy(to, from int32) error {
 			return err
 		}
 	}
-	c.slots.next[to] = int32(tokens)
+	c.slots.holds(to, tokens)
 	return nil
 }
 
@@ -185,7 +185,7 @@ func (c *Caches) Stretch(slot int32, tokens int) error {
 			return err
 		}
 	}
-	c.slots.next[slot] = int32(tokens)
+	c.slots.holds(slot, tokens)
 	return nil
 }
 

@@ -16,12 +16,14 @@ type Slots struct {
 	vocab int
 	next  []int32 // position of each slot's next row
 	then  []int32 // the same, after the step that is being checked
-	back  int     // rows that can be taken back
+	low   []int32 // where each slot's rings still have what a row looks back to
+	back  int     // rows that decode steps can take back
+	fed   bool    // the step that is being checked is one of prompts
 }
 
 // NewSlots are empty ones, for a model with a vocabulary of so many tokens.
 func NewSlots(p *plan.Plan, vocab int) *Slots {
-	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots), back: back(p)}
+	return &Slots{plan: p, vocab: vocab, next: make([]int32, p.Slots), then: make([]int32, p.Slots), low: make([]int32, p.Slots), back: back(p)}
 }
 
 // Check refuses a step that the plan has no room for, rows that do not go on
@@ -35,6 +37,7 @@ func (s *Slots) Check(step *plan.Step, rows []ir.Row, wanted []int) error {
 		return option.Errorf("%d rows wanted; the bundle takes %d (compile with more %s)", len(wanted), s.plan.Wanted, option.Name("Wanted"))
 	}
 	copy(s.then, s.next)
+	s.fed = step.Phase == program.Prefill
 	for i, r := range rows {
 		if step.Phase == program.Prefill && r.Slot != rows[0].Slot {
 			return fmt.Errorf("row %d: slot %d in a step with a prompt of slot %d; a prefill step takes rows of one slot", i, r.Slot, rows[0].Slot)
@@ -71,7 +74,23 @@ func CheckToken(i int, r ir.Row, vocab int) error {
 }
 
 // Take makes the rows of the step checked last part of their slots.
-func (s *Slots) Take() { copy(s.next, s.then) }
+func (s *Slots) Take() {
+	for i, n := range s.then {
+		switch {
+		case n == s.next[i]:
+		case s.fed: // of a prompt no rows are left but those that the next looks back to
+			s.low[i] = n
+		default:
+			s.low[i] = max(s.low[i], n-int32(s.back))
+		}
+	}
+	copy(s.next, s.then)
+}
+
+// holds says that a slot has so many tokens, and in its rings what the next looks back to.
+func (s *Slots) holds(slot int32, tokens int) {
+	s.next[slot], s.low[slot] = int32(tokens), int32(tokens)
+}
 
 // TakeBack makes a slot's sequence shorter, by tokens of decode steps that ran ahead of
 // what was known. Rows that come in their place are written over theirs; what rings
@@ -84,9 +103,10 @@ func (s *Slots) TakeBack(slot int32, length int) error {
 	if length < 0 || length > have {
 		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d", slot, have, length)
 	}
-	if back := have - length; back > s.back {
-		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d: its rings keep what %d tokens less look back to", slot, have, length, s.back)
+	if low := int(s.low[slot]); length < low && length > 0 {
+		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d: its rings keep what those from %d on look back to", slot, have, length, low)
 	}
+	s.low[slot] = min(s.low[slot], int32(length))
 	s.next[slot] = int32(length)
 	return nil
 }
@@ -111,6 +131,6 @@ func (s *Slots) Length(slot int32) int { return int(s.next[slot]) }
 // Reset forgets a slot.
 func (s *Slots) Reset(slot int32) {
 	if slot >= 0 && int(slot) < len(s.next) {
-		s.next[slot] = 0
+		s.next[slot], s.low[slot] = 0, 0
 	}
 }

@@ -16,7 +16,8 @@ type ahead struct {
 	waited  int      // how many of them are known to have ended
 	open    *step    // whose tokens may be picked: the one that was begun last
 	choice  int      // tokens that it is asked for
-	set     int      // of Tokens, into which were picked last
+	set     int      // of Tokens, into which were picked last,
+	picked  int      // and how many
 	picking []picked // to be waited for, the first begun first
 }
 
@@ -50,7 +51,7 @@ func (d *Device) BeginDecode(rows []ir.Row, sources []int32, wanted []int) error
 			return err
 		}
 	}
-	if err := s.use(); err != nil {
+	if err := s.use(0, s.plan.Picks()); err != nil {
 		return err
 	}
 	if err := d.note(s.begin(0, s.plan.Picks())); err != nil {
@@ -69,8 +70,8 @@ func (s *step) follow(rows []ir.Row, sources []int32) error {
 	}
 	s.sources = s.sources[:0]
 	for _, from := range sources {
-		if int(from) >= s.plan.Params.Sampled {
-			return fmt.Errorf("a row follows on token %d of a step; it picks %d at most", from, s.plan.Params.Sampled)
+		if int(from) >= s.d.ahead.picked {
+			return fmt.Errorf("a row follows on token %d, of %d that were picked", from, s.d.ahead.picked)
 		}
 		if from >= 0 {
 			from += int32(s.d.ahead.set * program.MaxSampled)
@@ -99,13 +100,13 @@ func (d *Device) BeginPick(choices []sampling.Choice) error {
 	if err := s.filler.Choose(s.block, set, choices); err != nil {
 		return err
 	}
-	if err := s.use(); err != nil {
+	if err := s.use(s.plan.Picks(), len(s.plan.Dispatches)); err != nil {
 		return err
 	}
 	if err := d.note(s.launch(s.plan.Picks(), len(s.plan.Dispatches))); err != nil {
 		return err
 	}
-	a.open, a.set = nil, set
+	a.open, a.set, a.picked = nil, set, len(choices)
 	a.picking = append(a.picking, picked{a.starts, set, len(choices)})
 	return nil
 }
@@ -132,13 +133,14 @@ func (d *Device) Await(tokens []int32) error {
 // TakeBack is device.Runner's.
 func (d *Device) TakeBack(slot int32, length int) error { return d.slots.TakeBack(slot, length) }
 
-// note keeps the machine's first failure. Slots are what they were before the step that
-// failed; nothing runs after it, so that nobody sees the difference.
+// note keeps the machine's first failure, which a file that was cut short may be why of. Slots
+// are what they were before the step that failed; nothing runs after it, so that nobody
+// sees the difference.
 func (d *Device) note(err error) error {
-	if err = cmp.Or(d.ck.Intact(), err); err != nil {
-		d.failed = err
+	if err != nil {
+		d.failed = cmp.Or(d.ck.Intact(), err)
 	}
-	return err
+	return d.failed
 }
 
 // wait waits until so many starts have ended.
@@ -147,8 +149,9 @@ func (d *Device) wait(starts int) error {
 	if starts <= a.waited {
 		return nil
 	}
-	err := d.machine.Wait(d.opts.Context, a.starts-starts)
-	if err := d.note(err); err != nil {
+	// What a machine makes of bytes that are gone from a file is not said: zeros, a fault, its
+	// end. So files are looked at before results are given out.
+	if err := d.note(cmp.Or(d.machine.Wait(d.opts.Context, a.starts-starts), d.ck.Intact())); err != nil {
 		return err
 	}
 	a.waited = starts

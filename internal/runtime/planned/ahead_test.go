@@ -1,6 +1,7 @@
 package planned_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func TestAheadRefused(t *testing.T) {
 	refuse("picking before a step", d.BeginPick(choices), "no step was begun")
 	refuse("waiting for nothing", d.Await(tokens), "no step picks")
 	refuse("sources of other rows", d.BeginDecode(one(), []int32{0, 0}, first), "sources of 2 tokens, of 1 rows")
-	refuse("a source that no step has", d.BeginDecode(one(), []int32{program.MaxSampled}, first), "picks 16 at most")
+	refuse("a source that nobody picked", d.BeginDecode(one(), []int32{0}, first), "follows on token 0, of 0 that were picked")
 	refuse("a token outside the vocabulary", d.BeginDecode([]ir.Row{{Token: -1}}, []int32{0}, first), "token -1")
 	refuse("back in an empty slot", d.TakeBack(0, 1), "cannot go back to 1")
 	refuse("back in no slot", d.TakeBack(2, 0), "slot 2; expected 0 to 1")
@@ -111,6 +112,16 @@ func TestAheadRefused(t *testing.T) {
 		}
 		refuse("picking twice", d.BeginPick(choices), "no step was begun")
 	}
+	refuse("a source beyond those that were picked", func() error {
+		if err := d.Await(tokens); err != nil {
+			t.Fatal(err)
+		}
+		err := d.BeginDecode(one(), []int32{1}, first)
+		if err := errors.Join(d.BeginDecode(one(), []int32{0}, first), d.BeginPick(choices)); err != nil {
+			t.Fatal(err)
+		}
+		return err
+	}(), "follows on token 1, of 1 that were picked")
 	refuse("a third step while the host reads two", d.BeginDecode(one(), nil, first), "were not waited for")
 	refuse("room for two tokens", d.Await(make([]int32, 2)), "room for 2 tokens")
 	if err := d.Await(tokens); err != nil || !slices.Equal(tokens, []int32{0}) {

@@ -208,14 +208,12 @@ func (d *Device) take(s *step, a asked) error {
 	if err := s.fill(a); err != nil {
 		return err
 	}
-	if err := s.use(); err != nil {
+	if err := s.use(0, len(s.plan.Dispatches)); err != nil {
 		return err
 	}
 	if a.choices != nil {
-		d.ahead.set = 0
+		d.ahead.set, d.ahead.picked = 0, len(a.choices)
 	}
-	// What a machine makes of bytes that are gone from a file is not said: zeros, a
-	// fault, its end. The file is why.
 	if err := d.note(s.run(0, len(s.plan.Dispatches))); err != nil {
 		return err
 	}

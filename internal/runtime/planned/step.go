@@ -84,12 +84,14 @@ func (s *step) fill(a asked) error {
 	return nil
 }
 
-// use makes grids of what was written, and says what of it kernels read.
-func (s *step) use() error {
+// use makes grids of what was written, for the dispatches from one to before another, and
+// says what of it kernels read.
+func (s *step) use(from, to int) error {
 	if c, ok := s.bound.(Copied); ok {
 		c.Use(s.filler.Used())
 	}
-	for i, x := range s.plan.Dispatches {
+	for i := from; i < to; i++ {
+		x := s.plan.Dispatches[i]
 		if err := s.grid(&s.grids[i], x); err != nil {
 			return fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)
 		}

@@ -173,10 +173,10 @@ type Next struct {
 // empty or has a sequence twice or one that is closed, and with a
 // *ContextError. On an error none changes.
 func (s *Session) Decode(next []Next) error {
+	s.forget() // tokens that were picked follow on no step from here on
 	if err := s.decodeRows(next); err != nil {
 		return err
 	}
-	s.forget()
 	logits, err := s.dev.Decode(s.rows, s.wanted)
 	if err != nil {
 		return err
