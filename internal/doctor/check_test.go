@@ -167,7 +167,7 @@ func TestCompany(t *testing.T) {
 	if !r.OK || !slices.Equal(r.Company, []int{1, 2}) {
 		t.Errorf("ok %v, side by side %v: %q", r.OK, r.Company, r.Errors)
 	}
-	b, _, err := bundle.Compile(bundle.SourceOf(c.model), bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 16, Chunk: 40, Slots: 5, Wanted: 3})
+	b, _, err := bundle.Compile(bundle.SourceOf(c.model), bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 60, Chunk: 40, Slots: 5, Wanted: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,20 +67,33 @@ func gather(times map[string][]time.Duration, dev device.Profiled) {
 	}
 }
 
-// timedRows is how long a prompt is timed, at most.
-const timedRows = 128
+// timedRows is how long a prompt is timed, at most, and leadRows what stands before one whose
+// kernels are timed, at most: what looks back has work.
+const (
+	timedRows = 128
+	leadRows  = 256
+)
 
 // twoSteps runs a prefill step and a decode step after it, and keeps the best
 // times of whole ones. Those whose kernels are timed draw a token, for which all kernels of
 // sampling have work.
 func (c *check) twoSteps(dev device.Planned, single bool) error {
 	p := dev.Bundle().Plan
-	rows := make([]ir.Row, max(1, min(timedRows, p.Chunk, p.Context-1)))
+	n, lead := max(1, min(timedRows, p.Chunk, p.Context-1)), 0
+	if single {
+		lead = min(leadRows, p.Context-1-n)
+	}
+	rows := make([]ir.Row, lead+n)
 	for i := range rows {
 		rows[i] = ir.Row{Token: int32((7*i + 1) % dev.Vocab()), Position: int32(i)}
 	}
 	dev.Reset(0)
-	if err := c.oneStep(dev, program.Prefill, rows, single, &c.Prefill); err != nil || len(rows) >= p.Context {
+	for chunk := range slices.Chunk(rows[:lead], p.Chunk) {
+		if _, err := dev.Prefill(chunk, nil); err != nil {
+			return err
+		}
+	}
+	if err := c.oneStep(dev, program.Prefill, rows[lead:], single, &c.Prefill); err != nil || len(rows) >= p.Context {
 		return err
 	}
 	next := []ir.Row{{Token: 1, Position: int32(len(rows))}}

@@ -87,6 +87,7 @@ func (c *ringCopier) place() error {
 		next = next.Add(c.StepValue(rows))
 	} else if c.before != nil {
 		before = before.Sub(ir.Sym(rows))
+		before = before.Mul(atLeast(before, 1)) // a step may be as large as no text is
 	}
 	c.next = c.Let("next", next)
 	return nil

@@ -27,7 +27,7 @@ func (d *Device) Code(name string) (device.Code, bool) {
 	if !ok {
 		return device.Code{}, false
 	}
-	return device.Code{Registers: x.use.Registers, Spilled: x.use.Local, Shared: x.use.Shared}, true
+	return device.Code{Registers: x.use.Registers, Spilled: x.use.Local}, true
 }
 
 // LaunchFloor is how long the last decode step's graph takes with kernels that do

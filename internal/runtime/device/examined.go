@@ -6,7 +6,6 @@ import "time"
 type Code struct {
 	Registers int // of a thread
 	Spilled   int // bytes of a thread that found no register
-	Shared    int // bytes of a threadgroup
 }
 
 // Examined is a Device that tells what its compiler made of kernels.
@@ -31,8 +30,8 @@ type Graphed interface {
 	Device
 	// Graphs are those since the device was opened.
 	Graphs() Graphs
-	// LaunchFloor is how long the last decode step takes if its kernels do nothing: the
-	// same dispatches, one after the other, in grids of the same sizes. It is 0 before the
-	// first.
+	// LaunchFloor is how long the last decode step's graph takes if its kernels do nothing:
+	// the same dispatches, without those that pick tokens, one after the other, in grids of
+	// the same sizes. It is 0 before the first.
 	LaunchFloor() (time.Duration, error)
 }

@@ -36,7 +36,7 @@ func compile(t *testing.T) compiled {
 	}
 	t.Cleanup(func() { m.Close() })
 	b, _, err := bundle.Compile(bundle.Source{Name: filepath.Base(dir), Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding},
-		bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 20, Chunk: 40, Slots: 3, Wanted: 4})
+		bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 60, Chunk: 40, Slots: 3, Wanted: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,23 +188,26 @@ func (q *queue) submit() error {
 	w := q.next
 	s := w.step
 	clear(s.times)
-	for from := w.from; from < w.to; {
+	end := w.to // of the dispatches that have threadgroups
+	for end > w.from && s.jobs[end-1].idle() {
+		end--
+	}
+	if end == w.from {
+		return q.nothing(s, w.from)
+	}
+	for from := w.from; from < end; {
 		to := from + 1
-		for w.mode == profile.Off && to < w.to && s.jobs[to].buffer == s.jobs[from].buffer {
+		for w.mode == profile.Off && to < end && s.jobs[to].buffer == s.jobs[from].buffer {
 			to++
 		}
-		last := s.idle(to, w.to)
-		if s.idle(from, to) && !(last && from == w.from) {
-			from = to // an encoder without dispatches orders nothing
+		if s.idle(from, to) { // an encoder without dispatches orders nothing
+			from = to
 			continue
 		}
-		if err := q.encode(s, from, to, last); err != nil {
+		if err := q.encode(s, from, to, to == end); err != nil {
 			return q.failed(err)
 		}
-		if last {
-			break
-		}
-		if w.mode == profile.Cold && to < w.to {
+		if w.mode == profile.Cold && to < end {
 			if err := q.between(s); err != nil {
 				return q.failed(err)
 			}
@@ -308,11 +311,26 @@ func (q *queue) name(enc objc.ID) {
 	}
 }
 
-// finish ends and commits a command buffer, and keeps it.
+// nothing commits work that has no dispatches with threadgroups: a command buffer that signals.
+func (q *queue) nothing(s *step, at int) error {
+	cb := objc.ID(q.send(q.newBuffer, q.id))
+	if cb == 0 {
+		return q.failed(fmt.Errorf("the queue gives no command buffer for kernel %s", s.jobs[at].kernel))
+	}
+	q.keep(cb, running{step: s, first: at, last: at}, true)
+	return nil
+}
+
+// finish ends an encoder and commits its command buffer.
 func (q *queue) finish(cb, enc objc.ID, r running, last bool) {
 	q.update[2] = uintptr(q.fence)
 	q.send(q.update, enc)
 	q.send(q.end, enc)
+	q.keep(cb, r, last)
+}
+
+// keep commits a command buffer, and keeps it; the last of some work signals its number.
+func (q *queue) keep(cb objc.ID, r running, last bool) {
 	if last {
 		q.value++
 		q.signal[2], q.signal[3] = uintptr(q.event), uintptr(q.value)

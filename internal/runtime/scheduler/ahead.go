@@ -115,14 +115,19 @@ func (s *Scheduler) decode() {
 
 // begin begins a step for the texts whose turn it is.
 func (s *Scheduler) begin(f *flight) {
-	var taken room
-	n := 0
+	n, _ := s.board(f)
+	s.texts = slices.Delete(s.texts, 0, n)
+	f.err = s.sess.Begin(f.next)
+}
+
+// board has waiting texts take part in a step, as far as there is room: how many, and the room
+// that is left.
+func (s *Scheduler) board(f *flight) (n int, taken room) {
 	for n < len(s.texts) && taken.take(s, s.texts[n].chooser.Changed()) {
 		f.board(s.texts[n], s.texts[n].token)
 		n++
 	}
-	s.texts = slices.Delete(s.texts, 0, n)
-	f.err = s.sess.Begin(f.next)
+	return n, taken
 }
 
 // pick begins to pick a step's tokens.
@@ -147,12 +152,7 @@ func (s *Scheduler) follow(now, ahead *flight) {
 	if !s.sess.Ahead() || len(s.prompts) > 0 && s.owed <= 1 || slices.ContainsFunc(now.rows, (*request).needsLogits) {
 		return
 	}
-	var taken room
-	n := 0
-	for n < len(s.texts) && taken.take(s, s.texts[n].chooser.Changed()) {
-		ahead.board(s.texts[n], s.texts[n].token)
-		n++
-	}
+	n, taken := s.board(ahead)
 	for _, r := range now.rows {
 		if r == nil || !s.mayGoOn(r) {
 			continue
