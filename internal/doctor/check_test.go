@@ -37,7 +37,7 @@ func compile(t *testing.T) compiled {
 	}
 	t.Cleanup(func() { m.Close() })
 	b, _, err := bundle.Compile(bundle.Source{Name: filepath.Base(dir), Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding},
-		bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 12, Chunk: 8, Slots: 2, Wanted: 3})
+		bundle.Options{Lean: true, Formats: passes.Formats{Rows: "f32", Keys: "f32"}, Context: 44, Chunk: 24, Slots: 2, Wanted: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,10 +16,34 @@ func Equal(a, b *Kernel) bool {
 		equalBlocks(a.Body, b.Body)
 }
 
-func equalBlocks(a, b []Stmt) bool { return slices.EqualFunc(a, b, equalStmts) }
+// Likeness says what counts as equal when bodies are compared. A nil part is strict.
+type Likeness struct {
+	// Names compares two names in the same place, which stand for the same kind of thing.
+	Names func(kind NameKind, a, b string) bool
+	// Exprs compares two expressions, where it knows how: else the comparison goes on with
+	// their parts.
+	Exprs func(a, b *Expr) (equal, known bool)
+}
 
-func equalStmts(a, b Stmt) bool {
-	if !slices.EqualFunc(operands(a), operands(b), equalExprs) {
+// EqualBlocks reports whether two bodies are the same in all that the text form has.
+func (l *Likeness) EqualBlocks(a, b []Stmt) bool { return slices.EqualFunc(a, b, l.stmts) }
+
+func equalBlocks(a, b []Stmt) bool { return (&Likeness{}).EqualBlocks(a, b) }
+
+func (l *Likeness) names(kind NameKind, a, b string) bool {
+	if l.Names == nil {
+		return a == b
+	}
+	return l.Names(kind, a, b)
+}
+
+// places compares the names of arrays in two spaces.
+func (l *Likeness) places(s Space, a string, t Space, b string) bool {
+	return s == t && l.names(kindOf(s), a, b)
+}
+
+func (l *Likeness) stmts(a, b Stmt) bool {
+	if !slices.EqualFunc(operands(a), operands(b), l.Equal) {
 		return false
 	}
 	switch a := a.(type) {
@@ -28,57 +52,80 @@ func equalStmts(a, b Stmt) bool {
 		return ok && *a == *b
 	case *Let:
 		b, ok := b.(*Let)
-		return ok && a.Name == b.Name && (a.About == nil) == (b.About == nil) && (a.About == nil || equalExprs(a.About, b.About))
+		return ok && l.names(LocalName, a.Name, b.Name) && (a.About == nil) == (b.About == nil) && (a.About == nil || l.Equal(a.About, b.About))
 	case *Var:
 		b, ok := b.(*Var)
-		return ok && a.Name == b.Name
+		return ok && l.names(LocalName, a.Name, b.Name)
 	case *Set:
 		b, ok := b.(*Set)
-		return ok && a.Name == b.Name
+		return ok && l.names(LocalName, a.Name, b.Name)
 	case *Locals:
 		b, ok := b.(*Locals)
-		return ok && *a == *b
+		return ok && l.names(LocalName, a.Name, b.Name) && a.Elem == b.Elem && a.Len == b.Len
 	case *SetElement:
 		b, ok := b.(*SetElement)
-		return ok && a.Name == b.Name
+		return ok && l.names(LocalName, a.Name, b.Name)
 	case *Store:
 		b, ok := b.(*Store)
-		return ok && a.Name == b.Name && a.Space == b.Space
+		return ok && l.places(a.Space, a.Name, b.Space, b.Name)
 	case *Prefetch:
 		b, ok := b.(*Prefetch)
-		return ok && a.Name == b.Name
+		return ok && l.names(PointerName, a.Name, b.Name)
 	case *For:
 		b, ok := b.(*For)
-		return ok && a.Name == b.Name && a.Unrolled == b.Unrolled && equalBlocks(a.Body, b.Body)
+		return ok && l.names(LocalName, a.Name, b.Name) && a.Unrolled == b.Unrolled && l.EqualBlocks(a.Body, b.Body)
 	case *If:
 		b, ok := b.(*If)
-		return ok && equalBlocks(a.Then, b.Then) && equalBlocks(a.Else, b.Else)
+		return ok && l.EqualBlocks(a.Then, b.Then) && l.EqualBlocks(a.Else, b.Else)
 	case *Barrier:
 		b, ok := b.(*Barrier)
 		return ok && *a == *b
 	}
-	return equalFragments(a, b)
+	return l.fragments(a, b)
 }
 
-func equalFragments(a, b Stmt) bool {
+func (l *Likeness) fragments(a, b Stmt) bool {
 	switch a := a.(type) {
 	case *Fragment:
 		b, ok := b.(*Fragment)
-		return ok && *a == *b
+		return ok && l.names(FragmentName, a.Name, b.Name) && a.Elem == b.Elem && a.Rows == b.Rows && a.Columns == b.Columns
 	case *FragmentLoad:
 		b, ok := b.(*FragmentLoad)
-		return ok && a.Name == b.Name && a.Space == b.Space && a.Place == b.Place && a.Transpose == b.Transpose
+		return ok && l.names(FragmentName, a.Name, b.Name) && l.places(a.Space, a.Place, b.Space, b.Place) && a.Transpose == b.Transpose
 	case *FragmentStore:
 		b, ok := b.(*FragmentStore)
-		return ok && a.Name == b.Name && a.Space == b.Space && a.Place == b.Place
+		return ok && l.names(FragmentName, a.Name, b.Name) && l.places(a.Space, a.Place, b.Space, b.Place)
 	case *FragmentMultiply:
 		b, ok := b.(*FragmentMultiply)
-		return ok && *a == *b
+		return ok && l.names(FragmentName, a.D, b.D) && l.names(FragmentName, a.A, b.A) && l.names(FragmentName, a.B, b.B)
 	}
 	return false
 }
 
-func equalExprs(a, b *Expr) bool {
-	return a == b || a.Op == b.Op && a.Type == b.Type && a.Int == b.Int && math.Float64bits(a.Float) == math.Float64bits(b.Float) &&
-		a.Name == b.Name && a.Space == b.Space && slices.EqualFunc(a.Args, b.Args, equalExprs)
+// Equal reports whether two expressions are the same.
+func (l *Likeness) Equal(a, b *Expr) bool {
+	if l.Exprs != nil {
+		if equal, known := l.Exprs(a, b); known {
+			return equal
+		}
+	} else if a == b && l.Names == nil {
+		return true
+	}
+	return a.Op == b.Op && a.Type == b.Type && a.Int == b.Int && math.Float64bits(a.Float) == math.Float64bits(b.Float) &&
+		a.Space == b.Space && l.named(a, b) && slices.EqualFunc(a.Args, b.Args, l.Equal)
+}
+
+// named compares the names of expressions of one operation.
+func (l *Likeness) named(a, b *Expr) bool {
+	switch a.Op {
+	case OpLocal, OpElement:
+		return l.names(LocalName, a.Name, b.Name)
+	case OpScalar:
+		return l.names(ScalarName, a.Name, b.Name)
+	case OpStep:
+		return l.names(FieldName, a.Name, b.Name)
+	case OpLoad:
+		return l.names(kindOf(a.Space), a.Name, b.Name)
+	}
+	return a.Name == b.Name
 }

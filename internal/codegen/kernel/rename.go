@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // NameKind says what a name in a body stands for.
 type NameKind uint8
 
@@ -91,25 +93,40 @@ func (r *renamer) expr(e *Expr) *Expr {
 	if c := r.done[e]; c != nil {
 		return c
 	}
-	c := *e
-	c.Args = make([]*Expr, len(e.Args))
+	args, changed := e.Args, false
 	for i, a := range e.Args {
-		c.Args[i] = r.expr(a)
+		c := r.expr(a)
+		if c != a && !changed {
+			args, changed = slices.Clone(e.Args), true
+		}
+		if changed {
+			args[i] = c
+		}
 	}
-	switch e.Op {
-	case OpLocal, OpElement:
-		c.Name = r.to(LocalName, e.Name)
-	case OpScalar:
-		c.Name = r.to(ScalarName, e.Name)
-	case OpStep:
-		c.Name = r.to(FieldName, e.Name)
-	case OpLoad:
-		c.Name = r.to(kindOf(e.Space), e.Name)
+	out, name := e, r.nameOf(e)
+	if changed || name != e.Name {
+		c := *e
+		c.Name, c.Args = name, args
+		out = &c
 	}
-	out := &c
 	if r.with != nil {
 		out = r.with(e, out)
 	}
 	r.done[e] = out
 	return out
+}
+
+// nameOf is an expression's other name.
+func (r *renamer) nameOf(e *Expr) string {
+	switch e.Op {
+	case OpLocal, OpElement:
+		return r.to(LocalName, e.Name)
+	case OpScalar:
+		return r.to(ScalarName, e.Name)
+	case OpStep:
+		return r.to(FieldName, e.Name)
+	case OpLoad:
+		return r.to(kindOf(e.Space), e.Name)
+	}
+	return e.Name
 }

@@ -2,7 +2,8 @@ package kernel
 
 // Rewritten is a copy of a body with other names, as in Renamed, and other expressions:
 // with, unless nil, is given each expression and its copy, whose operands are rewritten
-// already, and says what stands for it. Remarks stay.
+// already, and says what stands for it; the copy is the expression itself where nothing
+// below it changed. Remarks stay.
 func Rewritten(body []Stmt, to func(NameKind, string) string, with func(old, copied *Expr) *Expr) []Stmt {
 	r := &renamer{to: to, with: with, remarks: true, done: map[*Expr]*Expr{}}
 	return r.block(body)
@@ -21,6 +22,3 @@ func Blocks(s Stmt) [][]Stmt {
 	}
 	return nil
 }
-
-// EqualBlocks reports whether two bodies are the same in all that the text form has.
-func EqualBlocks(a, b []Stmt) bool { return equalBlocks(a, b) }

@@ -81,9 +81,17 @@ func (f *families) add(m *members, n *names) {
 	}
 }
 
+// count grows when families are added.
+func (f *families) count() int {
+	if f == nil {
+		return 0
+	}
+	return len(f.places) + len(f.moved)
+}
+
 // in is a body in which members have their families' names.
 func (f *families) in(body []kernel.Stmt) []kernel.Stmt {
-	if f == nil || len(f.places) == 0 {
+	if f.count() == 0 {
 		return body
 	}
 	return f.members(kernel.Rewritten(body, func(_ kernel.NameKind, name string) string { return name }, func(old, copied *kernel.Expr) *kernel.Expr {
@@ -93,7 +101,9 @@ func (f *families) in(body []kernel.Stmt) []kernel.Stmt {
 			return &kernel.Expr{Op: kernel.OpElement, Type: old.Type, Name: p.family, Args: []*kernel.Expr{kernel.I(p.index)}}
 		case old.Op == kernel.OpElement:
 			p = f.resolved(place{family: old.Name})
-			copied.Name, copied.Args = p.family, []*kernel.Expr{copied.Args[0].Add(kernel.I(p.index))}
+			if p.family != old.Name {
+				return &kernel.Expr{Op: kernel.OpElement, Type: old.Type, Name: p.family, Args: []*kernel.Expr{copied.Args[0].Add(kernel.I(p.index))}}
+			}
 		}
 		return copied
 	}))

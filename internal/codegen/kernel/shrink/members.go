@@ -17,19 +17,20 @@ type members struct {
 // familyCost is how many operations a family must save beside those of a loop.
 const familyCost = 4
 
-// withMembers looks for repetitions that differ in constants and in what they work on.
-func (l *list) withMembers(r *repeat, times, each int) {
+// withMembers looks for repetitions that differ in constants and in what they work on, and
+// save more than `least`.
+func (l *list) withMembers(r *repeat, times, each, least int) {
 	if l.families == nil {
 		return
 	}
-	for next := times; next > 1; {
+	for next := times; next > 1 && (next-1)*each > least; {
 		c := repeat{first: r.first, period: r.period, times: next}
 		var m *members
 		if m, next = l.membersOf(&c); m == nil {
 			continue
 		}
 		saved := (c.times-1)*each - familyCost*len(m.lists)
-		if saved <= r.saved {
+		if saved <= least {
 			return
 		}
 		if c.pattern, next = m.pattern(l, &c); c.pattern != nil {
@@ -43,10 +44,9 @@ func (l *list) withMembers(r *repeat, times, each int) {
 // pattern is the repetitions' pattern once the members are families; if there is none,
 // that of how many might be.
 func (m *members) pattern(l *list, r *repeat) (p *pattern, fitting int) {
-	trial := l.families.trial()
-	trial.add(m, &names{maps.Clone(l.names.taken)})
-	span := trial.in(l.body[r.first : r.first+r.period*r.times])
-	repetition := func(i int) []kernel.Stmt { return span[i*r.period:][:r.period] }
+	trial := l.families.trial(m)
+	trial.add(m, &names{map[string]bool{}, l.names})
+	repetition := func(i int) []kernel.Stmt { return trial.in(r.repetition(l.body, i)) }
 	if p = patternOf(repetition(0), repetition(1)); p == nil {
 		return nil, 0
 	}
@@ -58,9 +58,10 @@ func (m *members) pattern(l *list, r *repeat) (p *pattern, fitting int) {
 	return p, r.times
 }
 
-// trial is a copy to try something with.
-func (f *families) trial() *families {
-	return &families{f.types, maps.Clone(f.places), maps.Clone(f.arrays), maps.Clone(f.moved)}
+// trial is families in which members can be tried: a list's statements have the names of
+// those there are.
+func (f *families) trial(m *members) *families {
+	return &families{f.types, map[string]place{}, maps.Clone(m.arrays), map[string]place{}}
 }
 
 // membersOf compares the first repetition with the others and notes the names that differ.

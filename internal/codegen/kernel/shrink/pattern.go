@@ -1,7 +1,6 @@
 package shrink
 
 import (
-	"fmt"
 	"math"
 	"reflect"
 
@@ -13,6 +12,8 @@ type pattern struct {
 	body     []kernel.Stmt         // the second of them, which has all additions
 	advances map[*kernel.Expr]step // its constants that change from one to the next
 	names    map[string]string     // its names, as the first one has them
+	numbers  map[string]int        // its names, numbered
+	first    map[string]bool       // the first one's names that it has under others
 }
 
 // step is a constant that advances: first + i*by.
@@ -20,13 +21,14 @@ type step struct{ first, by int64 }
 
 // patternOf is the pattern of two repetitions; nil if they are none.
 func patternOf(a, b []kernel.Stmt) *pattern {
-	p := &pattern{body: b, advances: map[*kernel.Expr]step{}, names: map[string]string{}}
+	p := &pattern{body: b, advances: map[*kernel.Expr]step{}, names: map[string]string{}, numbers: numbersOf(b), first: map[string]bool{}}
 	inA, inB := declared(a), declared(b)
 	if len(inA) != len(inB) {
 		return nil
 	}
 	for i, name := range inB {
 		p.names[name] = inA[i]
+		p.first[inA[i]] = inA[i] != name
 	}
 	if !p.blocks(a, b) || !p.fits(0, a) || !p.fits(1, b) {
 		return nil
@@ -151,19 +153,52 @@ func whole(s kernel.Scalar, n int64) *kernel.Expr {
 
 // fits reports whether statements are repetition i.
 func (p *pattern) fits(i int, body []kernel.Stmt) bool {
-	return kernel.EqualBlocks(numbered(p.at(kernel.I(i))), numbered(body))
+	numbers := numbersOf(body)
+	alike := kernel.Likeness{
+		Names: func(kind kernel.NameKind, a, b string) bool {
+			n, own := p.numbers[a]
+			m, its := numbers[b]
+			if kind > kernel.FragmentName || !own && !its {
+				return a == b && !p.first[a] // a name of the first repetition is none of others
+			}
+			return own == its && n == m
+		},
+	}
+	alike.Exprs = func(a, b *kernel.Expr) (equal, known bool) {
+		if n, ok := p.number(a, i); ok {
+			return b.Op == kernel.OpConst && b.Type == a.Type && b.Int == n, true
+		}
+		if a.Op == kernel.OpAdd && p.advanced(a.Args[1]) { // adding 0 is left out
+			if n, _ := p.number(a.Args[1], i); n == 0 {
+				return alike.Equal(a.Args[0], b), true
+			}
+		}
+		return false, false
+	}
+	return alike.EqualBlocks(p.body, body)
 }
 
-// numbered is a body in which what it declares has numbers for names.
-func numbered(body []kernel.Stmt) []kernel.Stmt {
-	number := map[string]string{}
-	kernel.Declared(body, func(name string) { number[name] = fmt.Sprint(len(number)) })
-	return kernel.Rewritten(body, func(kind kernel.NameKind, name string) string {
-		if as, ok := number[name]; ok && kind <= kernel.FragmentName {
-			return as
+// number is the constant that an expression is in repetition i, if some of it advances.
+func (p *pattern) number(e *kernel.Expr, i int) (n int64, ok bool) {
+	if s, ok := p.advances[e]; ok {
+		return s.first + int64(i)*s.by, true
+	}
+	if e.Op == kernel.OpAdd && p.advanced(e.Args[1]) {
+		n, ok = p.number(e.Args[0], i)
+		if !ok {
+			n, ok = e.Args[0].Constant()
 		}
-		return name
-	}, nil)
+		by, _ := p.number(e.Args[1], i)
+		return n + by, ok
+	}
+	return 0, false
+}
+
+// numbersOf numbers the names that a body declares.
+func numbersOf(body []kernel.Stmt) map[string]int {
+	numbers := map[string]int{}
+	kernel.Declared(body, func(name string) { numbers[name] = len(numbers) })
+	return numbers
 }
 
 // fingerprint is a hash of what statements must have alike to be of one pattern, with the

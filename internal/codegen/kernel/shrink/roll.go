@@ -47,9 +47,13 @@ func (r *roller) list(body []kernel.Stmt) []kernel.Stmt {
 		}
 		loop := &kernel.For{Name: r.names.fresh("i"), Lo: kernel.I(0), Hi: kernel.I(best.times), Step: kernel.I(1), Unrolled: true}
 		i := &kernel.Expr{Op: kernel.OpLocal, Type: kernel.Of(kernel.I32), Name: loop.Name}
+		count := r.families.count()
 		loop.Body = r.list(best.pattern.at(i))
 		end := best.first + best.period*best.times
-		body = r.families.in(slices.Concat(body[:best.first], []kernel.Stmt{loop}, body[end:]))
+		body = slices.Concat(body[:best.first], []kernel.Stmt{loop}, body[end:])
+		if r.families.count() != count {
+			body = r.families.in(body)
+		}
 	}
 }
 
@@ -117,7 +121,7 @@ func (l *list) try(at, period, alike int, best *repeat) {
 		}
 		r := repeat{first: first, period: period, times: times}
 		if l.plain(&r, each); r.saved < (times-1)*each {
-			l.withMembers(&r, times, each)
+			l.withMembers(&r, times, each, max(r.saved, best.saved))
 		}
 		if r.saved > best.saved {
 			*best = r

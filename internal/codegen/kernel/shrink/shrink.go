@@ -37,10 +37,13 @@ func Kernel(k *kernel.Kernel) (*kernel.Kernel, error) {
 }
 
 // names are those that a kernel has.
-type names struct{ taken map[string]bool }
+type names struct {
+	taken map[string]bool
+	also  *names // those of the kernel itself, if these are of a trial
+}
 
 func namesOf(k *kernel.Kernel) *names {
-	n := &names{map[string]bool{}}
+	n := &names{taken: map[string]bool{}}
 	for _, p := range k.Params {
 		n.taken[p.Name] = true
 	}
@@ -54,12 +57,14 @@ func namesOf(k *kernel.Kernel) *names {
 // fresh is a name that nothing has, or the same with a number behind it.
 func (n *names) fresh(name string) string {
 	as := name
-	for i := 2; n.taken[as]; i++ {
+	for i := 2; n.has(as); i++ {
 		as = fmt.Sprintf("%s_%d", name, i)
 	}
 	n.taken[as] = true
 	return as
 }
+
+func (n *names) has(name string) bool { return n != nil && (n.taken[name] || n.also.has(name)) }
 
 // within is a statement with other blocks.
 func within(s kernel.Stmt, change func([]kernel.Stmt) []kernel.Stmt) kernel.Stmt {
