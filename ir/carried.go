@@ -37,8 +37,11 @@ func (e Expr) brackets() int {
 	most := 0
 	for _, t := range e.terms {
 		for _, a := range t.atoms {
-			if a.div != 0 {
+			if a.num != nil {
 				most = max(most, 2+a.num.brackets())
+			}
+			if a.other != nil {
+				most = max(most, 1+a.other.brackets())
 			}
 		}
 	}

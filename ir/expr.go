@@ -10,7 +10,7 @@ import (
 )
 
 // Expr is an exact integer expression over symbols: a polynomial whose atoms
-// are symbols and floor(e/k) terms. Dimensions, index formulas and retention
+// are symbols, floor(e/k) and min(e, f). Dimensions, index formulas and retention
 // lengths are Exprs. Expressions are immutable and kept in a canonical form,
 // so equal polynomials print alike and compare equal with Equal.
 //
@@ -29,11 +29,11 @@ type term struct {
 	atoms []atom // sorted by key; empty for the constant term
 }
 
-// atom is a symbol (div == 0) or floor(num/div).
+// atom is a symbol, floor(num/div) or, where div is 0, min(num, other).
 type atom struct {
-	sym string
-	num *Expr
-	div int64
+	sym        string // "": it is none
+	num, other *Expr
+	div        int64
 }
 
 // Const returns the constant n.
@@ -62,8 +62,11 @@ func Dims(sizes ...int) []Expr {
 }
 
 func (a atom) key() string {
-	if a.div == 0 {
+	switch {
+	case a.num == nil:
 		return a.sym
+	case a.div == 0:
+		return "min(" + a.num.String() + "," + a.other.String() + ")"
 	}
 	return "floor(" + a.num.divisible() + "/" + strconv.FormatInt(a.div, 10) + ")"
 }
@@ -184,7 +187,8 @@ func (e Expr) Mul(f Expr) Expr {
 
 // FloorDiv returns floor(e/k) for k > 0; it panics on k <= 0, which the
 // parser refuses before it calls. Whole multiples of k leave the floor:
-// floor((4*T+5)/4) is T+1+floor(1/4), that is T+1.
+// floor((4*T+5)/4) is T+1+floor(1/4), that is T+1, and floor((floor(P/4)+1)/8) is
+// floor((P+4)/32).
 func (e Expr) FloorDiv(k int64) Expr {
 	if k <= 0 {
 		panic("ir: FloorDiv by " + strconv.FormatInt(k, 10))
@@ -209,13 +213,47 @@ func (e Expr) FloorDiv(k int64) Expr {
 		return fromTerms(whole) // 0 <= constant rest < k
 	}
 	num := Expr{terms: rest}
-	if len(rest) == 1 && rest[0].coeff == 1 && len(rest[0].atoms) == 1 && rest[0].atoms[0].div != 0 {
-		inner := rest[0].atoms[0] // floor(floor(a/b)/k) = floor(a/(b*k))
-		if d, ok := mulOK(inner.div, k); ok {
-			num, k = *inner.num, d
-		}
+	if n, d, ok := num.flattened(k); ok {
+		num, k = n, d
 	}
 	return fromTerms(append(whole, term{1, []atom{{num: &num, div: k}}}))
+}
+
+// flattened returns n and d with floor(e/k) = floor(n/d) of an e that is floor(a/b)+c.
+func (e Expr) flattened(k int64) (n Expr, d int64, ok bool) {
+	last := e.terms[len(e.terms)-1]
+	if len(e.terms) > 2 || last.coeff != 1 || len(last.atoms) != 1 || last.atoms[0].div == 0 {
+		return Expr{}, 0, false
+	}
+	var c int64
+	if len(e.terms) == 2 {
+		if len(e.terms[0].atoms) > 0 {
+			return Expr{}, 0, false
+		}
+		c = e.terms[0].coeff
+	}
+	b := last.atoms[0].div
+	d, ok = mulOK(b, k)
+	n = last.atoms[0].num.Add(Const(b).Mul(Const(c)))
+	return n, d, ok && !n.overflow
+}
+
+// Min returns the smaller one of e and f.
+func (e Expr) Min(f Expr) Expr {
+	if e.overflow || f.overflow {
+		return Expr{overflow: true}
+	}
+	a, constA := e.Value()
+	b, constB := f.Value()
+	switch {
+	case constA && constB:
+		return Const(min(a, b))
+	case e.Equal(f):
+		return e
+	case constA || !constB && f.String() < e.String(): // a constant reads best last
+		e, f = f, e
+	}
+	return Expr{terms: []term{{1, []atom{{num: &e, other: &f}}}}}
 }
 
 // Mod returns e - k*floor(e/k), for k > 0.
@@ -239,7 +277,7 @@ func (e Expr) Value() (int64, bool) {
 
 // Symbol returns the name when e is exactly one symbol.
 func (e Expr) Symbol() (string, bool) {
-	if len(e.terms) == 1 && e.terms[0].coeff == 1 && len(e.terms[0].atoms) == 1 && e.terms[0].atoms[0].div == 0 {
+	if len(e.terms) == 1 && e.terms[0].coeff == 1 && len(e.terms[0].atoms) == 1 && e.terms[0].atoms[0].num == nil {
 		return e.terms[0].atoms[0].sym, true
 	}
 	return "", false
@@ -271,10 +309,13 @@ func (e Expr) Equal(f Expr) bool {
 func (e Expr) Walk(f func(symbol string)) {
 	for _, t := range e.terms {
 		for _, a := range t.atoms {
-			if a.div == 0 {
+			if a.num == nil {
 				f(a.sym)
-			} else {
-				a.num.Walk(f)
+				continue
+			}
+			a.num.Walk(f)
+			if a.other != nil {
+				a.other.Walk(f)
 			}
 		}
 	}
@@ -310,7 +351,7 @@ func (e Expr) Eval(env Env) (int64, error) {
 }
 
 func (a atom) eval(env Env) (int64, error) {
-	if a.div == 0 {
+	if a.num == nil {
 		v, ok := env(a.sym)
 		if !ok {
 			return 0, fmt.Errorf("symbol %s has no value", a.sym)
@@ -320,6 +361,10 @@ func (a atom) eval(env Env) (int64, error) {
 	n, err := a.num.Eval(env)
 	if err != nil {
 		return 0, err
+	}
+	if a.div == 0 {
+		m, err := a.other.Eval(env)
+		return min(n, m), err
 	}
 	q := n / a.div
 	if n%a.div < 0 {

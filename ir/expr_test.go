@@ -28,6 +28,12 @@ func floorMod(z, a, k *big.Int) *big.Int { return z.Mod(a, k) }
 func add(z, a, b *big.Int) *big.Int { return z.Add(a, b) }
 func sub(z, a, b *big.Int) *big.Int { return z.Sub(a, b) }
 func mul(z, a, b *big.Int) *big.Int { return z.Mul(a, b) }
+func smaller(z, a, b *big.Int) *big.Int {
+	if a.Cmp(b) > 0 {
+		a = b
+	}
+	return z.Set(a)
+}
 
 // randomExpr grows an expression over x and y and its naive twin.
 func randomExpr(r *rand.Rand, depth int) (ir.Expr, naive) {
@@ -50,11 +56,13 @@ func randomExpr(r *rand.Rand, depth int) (ir.Expr, naive) {
 		return a.Mod(k), bigBinary(na, bigConst(k), floorMod)
 	}
 	b, nb := randomExpr(r, depth-1)
-	switch r.IntN(3) {
+	switch r.IntN(4) {
 	case 0:
 		return a.Add(b), bigBinary(na, nb, add)
 	case 1:
 		return a.Sub(b), bigBinary(na, nb, sub)
+	case 2:
+		return a.Min(b), bigBinary(na, nb, smaller)
 	}
 	return a.Mul(b), bigBinary(na, nb, mul)
 }
@@ -257,15 +265,36 @@ func TestExprSymbolAndWalk(t *testing.T) {
 	if s, ok := x.Symbol(); s != "x" || !ok {
 		t.Errorf("Symbol of x: %q %v", s, ok)
 	}
-	for _, e := range []ir.Expr{{}, ir.Const(1), x.Mul(ir.Const(2)), x.Add(ir.Const(1)), x.Mul(x), x.FloorDiv(2)} {
+	for _, e := range []ir.Expr{{}, ir.Const(1), x.Mul(ir.Const(2)), x.Add(ir.Const(1)), x.Mul(x), x.FloorDiv(2), x.Min(ir.Const(2))} {
 		if _, ok := e.Symbol(); ok {
 			t.Errorf("%s is not one symbol", e)
 		}
 	}
 	var seen []string
 	x.Add(ir.Sym("y").FloorDiv(3)).Mul(x).Walk(func(s string) { seen = append(seen, s) })
-	if got := strings.Join(seen, " "); got != "y x x x" {
+	x.Min(ir.Sym("y")).Walk(func(s string) { seen = append(seen, s) })
+	if got := strings.Join(seen, " "); got != "y x x x x y" {
 		t.Errorf("walked %s", got)
+	}
+}
+
+func TestExprMin(t *testing.T) {
+	x, y := ir.Sym("x"), ir.Sym("y")
+	for _, c := range []struct {
+		e    ir.Expr
+		want string
+	}{
+		{y.Min(x), "min(x,y)"},
+		{ir.Const(3).Min(x), "min(x,3)"},
+		{x.Min(ir.Const(3)), "min(x,3)"},
+		{ir.Const(3).Min(ir.Const(-2)), "-2"},
+		{x.Add(y).Min(y.Add(x)), "x+y"},
+		{x.Min(ir.Const(0)).Mul(ir.Const(2)).Add(y.Min(x).FloorDiv(4)), "floor(min(x,y)/4)+min(x,0)*2"},
+		{x.Min(ir.Const(math.MinInt64)), "overflow"},
+	} {
+		if got := c.e.String(); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
 	}
 }
 
@@ -276,7 +305,7 @@ func TestExprQuotient(t *testing.T) {
 		t.Errorf("floor((x+1)/4) is %s by %d, %v", a, k, ok)
 	}
 	half := x.FloorDiv(2)
-	for _, e := range []ir.Expr{{}, ir.Const(3), x, half.Add(ir.Const(1)), half.Mul(ir.Const(2)), half.Mul(x), x.FloorDiv(1), ir.Const(math.MinInt64)} {
+	for _, e := range []ir.Expr{{}, ir.Const(3), x, half.Add(ir.Const(1)), half.Mul(ir.Const(2)), half.Mul(x), x.FloorDiv(1), half.Min(x), ir.Const(math.MinInt64)} {
 		if a, k, ok := e.Quotient(); ok || k != 0 || !a.Equal(ir.Const(0)) {
 			t.Errorf("%s is not one quotient; found %s by %d", e, a, k)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -95,14 +96,14 @@ func (t *table) length(widths []int) int {
 	return n
 }
 
-// least is how narrow each column can be: a word is not broken.
+// least is how narrow each column can be: a piece is not broken.
 func (t *table) least() []int {
 	least := make([]int, len(t.columns))
 	for i, c := range t.columns {
 		least[i] = utf8.RuneCountInString(c.title)
 		for _, r := range t.rows {
-			for _, word := range strings.Fields(r[i]) {
-				least[i] = max(least[i], utf8.RuneCountInString(word))
+			for piece := range cuts(r[i]) {
+				least[i] = max(least[i], columnsOf(piece))
 			}
 		}
 	}
@@ -123,22 +124,53 @@ func (t *table) lines(row []string, widths []int) [][]string {
 	return lines
 }
 
-// broken cuts a text that is wider at blanks; others are left as they are.
+// longWord is of how many columns a word is that is cut within, after the signs of a sum
+// of products.
+const longWord = 40
+
+// cuts are the pieces of a text after which a line may end: words, and parts of long ones.
+func cuts(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for word := range strings.SplitAfterSeq(text, " ") {
+			depth, from := 0, 0
+			for i, c := range word {
+				switch c {
+				case '(':
+					depth++
+				case ')':
+					depth--
+				case '+', '*':
+					if depth == 0 && columnsOf(word) > longWord {
+						if !yield(word[from : i+1]) {
+							return
+						}
+						from = i + 1
+					}
+				}
+			}
+			if !yield(word[from:]) {
+				return
+			}
+		}
+	}
+}
+
+// columnsOf is how wide a piece is at the end of a line.
+func columnsOf(piece string) int { return utf8.RuneCountInString(strings.TrimRight(piece, " ")) }
+
+// broken cuts a text that is wider into lines; others are left as they are.
 func broken(text string, width int) []string {
 	if utf8.RuneCountInString(text) <= width {
 		return []string{text}
 	}
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines = append(lines, line)
+	for piece := range cuts(text) {
+		if line != "" && columnsOf(line+piece) > width {
+			lines = append(lines, strings.TrimRight(line, " "))
 			line = ""
 		}
-		if line != "" {
-			line += " "
-		}
-		line += word
+		line += piece
 	}
 	return append(lines, line)
 }

@@ -97,7 +97,7 @@ func flatAttr(attr any) string {
 // What a text form can trip over.
 var (
 	hostileNames = []string{
-		"floor", "x", "f32", "i32", "tensor", "state", "symbol", "input", "param", "keep", "stored", "region", "yields", "return", "module", "rows", "wanted", "reach", "closing",
+		"floor", "min", "x", "f32", "i32", "tensor", "state", "symbol", "input", "param", "keep", "stored", "region", "yields", "return", "module", "rows", "wanted", "reach", "closing",
 		"inf", "nan", "true", "false", "overflow", "e5", "E", "i", "T", "P", "token", "w", "add", "matmul", "A.b_c.9", "a..", "a_", "Z",
 		"", "1", "1a", "_a", ".a", "a-b", "a b", "a\n", "a\x00", "é", "aé", "%a", "@a", "a:", "a,b", "a\"", "../a", "a/b", "#", strings.Repeat("n", 256), strings.Repeat("n", 257),
 	}
@@ -221,13 +221,15 @@ func (d *drawer) expr(depth int) ir.Expr {
 		return []ir.Expr{ir.Sym("T"), ir.Sym("P"), ir.Const(4), ir.Const(1), ir.Const(-3), ir.Sym("i"), ir.Const(math.MaxInt64), ir.Sym("E")}[d.r.IntN(8)]
 	}
 	a := d.expr(depth - 1)
-	switch d.r.IntN(4) {
+	switch d.r.IntN(5) {
 	case 0:
 		return a.Add(d.expr(depth - 1))
 	case 1:
 		return a.Sub(d.expr(depth - 1))
 	case 2:
 		return a.Mul(d.expr(depth - 1))
+	case 3:
+		return a.Min(d.expr(depth - 1))
 	}
 	return a.FloorDiv(int64(1 + d.r.IntN(9)))
 }

@@ -142,6 +142,7 @@ type factorAST struct {
 	Pos    lexer.Position
 	Int    string    `parser:"  @Int"`
 	Floor  *floorAST `parser:"| @@"`
+	Min    *minAST   `parser:"| @@"`
 	Symbol string    `parser:"| @Ident"`
 	Group  *exprAST  `parser:"| '(' @@ ')'"`
 }
@@ -149,6 +150,11 @@ type factorAST struct {
 type floorAST struct {
 	Num *exprAST `parser:"'floor' '(' @@"`
 	Div string   `parser:"'/' @Int ')'"`
+}
+
+type minAST struct {
+	A *exprAST `parser:"'min' '(' @@"`
+	B *exprAST `parser:"',' @@ ')'"`
 }
 
 // newParser builds the parser; it costs about a millisecond, so each Parse

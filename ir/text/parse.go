@@ -334,6 +334,13 @@ func (r *reader) factor(f *factorAST) (ir.Expr, error) {
 			return num, r.failf(f.Pos, "floor divides by %s; expected a number from 1 on", f.Floor.Div)
 		}
 		return num.FloorDiv(div), nil
+	case f.Min != nil:
+		a, err := r.expr(f.Min.A)
+		if err != nil {
+			return a, err
+		}
+		b, err := r.expr(f.Min.B)
+		return a.Min(b), err
 	case f.Symbol != "":
 		return ir.Sym(f.Symbol), nil
 	case f.Group != nil:

@@ -86,8 +86,7 @@ func (c *ringCopier) place() error {
 	if c.Role == program.RingsOut {
 		next = next.Add(c.StepValue(rows))
 	} else if c.before != nil {
-		before = before.Sub(ir.Sym(rows))
-		before = before.Mul(atLeast(before, 1)) // a step may be as large as no text is
+		before = before.Sub(before.Min(ir.Sym(rows))) // sizes may be asked for that no step has
 	}
 	c.next = c.Let("next", next)
 	return nil

@@ -18,18 +18,11 @@ func dim(v *ir.Value, axis int) int {
 // ceilDiv is ceil(n/k) of a size.
 func ceilDiv(n ir.Expr, k int) ir.Expr { return n.Add(ir.Const(int64(k - 1))).FloorDiv(int64(k)) }
 
-// beyondSizes is more than any number of tokens, entries or threadgroups.
-const beyondSizes = 1 << 30
-
 // atLeast is 1 if a size e is at least n, else 0.
-func atLeast(e ir.Expr, n int) ir.Expr {
-	return e.Add(ir.Const(int64(beyondSizes - n))).FloorDiv(beyondSizes)
-}
+func atLeast(e ir.Expr, n int) ir.Expr { return atMost(e.FloorDiv(int64(n)), 1) }
 
 // atMost is the smaller one of a size e and n.
-func atMost(e ir.Expr, n int) ir.Expr {
-	return e.Sub(atLeast(e, n).Mul(e.Sub(ir.Const(int64(n)))))
-}
+func atMost(e ir.Expr, n int) ir.Expr { return e.Min(ir.Const(int64(n))) }
 
 // rowsSymbol is the symbol a value's leading dimension is.
 func rowsSymbol(v *ir.Value) (name string, err error) {

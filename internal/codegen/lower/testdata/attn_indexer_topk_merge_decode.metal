@@ -28,8 +28,6 @@ using namespace metal;
 struct Args {
 	device const uint *keys;
 	device const ushort *places;
-	device const uint *thin_keys;
-	device const int *thin_entries;
 	device int *result;
 };
 
@@ -62,8 +60,6 @@ void attn_indexer_topk_merge_decode(
 	const int simd_group = int(simd_index);
 	device const uint *keys = args.keys;
 	device const ushort *places = args.places;
-	device const uint *thin_keys = args.thin_keys;
-	device const int *thin_entries = args.thin_entries;
 	device int *result = args.result;
 
 	const int row = group_x;
@@ -80,26 +76,15 @@ void attn_indexer_topk_merge_decode(
 	} else {
 		const int full_chunks = visible_ / chunk_size;
 		const int candidates_2 = full_chunks * best + min(visible_ % chunk_size, best);
-		const int blocks = longest / 4097 * 3;
-		const int thinned = row * blocks * 8;
-		const int left = blocks > 0 ? candidates_2 / 4096 * 8 + min(candidates_2 % 4096, 8) : candidates_2;
-		if (left <= 4096) {
-			for (int i_2 = tid; i_2 < left; i_2 += 256) {
-				uint candidate = 0u;
-				if (blocks > 0) {
-					candidate = thin_keys[thinned + i_2];
-				} else {
-					candidate = keys[candidates + i_2];
-				}
-				block_keys[i_2] = candidate;
-			}
+		for (int i_2 = tid; i_2 < candidates_2; i_2 += 256) {
+			block_keys[i_2] = keys[candidates + i_2];
 		}
 		threadgroup_barrier(mem_flags::mem_threadgroup);
 
 		// The k-th largest key, 2 bits a pass.
 		uint bound = 0u;
 		int above = 0;
-		int left_2 = left;
+		int left = candidates_2;
 		int totals[3];
 		for (int pass = 0; pass < 16; pass++) {
 			const uint shift = uint(30 - pass * 2);
@@ -109,20 +94,8 @@ void attn_indexer_topk_merge_decode(
 			int mine0 = 0;
 			int mine1 = 0;
 			int mine2 = 0;
-			for (int i_3 = tid; i_3 < left_2; i_3 += 256) {
-				uint key_of = 0u;
-				if (left <= 4096) {
-					key_of = block_keys[i_3];
-				} else {
-					uint candidate_2 = 0u;
-					if (blocks > 0) {
-						candidate_2 = thin_keys[thinned + i_3];
-					} else {
-						candidate_2 = keys[candidates + i_3];
-					}
-					key_of = candidate_2;
-				}
-				const uint key = key_of;
+			for (int i_3 = tid; i_3 < left; i_3 += 256) {
+				const uint key = block_keys[i_3];
 				mine0 += key >= at_least ? 1 : 0;
 				mine1 += key >= at_least_2 ? 1 : 0;
 				mine2 += key >= at_least_3 ? 1 : 0;
@@ -144,7 +117,7 @@ void attn_indexer_topk_merge_decode(
 			if (totals[2] >= 8) {
 				bound = at_least_3;
 				if (totals[2] == 8) {
-					left_2 = 0;
+					left = 0;
 					above = 0;
 				}
 			} else {
@@ -152,7 +125,7 @@ void attn_indexer_topk_merge_decode(
 				if (totals[1] >= 8) {
 					bound = at_least_2;
 					if (totals[1] == 8) {
-						left_2 = 0;
+						left = 0;
 						above = 0;
 					}
 				} else {
@@ -160,7 +133,7 @@ void attn_indexer_topk_merge_decode(
 					if (totals[0] >= 8) {
 						bound = at_least;
 						if (totals[0] == 8) {
-							left_2 = 0;
+							left = 0;
 							above = 0;
 						}
 					} else {
@@ -172,25 +145,13 @@ void attn_indexer_topk_merge_decode(
 
 		// Emit them in ascending order.
 		const int ties = 8 - above;
-		const int run = (left + 255) / 256 * 32;
+		const int run = (candidates_2 + 255) / 256 * 32;
 		const int from = simd_group * run;
-		const int to_2 = min(from + run, left);
+		const int to_2 = min(from + run, candidates_2);
 		int mine0_2 = 0;
 		int mine1_2 = 0;
 		for (int i_4 = from + lane; i_4 < to_2; i_4 += 32) {
-			uint key_of_2 = 0u;
-			if (left <= 4096) {
-				key_of_2 = block_keys[i_4];
-			} else {
-				uint candidate_3 = 0u;
-				if (blocks > 0) {
-					candidate_3 = thin_keys[thinned + i_4];
-				} else {
-					candidate_3 = keys[candidates + i_4];
-				}
-				key_of_2 = candidate_3;
-			}
-			const uint key_2 = key_of_2;
+			const uint key_2 = block_keys[i_4];
 			mine0_2 += key_2 > bound ? 1 : 0;
 			mine1_2 += key_2 == bound ? 1 : 0;
 		}
@@ -205,31 +166,13 @@ void attn_indexer_topk_merge_decode(
 		int equal = simd_sum(lane < simd_group ? taken[1 + min(lane, 7) * 2] : 0);
 		for (int first = from; first < to_2; first += 32) {
 			const int i_5 = first + lane;
-			uint key_of_3 = 0u;
-			if (left <= 4096) {
-				key_of_3 = block_keys[min(i_5, left - 1)];
-			} else {
-				uint candidate_4 = 0u;
-				if (blocks > 0) {
-					candidate_4 = thin_keys[thinned + min(i_5, left - 1)];
-				} else {
-					candidate_4 = keys[candidates + min(i_5, left - 1)];
-				}
-				key_of_3 = candidate_4;
-			}
-			const uint key_3 = key_of_3;
+			const uint key_3 = block_keys[min(i_5, candidates_2 - 1)];
 			const int is_larger = i_5 < to_2 && key_3 > bound ? 1 : 0;
 			const int is_equal = i_5 < to_2 && key_3 == bound ? 1 : 0;
 			const int rank = equal + simd_prefix_exclusive_sum(is_equal);
 			const int position = larger + simd_prefix_exclusive_sum(is_larger) + min(rank, ties);
 			if (is_larger == 1 || (is_equal == 1 && rank < ties)) {
-				int entry = 0;
-				if (blocks > 0) {
-					entry = thin_entries[thinned + i_5];
-				} else {
-					entry = i_5 / best * chunk_size + int(places[candidates + i_5]);
-				}
-				result[to + position] = entry;
+				result[to + position] = i_5 / best * chunk_size + int(places[candidates + i_5]);
 			}
 			larger += simd_sum(is_larger);
 			equal += simd_sum(is_equal);
