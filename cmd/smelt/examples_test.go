@@ -23,7 +23,7 @@ var notRun = map[string]string{
 	"smelt verify BUNDLE":                                                  "clang takes half a minute; TestVerify",
 	"smelt verify BUNDLE --tokens 32 --sanitize":                           "clang takes minutes; TestVerify without sanitizers",
 	"smelt doctor": "TestDoctorCPU",
-	"smelt bench run --synthetic flash --layers 8 --device cuda --frontiers 512,2048,16384 -n 32 --rows 1,4,16": "needs an NVIDIA card; scripts/cuda",
+	"smelt bench kernels --synthetic flash --layers 43 --stored 16 --rows 1,2,4,8,16 --context 2047,2048,16383,65535 --prefill 0 --repeat 5": "needs an NVIDIA card; scripts/cuda",
 	"smelt verify BUNDLE --target cuda":                                                                           "clang takes half a minute; TestTargets",
 	"smelt verify BUNDLE --device cuda":                                                                           "needs an NVIDIA card; scripts/cuda",
 	"smelt doctor --device metal --report metal.txt":                                                              "needs a Mac",

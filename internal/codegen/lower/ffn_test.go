@@ -307,8 +307,9 @@ func (x *halfBlocksTest) check(t *testing.T, machine target.Target, tokens []int
 	}
 }
 
-// TestHalfBlocks runs the decode kernels of experts and hyper-connections: widths that
-// tiles do not divide, experts in pieces and in one, K long enough to be shared, rows
+// TestHalfBlocks runs the decode kernels of experts and hyper-connections: widths and
+// hidden sizes that tiles do not divide, experts in pieces and in one, K of
+// hyper-connections long enough to be shared, rows
 // that choose the same experts and rows that do not, threadgroups of every size.
 func TestHalfBlocks(t *testing.T) {
 	t.Parallel()
@@ -334,7 +335,9 @@ func TestHalfBlocks(t *testing.T) {
 		{sizesOfHalfBlocks{64, 192, 7, 3, 64}, 1, false, target.GPU, 16},
 		{sizesOfHalfBlocks{160, 96, 33, 2, 96}, 2, false, small, 4},
 		{sizesOfHalfBlocks{160, 1056, 9, 5, 160}, 0, true, small, 3},
-		{sizesOfHalfBlocks{1024, 64, 5, 2, 32}, 0, true, target.GPU, 2}, // K of gate and up is shared
+		{sizesOfHalfBlocks{1024, 64, 5, 2, 32}, 0, true, target.GPU, 2},
+		{sizesOfHalfBlocks{100, 96, 33, 2, 1204}, 2, true, target.GPU, 3}, // the last tile of the hidden size and that of the width are not full
+		{sizesOfHalfBlocks{68, 1064, 5, 3, 36}, 2, false, small, 4},
 		{sizesOfHalfBlocks{128, 192, 40, 6, 128}, 1, false, target.CPU8, 2},
 	} {
 		name := strings.ReplaceAll(fmt.Sprint(i, c.sizes, c.target), " ", "_")

@@ -28,10 +28,12 @@ type indexCase struct {
 	chunk      int
 	spread     int
 	thin       int
+	room       int // entries that a slot has room for; 0: the rows' own
 	rows       []ir.Row
 	nan        int    // every so many entries are not a number; 0: none
 	sign       int    // of weights: only that; 0: both
 	format     string // of keys; f32 if empty
+	text       bool   // the Metal text is compiled and run
 }
 
 func (c indexCase) String() string {
@@ -64,6 +66,7 @@ func newIndexTest(t *testing.T, c indexCase) *indexTest {
 	}
 	x.in = testInput(c.target, ops.RopeAttr{Dims: 2, Theta: 10000}, c.phase, "topk")
 	x.mem = newMemory(x.in, c.rows)
+	x.mem.text = c.text
 	for _, r := range c.rows {
 		rowRand := rand.New(rand.NewPCG(uint64(r.Slot)+7, uint64(r.Position)))
 		x.q = append(x.q, smallIntegers(rowRand, c.heads*c.dim, 1)...)
@@ -77,6 +80,9 @@ func newIndexTest(t *testing.T, c indexCase) *indexTest {
 		for j := range (int(r.Position) + 1) / c.ratio {
 			x.keys[[2]int{int(r.Slot), j}] = x.key(int(r.Slot), j)
 		}
+	}
+	if c.room > 0 {
+		x.keys[[2]int{0, c.room - 1}] = x.key(0, c.room-1)
 	}
 	x.mem.values[x.view.Q] = floatBytes(x.q)
 	x.mem.values[x.view.Weights] = floatBytes(x.weights)
@@ -102,6 +108,9 @@ func (x *indexTest) run(t *testing.T) []int32 {
 	launches, err := x.in.indexTopK(x.view, chunking{x.chunk, x.spread, x.thin})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if thins := slices.ContainsFunc(launches, func(l program.Launch) bool { return l.Role == "thin" }); thins != (x.thin > 0) {
+		t.Errorf("%s: thinned out is %v", x.indexCase, thins)
 	}
 	x.mem.run(t, launches)
 	return ints(x.mem.values[x.view.Result])
@@ -199,12 +208,12 @@ func TestIndexTopKThin(t *testing.T) {
 	t.Parallel()
 	edges := slices.Concat(slotRows(0, 6, 126, 127), slotRows(1, 128, 257, 400))
 	for _, c := range []indexCase{
-		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges},
-		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges[:3]},
-		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 127, rows: edges[:4]},
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges, text: true},
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges[:3], room: 600},
+		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 127, rows: edges[:3], room: 600},
 		{heads: 8, dim: 32, ratio: 1, k: 40, chunk: 128, spread: 6, thin: 100, rows: edges, nan: 3},
 		{heads: 16, dim: 16, ratio: 1, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, sign: 1, format: "fp4_b32"},
-		{heads: 8, dim: 16, ratio: 4, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges},
+		{heads: 8, dim: 16, ratio: 4, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, room: 600},
 	} {
 		for _, c.target = range []target.Target{target.GPU, target.CUDA} {
 			x := newIndexTest(t, c)

@@ -64,3 +64,16 @@ func TestColumns(t *testing.T) {
 		}
 	}
 }
+
+// TestBytes: views of the same bytes count once, other columns and other rows of a stored
+// matrix by themselves.
+func TestBytes(t *testing.T) {
+	bf16 := encoding.Encoding(encoding.Plain{DType: encoding.BF16})
+	of := func(offset int64, stored int, c Columns) *Parameter {
+		return &Parameter{Rows: 3, Cols: 8, Lead: 1, Encoding: bf16, Columns: c, Pieces: []Piece{{Rows: 3, StoredFirst: stored, Weight: Extent{Offset: offset, Bytes: 96}}}}
+	}
+	ps := Parameters{"a": of(0, 0, Columns{0, 16}), "same": of(0, 0, Columns{0, 16}), "other columns": of(0, 0, Columns{8, 16}), "other rows": of(0, 3, Columns{0, 16}), "elsewhere": of(96, 0, Columns{})}
+	if got := ps.Bytes(); got != 4*3*8*2 {
+		t.Errorf("%d bytes, want four times %d", got, 3*8*2)
+	}
+}

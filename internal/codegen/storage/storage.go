@@ -65,10 +65,15 @@ type Parameters map[string]*Parameter
 
 // Bytes is what all parameters take. Those that are views of the same bytes count once.
 func (ps Parameters) Bytes() (sum int64) {
-	seen := map[Piece]bool{}
+	type view struct {
+		piece   Piece // the first: others follow it alike
+		columns Columns
+	}
+	seen := map[view]bool{}
 	for _, p := range ps {
-		if !seen[p.Pieces[0]] {
-			seen[p.Pieces[0]] = true
+		v := view{p.Pieces[0], p.Columns}
+		if !seen[v] {
+			seen[v] = true
 			sum += p.Bytes()
 		}
 	}

@@ -70,7 +70,7 @@ func TestEdges(t *testing.T) {
 // TestCompanions: a row's logits are the same bits alone and beside others.
 func TestCompanions(t *testing.T) {
 	skipIfShort(t)
-	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, open)
+	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 3, 5, 9, 16}, 32, open)
 }
 
 // TestRings: prompts that are cut, take turns, go on after decoding and are left.

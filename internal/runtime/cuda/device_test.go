@@ -112,7 +112,7 @@ func TestCompanions(t *testing.T) {
 	needCard(t)
 	for _, name := range []string{"a-bf16", "b-official-fp8fp4", "c-mlx-4bit-stacked"} {
 		t.Run(name, func(t *testing.T) {
-			devicetest.Companions(t, devicetest.Fixture(name), []int32{2, 3, 5, 9, 16}, blind)
+			devicetest.Companions(t, devicetest.Fixture(name), []int32{2, 3, 5, 9, 16}, 4, blind)
 		})
 	}
 }

@@ -139,12 +139,12 @@ func Random(from, n, vocab int) []int32 {
 	return out
 }
 
-// Companions: a row's logits are the same bits alone and beside others.
-func Companions(t *testing.T, dir string, together []int32, open Open) {
+// Companions: a row's logits are the same bits alone and beside others. Of a device that
+// shows nothing but its slots a chunk has to be short: all rows stay in the slots' rings,
+// where the evaluator finds codes that rounding turned.
+func Companions(t *testing.T, dir string, together []int32, chunk int, open Open) {
 	most := slices.Max(together)
-	// Of chunks so short all rows stay in the slots' rings, where the evaluator finds the codes
-	// of a device that shows nothing else.
-	p := New(t, dir, Trained, bundle.Options{Context: 256, Chunk: 4, Wanted: 16, Slots: int(most)}, open)
+	p := New(t, dir, Trained, bundle.Options{Context: 256, Chunk: chunk, Wanted: 16, Slots: int(most)}, open)
 	vocab := p.Model.VocabSize
 	reset := func(slot int32) {
 		p.both.Reset(slot)

@@ -179,8 +179,8 @@ func roundings(n *ir.Node, width int) []float64 {
 
 // cacheRows reads what the device appended to a cache in this step, decoded: a row
 // for each of the step's rows, or for each that closes a block. Of those that the device
-// shows nowhere, the evaluator's own.
-func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, own []float32) (out []float32, err error) {
+// shows nowhere, which are `hidden` numbers, the evaluator's own.
+func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, own []float32) (out []float32, hidden int, err error) {
 	ratio := p.ratio(v)
 	for _, r := range p.rows {
 		if (int64(r.Position)+1)%ratio != 0 {
@@ -188,20 +188,20 @@ func (p *Pair) cacheRows(c *plan.Cache, v *ir.Value, own []float32) (out []float
 		}
 		data, err := p.cacheRow(c, r.Slot, int(int64(r.Position)/ratio))
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		row := make([]float32, c.Row.Width)
 		if data != nil {
 			encoding.DecodeRow(c.Row, row, data)
 		} else if len(out) < len(own) {
-			copy(row, own[len(out):])
+			hidden += copy(row, own[len(out):])
 		}
 		out = append(out, row...)
 	}
 	if len(out) != len(own) {
-		return nil, fmt.Errorf("state @%s: %d elements appended, the evaluator appends %d", c.State.Name, len(out), len(own))
+		return nil, 0, fmt.Errorf("state @%s: %d elements appended, the evaluator appends %d", c.State.Name, len(out), len(own))
 	}
-	return out, nil
+	return out, hidden, nil
 }
 
 // cacheRow is the row that a slot has at an index after the step: of a ring's area where
@@ -213,7 +213,10 @@ func (p *Pair) cacheRow(c *plan.Cache, slot int32, index int) ([]byte, error) {
 		return p.dev.CacheRow(c, slot, index%c.Capacity)
 	}
 	data, shown := p.seen[area.Name]
-	if !shown {
+	switch {
+	case !shown && len(p.seen) > 0:
+		return nil, fmt.Errorf("the device shows what kernels wrote, but not the area %s", area.Name)
+	case !shown:
 		if index < p.firstKept(c) {
 			return nil, nil
 		}
@@ -236,7 +239,7 @@ func (p *Pair) compareKept() error {
 			continue // no ring, or one that no reader looks back in
 		}
 		if _, shown := p.seen[area.Name]; !shown {
-			continue
+			continue // cacheRow has asked for it
 		}
 		for index := p.firstKept(c); index <= int(last.Position); index++ {
 			want, err := p.cacheRow(c, last.Slot, index)

@@ -77,7 +77,7 @@ func TestCompanions(t *testing.T) {
 		t.Skip("-short: package cpu runs the same families of kernels")
 	}
 	t.Parallel()
-	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, open(Options{SameOrder: true, Quick: true}))
+	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, 32, open(Options{SameOrder: true, Quick: true}))
 }
 
 // TestRings: prompts that are cut, take turns, go on after decoding and are left.
