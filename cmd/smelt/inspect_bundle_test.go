@@ -61,7 +61,7 @@ func TestExplainGPU(t *testing.T) {
 			"planned again with threadgroups of at most 64 threads", "attn_hyper_read_decode                64       64"}},
 		"too large": {fake.Options{WorkingSet: 1 << 20}, []string{"refused: the model takes "}},
 		"no GPU":    {fake.Options{NoDevice: true}, []string{"none here that smelt can use: the metal device needs macOS on Apple silicon", "an M1 or later"}},
-		"an error":  {fake.Options{Compile: func(string) error { return errors.New("no compiler today") }}, []string{"cannot run the bundle: ", "kernel ", "no compiler today"}},
+		"an error":  {fake.Options{Compile: func(string) error { return errors.New("no compiler today") }}, []string{"cannot run the bundle: finding out whether halves are converted exactly: kernel halves: ", "no compiler today"}},
 	} {
 		r := fake.New(c.o)
 		api, err := objc.Bind(r.Entry())
