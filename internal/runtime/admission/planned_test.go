@@ -39,8 +39,9 @@ func TestLess(t *testing.T) {
 	if fixed < own {
 		t.Fatalf("%d bytes that sizes do not change", fixed)
 	}
+	twoSlots := sized - b.Memory().Caches/2
 	for limit, want := range map[int64]string{
-		0: "no smaller sizes", 1 << 10: "no smaller sizes", fixed: "no smaller sizes", fixed + 1: "a smaller Chunk than 16", fixed + sized*5/6: "take Slots 2",
+		0: "no smaller sizes", 1 << 10: "no smaller sizes", fixed: "no smaller sizes", fixed + 1: "a smaller Chunk than 16", fixed + twoSlots: "take Slots 2", fixed + twoSlots - 1: "take Slots 1",
 	} {
 		if err := n.Less(limit); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("with %d bytes of %d: %v, want %q", limit, n.Own(), err, want)
