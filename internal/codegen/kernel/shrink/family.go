@@ -91,7 +91,7 @@ func (f *families) count() int {
 
 // in is a body in which members have their families' names.
 func (f *families) in(body []kernel.Stmt) []kernel.Stmt {
-	if f.count() == 0 {
+	if f.count() == 0 || !f.concern(body) {
 		return body
 	}
 	return f.members(kernel.Rewritten(body, func(_ kernel.NameKind, name string) string { return name }, func(old, copied *kernel.Expr) *kernel.Expr {
@@ -107,6 +107,25 @@ func (f *families) in(body []kernel.Stmt) []kernel.Stmt {
 		}
 		return copied
 	}))
+}
+
+// concern reports whether a body has names of members, or of families that are parts of
+// larger ones now.
+func (f *families) concern(body []kernel.Stmt) (found bool) {
+	is := func(name string) {
+		if !found {
+			_, member := f.places[name]
+			_, moved := f.moved[name]
+			found = member || moved
+		}
+	}
+	for _, s := range body {
+		uses(s, is)
+	}
+	if !found {
+		kernel.Declared(body, is)
+	}
+	return found
 }
 
 // members makes assignments of declarations of members, whose uses are renamed already.
@@ -137,60 +156,73 @@ func (f *families) members(body []kernel.Stmt) []kernel.Stmt {
 
 // declared is a kernel's body with the families' declarations.
 func (f *families) declared(body []kernel.Stmt) []kernel.Stmt {
-	if f == nil {
+	if f == nil || len(f.arrays) == 0 {
 		return body
 	}
-	for _, name := range sortedNames(f.arrays) {
-		body = declaredIn(body, f.arrays[name])
-	}
-	return body
+	return declaredIn(body, f.arrays)
 }
 
 // declaredIn declares variables before the first statement that uses them: in the branch
 // that has all of those, if there is one.
-func declaredIn(body []kernel.Stmt, l *kernel.Locals) []kernel.Stmt {
-	first, last := -1, -1
+func declaredIn(body []kernel.Stmt, arrays map[string]*kernel.Locals) []kernel.Stmt {
+	first, last := map[string]int{}, map[string]int{}
 	for i, s := range body {
-		if mentions(s, l.Name) {
-			if last = i; first < 0 {
-				first = i
+		uses(s, func(name string) {
+			if arrays[name] == nil {
+				return
+			}
+			if _, seen := first[name]; !seen {
+				first[name] = i
+			}
+			last[name] = i
+		})
+	}
+	out := make([]kernel.Stmt, 0, len(body)+len(first))
+	names := sortedNames(first)
+	for i, s := range body {
+		then, otherwise := map[string]*kernel.Locals{}, map[string]*kernel.Locals{}
+		for _, name := range names {
+			if first[name] != i {
+				continue
+			}
+			inThen, inElse := branchesWith(s, name)
+			switch {
+			case inThen == inElse || last[name] != i:
+				out = append(out, arrays[name])
+			case inThen:
+				then[name] = arrays[name]
+			default:
+				otherwise[name] = arrays[name]
 			}
 		}
-	}
-	if first < 0 {
-		return body
-	}
-	out := append([]kernel.Stmt{}, body[:first]...)
-	if branch, ok := body[first].(*kernel.If); ok && first == last && !mentionsIn(branch.Cond, l.Name) {
-		then, otherwise := anyMentions(branch.Then, l.Name), anyMentions(branch.Else, l.Name)
-		if then != otherwise {
-			c := *branch
-			if then {
-				c.Then = declaredIn(c.Then, l)
-			} else {
-				c.Else = declaredIn(c.Else, l)
-			}
-			return append(append(out, &c), body[first+1:]...)
+		if len(then)+len(otherwise) > 0 {
+			branch := *s.(*kernel.If)
+			branch.Then, branch.Else = declaredIn(branch.Then, then), declaredIn(branch.Else, otherwise)
+			s = &branch
 		}
+		out = append(out, s)
 	}
-	return append(append(out, l), body[first:]...)
+	return out
 }
 
-func anyMentions(body []kernel.Stmt, name string) bool {
-	for _, s := range body {
-		if mentions(s, name) {
-			return true
+// branchesWith says which branches of a statement use a name: none of one that is no If,
+// or whose condition uses it.
+func branchesWith(s kernel.Stmt, name string) (then, otherwise bool) {
+	branch, ok := s.(*kernel.If)
+	if !ok {
+		return false, false
+	}
+	found := false
+	is := func(used string) { found = found || used == name }
+	if usesOf(branch.Cond, is); found {
+		return false, false
+	}
+	in := func(block []kernel.Stmt) bool {
+		found = false
+		for _, s := range block {
+			uses(s, is)
 		}
+		return found
 	}
-	return false
-}
-
-func mentions(s kernel.Stmt, name string) (found bool) {
-	uses(s, func(used string) { found = found || used == name })
-	return found
-}
-
-func mentionsIn(e *kernel.Expr, name string) (found bool) {
-	usesOf(e, func(used string) { found = found || used == name })
-	return found
+	return in(branch.Then), in(branch.Else)
 }
