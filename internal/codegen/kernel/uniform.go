@@ -17,6 +17,18 @@ const (
 	single                        // each thread for itself
 )
 
+// DivergenceError says that something stands where those do not come along together that
+// must.
+type DivergenceError struct {
+	Stmt string // the statement's text, clipped
+	What string // "a barrier", or an operation
+	Who  string // who parts ways
+}
+
+func (e *DivergenceError) Error() string {
+	return fmt.Sprintf("%s: %s stands where the %s part ways; move it out of the condition or loop", e.Stmt, e.What, e.Who)
+}
+
 // uniformity checks every barrier and SIMD operation. Variables take on the
 // least uniform of what is assigned to them, and of the control flow in which
 // that happens; loops are walked until nothing changes.
@@ -45,7 +57,7 @@ func (u *uniform) fail(s Stmt, what string, control uniformness) {
 		if control == wholeSimd {
 			who = "SIMD groups of a threadgroup"
 		}
-		u.err = fmt.Errorf("%s: %s stands where the %s part ways; move it out of the condition or loop", clip(s), what, who)
+		u.err = &DivergenceError{clip(s), what, who}
 	}
 }
 
