@@ -68,6 +68,7 @@ type linearUnit struct {
 	live   []*kernel.Expr // whether row i is one; nil for always
 	left   *kernel.Expr   // how many rows there are from the first on
 	factor []*kernel.Expr // 1/rms of the row, with a norm; nil: it waits for the sums
+	inv    []*kernel.Expr // 1/rms of the row, for sums in a loop; nil: they stand in none
 }
 
 // bindInput binds X, read as vectors of so many elements.
@@ -184,7 +185,9 @@ func (d *linearUnit) product(p *fusion.Product) part {
 		case tile == atOnce:
 			d.If(first.Lt(i32(p.N)), func() { each(first) }, nil)
 		default:
+			d.inv = d.inverseNorms() // once for all trips
 			d.For("at", first, begin.Add(i32(tile)).Min(i32(p.N)), i32(atOnce), each)
+			d.inv = nil
 		}
 		if p.Postprocess != nil {
 			d.Barrier()
@@ -265,10 +268,10 @@ func (d *linearUnit) share(p *fusion.Product, m *matrix, lead, at *kernel.Expr, 
 
 // inverseNorms are 1/rms of the rows, for products of which it is left out; nil: inputs
 // were multiplied with it. Each SIMD group adds its rows' squares up when the weights are
-// read, so that none waits for others before.
+// read, so that none waits for others before; in a loop over outputs before that.
 func (d *linearUnit) inverseNorms() (inv []*kernel.Expr) {
-	if d.l.Norm == nil || d.factor != nil {
-		return nil
+	if d.l.Norm == nil || d.factor != nil || d.inv != nil {
+		return d.inv
 	}
 	d.Comment("1/rms of each row")
 	for i := range d.row {

@@ -230,6 +230,12 @@ func (h *hasher) stmt(s kernel.Stmt, size *int) {
 		h.word(s.Text)
 	case *kernel.Store:
 		h.word(s.Name)
+	case *kernel.For:
+		if s.Unrolled { // its bounds stay constants
+			h.add(uint64(s.Lo.Int))
+			h.add(uint64(s.Hi.Int))
+			h.add(uint64(s.Step.Int))
+		}
 	}
 	for _, e := range kernel.Operands(s) {
 		h.expr(e, size)
