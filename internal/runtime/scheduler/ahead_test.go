@@ -253,7 +253,9 @@ func TestAheadErrors(t *testing.T) {
 				d := newRunner()
 				n := 0
 				var hit []int32
+				submitted := make(chan struct{}) // before the first step: text i has slot i
 				d.fail = func(kind string, rows []ir.Row) error {
+					<-submitted
 					if n++; n != fails || kind != "D" {
 						return nil
 					}
@@ -267,6 +269,7 @@ func TestAheadErrors(t *testing.T) {
 				for i := range 3 {
 					gens = append(gens, submit(t, s, greedy(1+i, 9)))
 				}
+				close(submitted)
 				for i, g := range gens {
 					want := solo(t, newFake(), size, greedy(1+i, 9))
 					tokens, _, err := g.Wait()
