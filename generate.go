@@ -94,8 +94,10 @@ type Result struct {
 	// be read. Give calls IDs before sending them back with their results.
 	Message Message
 	Markup  error
-	// PromptTokens is how many tokens of the prompt were read.
-	PromptTokens int
+	// PromptTokens is how many tokens of the prompt were read, or need not be:
+	// ReusedTokens of them were there from a text before, which ended in the slot and
+	// which the prompt goes on with.
+	PromptTokens, ReusedTokens int
 	// Sampling is how tokens were picked, the seed included.
 	Sampling sampling.Params
 	// PromptTime and TextTime are how long reading and generating took. Waiting for
@@ -192,7 +194,7 @@ func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, erro
 	if _, err := d.push(ids[0]); err != nil {
 		return nil, err
 	}
-	_, scores := g.Prompt()
+	scores := g.Prompt().Scores
 	tokens := make([]Token, len(scores))
 	for i, s := range scores {
 		text, err := d.push(ids[i+1])
@@ -265,7 +267,8 @@ func (g *Generation) Wait() (Result, error) {
 		err = g.ctx.Err()
 	}
 	r := Result{Tokens: tokens, Reason: reason, Sampling: g.sampling}
-	r.PromptTokens, _ = g.gen.Prompt()
+	prompt := g.gen.Prompt()
+	r.PromptTokens, r.ReusedTokens = prompt.Read, prompt.Reused
 	r.PromptTime, r.TextTime = g.gen.Times()
 	d := newDecoder(g.tok, g.stops)
 	var text strings.Builder

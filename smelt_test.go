@@ -274,6 +274,36 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+// TestConversation: a turn of a conversation reads only what is new in it, and has the answer
+// that it has when all is read.
+func TestConversation(t *testing.T) {
+	m, anew := open(t, storyteller, Options{Context: 128}), open(t, storyteller, Options{Context: 128})
+	messages := []Message{{Role: RoleSystem, Content: "Tell stories."}}
+	had := 0
+	for _, question := range []string{"Tell me about a cat.", "And then?", "Why?"} {
+		messages = append(messages, Message{Role: RoleUser, Content: question})
+		r := Request{Messages: messages, MaxTokens: 9, Sampling: &sampling.Params{}}
+		got, err := generate(t, m, r).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ReusedTokens != had || got.PromptTokens <= had {
+			t.Errorf("%s: %d tokens, %d of them reused, expected %d", question, got.PromptTokens, got.ReusedTokens, had)
+		}
+		if _, err := anew.LogProbs(t.Context(), Request{Prompt: "Once"}, 0); err != nil { // takes the slot
+			t.Fatal(err)
+		}
+		if want, err := generate(t, anew, r).Wait(); err != nil || want.ReusedTokens != 0 || !slices.Equal(got.Tokens, want.Tokens) {
+			t.Errorf("%s: %q, read whole %q, %d reused, %v", question, got.Text, want.Text, want.ReusedTokens, err)
+		}
+		had = got.PromptTokens + len(got.Tokens)
+		if got.Reason == StopLength {
+			had-- // the last is not read
+		}
+		messages = append(messages, got.Message)
+	}
+}
+
 // TestClosed: closing ends what runs, and refuses what comes after.
 func TestClosed(t *testing.T) {
 	m, err := Open(t.Context(), storyteller, Options{Device: "reference", Context: 400})

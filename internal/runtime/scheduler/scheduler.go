@@ -171,7 +171,7 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Generation, error) 
 		return nil, err
 	}
 	r.Prompt, r.Stop = slices.Clone(r.Prompt), slices.Clone(r.Stop)
-	q := &request{Request: r, ctx: ctx, rest: r.Prompt, chooser: session.NewChooser(r.Sampling, r.Stream, r.Allowed, r.Prompt), gen: newGeneration(r, s.size.Context)}
+	q := &request{Request: r, ctx: ctx, chooser: session.NewChooser(r.Sampling, r.Stream, r.Allowed, r.Prompt), gen: newGeneration(r, s.size.Context)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -202,6 +202,7 @@ func (s *Scheduler) Close() {
 type Stats struct {
 	Active  int      // requests that have a slot
 	Waiting int      // requests that do not have one yet
+	Reused  uint64   // tokens of prompts that slots held already
 	Chunks  uint64   // steps with a part of a prompt
 	Decodes uint64   // steps that gave running texts a token
 	Ahead   uint64   // of those, how many were begun while the one before ran
