@@ -5,11 +5,9 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
-	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/runtime/scheduler"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/models/tokenizer"
@@ -286,37 +284,4 @@ func (g *Generation) Wait() (Result, error) {
 		r.Message, r.Markup = g.chat.parse(g.tok, tokens, r)
 	}
 	return r, err
-}
-
-// answer is how to read the answer to messages.
-type answer struct {
-	format  chat.Format
-	options chat.ParseOptions
-}
-
-// answer is how to read the text that a request with messages gets, else nil.
-func (f *Files) answer(r Request) *answer {
-	if r.Messages == nil {
-		return nil
-	}
-	tools := slices.ContainsFunc(r.Messages, func(m Message) bool { return len(m.Tools) > 0 })
-	return &answer{f.Model.Chat, chat.ParseOptions{Stage: r.turn().Stage(r.Messages), Tools: tools}}
-}
-
-// turn is how the answer to the messages begins.
-func (r Request) turn() chat.Options {
-	if r.Think {
-		return chat.Options{Mode: chat.Thinking, Effort: r.Effort}
-	}
-	return chat.Options{Effort: r.Effort}
-}
-
-// parse reads the tokens of a text, up to where a string ended it.
-func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32, r Result) (Message, error) {
-	var decoder chat.TokenDecoder = tok.NewStream(false)
-	if r.StopString != "" {
-		kept, plain, bytes := cutTokens(tok, a.format.Controls(), tokens, r.Text)
-		decoder, tokens = &limited{TokenDecoder: decoder, others: plain, bytes: bytes}, kept
-	}
-	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, decoder), tokens)
 }
