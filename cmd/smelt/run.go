@@ -13,19 +13,17 @@ import (
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/runtime/sampling"
 )
 
 // runOptions are the flags of `smelt run`.
 type runOptions struct {
-	prompt, system string
-	chat, think    bool
-	noBOS, echo    bool
-	json           bool
-	maxTokens      int
-	open           lib.Options
-	sampling       samplingFlags
+	prompt      string
+	chat        bool
+	noBOS, echo bool
+	json        bool
+	chatFlags
+	modelFlags
 }
 
 func newRun(io stdio) *cobra.Command {
@@ -37,11 +35,7 @@ func newRun(io stdio) *cobra.Command {
 the end is left out), and streams the text to standard output. Counts and
 speed go to standard error.
 
-How tokens are picked, and --stop, default to the checkpoint's
-generation_config.json, or to the most likely token (--temp 0) if there is none.
-Penalties act first: that of repetition on tokens of prompt and text, those of
-presence and frequency on the text's; then temperature, top-k, top-p, min-p. The same
-seed gives the same text; without --seed one is drawn and shown.
+` + samplingHelp + `
 
 A text ends at a token that config.json, generation_config.json or
 tokenizer_config.json names, or before a --stop string.
@@ -50,15 +44,7 @@ With a BUNDLE, its checkpoint must not have moved, and the bundle's limits hold.
 With a CHECKPOINT, run first compiles the kernels, with the defaults of smelt
 compile.
 
---device auto takes the first of the devices that works and is not slow, and says
-which. The devices are:
-
-` + deviceList() + `
-The metal device was written and checked without a Mac; --device cpu avoids it.
-
-What has no room in memory is refused before it starts, with what to change. Weights
-beyond all memory are read from the disk again and again; --allow-paging lets that
-happen, and says how fast it will be. Metal has all in memory or refuses.
+` + devicesHelp() + `
 
 Ctrl-C ends the text; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
@@ -77,24 +63,12 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.SortFlags = false
 	f.StringVarP(&o.prompt, "prompt", "p", "", "text to continue, or the message with --chat (default: standard input)")
 	f.BoolVar(&o.chat, "chat", false, "use the model's chat format")
-	f.StringVar(&o.system, "system", "", "system text, with --chat")
-	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
-	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
-	o.sampling.add(f)
-	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
-	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
-	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
-	gpuFlag(f, &o.open.GPU)
-	targetFlag(cmd, &o.open.Target)
-	pagingFlag(f, &o.open.AllowPaging)
+	o.chatFlags.add(cmd, ", with --chat")
+	o.modelFlags.add(cmd)
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
-	completeDevice(cmd, devices.All(), autoDevice)
-	for _, text := range []string{"prompt", "system", "stop"} {
-		completeWords(cmd, text) // to nothing, and not to files
-	}
+	completeWords(cmd, "prompt") // to nothing, and not to files
 	return cmd
 }
 
@@ -111,17 +85,11 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
-	o.open.Watch = io.watch()
-	end := io.wait("preparing")
-	m, err := files.Start(cmd.Context(), o.open)
-	end()
+	m, err := o.start(cmd.Context(), io, files)
 	if err != nil {
-		return interrupted(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	if doc, why := m.DeviceChoice(); why != "" {
-		fmt.Fprintf(io.err, "device %s: %s (%s)\n", m.Device(), doc, why)
-	}
 	r := runner{io: io, o: o, device: m.Device(), sampling: *request.Sampling}
 	return inBundle(files.Bundle, r.run(cmd.Context(), m, request))
 }
@@ -129,16 +97,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 // request makes of flags and standard input what is asked of the model. All that
 // may be wrong with it is found here, before a device is opened.
 func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r lib.Request, err error) {
-	if _, err := readTokenizer(io, files.Tokenizer); err != nil {
-		return r, err
-	}
-	if err := o.sampling.request(cmd, files, &r); err != nil {
-		return r, err
-	}
-	if err := printNotes(io, files); err != nil {
-		return r, err
-	}
-	if _, err := files.Complete(o.open); err != nil {
+	if r, err = o.modelFlags.request(cmd, io, files); err != nil {
 		return r, err
 	}
 	source := "--prompt"
@@ -148,32 +107,24 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 			return r, err
 		}
 	}
-	r.Prompt, r.NoBOS, r.MaxTokens = o.prompt, o.noBOS, o.maxTokens
 	if o.chat {
-		r.Prompt, r.Messages, r.Think = "", o.messages(), o.think
+		said := conversation{system: o.system, think: o.think, effort: o.effort}
+		said.say(o.prompt)
+		r = said.ask(r)
+	} else {
+		r.Prompt, r.NoBOS = o.prompt, o.noBOS
 	}
 	end := io.wait("tokenizing")
 	ids, err := files.Encode(r)
 	end()
-	switch {
-	case errors.Is(err, lib.ErrNoChat):
-		err = fmt.Errorf("%w without --chat", err)
-	case errors.Is(err, lib.ErrEmptyPrompt):
+	if errors.Is(err, lib.ErrEmptyPrompt) {
 		err = fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")
 	}
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", source, err)
+		return r, fmt.Errorf("%s: %w", source, withoutChat(err, "without --chat"))
 	}
 	r.Prompt, r.Messages, r.Tokens = "", nil, ids // which need not be made again
 	return r, nil
-}
-
-// messages are the conversation that --chat has answered.
-func (o *runOptions) messages() (all []lib.Message) {
-	if o.system != "" {
-		all = append(all, lib.Message{Role: lib.RoleSystem, Content: o.system})
-	}
-	return append(all, lib.Message{Role: lib.RoleUser, Content: o.prompt})
 }
 
 // inBundle adds to an error about a text that is too long what would make room
@@ -193,15 +144,14 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--system needs --chat")
 	case !o.chat && o.think:
 		return fmt.Errorf("--think needs --chat")
+	case !o.think && cmd.Flags().Changed("effort"):
+		return fmt.Errorf("--effort needs --think")
 	case o.chat && o.noBOS:
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
-	if err := (deviceOptions{o.open.Device, devices.Options{Target: o.open.Target}}).check(); err != nil {
-		return err
-	}
-	return o.sampling.check()
+	return o.modelFlags.check()
 }
 
 // promptFromInput reads the prompt from standard input, without the newline
@@ -223,7 +173,7 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
-	read := r.io.readingPrompt(m, &request)
+	read := r.io.readingPrompt(m, &request, len(request.Tokens))
 	defer read()
 	g, err := m.Generate(ctx, request)
 	if err != nil {

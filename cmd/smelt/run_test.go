@@ -252,11 +252,12 @@ func TestRunChat(t *testing.T) {
 		if r := runJSON(t, "", args...); r.PromptTokens != len(c.IDs) {
 			t.Errorf("%v: %d tokens, want %d", args, r.PromptTokens, len(c.IDs))
 		}
-		o := runOptions{chat: true, think: c.Mode == "thinking", prompt: last.Content}
+		o := conversation{think: c.Mode == "thinking"}
 		if len(c.Messages) == 2 {
 			o.system = c.Messages[0].Content
 		}
-		if ids, err := files.Encode(lib.Request{Messages: o.messages(), Think: o.think}); err != nil || !slices.Equal(ids, c.IDs) {
+		o.say(last.Content)
+		if ids, err := files.Encode(o.ask(lib.Request{})); err != nil || !slices.Equal(ids, c.IDs) {
 			t.Errorf("%+v gives %v (%v), want %v", o, ids, err, c.IDs)
 		}
 	}
