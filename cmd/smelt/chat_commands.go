@@ -189,6 +189,7 @@ func (t *talk) doStats(context.Context, string) error {
 		return err
 	}
 	limit := t.model.Options().Context
-	t.note("context: %d of %s in use, %d left", tokens, plural(limit, "token"), max(limit-tokens, 0))
+	tokens = min(tokens, limit) // the end of the last turn has no room in a full one
+	t.note("context: %s of %s in use, %s left", grouped(tokens), plural(limit, "token"), grouped(limit-tokens))
 	return nil
 }
