@@ -173,6 +173,33 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// TestChatInterrupt: what a Ctrl-C ends that is no key of a line.
+func TestChatInterrupt(t *testing.T) {
+	for _, c := range []struct {
+		typed, answers bool
+		hits           int
+		stops, quits   int
+	}{
+		{false, true, 1, 1, 0},
+		{false, false, 1, 0, 1},
+		{true, true, 2, 2, 0},
+		{true, false, 1, 0, 0}, // the signal came late, when the answer had just ended
+		{true, false, 2, 0, 1},
+	} {
+		stops, quits := 0, 0
+		x := &talk{typed: c.typed, quit: func() { quits++ }}
+		if c.answers {
+			x.answering(func() { stops++ })
+		}
+		for range c.hits {
+			x.interrupt()
+		}
+		if stops != c.stops || quits != c.quits {
+			t.Errorf("%+v: it ended %d answers and the program %d times", c, stops, quits)
+		}
+	}
+}
+
 // TestAnswerPrinter: pieces of an answer with and without style.
 func TestAnswerPrinter(t *testing.T) {
 	thought, said := lib.Message{Reasoning: "Hm."}, lib.Message{Content: "\n\nYes."}
