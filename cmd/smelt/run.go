@@ -6,22 +6,25 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/runtime/sampling"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // runOptions are the flags of `smelt run`.
 type runOptions struct {
-	prompt      string
+	prompt       string
+	promptTokens int // of it, with the chat format's
+
 	chat        bool
 	noBOS, echo bool
 	json        bool
+	texts       int // of the prompt
+	slots       int // of them at once
+	logProbs    int // tokens in the place of each; -1: no probabilities
 	chatFlags
 	modelFlags
 }
@@ -36,6 +39,10 @@ the end is left out), and streams the text to standard output. Counts and
 speed go to standard error.
 
 ` + samplingHelp + `
+
+With --chat the lines [reasoning] and [answer] mark the two where reasoning (--think)
+cannot be dim; with --json they are apart in message. With --n texts come one after
+another, [text 2] and so on before each; all but the first are in others with --json.
 
 A text ends at a token that config.json, generation_config.json or
 tokenizer_config.json names, or before a --stop string.
@@ -52,6 +59,8 @@ Ctrl-C ends the text; the exit status is then 130.`,
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
   smelt run CHECKPOINT --prompt "2+2=" --json | jq .text
   smelt run CHECKPOINT --prompt "Once" --repetition-penalty 1.1 --stop "The end"
+  smelt run CHECKPOINT --prompt "Once" --temp 0.8 --n 3
+  smelt run CHECKPOINT --prompt "Once" --json --logprobs 2 | jq '.logprobs[0]'
   smelt run BUNDLE --prompt "Once upon a time" --device standin -n 5`,
 		Args:              oneModel,
 		ValidArgsFunction: completeCheckpoint(),
@@ -65,6 +74,9 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.BoolVar(&o.chat, "chat", false, "use the model's chat format")
 	o.chatFlags.add(cmd, ", with --chat")
 	o.modelFlags.add(cmd)
+	intFlag(f, &o.texts, "n", "", 1, textCounts, "texts of the prompt, with other random numbers each (-n is --max-tokens)")
+	intFlag(f, &o.slots, "slots", "", 0, slotCounts, fmt.Sprintf("texts generated at once, with --n, each with memory of its own (default: all, at most %d, or the bundle's)", program.MaxDecodeRows))
+	intFlag(f, &o.logProbs, "logprobs", "", -1, from(-1, maxLogProbs), "with --json, the probability of each token and of so many others in its place; -1 is off")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
@@ -85,6 +97,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
+	o.open.Slots = o.atOnce(files.Bundle)
 	m, err := o.start(cmd.Context(), io, files)
 	if err != nil {
 		return err
@@ -123,8 +136,23 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", source, withoutChat(err, "without --chat"))
 	}
-	r.Prompt, r.Messages, r.Tokens = "", nil, ids // which need not be made again
+	if o.promptTokens = len(ids); !o.chat {
+		r.Prompt, r.Tokens = "", ids // which need not be made again
+	}
+	r.LogProbs, r.Top = o.logProbs >= 0, max(o.logProbs, 0)
 	return r, nil
+}
+
+// atOnce is how many texts share steps.
+func (o *runOptions) atOnce(b *bundle.Bundle) int {
+	most := program.MaxDecodeRows
+	if b != nil {
+		most = min(most, b.Plan.Slots)
+	}
+	if o.slots > 0 {
+		most = o.slots // which a bundle may refuse
+	}
+	return min(o.texts, most)
 }
 
 // inBundle adds to an error about a text that is too long what would make room
@@ -148,6 +176,10 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--effort needs --think")
 	case o.chat && o.noBOS:
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
+	case o.logProbs >= 0 && !o.json:
+		return fmt.Errorf("--logprobs needs --json, which has room for them")
+	case !o.chat && o.hide:
+		return fmt.Errorf("--hide-thinking needs --chat")
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
@@ -162,105 +194,4 @@ func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	}
 	text, err := readText(ctx, in, "standard input")
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
-}
-
-// runner carries one generation from prompt to report.
-type runner struct {
-	io       stdio
-	o        runOptions
-	device   string
-	sampling sampling.Params
-}
-
-func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
-	read := r.io.readingPrompt(m, &request, len(request.Tokens))
-	defer read()
-	g, err := m.Generate(ctx, request)
-	if err != nil {
-		return err
-	}
-	echo := sync.OnceFunc(func() {
-		if r.o.echo {
-			err = r.write(r.o.prompt)
-		}
-	})
-	if !isTerminal(r.io.out) { // where progress would have to stand in the prompt's line
-		echo()
-	}
-	last := r.lastReport(len(request.Tokens), request.Sampling.Seed)
-	if err == nil {
-		err = last.publish()
-	}
-	count, counted := func() {}, func() {}
-	first := sync.OnceFunc(func() {
-		read()
-		echo()
-		count, counted = r.generating(m)
-	})
-	defer func() { counted() }()
-	for piece, e := range g.Tokens() {
-		first()
-		count()
-		if err == nil {
-			err = e
-		}
-		if err == nil {
-			err = r.write(piece.Text)
-		}
-		if err == nil {
-			err = last.add(piece)
-		}
-		if err != nil {
-			break
-		}
-	}
-	result, _ := g.Wait()
-	read()
-	echo()
-	counted()
-	if step := new(*lib.StepError); errors.As(err, step) {
-		err = (*step).Err // the command runs one text; its steps say nothing
-	}
-	if e := last.end(); err == nil {
-		err = e
-	}
-	return r.finish(result, err)
-}
-
-// write streams text.
-func (r *runner) write(text string) error {
-	if r.o.json {
-		return nil
-	}
-	_, err := io.WriteString(r.io.out, text)
-	return err
-}
-
-// printReport ends the text's line and puts the rest on standard error.
-func (r *runner) printReport(report runReport) error {
-	if !strings.HasSuffix(report.Text, "\n") {
-		if _, err := fmt.Fprintln(r.io.out); err != nil {
-			return err
-		}
-	}
-	reason := report.StopReason
-	if report.StopString != "" {
-		reason += " " + message.Quote(report.StopString)
-	}
-	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
-		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), reason)
-	seed := ""
-	if r.sampling.Temperature > 0 {
-		seed = fmt.Sprintf(", seed %d", report.Seed)
-	}
-	fmt.Fprintf(r.io.err, "device %s, temperature %g%s\n", report.Device, r.sampling.Temperature, seed)
-	return nil
-}
-
-// rate writes a count with its speed.
-func rate(tokens int, seconds float64) string {
-	if tokens == 0 || seconds <= 0 {
-		return plural(tokens, "token")
-	}
-	return fmt.Sprintf("%s in %.1f s (%.1f tokens/s)", plural(tokens, "token"), seconds, float64(tokens)/seconds)
 }
