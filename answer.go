@@ -42,11 +42,51 @@ func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32, r Result) (Mess
 	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, decoder), tokens)
 }
 
+// spellings are the tokens of a message's texts, as they stand between control tokens.
+func (a *answer) spellings(tok *tokenizer.Tokenizer, tokens []int32, m Message) (all []chat.Spelling) {
+	controls := a.format.Controls()
+	for len(tokens) > 0 {
+		n := slices.IndexFunc(tokens, func(id int32) bool {
+			text, _ := tok.Token(id)
+			return slices.Contains(controls, text)
+		})
+		if n < 0 {
+			n = len(tokens)
+		}
+		for _, text := range []string{m.Reasoning, m.Content} {
+			if s := (chat.Spelling{Text: text, Tokens: tokens[:n:n]}); text != "" && faithful(tok, s) {
+				all = append(all, s)
+			}
+		}
+		tokens = tokens[min(n+1, len(tokens)):]
+	}
+	return all
+}
+
+// faithful tells whether tokens are ordinary ones, and their text the one that they are said to
+// stand for.
+func faithful(tok *tokenizer.Tokenizer, s chat.Spelling) bool {
+	if slices.ContainsFunc(s.Tokens, tok.IsSpecial) {
+		return false
+	}
+	text, err := tok.Decode(s.Tokens)
+	return err == nil && text == s.Text
+}
+
+// withFaithful are messages without spellings of other texts than they say.
+func withFaithful(tok *tokenizer.Tokenizer, messages []Message) []Message {
+	all := slices.Clone(messages)
+	for i, m := range all {
+		all[i].Spellings = slices.DeleteFunc(slices.Clone(m.Spellings), func(s chat.Spelling) bool { return !faithful(tok, s) })
+	}
+	return all
+}
+
 // Answer yields the answer to a request's Messages in pieces as it comes, from the
 // beginning. Each piece is a Message that has what is new, of one kind: some of the
 // Reasoning, some of the Content, or one of ToolCalls, with its Name where the call
 // begins, else with more Arguments of the call before. Put together they are
-// Result.Message. An error ends the answer: that of the device, or ctx's; where the request
+// Result.Message but for its Spellings. An error ends the answer: that of the device, or ctx's; where the request
 // has no Messages it is an ErrNoChat. Leaving the loop before stops the text.
 func (g *Generation) Answer() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {

@@ -75,6 +75,12 @@ func TestAnswerPieces(t *testing.T) {
 	}
 }
 
+// unspelled is a message without the tokens of its texts.
+func unspelled(m Message) Message {
+	m.Spellings = nil
+	return m
+}
+
 func TestAnswer(t *testing.T) {
 	m := open(t, storyteller, Options{Context: 64})
 	question := []Message{{Role: RoleUser, Content: "Tell me about a cat."}}
@@ -87,7 +93,7 @@ func TestAnswer(t *testing.T) {
 			}
 			join(t, &got, piece)
 		}
-		if r, err := g.Wait(); err != nil || got.Content+got.Reasoning == "" || !reflect.DeepEqual(got, r.Message) {
+		if r, err := g.Wait(); err != nil || got.Content+got.Reasoning == "" || !reflect.DeepEqual(got, unspelled(r.Message)) {
 			t.Errorf("got %+v, want %+v, %v", got, r.Message, err)
 		}
 	}

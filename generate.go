@@ -282,6 +282,7 @@ func (g *Generation) Wait() (Result, error) {
 	r.Text, r.StopString = text.String(), d.found()
 	if g.chat != nil {
 		r.Message, r.Markup = g.chat.parse(g.tok, tokens, r)
+		r.Message.Spellings = g.chat.spellings(g.tok, tokens, r.Message)
 	}
 	return r, err
 }
