@@ -10,6 +10,7 @@ import (
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/models/pyjson"
 	"smelt.example/smelt/internal/option"
 )
 
@@ -159,9 +160,24 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 		t.note("interrupted; the answer had not begun, and your message is taken back")
 		return nil
 	}
-	t.answered(result.Message)
+	said, cut := wholeCalls(result)
+	t.answered(said)
 	t.remark(result)
+	if cut {
+		t.note("(its last call was cut off, and is left out)")
+	}
 	return nil
+}
+
+// wholeCalls is an answer without a last call that was cut off, of which nobody has a result.
+func wholeCalls(r lib.Result) (said lib.Message, cut bool) {
+	said = r.Message
+	n := len(said.ToolCalls)
+	if n == 0 || r.Reason == lib.StopToken || pyjson.Valid(said.ToolCalls[n-1].Arguments) {
+		return said, false
+	}
+	said.ToolCalls = said.ToolCalls[:n-1]
+	return said, true
 }
 
 // begin begins an answer, and shows how far its prompt is read until read is called.

@@ -200,6 +200,23 @@ func TestChatInterrupt(t *testing.T) {
 	}
 }
 
+// TestWholeCalls: of calls that an answer ended in, nobody is asked for the result.
+func TestWholeCalls(t *testing.T) {
+	calls := []chat.ToolCall{{Name: "f", Arguments: "{}"}, {Name: "g", Arguments: `{"a": "b`}}
+	for _, c := range []struct {
+		reason lib.StopReason
+		calls  []chat.ToolCall
+		left   int
+	}{
+		{lib.StopLength, calls, 1}, {lib.StopCancelled, calls, 1}, {lib.StopToken, calls, 2}, {lib.StopContext, calls[:1], 1}, {lib.StopLength, nil, 0},
+	} {
+		said, cut := wholeCalls(lib.Result{Reason: c.reason, Message: lib.Message{ToolCalls: c.calls}})
+		if len(said.ToolCalls) != c.left || cut != (c.left < len(c.calls)) {
+			t.Errorf("%s: %+v, %v", c.reason, said, cut)
+		}
+	}
+}
+
 // TestAnswerPrinter: pieces of an answer with and without style.
 func TestAnswerPrinter(t *testing.T) {
 	thought, said := lib.Message{Reasoning: "Hm."}, lib.Message{Content: "\n\nYes."}
