@@ -314,9 +314,9 @@ func TestConversationDrawn(t *testing.T) {
 	}
 	var messages []Message
 	had, odd, cut := 0, 0, 0
-	for i := range 8 {
+	for i := range 6 {
 		messages = append(messages, Message{Role: RoleUser, Content: "And then?"})
-		r, err := generate(t, m, Request{Messages: messages, MaxTokens: 16, Sampling: &sampling.Params{Temperature: 2, TopP: 1, Seed: uint64(i)}}).Wait()
+		r, err := generate(t, m, Request{Messages: messages, MaxTokens: 10, Sampling: &sampling.Params{Temperature: 2, TopP: 1, Seed: uint64(i)}}).Wait()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,8 +336,8 @@ func TestConversationDrawn(t *testing.T) {
 		}
 		messages = append(messages, r.Message)
 	}
-	if odd == 0 || cut > 4 {
-		t.Errorf("of 8 answers %d were not in the tokenizer's tokens, and %d not in those of a message", odd, cut)
+	if odd == 0 || cut > 3 {
+		t.Errorf("of 6 answers %d were not in the tokenizer's tokens, and %d not in those of a message", odd, cut)
 	}
 	// Tokens of another text, and special ones, count for nothing.
 	question := []Message{{Role: RoleUser, Content: "Hi"}, {Role: RoleAssistant, Content: "Hi."}, {Role: RoleUser, Content: "Who?"}}

@@ -89,7 +89,8 @@ type Request struct {
 	Stream uint64
 
 	// Scores has the log-probabilities of the tokens generated, PromptScores those
-	// of the prompt's, which then takes smaller steps. Top more tokens come with
+	// of the prompt's, which then takes smaller steps and is read whole, whatever a
+	// slot holds of it. Top more tokens come with
 	// each, the most probable. The text is the same with and without.
 	Scores, PromptScores bool
 	Top                  int
