@@ -141,7 +141,11 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 	r := t.ask(t.base)
 	g, read, err := t.begin(ctx, r)
 	defer read()
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		t.notBegun(takeBack)
+		return nil
+	case err != nil:
 		takeBack()
 		t.complain(t.explain(err))
 		return nil
@@ -155,9 +159,7 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 	result, _ := g.Wait()
 	t.count(result)
 	if result.Reason == lib.StopCancelled && len(result.Tokens) == 0 {
-		takeBack()
-		t.failed = true
-		t.note("interrupted; the answer had not begun, and your message is taken back")
+		t.notBegun(takeBack)
 		return nil
 	}
 	said, cut := wholeCalls(result)
@@ -167,6 +169,13 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 		t.note("(its last call was cut off, and is left out)")
 	}
 	return nil
+}
+
+// notBegun takes a message back whose answer was interrupted before it began.
+func (t *talk) notBegun(takeBack func()) {
+	takeBack()
+	t.failed = true
+	t.note("interrupted; the answer had not begun, and your message is taken back")
 }
 
 // wholeCalls is an answer without a last call that was cut off, of which nobody has a result.

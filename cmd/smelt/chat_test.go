@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/models/pyjson"
+	"smelt.example/smelt/runtime/sampling"
 )
 
 // chatText has a conversation with the storyteller on the reference device, which ends with a
@@ -197,6 +199,51 @@ func TestChatInterrupt(t *testing.T) {
 		if stops != c.stops || quits != c.quits {
 			t.Errorf("%+v: it ended %d answers and the program %d times", c, stops, quits)
 		}
+	}
+}
+
+// TestTalkResults: after calls, lines are their results, and the answer comes after the last; one
+// that is interrupted before it begins takes the result back.
+func TestTalkResults(t *testing.T) {
+	files, err := lib.OpenFiles(storyteller)
+	must(t, err)
+	var out, errs bytes.Buffer
+	o := chatOptions{modelFlags: modelFlags{open: lib.Options{Device: "reference", Context: 200}}}
+	x := newTalk(stdio{in: strings.NewReader(""), out: &out, err: &errs}, files, lib.Request{MaxTokens: 3, Sampling: &sampling.Params{}}, o)
+	x.model, err = files.Start(t.Context(), o.open)
+	must(t, err)
+	defer x.model.Close()
+	x.say("Weather and time?")
+	x.answered(lib.Message{Role: lib.RoleAssistant, ToolCalls: []chat.ToolCall{{Name: "weather", Arguments: "{}"}, {Name: "time", Arguments: "{}"}}})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, step := range []struct {
+		ctx            context.Context
+		prompt, line   string
+		answers, notes bool
+	}{
+		{t.Context(), "result of weather> ", "sunny", false, false},
+		{ended, "result of time> ", "noon", false, true},
+		{t.Context(), "result of time> ", "", true, true}, // an empty result is one
+		{t.Context(), "> ", "", false, false},             // but no message
+	} {
+		out.Reset()
+		errs.Reset()
+		if got := x.prompt(); got != step.prompt {
+			t.Errorf("prompt %q, expected %q", got, step.prompt)
+		}
+		over, err := x.take(step.ctx, step.line)
+		if over || err != nil || (out.Len() > 0) != step.answers || (errs.Len() > 0) != step.notes {
+			t.Errorf("%q: %v, %v, printed %q and %q", step.line, over, err, out.String(), errs.String())
+		}
+	}
+	if n := len(x.said); n != 5 || x.said[3].Content != "" || x.said[4].Role != lib.RoleAssistant {
+		t.Errorf("said %+v", x.said)
+	}
+	errs.Reset()
+	x.remark(lib.Result{Reason: lib.StopString, StopString: "a\n", Markup: &chat.MarkupError{Found: "x", Expected: "y"}})
+	if got := errs.String(); !strings.Contains(got, `before the --stop string "a\n"`) || !strings.Contains(got, "note: chat: the model's tool calls: found x, expected y; what could be read") {
+		t.Error(got)
 	}
 }
 
