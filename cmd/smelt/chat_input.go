@@ -31,7 +31,8 @@ func (*interruptedLine) Error() string { return "interrupted at the prompt" }
 func linesOf(io stdio) lineReader {
 	in, typed := fileOf(io.in)
 	if typed = typed && isTerminal(in); typed && isTerminal(io.out) && !isDumb() {
-		return &rawLines{in: in, editor: newLineEditor(in, io.out), columns: func() int { return columns(in) }}
+		screen, _ := fileOf(io.out)
+		return &rawLines{in: in, screen: screen, editor: newLineEditor(in, io.out)}
 	}
 	scan := bufio.NewScanner(io.in)
 	scan.Buffer(nil, maxTextBytes)
@@ -66,9 +67,8 @@ func (p *plainLines) line(ctx context.Context, prompt string) (string, error) {
 
 // rawLines has a terminal give each key to an editor while a line is typed.
 type rawLines struct {
-	in      *os.File
-	editor  *lineEditor
-	columns func() int
+	in, screen *os.File
+	editor     *lineEditor
 }
 
 func (r *rawLines) line(ctx context.Context, prompt string) (string, error) {
@@ -76,10 +76,20 @@ func (r *rawLines) line(ctx context.Context, prompt string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("standard input: %w", err)
 	}
-	r.editor.paste(true)
-	line, err := waitFor(ctx, func() (string, error) { return r.editor.read(prompt, r.columns()) })
-	r.editor.paste(false)
+	r.marks(true)
+	line, err := waitFor(ctx, func() (string, error) { return r.editor.read(prompt, columns(r.in)) })
+	r.marks(false)
 	return line, errors.Join(err, term.Restore(int(r.in.Fd()), before))
+}
+
+// marks has the terminal mark what is pasted, or no more. That is no text, after which a line
+// of progress would wait for the end of its line.
+func (r *rawLines) marks(on bool) {
+	text := "\x1b[?2004l"
+	if on {
+		text = "\x1b[?2004h"
+	}
+	_, _ = io.WriteString(r.screen, text) // the next answer finds out if nothing can be written
 }
 
 // lineEditor edits lines with the keys of x/term's Terminal, and knows Ctrl-C from Ctrl-D,
@@ -145,15 +155,6 @@ func (e *lineEditor) ended(err error) error {
 	}
 	_, _ = io.WriteString(e.out, "\r\n")
 	return err
-}
-
-// paste has the terminal say what is pasted, or no more.
-func (e *lineEditor) paste(on bool) {
-	text := "\x1b[?2004l"
-	if on {
-		text = "\x1b[?2004h"
-	}
-	_, _ = io.WriteString(e.out, text)
 }
 
 // Keys that end a line.

@@ -66,6 +66,9 @@ func (p *answerPrinter) print(piece lib.Message) error {
 		text.WriteString(call.Arguments)
 		p.ended = false
 	}
+	if text.Len() == 0 { // a write would take the line of progress away
+		return nil
+	}
 	_, err := io.WriteString(p.out, text.String())
 	return err
 }

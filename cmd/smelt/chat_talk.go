@@ -157,11 +157,11 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 		return err
 	}
 	result, _ := g.Wait()
-	t.count(result)
 	if result.Reason == lib.StopCancelled && len(result.Tokens) == 0 {
 		t.notBegun(takeBack)
 		return nil
 	}
+	t.count(result)
 	said, cut := wholeCalls(result)
 	t.answered(said)
 	t.remark(result)
