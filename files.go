@@ -190,7 +190,7 @@ func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) ([]int32, error)
 	if err := chat.CheckRequest(r.Messages); err != nil {
 		return nil, err
 	}
-	ids, err := chat.Tokens(f.Model.Chat, r.Messages, r.turn(), tok)
+	ids, err := chat.Tokens(f.Model.Chat, withFaithful(tok, r.Messages), r.turn(), tok)
 	if errors.As(err, new(*chat.MissingTokenError)) {
 		err = fmt.Errorf("%w: %w", err, ErrNoChat)
 	}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
-	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/runtime/scheduler"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/models/tokenizer"
@@ -94,8 +92,10 @@ type Result struct {
 	// be read. Give calls IDs before sending them back with their results.
 	Message Message
 	Markup  error
-	// PromptTokens is how many tokens of the prompt were read.
-	PromptTokens int
+	// PromptTokens is how many tokens of the prompt were read, or need not be:
+	// ReusedTokens of them were there from a text before, which ended in the slot and
+	// which the prompt goes on with.
+	PromptTokens, ReusedTokens int
 	// Sampling is how tokens were picked, the seed included.
 	Sampling sampling.Params
 	// PromptTime and TextTime are how long reading and generating took. Waiting for
@@ -192,7 +192,7 @@ func (m *Model) LogProbs(ctx context.Context, r Request, top int) ([]Token, erro
 	if _, err := d.push(ids[0]); err != nil {
 		return nil, err
 	}
-	_, scores := g.Prompt()
+	scores := g.Prompt().Scores
 	tokens := make([]Token, len(scores))
 	for i, s := range scores {
 		text, err := d.push(ids[i+1])
@@ -265,7 +265,8 @@ func (g *Generation) Wait() (Result, error) {
 		err = g.ctx.Err()
 	}
 	r := Result{Tokens: tokens, Reason: reason, Sampling: g.sampling}
-	r.PromptTokens, _ = g.gen.Prompt()
+	prompt := g.gen.Prompt()
+	r.PromptTokens, r.ReusedTokens = prompt.Read, prompt.Reused
 	r.PromptTime, r.TextTime = g.gen.Times()
 	d := newDecoder(g.tok, g.stops)
 	var text strings.Builder
@@ -281,39 +282,7 @@ func (g *Generation) Wait() (Result, error) {
 	r.Text, r.StopString = text.String(), d.found()
 	if g.chat != nil {
 		r.Message, r.Markup = g.chat.parse(g.tok, tokens, r)
+		r.Message.Spellings = g.chat.spellings(g.tok, tokens, r.Message)
 	}
 	return r, err
-}
-
-// answer is how to read the answer to messages.
-type answer struct {
-	format  chat.Format
-	options chat.ParseOptions
-}
-
-// answer is how to read the text that a request with messages gets, else nil.
-func (f *Files) answer(r Request) *answer {
-	if r.Messages == nil {
-		return nil
-	}
-	tools := slices.ContainsFunc(r.Messages, func(m Message) bool { return len(m.Tools) > 0 })
-	return &answer{f.Model.Chat, chat.ParseOptions{Stage: r.turn().Stage(r.Messages), Tools: tools}}
-}
-
-// turn is how the answer to the messages begins.
-func (r Request) turn() chat.Options {
-	if r.Think {
-		return chat.Options{Mode: chat.Thinking, Effort: r.Effort}
-	}
-	return chat.Options{Effort: r.Effort}
-}
-
-// parse reads the tokens of a text, up to where a string ended it.
-func (a *answer) parse(tok *tokenizer.Tokenizer, tokens []int32, r Result) (Message, error) {
-	var decoder chat.TokenDecoder = tok.NewStream(false)
-	if r.StopString != "" {
-		kept, plain, bytes := cutTokens(tok, a.format.Controls(), tokens, r.Text)
-		decoder, tokens = &limited{TokenDecoder: decoder, others: plain, bytes: bytes}, kept
-	}
-	return chat.ParseTokens(chat.NewTokenParser(a.format, a.options, tok, decoder), tokens)
 }

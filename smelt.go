@@ -81,8 +81,9 @@ type UnknownModelError = models.UnknownError
 
 // Message is one turn of a conversation: a Role, a Content and, by role, more. An
 // assistant's has Reasoning and ToolCalls, each with ID, Name and Arguments, a JSON
-// object; of a call that was cut off, its beginning. A tool's message has the ToolCallID
-// that it answers. A system's may declare Tools, each as JSON with name, description
+// object; of a call that was cut off, its beginning. Its Spellings are the tokens that a model
+// wrote it with: sent back, they let a prompt go on where the model was. A tool's message
+// has the ToolCallID that it answers. A system's may declare Tools, each as JSON with name, description
 // and parameters.
 type Message = chat.Message
 

@@ -274,6 +274,86 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+// TestConversation: a turn of a conversation reads only what is new in it, and has the answer
+// that it has when all is read.
+func TestConversation(t *testing.T) {
+	m, anew := open(t, storyteller, Options{Context: 128}), open(t, storyteller, Options{Context: 128})
+	messages := []Message{{Role: RoleSystem, Content: "Tell stories."}}
+	had := 0
+	for _, question := range []string{"Tell me about a cat.", "And then?", "Why?"} {
+		messages = append(messages, Message{Role: RoleUser, Content: question})
+		r := Request{Messages: messages, MaxTokens: 9, Sampling: &sampling.Params{}}
+		got, err := generate(t, m, r).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ReusedTokens != had || got.PromptTokens <= had {
+			t.Errorf("%s: %d tokens, %d of them reused, expected %d", question, got.PromptTokens, got.ReusedTokens, had)
+		}
+		if _, err := anew.LogProbs(t.Context(), Request{Prompt: "Once"}, 0); err != nil { // takes the slot
+			t.Fatal(err)
+		}
+		if want, err := generate(t, anew, r).Wait(); err != nil || want.ReusedTokens != 0 || !slices.Equal(got.Tokens, want.Tokens) {
+			t.Errorf("%s: %q, read whole %q, %d reused, %v", question, got.Text, want.Text, want.ReusedTokens, err)
+		}
+		had = got.PromptTokens + len(got.Tokens)
+		if got.Reason == StopLength {
+			had-- // the last is not read
+		}
+		messages = append(messages, got.Message)
+	}
+}
+
+// TestConversationDrawn: whatever tokens an answer was drawn with, as many of which no tokenizer
+// would take for its text, the next turn goes on behind them.
+func TestConversationDrawn(t *testing.T) {
+	m := open(t, storyteller, Options{Context: 400})
+	tok, err := m.Files().Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages []Message
+	had, odd, cut := 0, 0, 0
+	for i := range 6 {
+		messages = append(messages, Message{Role: RoleUser, Content: "And then?"})
+		r, err := generate(t, m, Request{Messages: messages, MaxTokens: 10, Sampling: &sampling.Params{Temperature: 2, TopP: 1, Seed: uint64(i)}}).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ReusedTokens != had {
+			t.Errorf("turn %d: %d tokens reused, expected %d; the answer before is %+v", i, r.ReusedTokens, had, messages[max(0, len(messages)-2)])
+		}
+		had = r.PromptTokens + len(r.Tokens)
+		if r.Reason == StopLength {
+			had--
+		}
+		if s := r.Message.Spellings; len(s) != 1 || !slices.Equal(s[0].Tokens, r.Tokens) {
+			had = 0 // a control token, or half a character, is no part of the message
+			cut++
+		}
+		if ids, err := tok.EncodeOrdinary(r.Message.Content); err != nil || !slices.Equal(ids, r.Tokens) {
+			odd++
+		}
+		messages = append(messages, r.Message)
+	}
+	if odd == 0 || cut > 3 {
+		t.Errorf("of 6 answers %d were not in the tokenizer's tokens, and %d not in those of a message", odd, cut)
+	}
+	// Tokens of another text, and special ones, count for nothing.
+	question := []Message{{Role: RoleUser, Content: "Hi"}, {Role: RoleAssistant, Content: "Hi."}, {Role: RoleUser, Content: "Who?"}}
+	want, err := m.Files().Encode(Request{Messages: question})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := tok.TokenID("</think>")
+	for _, s := range []chat.Spelling{{Text: "Hi.", Tokens: []int32{300}}, {Text: "</think>", Tokens: []int32{end}}, {Text: "Hi.", Tokens: []int32{-1}}} {
+		question[1].Content, question[1].Spellings = "Hi.", []chat.Spelling{s}
+		if got, err := m.Files().Encode(Request{Messages: question}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%+v: %v, %v", s, got, err)
+		}
+	}
+}
+
 // TestClosed: closing ends what runs, and refuses what comes after.
 func TestClosed(t *testing.T) {
 	m, err := Open(t.Context(), storyteller, Options{Device: "reference", Context: 400})

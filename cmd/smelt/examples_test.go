@@ -191,7 +191,7 @@ func newExampleRun(t *testing.T) *exampleRun {
 	return x
 }
 
-var takesText = regexp.MustCompile(`smelt (run|eval|tokenize) `)
+var takesText = regexp.MustCompile(`smelt (run|chat|eval|tokenize) `)
 
 // line is a command line with this run's files in it.
 func (x *exampleRun) line(line string) string {

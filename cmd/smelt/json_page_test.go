@@ -53,6 +53,8 @@ var jsonSections = []jsonSection{
 	{"smelt bench run --json", bench.RunReport{}},
 	{"smelt tokenize --json", tokenizeReport{}},
 	{"smelt version --json", versionReport{}},
+	{"An answer", runMessage{}},
+	{"A token's probability", runLogProb{}},
 	{"A stored tensor", planeReport{}},
 	{"A step's speed", doctor.Speed{}},
 	{"An Apple GPU", metal.GPU{}},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 
 	"github.com/spf13/cobra"
 
@@ -18,30 +17,8 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	io := reporting(stdio{os.Stdin, os.Stdout, os.Stderr})
-	// The first Ctrl-C ends the work at hand; the next one ends the program.
-	context.AfterFunc(ctx, func() { endAtNext(stop, io.reporter()) })
-	os.Exit(execute(ctx, os.Args[1:], io))
-}
-
-// endAtNext has the next Ctrl-C end the program as it ends others, with nothing of a
-// reporter's left on the terminal. stop gives up the first one's handler.
-func endAtNext(stop func(), r *reporter) {
-	next := make(chan os.Signal, 1)
-	signal.Notify(next, os.Interrupt)
-	stop()
-	r.ends()
-	<-next
-	r.leave()
-	signal.Reset(os.Interrupt)
-	self, err := os.FindProcess(os.Getpid())
-	if err == nil {
-		err = self.Signal(os.Interrupt)
-	}
-	if err != nil { // systems without signals
-		os.Exit(statusInterrupted)
-	}
+	os.Exit(execute(listen(io.reporter()), os.Args[1:], io))
 }
 
 // stdio holds the streams of a command. Results go to out,
@@ -115,7 +92,7 @@ A BUNDLE is a folder that smelt compile made of one.`,
 	root.SetErr(io.err)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
+	root.AddCommand(newRun(io), newChat(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
 	completeKernels(root)
 	strict(root)
 	completeNumbers(root)

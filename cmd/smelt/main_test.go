@@ -121,7 +121,7 @@ func smeltWith(ctx context.Context, out io.Writer, args ...string) result {
 func TestCommandLine(t *testing.T) {
 	for _, args := range [][]string{nil, {"help"}, {"--help"}} {
 		page := smelt(t, "", args...).succeeds(t)
-		for _, command := range []string{"run", "compile", "inspect", "verify", "doctor", "eval", "tokenize", "version"} {
+		for _, command := range []string{"run", "chat", "compile", "inspect", "verify", "doctor", "eval", "tokenize", "version"} {
 			if !strings.Contains(page, "\n  "+command+" ") {
 				t.Errorf("smelt %v does not list %s", args, command)
 			}

@@ -18,6 +18,7 @@ var (
 	decodeRows   = from(1, program.MaxDecodeRows)
 	layerNumbers = from(0, maxLayers-1)
 	tokenCounts  = from(1, plan.MaxContext)
+	textCounts   = from(1, 128)
 	repeats      = from(1, bench.MaxRepeat)
 )
 

@@ -6,26 +6,27 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/message"
-	"smelt.example/smelt/internal/runtime/devices"
-	"smelt.example/smelt/runtime/sampling"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // runOptions are the flags of `smelt run`.
 type runOptions struct {
-	prompt, system string
-	chat, think    bool
-	noBOS, echo    bool
-	json           bool
-	maxTokens      int
-	open           lib.Options
-	sampling       samplingFlags
+	prompt       string
+	promptTokens int // of it, with the chat format's
+
+	chat        bool
+	noBOS, echo bool
+	json        bool
+	texts       int // of the prompt
+	slots       int // of them at once
+	logProbs    int // tokens in the place of each; -1: no probabilities
+	chatFlags
+	modelFlags
 }
 
 func newRun(io stdio) *cobra.Command {
@@ -37,11 +38,11 @@ func newRun(io stdio) *cobra.Command {
 the end is left out), and streams the text to standard output. Counts and
 speed go to standard error.
 
-How tokens are picked, and --stop, default to the checkpoint's
-generation_config.json, or to the most likely token (--temp 0) if there is none.
-Penalties act first: that of repetition on tokens of prompt and text, those of
-presence and frequency on the text's; then temperature, top-k, top-p, min-p. The same
-seed gives the same text; without --seed one is drawn and shown.
+` + samplingHelp + `
+
+With --chat the lines [reasoning] and [answer] mark the two where reasoning (--think)
+cannot be dim; with --json they are apart in message. With --n texts come one after
+another, [text 2] and so on before each; all but the first are in others with --json.
 
 A text ends at a token that config.json, generation_config.json or
 tokenizer_config.json names, or before a --stop string.
@@ -50,15 +51,7 @@ With a BUNDLE, its checkpoint must not have moved, and the bundle's limits hold.
 With a CHECKPOINT, run first compiles the kernels, with the defaults of smelt
 compile.
 
---device auto takes the first of the devices that works and is not slow, and says
-which. The devices are:
-
-` + deviceList() + `
-The metal device was written and checked without a Mac; --device cpu avoids it.
-
-What has no room in memory is refused before it starts, with what to change. Weights
-beyond all memory are read from the disk again and again; --allow-paging lets that
-happen, and says how fast it will be. Metal has all in memory or refuses.
+` + devicesHelp() + `
 
 Ctrl-C ends the text; the exit status is then 130.`,
 		Example: `  smelt run examples/storyteller/checkpoint --prompt "Once upon a time" --echo
@@ -66,6 +59,8 @@ Ctrl-C ends the text; the exit status is then 130.`,
   smelt run CHECKPOINT --temp 0 < prompt.txt > continuation.txt
   smelt run CHECKPOINT --prompt "2+2=" --json | jq .text
   smelt run CHECKPOINT --prompt "Once" --repetition-penalty 1.1 --stop "The end"
+  smelt run CHECKPOINT --prompt "Once" --temp 0.8 --n 3
+  smelt run CHECKPOINT --prompt "Once" --json --logprobs 2 | jq '.logprobs[0]'
   smelt run BUNDLE --prompt "Once upon a time" --device standin -n 5`,
 		Args:              oneModel,
 		ValidArgsFunction: completeCheckpoint(),
@@ -77,24 +72,15 @@ Ctrl-C ends the text; the exit status is then 130.`,
 	f.SortFlags = false
 	f.StringVarP(&o.prompt, "prompt", "p", "", "text to continue, or the message with --chat (default: standard input)")
 	f.BoolVar(&o.chat, "chat", false, "use the model's chat format")
-	f.StringVar(&o.system, "system", "", "system text, with --chat")
-	f.BoolVar(&o.think, "think", false, "let the model reason before it answers, with --chat")
-	intFlag(f, &o.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
-	o.sampling.add(f)
-	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
-	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
-	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
-	gpuFlag(f, &o.open.GPU)
-	targetFlag(cmd, &o.open.Target)
-	pagingFlag(f, &o.open.AllowPaging)
+	o.chatFlags.add(cmd, ", with --chat")
+	o.modelFlags.add(cmd)
+	intFlag(f, &o.texts, "n", "", 1, textCounts, "texts of the prompt, with other random numbers each (-n is --max-tokens)")
+	intFlag(f, &o.slots, "slots", "", 0, slotCounts, fmt.Sprintf("texts generated at once, with --n, each with memory of its own (default: all, at most %d, or the bundle's)", program.MaxDecodeRows))
+	intFlag(f, &o.logProbs, "logprobs", "", -1, from(-1, maxLogProbs), "with --json, the probability of each token and of so many others in its place; -1 is off")
 	f.BoolVar(&o.echo, "echo", false, "print the prompt before its continuation")
 	f.BoolVar(&o.noBOS, "no-bos", false, "do not put the begin-of-sentence token before the prompt")
 	f.BoolVar(&o.json, "json", false, "print one JSON object at the end instead of streaming text")
-	completeDevice(cmd, devices.All(), autoDevice)
-	for _, text := range []string{"prompt", "system", "stop"} {
-		completeWords(cmd, text) // to nothing, and not to files
-	}
+	completeWords(cmd, "prompt") // to nothing, and not to files
 	return cmd
 }
 
@@ -111,17 +97,12 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 	if err != nil {
 		return err
 	}
-	o.open.Watch = io.watch()
-	end := io.wait("preparing")
-	m, err := files.Start(cmd.Context(), o.open)
-	end()
+	o.open.Slots = o.atOnce(files.Bundle)
+	m, err := o.start(cmd.Context(), io, files)
 	if err != nil {
-		return interrupted(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	if doc, why := m.DeviceChoice(); why != "" {
-		fmt.Fprintf(io.err, "device %s: %s (%s)\n", m.Device(), doc, why)
-	}
 	r := runner{io: io, o: o, device: m.Device(), sampling: *request.Sampling}
 	return inBundle(files.Bundle, r.run(cmd.Context(), m, request))
 }
@@ -129,16 +110,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 // request makes of flags and standard input what is asked of the model. All that
 // may be wrong with it is found here, before a device is opened.
 func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r lib.Request, err error) {
-	if _, err := readTokenizer(io, files.Tokenizer); err != nil {
-		return r, err
-	}
-	if err := o.sampling.request(cmd, files, &r); err != nil {
-		return r, err
-	}
-	if err := printNotes(io, files); err != nil {
-		return r, err
-	}
-	if _, err := files.Complete(o.open); err != nil {
+	if r, err = o.modelFlags.request(cmd, io, files); err != nil {
 		return r, err
 	}
 	source := "--prompt"
@@ -148,32 +120,39 @@ func (o *runOptions) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 			return r, err
 		}
 	}
-	r.Prompt, r.NoBOS, r.MaxTokens = o.prompt, o.noBOS, o.maxTokens
 	if o.chat {
-		r.Prompt, r.Messages, r.Think = "", o.messages(), o.think
+		said := conversation{system: o.system, think: o.think, effort: o.effort}
+		said.say(o.prompt)
+		r = said.ask(r)
+	} else {
+		r.Prompt, r.NoBOS = o.prompt, o.noBOS
 	}
 	end := io.wait("tokenizing")
 	ids, err := files.Encode(r)
 	end()
-	switch {
-	case errors.Is(err, lib.ErrNoChat):
-		err = fmt.Errorf("%w without --chat", err)
-	case errors.Is(err, lib.ErrEmptyPrompt):
+	if errors.Is(err, lib.ErrEmptyPrompt) {
 		err = fmt.Errorf("the prompt is empty; give at least one character, or leave out --no-bos")
 	}
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", source, err)
+		return r, fmt.Errorf("%s: %w", source, withoutChat(err, "without --chat"))
 	}
-	r.Prompt, r.Messages, r.Tokens = "", nil, ids // which need not be made again
+	if o.promptTokens = len(ids); !o.chat {
+		r.Prompt, r.Tokens = "", ids // which need not be made again
+	}
+	r.LogProbs, r.Top = o.logProbs >= 0, max(o.logProbs, 0)
 	return r, nil
 }
 
-// messages are the conversation that --chat has answered.
-func (o *runOptions) messages() (all []lib.Message) {
-	if o.system != "" {
-		all = append(all, lib.Message{Role: lib.RoleSystem, Content: o.system})
+// atOnce is how many texts share steps.
+func (o *runOptions) atOnce(b *bundle.Bundle) int {
+	most := program.MaxDecodeRows
+	if b != nil {
+		most = min(most, b.Plan.Slots)
 	}
-	return append(all, lib.Message{Role: lib.RoleUser, Content: o.prompt})
+	if o.slots > 0 {
+		most = o.slots // which a bundle may refuse
+	}
+	return min(o.texts, most)
 }
 
 // inBundle adds to an error about a text that is too long what would make room
@@ -193,15 +172,18 @@ func (o runOptions) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--system needs --chat")
 	case !o.chat && o.think:
 		return fmt.Errorf("--think needs --chat")
+	case !o.think && cmd.Flags().Changed("effort"):
+		return fmt.Errorf("--effort needs --think")
 	case o.chat && o.noBOS:
 		return fmt.Errorf("--no-bos contradicts --chat: the chat format begins with that token")
+	case o.logProbs >= 0 && !o.json:
+		return fmt.Errorf("--logprobs needs --json, which has room for them")
+	case !o.chat && o.hide:
+		return fmt.Errorf("--hide-thinking needs --chat")
 	case o.echo && o.json:
 		return fmt.Errorf("--echo contradicts --json, whose text is the continuation alone")
 	}
-	if err := (deviceOptions{o.open.Device, devices.Options{Target: o.open.Target}}).check(); err != nil {
-		return err
-	}
-	return o.sampling.check()
+	return o.modelFlags.check()
 }
 
 // promptFromInput reads the prompt from standard input, without the newline
@@ -212,105 +194,4 @@ func promptFromInput(ctx context.Context, in io.Reader) (string, error) {
 	}
 	text, err := readText(ctx, in, "standard input")
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
-}
-
-// runner carries one generation from prompt to report.
-type runner struct {
-	io       stdio
-	o        runOptions
-	device   string
-	sampling sampling.Params
-}
-
-func (r *runner) run(ctx context.Context, m *lib.Model, request lib.Request) error {
-	read := r.io.readingPrompt(m, &request)
-	defer read()
-	g, err := m.Generate(ctx, request)
-	if err != nil {
-		return err
-	}
-	echo := sync.OnceFunc(func() {
-		if r.o.echo {
-			err = r.write(r.o.prompt)
-		}
-	})
-	if !isTerminal(r.io.out) { // where progress would have to stand in the prompt's line
-		echo()
-	}
-	last := r.lastReport(len(request.Tokens), request.Sampling.Seed)
-	if err == nil {
-		err = last.publish()
-	}
-	count, counted := func() {}, func() {}
-	first := sync.OnceFunc(func() {
-		read()
-		echo()
-		count, counted = r.generating(m)
-	})
-	defer func() { counted() }()
-	for piece, e := range g.Tokens() {
-		first()
-		count()
-		if err == nil {
-			err = e
-		}
-		if err == nil {
-			err = r.write(piece.Text)
-		}
-		if err == nil {
-			err = last.add(piece)
-		}
-		if err != nil {
-			break
-		}
-	}
-	result, _ := g.Wait()
-	read()
-	echo()
-	counted()
-	if step := new(*lib.StepError); errors.As(err, step) {
-		err = (*step).Err // the command runs one text; its steps say nothing
-	}
-	if e := last.end(); err == nil {
-		err = e
-	}
-	return r.finish(result, err)
-}
-
-// write streams text.
-func (r *runner) write(text string) error {
-	if r.o.json {
-		return nil
-	}
-	_, err := io.WriteString(r.io.out, text)
-	return err
-}
-
-// printReport ends the text's line and puts the rest on standard error.
-func (r *runner) printReport(report runReport) error {
-	if !strings.HasSuffix(report.Text, "\n") {
-		if _, err := fmt.Fprintln(r.io.out); err != nil {
-			return err
-		}
-	}
-	reason := report.StopReason
-	if report.StopString != "" {
-		reason += " " + message.Quote(report.StopString)
-	}
-	fmt.Fprintf(r.io.err, "\nprompt %s; text %s; stopped: %s\n",
-		rate(report.PromptTokens, report.PromptSeconds), rate(len(report.Tokens), report.DecodeSeconds), reason)
-	seed := ""
-	if r.sampling.Temperature > 0 {
-		seed = fmt.Sprintf(", seed %d", report.Seed)
-	}
-	fmt.Fprintf(r.io.err, "device %s, temperature %g%s\n", report.Device, r.sampling.Temperature, seed)
-	return nil
-}
-
-// rate writes a count with its speed.
-func rate(tokens int, seconds float64) string {
-	if tokens == 0 || seconds <= 0 {
-		return plural(tokens, "token")
-	}
-	return fmt.Sprintf("%s in %.1f s (%.1f tokens/s)", plural(tokens, "token"), seconds, float64(tokens)/seconds)
 }

@@ -13,9 +13,10 @@ func part(m *lib.Model) float64 {
 	return float64(done) / float64(max(total, 1))
 }
 
-// readingPrompt shows how much of a request's prompt is read, also within a step.
-func (s stdio) readingPrompt(m *lib.Model, r *lib.Request) (end func()) {
-	total, chunk := len(r.Tokens), m.Options().Chunk
+// readingPrompt shows how much of a request's prompt, of so many tokens, is read, also within a
+// step.
+func (s stdio) readingPrompt(m *lib.Model, r *lib.Request, total int) (end func()) {
+	chunk := m.Options().Chunk
 	var read atomic.Int64
 	r.Progress = func(done, _ int) { read.Store(int64(done)) }
 	return s.follow("reading the prompt", int64(total), progress.Tokens, func() float64 {

@@ -18,44 +18,98 @@ import (
 // docs/json.md explains them. After an error the rest is what came before it.
 // lastReport wants the text and the tokens first, and the error last.
 type runReport struct {
-	Text          string  `json:"text"`
-	Tokens        []int32 `json:"tokens"`
-	PromptTokens  int     `json:"prompt_tokens"`
-	StopReason    string  `json:"stop_reason"`
-	StopString    string  `json:"stop_string,omitempty"` // that ended the text, if one did
-	Seed          uint64  `json:"seed"`
-	Device        string  `json:"device"`
-	PromptSeconds float64 `json:"prompt_seconds"`
-	DecodeSeconds float64 `json:"decode_seconds"`
-	Error         *string `json:"error"`
+	Text          string       `json:"text"`
+	Tokens        []int32      `json:"tokens"`
+	PromptTokens  int          `json:"prompt_tokens"`
+	StopReason    string       `json:"stop_reason"`
+	StopString    string       `json:"stop_string,omitempty"` // that ended the text, if one did
+	Seed          uint64       `json:"seed"`
+	Device        string       `json:"device"`
+	PromptSeconds float64      `json:"prompt_seconds"`
+	DecodeSeconds float64      `json:"decode_seconds"`
+	Message       *runMessage  `json:"message,omitempty"`  // with --chat
+	LogProbs      []runLogProb `json:"logprobs,omitempty"` // with --logprobs
+	Others        []oneText    `json:"others,omitempty"`   // with --n
+	Error         *string      `json:"error"`
 }
+
+// oneText is one of several texts.
+type oneText struct {
+	Text          string       `json:"text"`
+	Tokens        []int32      `json:"tokens"`
+	StopReason    string       `json:"stop_reason"`
+	StopString    string       `json:"stop_string,omitempty"`
+	DecodeSeconds float64      `json:"decode_seconds"`
+	Message       *runMessage  `json:"message,omitempty"`
+	LogProbs      []runLogProb `json:"logprobs,omitempty"`
+}
+
+// runMessage is an answer taken apart.
+type runMessage struct {
+	Reasoning string `json:"reasoning"`
+	Content   string `json:"content"`
+}
+
+// tokenLogProb is how probable a token was.
+type tokenLogProb struct {
+	Token   int32   `json:"token"`
+	Text    string  `json:"text"`
+	LogProb float64 `json:"logprob"`
+}
+
+// runLogProb is a token of a text, and the most probable ones in its place.
+type runLogProb struct {
+	tokenLogProb
+	Top []tokenLogProb `json:"top"`
+}
+
+// maxLogProbs bounds --logprobs: a report has a line or so for each.
+const maxLogProbs = 100
 
 // stopError is the reason of a text that an error ended.
 const stopError = "error"
 
-// finish reports on a text, of which err ended it or nothing did but itself.
-func (r *runner) finish(result lib.Result, err error) error {
+// finish reports on texts, of which err ended the last or nothing did but itself.
+func (r *runner) finish(all []runOutput, err error) error {
 	failed := err != nil && !errors.Is(err, context.Canceled)
-	report := runReport{
-		Text: result.Text, Tokens: result.Tokens, PromptTokens: result.PromptTokens,
-		StopReason: string(result.Reason), StopString: result.StopString, Seed: result.Sampling.Seed, Device: r.device,
-		PromptSeconds: result.PromptTime.Seconds(), DecodeSeconds: result.TextTime.Seconds(),
-	}
 	switch {
 	case failed && r.o.json:
-		report.StopReason, report.Error = stopError, reported(err)
-		return errors.Join(err, r.encodeReport(report))
+		return errors.Join(err, r.encodeReport(r.report(all, err)))
 	case failed:
 		return err
 	case r.o.json:
-		err = r.encodeReport(report)
+		err = r.encodeReport(r.report(all, nil))
 	default:
-		err = r.printReport(report)
+		r.printReport(all)
+		err = nil
 	}
-	if err == nil && report.StopReason == string(lib.StopCancelled) {
+	if err == nil && interruptedText(all) {
 		err = fmt.Errorf("%w, and %w", errInterrupted, errReported)
 	}
 	return err
+}
+
+// report is the first text, with the others in it, and the error that ended the last.
+func (r *runner) report(all []runOutput, err error) runReport {
+	texts := make([]oneText, len(all))
+	for i, out := range all {
+		texts[i] = oneText{out.Text, out.Tokens, string(out.Reason), out.StopString, out.TextTime.Seconds(), nil, out.logProbs}
+		if r.o.chat {
+			texts[i].Message = &runMessage{out.Message.Reasoning, out.Message.Content}
+		}
+		if out.Tokens == nil {
+			texts[i].Tokens = []int32{} // none is [] in JSON, not null
+		}
+	}
+	if err != nil {
+		texts[len(texts)-1].StopReason = stopError
+	}
+	x, first := texts[0], all[0]
+	return runReport{
+		Text: x.Text, Tokens: x.Tokens, PromptTokens: first.PromptTokens, StopReason: x.StopReason, StopString: x.StopString,
+		Seed: first.Sampling.Seed, Device: r.device, PromptSeconds: first.PromptTime.Seconds(), DecodeSeconds: x.DecodeSeconds,
+		Message: x.Message, LogProbs: x.LogProbs, Others: texts[1:], Error: reported(err),
+	}
 }
 
 // reported is an error as reports have it, null for none.
@@ -68,9 +122,6 @@ func reported(err error) *string {
 }
 
 func (r *runner) encodeReport(report runReport) error {
-	if report.Tokens == nil {
-		report.Tokens = []int32{} // none is [] in JSON, not null
-	}
 	return json.NewEncoder(r.io.out).Encode(report)
 }
 
@@ -83,9 +134,10 @@ type lastReport struct {
 	started, first time.Time
 }
 
-// lastReport is nil if there will be no report.
+// lastReport is nil if there will be no report, and where there will be one of several texts,
+// which a process that ends so does not print.
 func (r *runner) lastReport(prompt int, seed uint64) *lastReport {
-	if !r.o.json {
+	if !r.o.json || r.o.texts > 1 {
 		return nil
 	}
 	return &lastReport{report: runReport{Tokens: []int32{}, StopReason: stopError, Seed: seed, Device: r.device}, prompt: prompt, started: time.Now()}

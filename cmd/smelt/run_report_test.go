@@ -67,7 +67,7 @@ func TestFinish(t *testing.T) {
 	} {
 		var out, said bytes.Buffer
 		r := &runner{io: stdio{out: &out, err: &said}, o: runOptions{json: c.json}, device: "cpu"}
-		err := r.finish(result, c.err)
+		err := r.finish([]runOutput{{Result: result}}, c.err)
 		if err == nil || c.says != "" && !errors.Is(err, c.err) {
 			t.Errorf("%s: %v", c.name, err)
 		}

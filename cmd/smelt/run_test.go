@@ -162,6 +162,71 @@ func TestRunSeed(t *testing.T) {
 	}
 }
 
+// TestRunTexts: --n gives texts that differ in their random numbers only, the first of them the
+// one without it, however many are generated at once.
+func TestRunTexts(t *testing.T) {
+	sample := []string{storyteller, "-p", "The old", "--temp", "1.5", "--seed", "4", "-n", "6", "--context", "32"}
+	with := func(more ...string) []string { return append(slices.Clone(sample), more...) }
+	alone, three := runJSON(t, "", sample...), runJSON(t, "", with("--n", "3")...)
+	if len(three.Others) != 2 || three.Text != alone.Text || three.Others[0].Text == alone.Text || three.Others[1].Text == three.Others[0].Text {
+		t.Fatalf("alone %+v, of three %+v", alone, three)
+	}
+	for _, x := range three.Others {
+		if len(x.Tokens) != 6 || x.StopReason != "length" || x.Message != nil || x.LogProbs != nil {
+			t.Errorf("%+v", x)
+		}
+	}
+	out, errors := runText(t, "", with("--n", "3", "--slots", "1")...)
+	want := "[text 1]\n" + three.Text + "\n[text 2]\n" + three.Others[0].Text + "\n[text 3]\n" + three.Others[1].Text + "\n"
+	if out != want || !strings.Contains(errors, "text 3: prompt 3 tokens in ") {
+		t.Errorf("got %q, want %q\n%s", out, want, errors)
+	}
+}
+
+// TestRunLogProbs: each token comes with its probability, and the greedy one is the best.
+func TestRunLogProbs(t *testing.T) {
+	greedy := []string{storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "4", "--context", "32"}
+	plain, bare, two := runJSON(t, "", greedy...), runJSON(t, "", append(greedy, "--logprobs", "0")...), runJSON(t, "", append(greedy, "--logprobs", "2")...)
+	if plain.LogProbs != nil || len(bare.LogProbs) != 4 || len(two.LogProbs) != 4 {
+		t.Fatalf("%+v, %+v", bare, two)
+	}
+	text := ""
+	for i, p := range two.LogProbs {
+		text += p.Text
+		if len(bare.LogProbs[i].Top) != 0 || bare.LogProbs[i].LogProb != p.LogProb || p.Token != two.Tokens[i] || len(p.Top) != 2 || p.Top[0] != p.tokenLogProb || !(p.LogProb < 0) || !(p.Top[1].LogProb < p.LogProb) {
+			t.Errorf("%d: %+v, %+v", i, bare.LogProbs[i], p)
+		}
+	}
+	if text != plain.Text {
+		t.Errorf("tokens %q, text %q", text, plain.Text)
+	}
+}
+
+// TestRunReasoning: with --chat the reasoning and the answer are apart.
+func TestRunReasoning(t *testing.T) {
+	ask := []string{storyteller, "--chat", "-p", "Why?", "--temp", "0", "-n", "5", "--context", "64"}
+	for _, think := range []bool{false, true} {
+		args := ask
+		if think {
+			args = append(slices.Clone(ask), "--think", "--effort", "high")
+		}
+		r := runJSON(t, "", args...)
+		if m := r.Message; m == nil || m.Reasoning+m.Content != r.Text || (m.Reasoning != "") != think {
+			t.Fatalf("think %v: %+v", think, r)
+		}
+		mark, hidden := "", r.Text+"\n"
+		if think {
+			mark, hidden = "[reasoning]\n", "\n"
+		}
+		if out, _ := runText(t, "", args...); out != mark+r.Text+"\n" {
+			t.Errorf("think %v: %q, expected %q", think, out, mark+r.Text+"\n")
+		}
+		if out, _ := runText(t, "", append(slices.Clone(args), "--hide-thinking")...); out != hidden {
+			t.Errorf("think %v, hidden: %q", think, out)
+		}
+	}
+}
+
 // TestRunEnds has a way to end a row.
 func TestRunEnds(t *testing.T) {
 	full := runJSON(t, "", storyteller, "-p", "Once upon a time", "--temp", "0", "--context", "30")
@@ -252,11 +317,12 @@ func TestRunChat(t *testing.T) {
 		if r := runJSON(t, "", args...); r.PromptTokens != len(c.IDs) {
 			t.Errorf("%v: %d tokens, want %d", args, r.PromptTokens, len(c.IDs))
 		}
-		o := runOptions{chat: true, think: c.Mode == "thinking", prompt: last.Content}
+		o := conversation{think: c.Mode == "thinking"}
 		if len(c.Messages) == 2 {
 			o.system = c.Messages[0].Content
 		}
-		if ids, err := files.Encode(lib.Request{Messages: o.messages(), Think: o.think}); err != nil || !slices.Equal(ids, c.IDs) {
+		o.say(last.Content)
+		if ids, err := files.Encode(o.ask(lib.Request{})); err != nil || !slices.Equal(ids, c.IDs) {
 			t.Errorf("%+v gives %v (%v), want %v", o, ids, err, c.IDs)
 		}
 	}
@@ -316,6 +382,11 @@ func TestRunRefuses(t *testing.T) {
 		{"context beyond the model", "", []string{storyteller, "--context", "16385"}, []string{"--context 16385", "at most 16384 tokens"}},
 		{"no chunk", "", []string{storyteller, "--chunk", "0"}, []string{`--chunk: found "0", expected`}},
 		{"system without chat", "", []string{storyteller, "--system", ""}, []string{"--system needs --chat"}},
+		{"effort without think", "", []string{storyteller, "--chat", "--effort", "max"}, []string{"--effort needs --think"}},
+		{"an effort that is none", "", []string{storyteller, "--chat", "--think", "--effort", "loud", "-p", "Hi"}, []string{`found effort "loud"`}},
+		{"hidden without chat", "", []string{storyteller, "--hide-thinking"}, []string{"--hide-thinking needs --chat"}},
+		{"probabilities without JSON", "", []string{storyteller, "--logprobs", "1"}, []string{"--logprobs needs --json"}},
+		{"no text", "", []string{storyteller, "--n", "0"}, []string{"--n: found \"0\", expected a whole number, 1 to 128"}},
 		{"think without chat", "", []string{storyteller, "--think"}, []string{"--think needs --chat"}},
 		{"chat without its first token", "", []string{storyteller, "--chat", "--no-bos"}, []string{"--no-bos contradicts --chat"}},
 		{"echo in JSON", "", []string{storyteller, "--echo", "--json"}, []string{"--echo contradicts --json"}},

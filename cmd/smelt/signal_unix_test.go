@@ -119,3 +119,28 @@ func TestSecondCtrlC(t *testing.T) {
 		t.Errorf("ended with %v, expected by SIGINT\n%s", cmd.ProcessState, errors)
 	}
 }
+
+// TestChatCtrlC: it ends an answer and not the program, which the end of its input does.
+func TestChatCtrlC(t *testing.T) {
+	cmd := asProcess(t, "chat", storyteller, "--device", "reference", "--temp", "0", "--context", "4000", "--repetition-penalty", "0.5")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	errors := startProcess(t, cmd)
+	r := bufio.NewReader(out)
+	_, err = io.WriteString(in, "Tell me about a cat.\n") // the answer has no end of its own
+	must(t, err)
+	if _, err := r.ReadString(' '); err != nil {
+		t.Fatalf("no answer: %v\n%s", err, errors)
+	}
+	interrupt(t, cmd)
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatalf("the answer does not end: %v\n%s", err, errors)
+	}
+	must(t, in.Close())
+	err = cmd.Wait()
+	if got := errors.String(); err != nil || !strings.Contains(got, "interrupted; what was said so far stays") {
+		t.Errorf("ended with %v\n%s", err, got)
+	}
+}

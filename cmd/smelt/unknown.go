@@ -14,7 +14,7 @@ import (
 
 // otherWords are the words by which other programs call what a command does.
 var otherWords = map[string]string{
-	"chat": "run", "generate": "run", "infer": "run", "complete": "run",
+	"talk": "chat", "generate": "run", "infer": "run", "complete": "run",
 	"build": "compile", "convert": "compile", "show": "inspect", "info": "inspect", "list": "inspect",
 	"perplexity": "eval", "ppl": "eval", "encode": "tokenize", "decode": "tokenize", "check": "verify", "benchmark": "bench",
 }

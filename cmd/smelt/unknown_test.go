@@ -11,7 +11,7 @@ func TestUnknownWords(t *testing.T) {
 	for line, want := range map[string]string{
 		"rn":                         `unknown command "rn" of smelt; did you mean run? (see smelt --help)`,
 		"Inspct x":                   `unknown command "Inspct" of smelt; did you mean inspect? (see smelt --help)`,
-		"chat":                       `unknown command "chat" of smelt; did you mean run? (see smelt --help)`,
+		"talk":                       `unknown command "talk" of smelt; did you mean chat? (see smelt --help)`,
 		"convert x -o y":             `unknown command "convert" of smelt; did you mean compile? (see smelt --help)`,
 		"serve":                      `unknown command "serve" of smelt (see smelt --help)`,
 		"evla --json":                `unknown command "evla" of smelt; did you mean eval? (see smelt --help)`,

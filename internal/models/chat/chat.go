@@ -6,6 +6,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +45,26 @@ type Message struct {
 	Task string
 	// Unfinished leaves an assistant's turn open at its end.
 	Unfinished bool
+
+	// Spellings are the tokens with which a model wrote texts of an assistant's message. In
+	// a prompt they stand for these texts, so that the prompt goes on where the model was:
+	// a tokenizer may spell the same text otherwise. One for another text does not count.
+	Spellings []Spelling
+}
+
+// Spelling is a text with the tokens that a model wrote it with.
+type Spelling struct {
+	Text   string
+	Tokens []int32
+}
+
+// Spelled is the spelling of a text among some, nil if there is none.
+func Spelled(text string, all []Spelling) *Spelling {
+	i := slices.IndexFunc(all, func(s Spelling) bool { return s.Text == text })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
 }
 
 // ToolCall is a call that an assistant asks for.
@@ -113,6 +134,8 @@ func (m Mode) String() string {
 type Segment struct {
 	Text    string
 	Special bool
+	// Spelling, if not nil, has the tokens of Text; else a tokenizer has.
+	Spelling *Spelling
 }
 
 // Options say how to lay out a conversation. The zero value asks for an answer
@@ -203,6 +226,10 @@ func Tokens(f Format, messages []Message, o Options, tok TokenEncoder) ([]int32,
 				return nil, &MissingTokenError{Token: s.Text, Format: f.Name()}
 			}
 			ids = append(ids, id)
+			continue
+		}
+		if s.Spelling != nil {
+			ids = append(ids, s.Spelling.Tokens...)
 			continue
 		}
 		part, err := tok.EncodeOrdinary(s.Text)

@@ -142,12 +142,12 @@ func (p *prompt) assistant(i int) {
 	t, out := p.turns[i], &p.out
 	goesOn := p.goesOn && i == len(p.turns)-1
 	if p.thinking && (i == 0 || p.turns[i-1].Task == "") && (p.keep || i > p.last) {
-		out.text(t.Reasoning)
+		out.spelled(t.Reasoning, t.Spellings)
 		if !goesOn || t.Content != "" {
 			out.special(tokenEndThink)
 		}
 	}
-	out.text(t.Content)
+	out.spelled(t.Content, t.Spellings)
 	out.calls(t.ToolCalls)
 	if !t.Unfinished && !goesOn {
 		out.special(tokenEnd)

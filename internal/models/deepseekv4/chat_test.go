@@ -194,3 +194,41 @@ func FuzzEncodeChat(f *testing.F) {
 		}
 	})
 }
+
+// TestChatSpellings: tokens that a model wrote stand for its texts where these stand alone
+// between control tokens, and nowhere else.
+func TestChatSpellings(t *testing.T) {
+	said := chat.Message{Role: chat.RoleAssistant, Reasoning: "Hm.", Content: "Hi.", Spellings: []chat.Spelling{
+		{Text: "Hi.", Tokens: []int32{1, 2}}, {Text: "Hm.", Tokens: []int32{3}}, {Text: "Ho.", Tokens: []int32{4}},
+	}}
+	calling := said
+	calling.ToolCalls = []chat.ToolCall{{Name: "f", Arguments: "{}"}}
+	user := chat.Message{Role: chat.RoleUser, Content: "Hi."}
+	for name, c := range map[string]struct {
+		said chat.Message
+		o    chat.Options
+		want []string
+	}{
+		"answer":            {said, chat.Options{}, []string{"Hi."}},
+		"reasoning dropped": {said, chat.Options{Mode: chat.Thinking}, []string{"Hi."}},
+		"reasoning kept":    {said, chat.Options{Mode: chat.Thinking, KeepReasoning: true}, []string{"Hm.", "Hi."}},
+		"before calls":      {calling, chat.Options{}, nil}, // the text runs on into the calls
+	} {
+		segments, err := ChatFormat{}.Encode([]chat.Message{user, c.said, user}, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range segments {
+			if s.Spelling == nil {
+				continue
+			}
+			if got = append(got, s.Text); s.Special || s.Spelling.Text != s.Text {
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: spelled %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -53,9 +53,19 @@ func (s *segments) special(token string) {
 func (s *segments) text(texts ...string) {
 	text := strings.Join(texts, "")
 	if n := len(*s); n > 0 && !(*s)[n-1].Special {
-		(*s)[n-1].Text += text
+		if (*s)[n-1].Text += text; text != "" {
+			(*s)[n-1].Spelling = nil // it was of the text alone
+		}
 	} else if text != "" {
 		*s = append(*s, chat.Segment{Text: text})
+	}
+}
+
+// spelled adds a text that may have been written with tokens of its own.
+func (s *segments) spelled(text string, all []chat.Spelling) {
+	s.text(text)
+	if n := len(*s); text != "" && (*s)[n-1].Text == text {
+		(*s)[n-1].Spelling = chat.Spelled(text, all)
 	}
 }
 

@@ -24,7 +24,8 @@ type Generation struct {
 	reason session.StopReason
 	err    error
 
-	length, read      int // tokens of the prompt: all, and those read
+	length, read      int // tokens of the prompt: all, and those that the slot has
+	reused            int // of those, the ones that it held before
 	began, text, over time.Time
 }
 
@@ -105,15 +106,21 @@ func (g *Generation) Wait() ([]int32, session.StopReason, error) {
 	return slices.Clone(g.tokens), g.reason, g.err
 }
 
-// Prompt reports on the prompt, once the text has ended: how many of its tokens were read,
-// and the scores of those from the second on if the request asked for them.
-func (g *Generation) Prompt() (read int, scores []Score) {
+// PromptReport tells what became of a prompt.
+type PromptReport struct {
+	Read   int     // tokens that were read, or that the slot held
+	Reused int     // of those, how many the slot held from the request before
+	Scores []Score // of the tokens from the second on, if the request asked for them
+}
+
+// Prompt reports on the prompt, once the text has ended.
+func (g *Generation) Prompt() PromptReport {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for !g.ended {
 		g.more.Wait()
 	}
-	return g.read, g.prompt
+	return PromptReport{g.read, g.reused, g.prompt}
 }
 
 // Times are how long the prompt took, from the first of its steps, and the text
@@ -151,6 +158,13 @@ func (g *Generation) readPrompt(n int) {
 	if n == g.length {
 		g.text = time.Now()
 	}
+}
+
+// reuse notes how many of the prompt's tokens the slot held.
+func (g *Generation) reuse(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.read, g.reused = n, n
 }
 
 func (g *Generation) addPrompt(s Score) {

@@ -89,7 +89,8 @@ type Request struct {
 	Stream uint64
 
 	// Scores has the log-probabilities of the tokens generated, PromptScores those
-	// of the prompt's, which then takes smaller steps. Top more tokens come with
+	// of the prompt's, which then takes smaller steps and is read whole, whatever a
+	// slot holds of it. Top more tokens come with
 	// each, the most probable. The text is the same with and without.
 	Scores, PromptScores bool
 	Top                  int
@@ -171,7 +172,7 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Generation, error) 
 		return nil, err
 	}
 	r.Prompt, r.Stop = slices.Clone(r.Prompt), slices.Clone(r.Stop)
-	q := &request{Request: r, ctx: ctx, rest: r.Prompt, chooser: session.NewChooser(r.Sampling, r.Stream, r.Allowed, r.Prompt), gen: newGeneration(r, s.size.Context)}
+	q := &request{Request: r, ctx: ctx, chooser: session.NewChooser(r.Sampling, r.Stream, r.Allowed, r.Prompt), gen: newGeneration(r, s.size.Context)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -202,6 +203,7 @@ func (s *Scheduler) Close() {
 type Stats struct {
 	Active  int      // requests that have a slot
 	Waiting int      // requests that do not have one yet
+	Reused  uint64   // tokens of prompts that slots held already
 	Chunks  uint64   // steps with a part of a prompt
 	Decodes uint64   // steps that gave running texts a token
 	Ahead   uint64   // of those, how many were begun while the one before ran

@@ -31,7 +31,8 @@ func TestScores(t *testing.T) {
 		if got, _, err := g.Wait(); err != nil || !slices.Equal(got, want) || !slices.Equal(text[11:], want) {
 			t.Errorf("got %v and %v, %v; without scores %v", got, text[11:], err, want)
 		}
-		n, scores := g.Prompt()
+		report := g.Prompt()
+		n, scores := report.Read, report.Scores
 		if n != 11 || len(scores) != 10 {
 			t.Fatalf("%d tokens read, %d scores", n, len(scores))
 		}
@@ -46,7 +47,7 @@ func TestScores(t *testing.T) {
 			t.Errorf("took %v and %v", prompt, text)
 		}
 		beside.Wait()
-		if _, scores := beside.Prompt(); scores != nil {
+		if scores := beside.Prompt().Scores; scores != nil {
 			t.Errorf("nobody asked for %v", scores)
 		}
 		s.Close()
@@ -78,7 +79,7 @@ func TestScoresAlone(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%v, %v; without scores %v", got, err, want)
 		}
-		_, scores := g.Prompt()
+		scores := g.Prompt().Scores
 		if len(scores) != 10 {
 			t.Fatalf("%d scores", len(scores))
 		}

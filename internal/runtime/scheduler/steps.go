@@ -62,6 +62,7 @@ func (s *Scheduler) run() {
 		s.release(r, "", ErrClosed)
 		return true
 	})
+	s.sess.Forget()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.queue {
@@ -109,28 +110,51 @@ func (s *Scheduler) admit() {
 		case s.active == s.size.Slots:
 			return false
 		}
-		seq, err := s.sess.Open()
-		if err != nil {
+		if err := r.open(s.sess); err != nil {
 			r.gen.end("", err)
 			return true
 		}
-		r.seq = seq
+		s.stats.Reused += uint64(r.seq.Len())
 		s.active++
 		s.prompts = append(s.prompts, r)
 		return true
 	})
 }
 
+// open gives the request a slot, with what that holds of the beginning of its prompt. Who
+// asks for scores of the prompt has all of it read.
+func (r *request) open(sess *session.Session) (err error) {
+	if r.PromptScores {
+		r.seq, err = sess.Open()
+	} else {
+		r.seq, err = sess.OpenFor(r.Prompt)
+	}
+	if err != nil {
+		return err
+	}
+	r.rest = r.Prompt[r.seq.Len():]
+	r.gen.reuse(r.seq.Len())
+	return nil
+}
+
 // release gives the slot back and ends the text, in this order: who waits for
-// the end finds the slot free.
+// the end finds the slot free. What an error ended leaves nothing in it.
 func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
-	r.seq.Close()
+	if err != nil {
+		r.seq.Close()
+	} else {
+		r.seq.Keep(r.tokens())
+	}
 	r.over = true
 	s.mu.Lock()
 	s.active--
 	s.mu.Unlock()
 	r.gen.end(reason, err)
 }
+
+// tokens are those of prompt and text so far. Only the goroutine that runs steps, which
+// asks, adds any.
+func (r *request) tokens() []int32 { return slices.Concat(r.Prompt, r.gen.tokens) }
 
 // prefill runs one chunk of the prompt whose turn it is.
 func (s *Scheduler) prefill() {

@@ -145,6 +145,7 @@ func (s *Session) undoStep(step []Next) {
 	for _, n := range step {
 		q := n.Sequence
 		if q.s != s { // closed meanwhile
+			s.empty(q)
 			continue
 		}
 		q.length--

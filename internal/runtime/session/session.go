@@ -35,7 +35,7 @@ type Session struct {
 	sampler device.Sampler // dev, if it is one; else nil
 	scorer  device.Scorer  // the same
 	opts    Options
-	free    []int32 // slots, the next one last
+	free    vacancies
 	scratch sampling.Scratch
 
 	rows    []ir.Row // of a step, made once
@@ -76,7 +76,7 @@ func New(dev device.Device, opts Options) (*Session, error) {
 		s.runner = r
 	}
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
-		s.free = append(s.free, int32(slot))
+		s.free = append(s.free, vacancy{slot: int32(slot)})
 	}
 	return s, nil
 }
@@ -94,25 +94,18 @@ type Sequence struct {
 }
 
 // Open starts an empty sequence. It fails when all slots are taken.
-func (s *Session) Open() (*Sequence, error) {
-	if len(s.free) == 0 {
-		return nil, fmt.Errorf("all %d slots are in use; close a sequence or ask for more slots", s.opts.Slots)
-	}
-	slot := s.free[len(s.free)-1]
-	s.free = s.free[:len(s.free)-1]
-	return &Sequence{s: s, slot: slot}, nil
-}
+func (s *Session) Open() (*Sequence, error) { return s.OpenFor(nil) }
 
 var errClosed = errors.New("session: the sequence is closed")
 
-// Close gives the sequence's slot back. A closed sequence has no tokens and
+// Close gives the sequence's slot back, empty. A closed sequence has no tokens and
 // takes none; closing it again does nothing.
 func (q *Sequence) Close() {
 	if q.s == nil {
 		return
 	}
 	q.s.dev.Reset(q.slot)
-	q.s.free = append(q.s.free, q.slot)
+	q.s.free = append(q.s.free, vacancy{slot: q.slot})
 	*q = Sequence{}
 }
 
