@@ -2,6 +2,8 @@ package imposter
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"regexp"
 	"strconv"
 
@@ -53,12 +55,21 @@ var kinds = []struct {
 
 // look finds what a file is that begins with head; nil if it is nothing known here.
 func look(head []byte, size int64) *thing {
+	if weights(head) {
+		return nil
+	}
 	for _, k := range kinds {
 		if found := k.found(head, size); found != "" {
 			return &thing{found, k.advice}
 		}
 	}
 	return nil
+}
+
+// weights tells whether a file begins as safetensors do: with the length of a header, which
+// may have the bytes of anybody's beginning, and the header.
+func weights(head []byte) bool {
+	return len(head) > 8 && head[8] == '{' && binary.LittleEndian.Uint64(head) <= math.MaxUint32
 }
 
 func not(what string) string { return "is " + what + ", not the file itself" }
