@@ -76,7 +76,7 @@ func chatWith(cmd *cobra.Command, io stdio, path string, o chatOptions) (err err
 	if err := t.change(first); err != nil {
 		return withoutChat(err, "with smelt run")
 	}
-	if t.model, err = o.start(cmd.Context(), io, files); err != nil {
+	if t.model, err = startModel(cmd.Context(), io, files, o.open); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.model.Close()) }()

@@ -25,13 +25,19 @@ func (m *modelFlags) add(cmd *cobra.Command) {
 	intFlag(f, &m.maxTokens, "max-tokens", "n", 0, tokenCounts, "stop after this many tokens (default: when the model ends or the context is full)")
 	m.sampling.add(f)
 	completeWords(cmd, "stop") // to nothing, and not to files
-	intFlag(f, &m.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
-	intFlag(f, &m.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
-	f.StringVar(&m.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
-	intFlag(f, &m.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
-	gpuFlag(f, &m.open.GPU)
-	targetFlag(cmd, &m.open.Target)
-	pagingFlag(f, &m.open.AllowPaging)
+	openFlags(cmd, &m.open)
+}
+
+// openFlags are those of what runs a model, and of its sizes.
+func openFlags(cmd *cobra.Command, o *lib.Options) {
+	f := cmd.Flags()
+	intFlag(f, &o.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
+	intFlag(f, &o.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
+	f.StringVar(&o.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
+	intFlag(f, &o.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	gpuFlag(f, &o.GPU)
+	targetFlag(cmd, &o.Target)
+	pagingFlag(f, &o.AllowPaging)
 	completeDevice(cmd, devices.All(), autoDevice)
 }
 
@@ -80,9 +86,8 @@ func (m *modelFlags) request(cmd *cobra.Command, io stdio, files *lib.Files) (r 
 	return r, err
 }
 
-// start opens the device, and says which unless it was named.
-func (m *modelFlags) start(ctx context.Context, io stdio, files *lib.Files) (*lib.Model, error) {
-	o := m.open
+// startModel opens a model on its device, and says which that is unless it was named.
+func startModel(ctx context.Context, io stdio, files *lib.Files, o lib.Options) (*lib.Model, error) {
 	o.Watch = io.watch()
 	end := io.wait("preparing")
 	model, err := files.Start(ctx, o)

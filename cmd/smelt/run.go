@@ -98,7 +98,7 @@ func runModel(cmd *cobra.Command, io stdio, path string, o runOptions) (err erro
 		return err
 	}
 	o.open.Slots = o.atOnce(files.Bundle)
-	m, err := o.start(cmd.Context(), io, files)
+	m, err := startModel(cmd.Context(), io, files, o.open)
 	if err != nil {
 		return err
 	}
