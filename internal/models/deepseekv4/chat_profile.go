@@ -44,6 +44,23 @@ func (p Profile) effort(word string) (string, error) {
 	return text, nil
 }
 
+// Effort is the profile's word for one of those that other interfaces have, as the
+// vendor's own server maps them.
+func (f ChatFormat) Effort(word string) (string, error) {
+	words := map[string]string{"": "", "minimal": "high", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "ultra": "max", "max": "max"}
+	if f.Profile == P0731 {
+		words["minimal"], words["low"] = "low", "low"
+	}
+	own, ok := words[word]
+	if !ok {
+		return "", fmt.Errorf("found effort %s, expected minimal, low, medium, high, xhigh, ultra or max", quoted(word))
+	}
+	return own, nil
+}
+
+// JSONAnswer is the vendor's text for requests of JSON without a schema.
+func (ChatFormat) JSONAnswer() string { return jsonObject }
+
 // encoderFile is the model's own encoder, which checkpoints may hold. Nothing else in
 // them tells the profiles apart.
 const encoderFile = "encoding/encoding_dsv4.py"
