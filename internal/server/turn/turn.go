@@ -263,3 +263,18 @@ func (t *text) end(err error) *End {
 	}
 	return e
 }
+
+// String is the reason in a word.
+func (r Reason) String() string {
+	switch r {
+	case Ended:
+		return "end"
+	case StopString:
+		return "stop string"
+	case Length:
+		return "length"
+	case Calls:
+		return "calls"
+	}
+	return "error"
+}

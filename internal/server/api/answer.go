@@ -1,0 +1,273 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"smelt.example/smelt/internal/server/turn"
+)
+
+// Frame is one event of a stream. Without Data it is a comment.
+type Frame struct {
+	Event   string // its name; "" where a protocol has none
+	Data    any    // written as JSON; a Literal as it is
+	Comment string
+}
+
+// Literal is data that is no JSON.
+type Literal string
+
+// Writer makes the answer of one protocol, of the events of a turn. Whether the answer is
+// a stream or one piece, it is told the same.
+type Writer interface {
+	// Open is sent before the first token.
+	Open() []Frame
+	// Event is what an event adds.
+	Event(e turn.Event) []Frame
+	// Alive is a sign of life.
+	Alive() Frame
+	// Fail ends a stream that cannot go on.
+	Fail(e *Error) []Frame
+	// Close ends a stream when all choices have ended.
+	Close() []Frame
+	// Whole is the answer in one piece.
+	Whole() any
+}
+
+// Answer runs a job and sends what it comes to. An error is one that came before the
+// answer's first byte.
+func (c *Call) Answer(job turn.Job, stream bool, w Writer) error {
+	if err := c.Context().Err(); err != nil {
+		return &goneError{err}
+	}
+	c.notePrompt(job)
+	run, err := turn.Start(c.Context(), c.Engine, job)
+	if err != nil {
+		return err
+	}
+	for range job.Choices {
+		c.Meter.TextBegins()
+	}
+	s := sender{call: c, run: run, writer: w, open: job.Choices}
+	defer s.stop()
+	if stream {
+		return s.stream()
+	}
+	return s.whole()
+}
+
+func (c *Call) notePrompt(job turn.Job) {
+	c.Note("prompt_tokens", len(job.Prompt.IDs))
+	if c.Options.LogPrompts {
+		c.Note("prompt", job.Prompt.Text)
+	}
+}
+
+// sender sends one answer.
+type sender struct {
+	call   *Call
+	run    *turn.Run
+	writer Writer
+	open   int // choices that have not ended
+	failed error
+}
+
+// stop ends what still runs: nobody waits for it any more.
+func (s *sender) stop() {
+	s.run.Stop()
+	for ; s.open > 0; s.open-- {
+		s.call.Meter.TextEnds(&turn.End{Err: context.Canceled})
+	}
+}
+
+// note takes down the end of a choice.
+func (s *sender) note(e turn.Event) {
+	if e.End == nil {
+		return
+	}
+	s.open--
+	c := s.call
+	c.Meter.TextEnds(e.End)
+	u, t := e.End.Usage, e.End.Times
+	c.Note("cached_tokens", u.Cached)
+	if u.Why != "" {
+		c.Note("cache_end", u.Why)
+	}
+	c.Note("new_tokens", u.Completion)
+	c.Note("first_token", t.First.Round(time.Millisecond))
+	c.Note("total", t.Total.Round(time.Millisecond))
+	c.Note("finish", e.End.Reason.String())
+	if e.End.Markup != nil {
+		c.Note("markup", e.End.Markup.Error())
+	}
+	if e.End.Err != nil && s.failed == nil {
+		s.failed = e.End.Err
+	}
+}
+
+// stream sends events as they come. Once it has begun, errors are a part of it.
+func (s *sender) stream() error {
+	c := s.call
+	c.SetHeader("Content-Type", "text/event-stream; charset=utf-8")
+	c.SetHeader("Cache-Control", "no-cache")
+	c.SetHeader("X-Accel-Buffering", "no") // for a proxy that would collect
+	c.status = http.StatusOK
+	c.w.WriteHeader(http.StatusOK)
+	if err := s.events(); err != nil {
+		c.Note("error", err.Error())
+	}
+	return nil
+}
+
+func (s *sender) events() error {
+	if err := s.send(s.writer.Open()); err != nil {
+		return err
+	}
+	alive := newAlarm(s.call.Options.KeepAlive)
+	defer alive.stop()
+	for {
+		select {
+		case e, more := <-s.run.Events():
+			if !more {
+				return s.close()
+			}
+			s.note(e)
+			if s.failed != nil {
+				return s.fail()
+			}
+			frames := s.writer.Event(e)
+			if len(frames) == 0 {
+				continue
+			}
+			if err := s.send(frames); err != nil {
+				return err
+			}
+			alive.reset()
+		case <-alive.rings():
+			if err := s.send([]Frame{s.writer.Alive()}); err != nil {
+				return err
+			}
+			alive.reset()
+		}
+	}
+}
+
+func (s *sender) close() error {
+	if err := s.call.Context().Err(); err != nil {
+		return &goneError{err}
+	}
+	return s.send(s.writer.Close())
+}
+
+// fail sends the reason why a stream ends early.
+func (s *sender) fail() error {
+	if err := s.call.Context().Err(); err != nil {
+		return &goneError{err}
+	}
+	e := ErrorOf(s.failed)
+	if e.Cause != nil {
+		s.call.Note("cause", e.Cause.Error())
+	}
+	return errors.Join(e, s.send(s.writer.Fail(e)))
+}
+
+// send writes frames at once.
+func (s *sender) send(frames []Frame) error {
+	var b bytes.Buffer
+	for _, f := range frames {
+		if f.Data == nil {
+			b.WriteString(": " + f.Comment + "\n\n")
+			continue
+		}
+		if f.Event != "" {
+			b.WriteString("event: " + f.Event + "\n")
+		}
+		b.WriteString("data: ")
+		if text, ok := f.Data.(Literal); ok {
+			b.WriteString(string(text))
+		} else if err := json.MarshalWrite(&b, f.Data, writing); err != nil {
+			return err
+		}
+		b.WriteString("\n\n")
+	}
+	return s.call.write(b.Bytes())
+}
+
+// whole sends the answer in one piece, behind newlines if it takes long.
+func (s *sender) whole() error {
+	alive := newAlarm(s.call.Options.PlainKeepAlive)
+	defer alive.stop()
+	s.writer.Open()
+	for {
+		select {
+		case e, more := <-s.run.Events():
+			if !more {
+				if err := s.call.Context().Err(); err != nil {
+					return &goneError{err}
+				}
+				return s.call.JSON(http.StatusOK, s.writer.Whole())
+			}
+			s.note(e)
+			if s.failed != nil {
+				return s.refuse()
+			}
+			s.writer.Event(e)
+		case <-alive.rings():
+			s.call.SetHeader("Content-Type", "application/json")
+			if err := s.call.Raw(http.StatusOK, []byte("\n")); err != nil {
+				return err
+			}
+			alive.reset()
+		}
+	}
+}
+
+// refuse ends an answer in one piece that failed: with its status if it is not sent yet.
+func (s *sender) refuse() error {
+	if err := s.call.Context().Err(); err != nil {
+		return &goneError{err}
+	}
+	if s.call.status == 0 {
+		return s.failed
+	}
+	e := ErrorOf(s.failed)
+	return errors.Join(s.failed, s.call.JSON(http.StatusOK, s.call.Shape.Body(e, s.call.ID)))
+}
+
+// alarm rings when nothing has been sent for a while.
+type alarm struct {
+	after time.Duration
+	timer *time.Timer
+}
+
+func newAlarm(after time.Duration) *alarm {
+	a := &alarm{after: after}
+	if after > 0 {
+		a.timer = time.NewTimer(after)
+	}
+	return a
+}
+
+func (a *alarm) rings() <-chan time.Time {
+	if a.timer == nil {
+		return nil
+	}
+	return a.timer.C
+}
+
+func (a *alarm) reset() {
+	if a.timer != nil {
+		a.timer.Reset(a.after)
+	}
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}

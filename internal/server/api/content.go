@@ -1,0 +1,83 @@
+package api
+
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/server/dialog"
+	"smelt.example/smelt/internal/server/engine"
+)
+
+// Content is the text of a message, which comes as a string, as null or in parts.
+type Content string
+
+// UnmarshalJSONFrom reads any of these.
+func (c *Content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != jsontext.KindBeginArray {
+		return json.UnmarshalDecode(d, (*string)(c))
+	}
+	var parts []Part
+	if err := json.UnmarshalDecode(d, &parts); err != nil {
+		return err
+	}
+	*c = Content(Join(parts))
+	return nil
+}
+
+// Part is one part of a content.
+type Part struct {
+	Type    string `json:"type"`
+	Text    string `json:"text"`
+	Refusal string `json:"refusal"`
+}
+
+// Join makes one text of parts. Of what is no text there is a note.
+func Join(parts []Part) string {
+	var out []chat.Part
+	for _, p := range parts {
+		switch p.Type {
+		case "text", "input_text", "output_text", "summary_text", "reasoning_text", "":
+			out = append(out, chat.Part{Type: "text", Text: p.Text})
+		case "refusal":
+			out = append(out, chat.Part{Type: "text", Text: p.Refusal})
+		default:
+			out = append(out, chat.Part{Type: "Image"})
+		}
+	}
+	return chat.JoinParts(out)
+}
+
+// Arguments are a call's, which come as a text of JSON or as an object.
+type Arguments string
+
+// UnmarshalJSONFrom reads either.
+func (a *Arguments) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != jsontext.KindBeginObject {
+		return json.UnmarshalDecode(d, (*string)(a))
+	}
+	value, err := d.ReadValue()
+	*a = Arguments(value)
+	return err
+}
+
+// Render lays a conversation out.
+func (c *Call) Render(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
+	m := c.Engine.Model()
+	if m.Format == nil {
+		return nil, engine.Prompt{}, engine.ErrNoChat
+	}
+	t, err := dialog.Build(d, m.Format)
+	if err != nil {
+		return nil, engine.Prompt{}, err
+	}
+	for _, note := range t.Notes {
+		c.Note("note", note)
+		c.SetHeader("Smelt-Note", note)
+	}
+	prompt, err := m.Render(t.Messages, t.Options)
+	if err != nil {
+		return nil, prompt, &Error{Status: 400, Message: err.Error(), Cause: err}
+	}
+	return t, prompt, nil
+}
