@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	lib "smelt.example/smelt"
+	"smelt.example/smelt/internal/hub"
+	"smelt.example/smelt/internal/runtime/devices"
+	"smelt.example/smelt/internal/server"
+	"smelt.example/smelt/internal/server/live"
+)
+
+// serveOptions are the flags of `smelt serve`.
+type serveOptions struct {
+	host, name string
+	port       int
+	queue      int
+	noPadding  bool
+	access     accessFlags
+	open       lib.Options
+	server     server.Options
+}
+
+func newServe(io stdio) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve CHECKPOINT|BUNDLE",
+		Short: "Answer HTTP requests, in the protocols of OpenAI and Anthropic",
+		Long: `Serve opens a model and answers requests until Ctrl-C or SIGTERM: no new ones are
+accepted then, and those that run have 30 s. The address is the one line on standard
+output, when the model is open; each request is a line on standard error.
+
+` + serveEndpoints + `
+Paths work with and without /v1. Any model name is served by the model that is open,
+unless --strict-model. docs/server.md has the fields, and what is not there yet.
+
+Without a key, only this machine is listened to and served. For others give keys, by
+--api-key-file, SMELT_API_KEY or --api-key (which other users of this machine can see),
+or --no-auth.
+
+Prompts are read anew for each request: nothing is kept between requests yet.`,
+		Example: `  smelt serve CHECKPOINT
+  smelt serve BUNDLE --port 0 --slots 2 --queue 16
+  smelt serve CHECKPOINT --host 0.0.0.0 --api-key-file keys.txt`,
+		Args:              oneModel,
+		ValidArgsFunction: completeCheckpoint(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return serveModel(cmd, io, args[0], o)
+		},
+	}
+	o.add(cmd)
+	return cmd
+}
+
+func (o *serveOptions) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.host, "host", "127.0.0.1", "address to listen at; 0.0.0.0 and :: are all")
+	intFlag(f, &o.port, "port", "", 8080, from(0, 65535), "port to listen at, 0 for any that is free")
+	o.access.add(f)
+	intFlag(f, &o.open.Slots, "slots", "", 0, slotCounts, "texts at once (default 1, or the bundle's)")
+	intFlag(f, &o.queue, "queue", "", 64, from(0, 1<<20), "requests that may wait for a slot")
+	intFlag(f, &o.server.MaxTokens, "max-tokens", "n", 0, tokenCounts, "longest text in tokens (default: what is left of the context)")
+	f.StringVar(&o.name, "name", "", "the model's name for clients (default: that of its folder, or its id)")
+	f.BoolVar(&o.server.StrictModel, "strict-model", false, "refuse requests that name another model")
+	f.BoolVar(&o.server.NoThinking, "no-think", false, "answer without reasoning where a request does not ask for it")
+	f.BoolVar(&o.server.LogPrompts, "log-prompts", false, "write the text of prompts to the log")
+	f.BoolVar(&o.noPadding, "no-padding", false, "send no newlines ahead of an answer in one piece that takes longer than 15 s")
+	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
+	intFlag(f, &o.open.Chunk, "chunk", "", 0, chunks, "prompt tokens per step (default 128, or the bundle's limit if that is less)")
+	f.StringVar(&o.open.Device, "device", devices.Auto, "what runs the model: "+devices.All().Choices())
+	intFlag(f, &o.open.Threads, "threads", "", 0, threadCounts(), "threads of --device cpu, 0 for all processors")
+	gpuFlag(f, &o.open.GPU)
+	targetFlag(cmd, &o.open.Target)
+	pagingFlag(f, &o.open.AllowPaging)
+	completeDevice(cmd, devices.All(), autoDevice)
+	for _, text := range []string{"host", "api-key", "cors-origin", "name"} {
+		completeWords(cmd, text)
+	}
+}
+
+// serveEndpoints lists what there is, for --help.
+const serveEndpoints = `  POST /v1/chat/completions        OpenAI, and DeepSeek's additions
+  GET  /v1/models, /health, /metrics
+`
+
+// plainKeepAlive is after how long an answer in one piece shows that it is on its way.
+const plainKeepAlive = 15 * time.Second
+
+func serveModel(cmd *cobra.Command, io stdio, path string, o serveOptions) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
+	defer stop()
+	files, err := openFiles(io, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	if err := o.look(io, files); err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.host, strconv.Itoa(o.port)))
+	if err != nil {
+		return fmt.Errorf("--host %s --port %d: %w; another program may listen there: give another --port", o.host, o.port, err)
+	}
+	o.server.Log = slog.New(slog.NewTextHandler(io.err, nil))
+	s := server.New(o.server)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() {
+		served <- s.Serve(ctx, listener)
+		cancel()
+	}()
+	if err := o.run(ctx, io, files, s, "http://"+listener.Addr().String(), served); err != nil {
+		cancel()
+		return errors.Join(err, <-served)
+	}
+	return nil
+}
+
+// look finds what may be wrong with the model before anybody listens.
+func (o *serveOptions) look(io stdio, files *lib.Files) error {
+	if _, err := readTokenizer(io, files.Tokenizer); err != nil {
+		return err
+	}
+	if err := printNotes(io, files); err != nil {
+		return err
+	}
+	complete, err := files.Complete(o.open)
+	if err != nil {
+		return err
+	}
+	if o.name == "" {
+		o.name = nameOf(files.Model.Checkpoint.Dir)
+	}
+	_, err = live.Describe(files, o.name, complete.Context, complete.Slots)
+	return err
+}
+
+// nameOf is how clients know a checkpoint.
+func nameOf(dir string) string {
+	if d, ok := hub.Of(dir); ok && d.ID != "" {
+		return d.ID
+	}
+	if whole, err := filepath.Abs(dir); err == nil {
+		dir = whole
+	}
+	return filepath.Base(dir)
+}
+
+// run opens the model and serves until the server ends, whose error comes by served.
+func (o *serveOptions) run(ctx context.Context, io stdio, files *lib.Files, s *server.Server, address string, served <-chan error) (err error) {
+	o.open.Watch = io.watch()
+	end := io.wait("preparing")
+	m, err := files.Start(ctx, o.open)
+	end()
+	if err != nil {
+		return interrupted(err)
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if doc, why := m.DeviceChoice(); why != "" {
+		fmt.Fprintf(io.err, "device %s: %s (%s)\n", m.Device(), doc, why)
+	}
+	e, err := live.New(m, o.name)
+	if err != nil {
+		return err
+	}
+	s.Ready(e)
+	if _, err := fmt.Fprintln(io.out, address); err != nil {
+		return err
+	}
+	return <-served
+}
+
+// check refuses flags that make no sense, before any file is opened.
+func (o *serveOptions) check() error {
+	if err := (deviceOptions{o.open.Device, devices.Options{Target: o.open.Target}}).check(); err != nil {
+		return err
+	}
+	keys, err := o.access.all(os.Getenv("SMELT_API_KEY"))
+	if err != nil {
+		return err
+	}
+	o.server.Keys, o.server.Origins, o.server.Loopback = keys, o.access.origins, isLoopback(o.host)
+	if len(keys) == 0 && !o.server.Loopback && !o.access.none {
+		return fmt.Errorf("--host %s lets other machines in, and there is no key: give --api-key-file, SMELT_API_KEY or --api-key, or --no-auth to serve all who come", o.host)
+	}
+	if !o.noPadding {
+		o.server.PlainKeepAlive = plainKeepAlive
+	}
+	if o.open.Queue = o.queue; o.queue == 0 {
+		o.open.Queue = -1 // the library's word for none
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// accessFlags say who may come.
+type accessFlags struct {
+	keys    []string
+	file    string
+	none    bool
+	origins []string
+}
+
+func (a *accessFlags) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&a.keys, "api-key", nil, "a key that requests have to bring; may be given several times")
+	f.StringVar(&a.file, "api-key-file", "", "file of keys, one a line")
+	f.BoolVar(&a.none, "no-auth", false, "serve all who come, also from other machines")
+	f.StringArrayVar(&a.origins, "cors-origin", nil, "origin of web pages that may read answers, such as https://page.example, or *; may be given several times")
+}
