@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -74,6 +75,7 @@ type sender struct {
 	run    *turn.Run
 	writer Writer
 	open   int // choices that have not ended
+	ends   []*turn.End
 	failed error
 }
 
@@ -83,6 +85,7 @@ func (s *sender) stop() {
 	for ; s.open > 0; s.open-- {
 		s.call.Meter.TextEnds(&turn.End{Err: context.Canceled})
 	}
+	s.log()
 }
 
 // note takes down the end of a choice.
@@ -91,23 +94,36 @@ func (s *sender) note(e turn.Event) {
 		return
 	}
 	s.open--
-	c := s.call
-	c.Meter.TextEnds(e.End)
-	u, t := e.End.Usage, e.End.Times
-	c.Note("cached_tokens", u.Cached)
-	if u.Why != "" {
-		c.Note("cache_end", u.Why)
-	}
-	c.Note("new_tokens", u.Completion)
-	c.Note("first_token", t.First.Round(time.Millisecond))
-	c.Note("total", t.Total.Round(time.Millisecond))
-	c.Note("finish", e.End.Reason.String())
-	if e.End.Markup != nil {
-		c.Note("markup", e.End.Markup.Error())
-	}
+	s.ends = append(s.ends, e.End)
+	s.call.Meter.TextEnds(e.End)
 	if e.End.Err != nil && s.failed == nil {
 		s.failed = e.End.Err
 	}
+}
+
+// log adds to the request's line what its choices came to.
+func (s *sender) log() {
+	c := s.call
+	var tokens int
+	var finish []string
+	for _, e := range s.ends {
+		tokens += e.Usage.Completion
+		finish = append(finish, e.Reason.String())
+		if e.Markup != nil {
+			c.Note("markup", e.Markup.Error())
+		}
+	}
+	if len(s.ends) > 0 {
+		first := s.ends[0]
+		c.Note("cached_tokens", first.Usage.Cached)
+		if first.Usage.Why != "" {
+			c.Note("cache_end", first.Usage.Why)
+		}
+		c.Note("first_token", first.Times.First.Round(time.Millisecond))
+		c.Note("queued", first.Times.Queued.Round(time.Millisecond))
+	}
+	c.Note("new_tokens", tokens)
+	c.Note("finish", strings.Join(finish, ","))
 }
 
 // stream sends events as they come. Once it has begun, errors are a part of it.

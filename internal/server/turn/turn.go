@@ -6,6 +6,8 @@ package turn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -151,26 +153,34 @@ func (t *text) read(ctx context.Context, to chan<- Event) {
 			return false
 		}
 	}
-	var failed error
+	failed := t.steps(send)
+	send(Event{End: t.end(errors.Join(failed, ctx.Err()))})
+}
+
+// steps sends what the tokens make until the text is over. A bug below ends the text, not
+// the server.
+func (t *text) steps(send func(Event) bool) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = fmt.Errorf("a bug in smelt: %v\n%s", bug, debug.Stack())
+		}
+	}()
 	for step, err := range t.from.Steps() {
-		if err == nil {
-			var e Event
-			if e, err = t.push(step); len(e.Deltas) > 0 && !send(e) {
-				break
-			}
-		}
 		if err != nil {
-			failed = err
-			break
+			return err
 		}
-		if t.over() {
+		e, err := t.push(step)
+		if err != nil {
+			return err
+		}
+		if len(e.Deltas) > 0 && !send(e) || t.over() {
 			break
 		}
 	}
 	if e := t.rest(); len(e.Deltas) > 0 {
 		send(e)
 	}
-	send(Event{End: t.end(errors.Join(failed, ctx.Err()))})
+	return nil
 }
 
 // over tells that nothing that follows counts.
