@@ -36,6 +36,10 @@ func (s *Server) table() []route {
 		{path: "/models", methods: get(models), shape: api.OpenAI},
 		{path: "/models/", methods: get(oneModel), shape: api.OpenAI},
 		{path: "/chat/completions", methods: post(openai.Chat), shape: api.OpenAI},
+		{path: "/completions", methods: post(openai.Completions), shape: api.OpenAI},
+		{path: "/tokenize", methods: post(openai.Tokenize), shape: api.OpenAI},
+		{path: "/detokenize", methods: post(openai.Detokenize), shape: api.OpenAI},
+		{path: "/apply-template", methods: post(openai.ApplyTemplate), shape: api.OpenAI},
 	}
 }
 

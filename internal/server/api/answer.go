@@ -51,10 +51,10 @@ func (c *Call) Answer(job turn.Job, stream bool, w Writer) error {
 	if err != nil {
 		return err
 	}
-	for range job.Choices {
+	for range job.Texts() {
 		c.Meter.TextBegins()
 	}
-	s := sender{call: c, run: run, writer: w, open: job.Choices}
+	s := sender{call: c, run: run, writer: w, open: job.Texts()}
 	defer s.stop()
 	if stream {
 		return s.stream()
@@ -63,10 +63,14 @@ func (c *Call) Answer(job turn.Job, stream bool, w Writer) error {
 }
 
 func (c *Call) notePrompt(job turn.Job) {
-	c.Note("prompt_tokens", len(job.Prompt.IDs))
-	if c.Options.LogPrompts {
-		c.Note("prompt", job.Prompt.Text)
+	tokens := 0
+	for _, p := range job.Prompts {
+		tokens += len(p.IDs)
+		if c.Options.LogPrompts {
+			c.Note("prompt", p.Text)
+		}
 	}
+	c.Note("prompt_tokens", tokens)
 }
 
 // sender sends one answer.

@@ -89,7 +89,7 @@ func (c *Call) Status() int { return c.status }
 func (c *Call) SetHeader(key, value string) { c.w.Header().Set(key, value) }
 
 // writing spells answers.
-var writing = json.Deterministic(true)
+var writing = json.JoinOptions(json.Deterministic(true), json.FormatNilMapAsNull(true))
 
 // JSON answers with a value.
 func (c *Call) JSON(status int, v any) error {

@@ -278,14 +278,16 @@ func (r *chatRequest) prompt(c *api.Call) (*dialog.Turn, engine.Prompt, error) {
 // job is what the model is to do.
 func (r *chatRequest) job(c *api.Call) (*dialog.Turn, turn.Job, error) {
 	t, prompt, err := r.prompt(c)
-	j := turn.Job{Prompt: prompt}
+	j := turn.Job{}
 	if err != nil {
 		return nil, j, err
 	}
 	param, most := r.most()
-	if j.MaxTokens, err = c.Room(len(prompt.IDs), param, most); err != nil {
+	room, err := c.Room(len(prompt.IDs), param, most)
+	if err != nil {
 		return nil, j, err
 	}
+	j.Prompts = []turn.Prompt{{Prompt: prompt, MaxTokens: room}}
 	if err = r.apply(c, &j, t.Options.Mode == chat.Thinking && t.Parse.Tools); err != nil {
 		return nil, j, err
 	}

@@ -17,23 +17,32 @@ import (
 	"smelt.example/smelt/runtime/sampling"
 )
 
-// Job is a prompt and how to answer it.
+// Prompt is a prompt and how many tokens its answer may have.
+type Prompt struct {
+	engine.Prompt
+	MaxTokens int
+}
+
+// Job is prompts and how to answer them.
 type Job struct {
-	Prompt engine.Prompt
+	Prompts []Prompt
 	// Parse says how to take the answer apart; nil means that it is plain text, all of
 	// it content.
 	Parse *chat.ParseOptions
-	// Choices is how many answers to give, each with random numbers of its own.
-	Choices   int
-	MaxTokens int
-	Sampling  sampling.Params
-	LogProbs  bool
-	Top       int
+	// Choices is how many answers to give to each prompt, each with random numbers of its
+	// own. In events those of the first prompt come first.
+	Choices  int
+	Sampling sampling.Params
+	LogProbs bool
+	Top      int
 	// Stop are strings that end the content.
 	Stop []string
 	// OneCall ends the answer behind its first call of a tool.
 	OneCall bool
 }
+
+// Texts is how many answers there will be.
+func (j Job) Texts() int { return len(j.Prompts) * j.Choices }
 
 // Reason says why a text ended.
 type Reason int
@@ -88,8 +97,9 @@ func Start(ctx context.Context, eng engine.Engine, j Job) (*Run, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Run{events: make(chan Event), cancel: cancel}
 	var texts []*text
-	for i := range j.Choices {
-		t, err := eng.Start(ctx, engine.Request{Tokens: j.Prompt.IDs, MaxTokens: j.MaxTokens, Sampling: j.Sampling, Stream: uint64(i), LogProbs: j.LogProbs, Top: j.Top})
+	for i := range j.Texts() {
+		p := j.Prompts[i/j.Choices]
+		t, err := eng.Start(ctx, engine.Request{Tokens: p.IDs, MaxTokens: p.MaxTokens, Sampling: j.Sampling, Stream: uint64(i % j.Choices), LogProbs: j.LogProbs, Top: j.Top})
 		if err != nil {
 			cancel()
 			for _, other := range texts {
@@ -134,7 +144,7 @@ type text struct {
 
 func newText(m *engine.Model, j Job, choice int, from engine.Text) *text {
 	t := &text{from: from, choice: choice, one: j.OneCall, begun: time.Now(), stop: &stopping.Stopper{Strings: j.Stop}}
-	t.usage.Prompt = len(j.Prompt.IDs)
+	t.usage.Prompt = len(j.Prompts[choice/j.Choices].IDs)
 	t.reader = plain{m.Tokenizer.NewStream(false)}
 	if j.Parse != nil {
 		t.reader = m.Parser(*j.Parse)
