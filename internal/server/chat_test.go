@@ -177,7 +177,7 @@ func TestSharedChats(t *testing.T) {
 		} else if len(g.Calls) > 0 {
 			finish = "tool_calls"
 		}
-		if m.Finish != finish && !(g.StoppedBy == "length" && m.Finish == "tool_calls") { // the block was whole before the limit
+		if m.Finish != finish {
 			t.Errorf("%s: finish %s, want %s", g.Name, m.Finish, finish)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"smelt.example/smelt/internal/server/anthropic"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/openai"
 )
@@ -37,6 +38,8 @@ func (s *Server) table() []route {
 		{path: "/models/", methods: get(oneModel), shape: api.OpenAI},
 		{path: "/chat/completions", methods: post(openai.Chat), shape: api.OpenAI},
 		{path: "/completions", methods: post(openai.Completions), shape: api.OpenAI},
+		{path: "/messages", methods: post(anthropic.Messages), shape: api.Anthropic},
+		{path: "/messages/count_tokens", methods: post(anthropic.CountTokens), shape: api.Anthropic},
 		{path: "/tokenize", methods: post(openai.Tokenize), shape: api.OpenAI},
 		{path: "/detokenize", methods: post(openai.Detokenize), shape: api.OpenAI},
 		{path: "/apply-template", methods: post(openai.ApplyTemplate), shape: api.OpenAI},

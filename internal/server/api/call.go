@@ -280,3 +280,20 @@ func Finite(logProb float64) float64 {
 	}
 	return logProb
 }
+
+// Report is what smelt has to say beside a protocol.
+type Report struct {
+	Warnings []string `json:"warnings"`
+}
+
+// Report says, in the log too, where an answer is not what was asked for; nil says
+// nothing.
+func (c *Call) Report(wrong []string) *Report {
+	for _, text := range wrong {
+		c.Note("warning", text)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return &Report{wrong}
+}

@@ -116,21 +116,9 @@ type callFunction struct {
 // chatBody is an answer or a chunk of one.
 type chatBody struct {
 	head
-	Choices []choice `json:"choices"`
-	Usage   *usage   `json:"usage,omitzero"`
-	Smelt   *report  `json:"smelt,omitzero"`
-}
-
-// report is what smelt has to say beside the protocol.
-type report struct {
-	Warnings []string `json:"warnings"`
-}
-
-func reportOf(wrong []string) *report {
-	if len(wrong) == 0 {
-		return nil
-	}
-	return &report{wrong}
+	Choices []choice    `json:"choices"`
+	Usage   *usage      `json:"usage,omitzero"`
+	Smelt   *api.Report `json:"smelt,omitzero"`
 }
 
 func (w *chatWriter) chunk(c choice) chatBody {
@@ -195,11 +183,8 @@ func (w *chatWriter) end(e turn.Event) []api.Frame {
 	if e.End.Reason != turn.Length {
 		c.wrong = w.turn.Check(c.message)
 	}
-	for _, text := range c.wrong {
-		w.call.Note("warning", text)
-	}
 	out := w.chunk(choice{Index: e.Choice, Delta: &delta{}, Finish: &c.finish})
-	out.Smelt = reportOf(c.wrong)
+	out.Smelt = w.call.Report(c.wrong)
 	return []api.Frame{{Data: out}}
 }
 
@@ -242,7 +227,9 @@ func (w *chatWriter) Whole() any {
 		body.Choices = append(body.Choices, out)
 		wrong = append(wrong, c.wrong...)
 	}
-	body.Smelt = reportOf(wrong)
+	if len(wrong) > 0 {
+		body.Smelt = &api.Report{Warnings: wrong}
+	}
 	return body
 }
 

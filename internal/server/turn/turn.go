@@ -137,6 +137,7 @@ type text struct {
 	one    bool // OneCall
 	usage  Usage
 	calls  int
+	whole  bool // it was over before its tokens were
 	begun  time.Time
 	first  time.Duration
 	held   []engine.Step // tokens that no delta came of yet
@@ -187,6 +188,7 @@ func (t *text) steps(send func(Event) bool) (err error) {
 			break
 		}
 	}
+	t.whole = t.over()
 	if e := t.rest(); len(e.Deltas) > 0 {
 		send(e)
 	}
@@ -274,9 +276,9 @@ func (t *text) end(err error) *End {
 	case err != nil:
 	case t.stop.Found() != "":
 		e.Reason, e.StopString = StopString, t.stop.Found()
-	case t.calls > 0 && (result.Ended || t.over()):
+	case t.calls > 0 && (result.Ended || t.whole):
 		e.Reason = Calls
-	case result.Ended || t.over():
+	case result.Ended || t.whole:
 		e.Reason = Ended
 	default:
 		e.Reason = Length
