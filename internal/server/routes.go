@@ -9,6 +9,7 @@ import (
 	"smelt.example/smelt/internal/server/anthropic"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/openai"
+	"smelt.example/smelt/internal/server/responses"
 )
 
 // route is one endpoint.
@@ -40,6 +41,7 @@ func (s *Server) table() []route {
 		{path: "/completions", methods: post(openai.Completions), shape: api.OpenAI},
 		{path: "/messages", methods: post(anthropic.Messages), shape: api.Anthropic},
 		{path: "/messages/count_tokens", methods: post(anthropic.CountTokens), shape: api.Anthropic},
+		{path: "/responses", methods: post(responses.Responses), shape: api.OpenAI},
 		{path: "/tokenize", methods: post(openai.Tokenize), shape: api.OpenAI},
 		{path: "/detokenize", methods: post(openai.Detokenize), shape: api.OpenAI},
 		{path: "/apply-template", methods: post(openai.ApplyTemplate), shape: api.OpenAI},

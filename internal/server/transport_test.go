@@ -168,7 +168,7 @@ func TestDisconnects(t *testing.T) {
 }
 
 // bodyPaths are the endpoints that generate.
-var bodyPaths = []string{"/v1/chat/completions", "/v1/completions", "/v1/messages"}
+var bodyPaths = []string{"/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"}
 
 // TestClientGone: the end of a connection ends its text, streamed or not.
 func TestClientGone(t *testing.T) {

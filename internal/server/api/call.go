@@ -272,15 +272,6 @@ func (c *Call) Stops(param string, stops []string) ([]string, error) {
 // maxStop is the limit of a string to stop at, in bytes.
 const maxStop = 1024
 
-// Finite is a logarithm that JSON has: a token without any chance gets the least that
-// clients of this protocol know.
-func Finite(logProb float64) float64 {
-	if math.IsInf(logProb, 0) || math.IsNaN(logProb) {
-		return -9999
-	}
-	return logProb
-}
-
 // Report is what smelt has to say beside a protocol.
 type Report struct {
 	Warnings []string `json:"warnings"`

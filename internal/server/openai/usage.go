@@ -1,11 +1,8 @@
 package openai
 
 import (
-	"strings"
-
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/api"
-	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/turn"
 )
 
@@ -41,8 +38,8 @@ func usageOf(all []turn.Usage) *usage {
 
 // logProbs are the probabilities of a choice's tokens.
 type logProbs struct {
-	Content   []probability `json:"content"`
-	Reasoning []probability `json:"reasoning_content,omitempty"`
+	Content   []api.Probability `json:"content"`
+	Reasoning []api.Probability `json:"reasoning_content,omitempty"`
 }
 
 func (l *logProbs) add(more *logProbs) {
@@ -51,46 +48,14 @@ func (l *logProbs) add(more *logProbs) {
 	}
 }
 
-// probability is that of one token.
-type probability struct {
-	probable
-	Top []probable `json:"top_logprobs"`
-}
-
-type probable struct {
-	Token   string  `json:"token"`
-	LogProb float64 `json:"logprob"`
-	// Bytes are null for a token that is no whole character.
-	Bytes []int `json:"bytes"`
-}
-
 // probabilities are those of an event's tokens; nil if it has none.
 func (w *chatWriter) probabilities(kind chat.DeltaKind, e turn.Event) *logProbs {
 	if len(e.Tokens) == 0 {
 		return nil
 	}
-	var list []probability
-	m := w.call.Engine.Model()
-	for _, t := range e.Tokens {
-		p := probability{probable: probableOf(m, t.ID, t.LogProb), Top: []probable{}}
-		for _, other := range t.Top {
-			p.Top = append(p.Top, probableOf(m, other.Token, other.LogProb))
-		}
-		list = append(list, p)
-	}
+	list := api.Probabilities(w.call.Engine.Model(), e.Tokens)
 	if kind == chat.DeltaReasoning {
 		return &logProbs{Reasoning: list}
 	}
 	return &logProbs{Content: list}
-}
-
-func probableOf(m *engine.Model, id int32, logProb float64) probable {
-	p := probable{Token: m.Spell(id), LogProb: api.Finite(logProb)}
-	if !strings.Contains(p.Token, "\uFFFD") {
-		p.Bytes = []int{}
-		for _, b := range []byte(p.Token) {
-			p.Bytes = append(p.Bytes, int(b))
-		}
-	}
-	return p
 }
