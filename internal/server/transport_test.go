@@ -30,8 +30,8 @@ func asked(ctx context.Context, s *Server, path, body string) reply {
 	return reply{w.Code, w.Header(), w.Body.String()}
 }
 
-// TestKeepAlive: while a prompt is read for 31 s, a stream gets six signs of life, and an
-// answer in one piece two newlines.
+// TestKeepAlive: while a prompt is read for 31 s, a stream gets six signs of life in the
+// form that its protocol's clients count, and an answer in one piece two newlines.
 func TestKeepAlive(t *testing.T) {
 	e := scripted(t, "Hello"+eos)
 	synctest.Test(t, func(t *testing.T) {
@@ -43,13 +43,25 @@ func TestKeepAlive(t *testing.T) {
 		}
 		s := New(Options{Options: api.Options{PlainKeepAlive: 15 * time.Second}})
 		s.Ready(e)
-		r := asked(t.Context(), s, "/v1/chat/completions", with(hi, stream))
-		if _, done, comments := r.events(t); !done || comments != 6 || strings.Contains(r.body, "\n\n\n") || strings.Contains(r.body, "id:") {
-			t.Errorf("%d comments in %q", comments, r.body)
-		}
-		r = asked(t.Context(), s, "/v1/chat/completions", with(hi, direct))
-		if !strings.HasPrefix(r.body, "\n\n{") || at(r.object(t), "choices", 0, "message", "content") != "Hello" {
-			t.Errorf("%q", r.body)
+		for path, sign := range map[string]string{"/v1/chat/completions": "", "/v1/completions": "", "/v1/messages": "ping", "/v1/responses": "response.in_progress"} {
+			body := with(hi, `"max_tokens":9,"prompt":"x","input":"x"`)
+			r := asked(t.Context(), s, path, with(body, stream))
+			list, _, signs := r.events(t)
+			for _, e := range list {
+				if e.name == sign && sign != "" {
+					signs++
+				}
+			}
+			if sign == "response.in_progress" {
+				signs-- // the one at the beginning
+				streamedResponse(t, r)
+			}
+			if signs != 6 || strings.Contains(r.body, "\n\n\n") || strings.Contains(r.body, "\nid:") {
+				t.Errorf("%s: %d signs in %q", path, signs, r.body)
+			}
+			if r := asked(t.Context(), s, path, body); !strings.HasPrefix(r.body, "\n\n{") || !strings.Contains(r.body, "Hello") || r.status != 200 {
+				t.Errorf("%s: %q", path, r.body)
+			}
 		}
 	})
 }
@@ -97,21 +109,30 @@ func TestFailure(t *testing.T) {
 			var log strings.Builder
 			s := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			s.Ready(e)
-			r := asked(t.Context(), s, "/v1/chat/completions", with(hi, stream))
-			list, done, _ := r.events(t)
-			if last := list[len(list)-1].data; done || at(last, "error", "type") != "server_error" || len(list) < 2 {
-				t.Errorf("%q", r.body)
-			}
-			plain := asked(t.Context(), s, "/v1/chat/completions", hi)
-			if plain.status != 500 || at(plain.object(t), "error", "type") != "server_error" {
-				t.Errorf("%d %s", plain.status, plain.body)
-			}
-			for _, r := range []reply{r, plain} {
-				if strings.Contains(r.body, "burns") || strings.Count(log.String(), r.header.Get("X-Request-Id")) != 1 {
-					t.Errorf("%q, log %q", r.body, log.String())
+			for path, kind := range map[string][]any{
+				"/v1/chat/completions": {"error", "type"}, "/v1/completions": {"error", "type"},
+				"/v1/messages": {"error", "type"}, "/v1/responses": {"response", "error", "code"},
+			} {
+				body, want := with(hi, `"max_tokens":9,"prompt":"x","input":"x"`), "server_error"
+				r := asked(t.Context(), s, path, with(body, stream))
+				if path == "/v1/messages" {
+					want = "api_error"
+				}
+				list, done, _ := r.events(t)
+				if last := list[len(list)-1]; done || at(last.data, kind...) != want || len(list) < 2 || last.name == "" && path == "/v1/messages" {
+					t.Errorf("%q", r.body)
+				}
+				plain := asked(t.Context(), s, path, body)
+				if plain.status != 500 || at(plain.object(t), "error", "type") != want {
+					t.Errorf("%d %s", plain.status, plain.body)
+				}
+				for _, r := range []reply{r, plain} {
+					if strings.Contains(r.body, "burns") || strings.Count(log.String(), "id="+r.header.Get("X-Request-Id")) != 1 {
+						t.Errorf("%q, log %q", r.body, log.String())
+					}
 				}
 			}
-			if strings.Count(log.String(), "burns") < 2 || e.Running() != 0 {
+			if strings.Count(log.String(), "burns") < 8 || e.Running() != 0 {
 				t.Errorf("%d run, log %q", e.Running(), log.String())
 			}
 		})
