@@ -77,6 +77,7 @@ func (o *serveOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.name, "name", "", "the model's name for clients (default: that of its folder, or its id)")
 	f.BoolVar(&o.server.StrictModel, "strict-model", false, "refuse requests that name another model")
 	f.BoolVar(&o.server.NoThinking, "no-think", false, "answer without reasoning where a request does not ask for it")
+	f.StringVar(&o.server.Effort, "effort", "", "how long to reason where a request does not say: low, medium, high or max (default: the model's own)")
 	f.BoolVar(&o.server.LogPrompts, "log-prompts", false, "write the text of prompts to the log")
 	f.BoolVar(&o.noPadding, "no-padding", false, "send no newlines ahead of an answer in one piece that takes longer than 15 s")
 	intFlag(f, &o.open.Context, "context", "", 0, contexts, "longest text in tokens, prompt included (default: the model's)")
@@ -90,10 +91,15 @@ func (o *serveOptions) add(cmd *cobra.Command) {
 	for _, text := range []string{"host", "api-key", "cors-origin", "name"} {
 		completeWords(cmd, text)
 	}
+	completeWords(cmd, "effort", "low", "medium", "high", "max")
 }
 
 // serveEndpoints lists what there is, for --help.
-const serveEndpoints = `  POST /v1/chat/completions        OpenAI, and DeepSeek's additions
+const serveEndpoints = `  POST /v1/chat/completions         OpenAI's, with DeepSeek's additions
+  POST /v1/completions              a text's continuation
+  POST /v1/responses                OpenAI's, without memory of earlier ones (Codex)
+  POST /v1/messages, .../count_tokens   Anthropic's (Claude Code)
+  POST /tokenize, /detokenize, /apply-template
   GET  /v1/models, /health, /metrics
 `
 
@@ -145,6 +151,11 @@ func (o *serveOptions) look(io stdio, files *lib.Files) error {
 	complete, err := files.Complete(o.open)
 	if err != nil {
 		return err
+	}
+	if chat := files.Model.Chat; o.server.Effort != "" && chat != nil {
+		if _, err := chat.Effort(o.server.Effort); err != nil {
+			return fmt.Errorf("--effort: %w", err)
+		}
 	}
 	if o.name == "" {
 		o.name = nameOf(files.Model.Checkpoint.Dir)

@@ -60,7 +60,7 @@ func (s *Server) allowed(r *http.Request) error {
 		return &api.Error{Status: http.StatusForbidden, Message: "the Host header names another machine; without an API key only localhost, 127.0.0.1 and [::1] are served"}
 	}
 	if origin := r.Header.Get("Origin"); origin != "" && !s.origin(origin) && !loopbackOrigin(origin) {
-		return &api.Error{Status: http.StatusForbidden, Message: "a web page of another origin; allow it by --cors-origin, or require a key"}
+		return &api.Error{Status: http.StatusForbidden, Message: "a web page of another origin than the server allows; have the server allow it, or require a key"}
 	}
 	return nil
 }

@@ -196,7 +196,7 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 	if !strings.Contains(" enabled adaptive disabled ", " "+r.Thinking.Type+" ") && r.Thinking.Type != "" {
 		return d, api.Invalid("thinking.type", "found %.40q, expected enabled, adaptive or disabled", r.Thinking.Type)
 	}
-	d.Thinking = dialog.Thinking{Type: r.Thinking.Type, Effort: r.Output.Effort, Model: r.Model, Default: !c.Options.NoThinking}
+	d.Thinking = dialog.Thinking{Type: r.Thinking.Type, Effort: r.Output.Effort, Model: r.Model}
 	return d, nil
 }
 

@@ -28,6 +28,8 @@ type Options struct {
 	MaxTokens int
 	// NoThinking has the model answer directly where a request says nothing.
 	NoThinking bool
+	// Effort is how long it reasons where a request does not say; "" is the format's own.
+	Effort string
 	// StrictModel refuses requests that name another model.
 	StrictModel bool
 	// LogPrompts writes prompts to the log.

@@ -67,6 +67,7 @@ func (c *Call) Render(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
 	if m.Format == nil {
 		return nil, engine.Prompt{}, engine.ErrNoChat
 	}
+	d.Thinking.Default, d.Thinking.Usual = !c.Options.NoThinking, c.Options.Effort
 	t, err := dialog.Build(d, m.Format)
 	if err != nil {
 		return nil, engine.Prompt{}, err

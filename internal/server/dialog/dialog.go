@@ -58,11 +58,15 @@ type Format struct {
 // Thinking is what a request says about reasoning, and what the server does about
 // requests that say nothing.
 type Thinking struct {
-	Type    string // enabled, adaptive or disabled; "" if not said
-	Kwarg   *bool  // of the chat template
-	Effort  string // a word, none for no reasoning; "" if not said
-	Model   string // as it was asked for
+	Type   string // enabled, adaptive or disabled; "" if not said
+	Kwarg  *bool  // of the chat template
+	Effort string // a word, none for no reasoning; "" if not said
+	Model  string // as it was asked for
+
+	// Default and Usual are for requests that say nothing: whether to reason, and the
+	// effort's word.
 	Default bool
+	Usual   string
 }
 
 // Error is about a field of a request.
@@ -165,6 +169,9 @@ func (t *Turn) think(r Request, f chat.Format) error {
 	on := r.Thinking.on()
 	if effort == "none" {
 		effort = ""
+	}
+	if effort == "" {
+		effort = r.Thinking.Usual
 	}
 	own, err := f.Effort(effort)
 	if err != nil {

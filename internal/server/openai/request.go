@@ -219,7 +219,7 @@ func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
 		return d, err
 	}
 	d.KeepReasoning = r.Template.DropThinking != nil && !*r.Template.DropThinking
-	d.Thinking, err = r.thinking(c)
+	d.Thinking, err = r.thinking()
 	return d, err
 }
 
@@ -239,8 +239,8 @@ func (r *chatRequest) format() (f dialog.Format, err error) {
 	return f, nil
 }
 
-func (r *chatRequest) thinking(c *api.Call) (t dialog.Thinking, err error) {
-	t = dialog.Thinking{Type: r.Thinking.Type, Kwarg: r.Template.Thinking, Model: r.Model, Default: !c.Options.NoThinking}
+func (r *chatRequest) thinking() (t dialog.Thinking, err error) {
+	t = dialog.Thinking{Type: r.Thinking.Type, Kwarg: r.Template.Thinking, Model: r.Model}
 	if t.Kwarg == nil {
 		t.Kwarg = r.Template.EnableThinking
 	}

@@ -41,7 +41,7 @@ func TestSharedRequests(t *testing.T) {
 			if g.Profile == deepseekv4.P0731.String() {
 				format.Profile = deepseekv4.P0731
 			}
-			c := &api.Call{Options: &api.Options{NoThinking: !g.Thinking}}
+			c := &api.Call{Options: &api.Options{}}
 			var r chatRequest
 			if err := api.Decode(g.Request, &r); err != nil {
 				t.Fatal(err)
@@ -50,6 +50,7 @@ func TestSharedRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			d.Thinking.Default = g.Thinking
 			turn, err := dialog.Build(d, format)
 			if err != nil {
 				t.Fatal(err)

@@ -272,7 +272,7 @@ func (r *request) dialog(c *api.Call, tools *shown) (d dialog.Request, err error
 		return d, err
 	}
 	d.Format, err = r.format()
-	d.Thinking = dialog.Thinking{Effort: r.Reasoning.Effort, Model: r.Model, Default: !c.Options.NoThinking}
+	d.Thinking = dialog.Thinking{Effort: r.Reasoning.Effort, Model: r.Model}
 	return d, err
 }
 
