@@ -99,8 +99,8 @@ func (s *Server) slots() int {
 // Serve answers on a listener until ctx ends. Then nothing new is accepted, and what is
 // being answered may go on for Options.Grace.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	texts, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	texts, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
 	h := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return texts },
@@ -113,18 +113,28 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(texts, s.options.Grace)
-	defer cancel()
-	err := h.Shutdown(grace)
+	err := shutdown(h, s.options.Grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.options.Log.Warn("requests that still ran were ended", "after", s.options.Grace)
-		end()
-		err = h.Close()
+		end(engine.ErrClosed)
+		if err = shutdown(h, farewell); errors.Is(err, context.DeadlineExceeded) {
+			err = h.Close()
+		}
 	}
 	if e := <-failed; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// farewell is how long answers may take to say that the server ends.
+const farewell = 5 * time.Second
+
+// shutdown accepts nothing new and waits, not longer than that, for what runs.
+func shutdown(h *http.Server, most time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	return h.Shutdown(ctx)
 }
 
 // ServeHTTP answers one request.
@@ -141,8 +151,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.answer(c, r, route); err != nil {
-		if r.Context().Err() != nil {
-			c.Note("left", true)
+		if c.Left() {
 			return
 		}
 		c.Fail(err)
@@ -177,7 +186,7 @@ func (s *Server) ended(c *api.Call, r *http.Request, route route, begun time.Tim
 		c.Note("stack", string(debug.Stack()))
 		c.Fail(errors.New("a bug in smelt"))
 	}
-	left := r.Context().Err() != nil
+	left := c.Left()
 	s.meter.request(route.path, c.Status(), left)
 	if route.quiet && c.Status() == http.StatusOK {
 		return

@@ -300,7 +300,7 @@ func TestShutdown(t *testing.T) {
 			for lines.Scan() {
 				text.WriteString(lines.Text() + "\n")
 			}
-			if strings.Contains(text.String(), "[DONE]") != x.done {
+			if strings.Contains(text.String(), "[DONE]") != x.done || strings.Contains(text.String(), "shutting down") == x.done {
 				t.Errorf("%q", text.String())
 			}
 			if err := <-served; err != nil {

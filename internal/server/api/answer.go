@@ -43,8 +43,8 @@ type Writer interface {
 // Answer runs a job and sends what it comes to. An error is one that came before the
 // answer's first byte.
 func (c *Call) Answer(job turn.Job, stream bool, w Writer) error {
-	if err := c.Context().Err(); err != nil {
-		return &goneError{err}
+	if err := c.over(); err != nil {
+		return err
 	}
 	c.notePrompt(job)
 	run, err := turn.Start(c.Context(), c.Engine, job)
@@ -178,18 +178,28 @@ func (s *sender) events() error {
 }
 
 func (s *sender) close() error {
-	if err := s.call.Context().Err(); err != nil {
-		return &goneError{err}
+	if s.call.over() != nil {
+		return s.fail()
 	}
 	return s.send(s.writer.Close())
 }
 
-// fail sends the reason why a stream ends early.
-func (s *sender) fail() error {
-	if err := s.call.Context().Err(); err != nil {
-		return &goneError{err}
+// reason is why an answer ends early: that its request is over comes before what failed
+// for that.
+func (s *sender) reason() error {
+	if err := s.call.over(); err != nil {
+		return err
 	}
-	e := ErrorOf(s.failed)
+	return s.failed
+}
+
+// fail sends the reason why a stream ends early, unless nobody is there any more.
+func (s *sender) fail() error {
+	reason := s.reason()
+	if errors.As(reason, new(*goneError)) {
+		return reason
+	}
+	e := ErrorOf(reason)
 	if e.Cause != nil {
 		s.call.Note("cause", e.Cause.Error())
 	}
@@ -227,8 +237,8 @@ func (s *sender) whole() error {
 		select {
 		case e, more := <-s.run.Events():
 			if !more {
-				if err := s.call.Context().Err(); err != nil {
-					return &goneError{err}
+				if s.call.over() != nil {
+					return s.refuse()
 				}
 				return s.call.JSON(http.StatusOK, s.writer.Whole())
 			}
@@ -249,14 +259,12 @@ func (s *sender) whole() error {
 
 // refuse ends an answer in one piece that failed: with its status if it is not sent yet.
 func (s *sender) refuse() error {
-	if err := s.call.Context().Err(); err != nil {
-		return &goneError{err}
+	reason := s.reason()
+	if s.call.status == 0 || errors.As(reason, new(*goneError)) {
+		return reason
 	}
-	if s.call.status == 0 {
-		return s.failed
-	}
-	e := ErrorOf(s.failed)
-	return errors.Join(s.failed, s.call.JSON(http.StatusOK, s.call.Shape.Body(e, s.call.ID)))
+	e := ErrorOf(reason)
+	return errors.Join(reason, s.call.JSON(http.StatusOK, s.call.Shape.Body(e, s.call.ID)))
 }
 
 // alarm rings when nothing has been sent for a while.

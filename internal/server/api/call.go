@@ -5,6 +5,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -86,6 +87,22 @@ func (c *Call) Notes() []slog.Attr { return c.attrs }
 
 // Status is that of the answer; 0 if none was sent.
 func (c *Call) Status() int { return c.status }
+
+// over is why a request's answer is wanted no more: its client left, or the server ends.
+func (c *Call) over() error {
+	switch {
+	case c.Left():
+		return &goneError{c.Context().Err()}
+	case c.Context().Err() != nil:
+		return engine.ErrClosed
+	}
+	return nil
+}
+
+// Left tells whether the client has left.
+func (c *Call) Left() bool {
+	return c.Context().Err() != nil && !errors.Is(context.Cause(c.Context()), engine.ErrClosed)
+}
 
 // SetHeader sets a header of an answer that has not begun.
 func (c *Call) SetHeader(key, value string) { c.w.Header().Set(key, value) }
