@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/server/api"
-	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/script"
 )
 
@@ -26,20 +25,8 @@ func scripted(t *testing.T, completions ...string) *script.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var replies [][]int32
-	for _, text := range completions {
-		ids, err := e.About.Tokenizer.Encode(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		replies = append(replies, ids)
-	}
-	e.Reply = func(engine.Request) []int32 {
-		ids := replies[0]
-		if len(replies) > 1 {
-			replies = replies[1:]
-		}
-		return ids
+	if err := e.Say(completions...); err != nil {
+		t.Fatal(err)
 	}
 	return e
 }

@@ -50,6 +50,30 @@ func Open(checkpoint string) (*Engine, error) {
 	return &Engine{About: about, End: ends[0]}, nil
 }
 
+// Say has the engine answer with texts, one after the other and the last for ever, in
+// which special tokens are special.
+func (e *Engine) Say(texts ...string) error {
+	var replies [][]int32
+	for _, text := range texts {
+		ids, err := e.About.Tokenizer.Encode(text)
+		if err != nil {
+			return err
+		}
+		replies = append(replies, ids)
+	}
+	var mu sync.Mutex
+	e.Reply = func(engine.Request) []int32 {
+		mu.Lock()
+		defer mu.Unlock()
+		ids := replies[0]
+		if len(replies) > 1 {
+			replies = replies[1:]
+		}
+		return ids
+	}
+	return nil
+}
+
 // Model is the model as clients see it.
 func (e *Engine) Model() *engine.Model { return e.About }
 
