@@ -31,23 +31,29 @@ func (k keys) has(text string) bool {
 	return found == 1
 }
 
-// keyOf is the key that a request brings.
-func keyOf(r *http.Request) string {
-	if key := r.Header.Get("X-Api-Key"); key != "" {
-		return key
+// one tells whether one of some texts is a key.
+func (k keys) one(texts []string) bool {
+	found := false
+	for _, text := range texts {
+		found = k.has(text) || found
 	}
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "bearer") {
-		return strings.TrimSpace(key)
+	return found
+}
+
+// keysOf are the keys that a request brings: clients may send both headers.
+func keysOf(r *http.Request) []string {
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "bearer") {
+		bearer = ""
 	}
-	return ""
+	return []string{r.Header.Get("X-Api-Key"), strings.TrimSpace(bearer)}
 }
 
 // allowed tells whether a request may come: with a key if there are any, otherwise, if
 // the server is for this machine only, not by way of a web page.
 func (s *Server) allowed(r *http.Request) error {
 	if len(s.keys) > 0 {
-		if !s.keys.has(keyOf(r)) {
+		if !s.keys.one(keysOf(r)) {
 			return &api.Error{Status: http.StatusUnauthorized, Code: "invalid_api_key", Message: "no valid key: send one of the server's as Authorization: Bearer KEY or x-api-key: KEY"}
 		}
 		return nil

@@ -226,7 +226,7 @@ func TestKeys(t *testing.T) {
 		status      int
 	}{
 		{"", "", 401}, {"Authorization", "Bearer three", 401}, {"Authorization", "one", 401}, {"X-Api-Key", "on", 401},
-		{"Authorization", "Bearer one", 200}, {"Authorization", "bearer two", 200}, {"X-Api-Key", "two", 200},
+		{"X-Api-Key", "", 401}, {"Authorization", "Bearer ", 401}, {"Authorization", "Bearer one", 200}, {"Authorization", "bearer two", 200}, {"X-Api-Key", "two", 200},
 	} {
 		c.header = http.Header{x.name: {x.value}}
 		if x.name == "" {
@@ -306,7 +306,7 @@ func TestBadBodies(t *testing.T) {
 		{with(hi, `"stream":1`), "expected a boolean", "stream"},
 		{with(hi, `"top_logprobs":3`), "without logprobs", "top_logprobs"},
 		{with(hi, `"logprobs":true,"top_logprobs":21`), "0 to 20", "top_logprobs"},
-		{with(hi, `"tools":[{"type":"function","function":{"name":"a\"b"}}]`), "1 to 256 bytes", "tools[0].name"},
+		{with(hi, `"tools":[{"type":"function","function":{"name":"a\"b"}}]`), "1 to 256 bytes", "tools[0].function.name"},
 		{with(hi, `"tool_choice":"required"`), "has none", "tool_choice"},
 		{with(hi, `"tool_choice":"maybe"`), "expected none, auto", "tool_choice"},
 		{with(hi, `"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}`), "none of tools", "tool_choice"},

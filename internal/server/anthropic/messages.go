@@ -58,11 +58,11 @@ type part struct {
 
 // writer is the api.Writer of messages.
 type writer struct {
-	call    *api.Call
-	turn    *dialog.Turn
-	answer  answer
-	message chat.Message // so far
-	open    chat.DeltaKind
+	call   *api.Call
+	turn   *dialog.Turn
+	answer answer
+	parts  turn.Answer // as the model gave them
+	open   chat.DeltaKind
 }
 
 // event is one of a stream.
@@ -95,7 +95,7 @@ func (w *writer) Event(e turn.Event) (frames []api.Frame) {
 			frames = append(frames, w.close()...)
 			frames = append(frames, w.begin(d))
 		}
-		w.message.Add(d)
+		w.parts.Add(d)
 		if d.Kind != chat.DeltaCall {
 			frames = append(frames, w.add(d))
 		}
@@ -166,13 +166,14 @@ func (w *writer) close() (frames []api.Frame) {
 	block := &w.answer.Content[*w.last()]
 	switch w.open {
 	case chat.DeltaReasoning:
-		signature := api.NewID("smelt_")
-		block.Thinking, block.Signature = &w.message.Reasoning, &signature
+		signature, text := api.NewID("smelt_"), w.parts.Message().Reasoning
+		block.Thinking, block.Signature = &text, &signature
 		frames = append(frames, frame(event{Type: "content_block_delta", Index: w.last(), Delta: delta{Type: "signature_delta", Signature: &signature}}))
 	case chat.DeltaContent:
-		block.Text = &w.message.Content
+		text := w.parts.Message().Content
+		block.Text = &text
 	default:
-		block.Input = input(w.message.ToolCalls[len(w.message.ToolCalls)-1].Arguments)
+		block.Input = input(w.parts.Last().Arguments)
 	}
 	w.open = 0
 	return append(frames, frame(event{Type: "content_block_stop", Index: w.last()}))
@@ -199,7 +200,7 @@ func (w *writer) end(e *turn.End) []api.Frame {
 		a.StopSequence = &e.StopString
 	}
 	if e.Reason != turn.Length {
-		a.Smelt = w.call.Report(w.turn.Check(w.message))
+		a.Smelt = w.call.Report(w.turn.Check(w.parts.Message()))
 	}
 	type stop struct {
 		Reason   *string `json:"stop_reason"`

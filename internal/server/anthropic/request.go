@@ -181,12 +181,12 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 	} else if last := d.Messages[len(d.Messages)-1]; r.Messages[n-1].Role == "assistant" && len(last.ToolCalls) == 0 {
 		d.Continue = true
 	}
-	for _, t := range r.Tools {
+	for i, t := range r.Tools {
 		if t.Type != "" && t.Type != "custom" {
 			c.Note("skipped_tool", t.Type)
 			continue
 		}
-		d.Tools = append(d.Tools, dialog.Tool{Name: t.Name, Description: t.Description, Parameters: t.Schema})
+		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].name", i), Name: t.Name, Description: t.Description, Parameters: t.Schema})
 	}
 	kind, ok := map[string]dialog.ChoiceKind{"": dialog.ChoiceAuto, "auto": dialog.ChoiceAuto, "any": dialog.ChoiceRequired, "tool": dialog.ChoiceNamed, "none": dialog.ChoiceNone}[r.ToolChoice.Type]
 	if !ok {

@@ -64,7 +64,8 @@ type Call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	control *http.ResponseController
-	status  int // sent; 0 before
+	status  int  // sent; 0 before
+	deaf    bool // the client takes nothing any more
 	attrs   []slog.Attr
 }
 
@@ -101,7 +102,7 @@ func (c *Call) over() error {
 
 // Left tells whether the client has left.
 func (c *Call) Left() bool {
-	return c.Context().Err() != nil && !errors.Is(context.Cause(c.Context()), engine.ErrClosed)
+	return c.deaf || c.Context().Err() != nil && !errors.Is(context.Cause(c.Context()), engine.ErrClosed)
 }
 
 // SetHeader sets a header of an answer that has not begun.
@@ -132,10 +133,12 @@ func (c *Call) Raw(status int, data []byte) error {
 // write sends bytes. A client that takes none for long is gone.
 func (c *Call) write(data []byte) error {
 	c.control.SetWriteDeadline(time.Now().Add(c.Options.WriteTimeout))
-	if _, err := c.w.Write(data); err != nil {
-		return &goneError{err}
+	_, err := c.w.Write(data)
+	if err == nil {
+		err = c.control.Flush()
 	}
-	if err := c.control.Flush(); err != nil {
+	if err != nil {
+		c.deaf = true
 		return &goneError{err}
 	}
 	return nil

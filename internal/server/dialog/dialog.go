@@ -29,6 +29,8 @@ type Request struct {
 
 // Tool is a function that the model may call.
 type Tool struct {
+	// Field is where the request names it, for errors.
+	Field             string
 	Name, Description string
 	Parameters        jsontext.Value // a JSON schema; nil means none
 }
@@ -135,9 +137,9 @@ func (r *Request) check() error {
 	case len(r.Tools) > MaxTools:
 		return &Error{"tools", fmt.Sprintf("found %d, expected at most %d", len(r.Tools), MaxTools)}
 	}
-	for i, t := range r.Tools {
+	for _, t := range r.Tools {
 		if t.Name == "" || len(t.Name) > maxToolName || strings.ContainsFunc(t.Name, func(c rune) bool { return strings.ContainsRune(`"<>`, c) || c < ' ' || c == 0x7f }) {
-			return &Error{fmt.Sprintf("tools[%d].name", i), fmt.Sprintf(`found %.80q, expected 1 to %d bytes without ", <, > and control characters`, t.Name, maxToolName)}
+			return &Error{t.Field, fmt.Sprintf(`found %.80q, expected 1 to %d bytes without ", <, > and control characters`, t.Name, maxToolName)}
 		}
 	}
 	return nil

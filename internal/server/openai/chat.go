@@ -52,7 +52,8 @@ type chatWriter struct {
 
 // chatChoice is one answer so far.
 type chatChoice struct {
-	message  chat.Message
+	answer   turn.Answer
+	ids      []string // of its calls
 	logProbs logProbs
 	finish   string
 	usage    turn.Usage
@@ -158,8 +159,7 @@ func (w *chatWriter) Event(e turn.Event) (frames []api.Frame) {
 
 // add continues the message and returns what is new of it.
 func (c *chatChoice) add(d chat.Delta) (piece delta) {
-	c.message.Add(d)
-	last := len(c.message.ToolCalls) - 1
+	c.answer.Add(d)
 	switch d.Kind {
 	case chat.DeltaReasoning:
 		piece.Reasoning = &d.Text
@@ -167,7 +167,7 @@ func (c *chatChoice) add(d chat.Delta) (piece delta) {
 		piece.Content = nullable{&d.Text, true}
 	case chat.DeltaCall:
 		id := api.NewID("call_")
-		c.message.ToolCalls[last].ID = id
+		c.ids = append(c.ids, id)
 		piece.Calls = []call{{Index: &d.Call, ID: id, Type: "function", Function: callFunction{Name: d.Text}}}
 	case chat.DeltaArguments:
 		piece.Calls = []call{{Index: &d.Call, Function: callFunction{Arguments: d.Text}}}
@@ -181,7 +181,7 @@ func (w *chatWriter) end(e turn.Event) []api.Frame {
 	c.usage = e.End.Usage
 	c.finish = finishWord(e.End.Reason)
 	if e.End.Reason != turn.Length {
-		c.wrong = w.turn.Check(c.message)
+		c.wrong = w.turn.Check(c.answer.Message())
 	}
 	out := w.chunk(choice{Index: e.Choice, Delta: &delta{}, Finish: &c.finish})
 	out.Smelt = w.call.Report(c.wrong)
@@ -220,7 +220,7 @@ func (w *chatWriter) Whole() any {
 	var wrong []string
 	for i := range w.choices {
 		c := &w.choices[i]
-		out := choice{Index: i, Message: c.answer(), Finish: &c.finish}
+		out := choice{Index: i, Message: c.message(), Finish: &c.finish}
 		if w.logProbs {
 			out.LogProbs = &c.logProbs
 		}
@@ -233,13 +233,14 @@ func (w *chatWriter) Whole() any {
 	return body
 }
 
-func (c *chatChoice) answer() *answer {
-	a := &answer{Role: chat.RoleAssistant, Reasoning: c.message.Reasoning}
-	for _, x := range c.message.ToolCalls {
-		a.Calls = append(a.Calls, call{ID: x.ID, Type: "function", Function: callFunction{x.Name, x.Arguments}})
+func (c *chatChoice) message() *answer {
+	m := c.answer.Message()
+	a := &answer{Role: chat.RoleAssistant, Reasoning: m.Reasoning}
+	for i, x := range m.ToolCalls {
+		a.Calls = append(a.Calls, call{ID: c.ids[i], Type: "function", Function: callFunction{x.Name, x.Arguments}})
 	}
-	if c.message.Content != "" || len(a.Calls) == 0 {
-		a.Content = &c.message.Content
+	if m.Content != "" || len(a.Calls) == 0 {
+		a.Content = &m.Content
 	}
 	return a
 }

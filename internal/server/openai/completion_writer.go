@@ -2,6 +2,7 @@ package openai
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"smelt.example/smelt/internal/server/api"
@@ -16,22 +17,27 @@ type completionWriter struct {
 	logProbs  bool
 	echo      bool
 	head      head
-	choices   []completionChoice
+	choices   []*completionChoice
 	perPrompt int // choices of a prompt
 }
 
 // completionChoice is one text so far.
 type completionChoice struct {
-	text     string
+	echo     string          // the prompt, if it is to be there
+	text     strings.Builder // what came behind it
+	length   int             // of both, in characters
 	logProbs textLogProbs
 	finish   string
 	usage    turn.Usage
 }
 
-func (c completionChoice) clone() completionChoice {
+// another is a choice that begins alike.
+func (c *completionChoice) another() *completionChoice {
 	l := &c.logProbs
-	c.logProbs = textLogProbs{slices.Clone(l.Tokens), slices.Clone(l.LogProbs), slices.Clone(l.Top), slices.Clone(l.Offsets)}
-	return c
+	return &completionChoice{
+		echo: c.echo, length: c.length, usage: c.usage,
+		logProbs: textLogProbs{slices.Clone(l.Tokens), slices.Clone(l.LogProbs), slices.Clone(l.Top), slices.Clone(l.Offsets)},
+	}
 }
 
 // textLogProbs are the probabilities of a text's tokens, as this protocol has them.
@@ -59,7 +65,7 @@ type textBody struct {
 
 // begin has a choice begin with its prompt.
 func (w *completionWriter) begin(c *completionChoice, p engine.Prompt, top int) error {
-	c.text = p.Text
+	c.echo, c.length = p.Text, utf8.RuneCountInString(p.Text)
 	if !w.logProbs {
 		return nil
 	}
@@ -113,7 +119,7 @@ func (w *completionWriter) Open() (frames []api.Frame) {
 		if !w.echo {
 			break
 		}
-		out := textChoice{Text: c.text, Index: i}
+		out := textChoice{Text: c.echo, Index: i}
 		if w.logProbs {
 			out.LogProbs = &c.logProbs
 		}
@@ -124,17 +130,18 @@ func (w *completionWriter) Open() (frames []api.Frame) {
 
 // Event sends what an event adds.
 func (w *completionWriter) Event(e turn.Event) []api.Frame {
-	c := &w.choices[e.Choice]
+	c := w.choices[e.Choice]
 	if e.End != nil {
 		c.usage, c.finish = e.End.Usage, finishWord(e.End.Reason)
 		return w.chunk(textChoice{Index: e.Choice, Finish: &c.finish})
 	}
 	out := textChoice{Index: e.Choice}
-	at := utf8.RuneCountInString(c.text)
+	at := c.length
 	for _, d := range e.Deltas {
 		out.Text += d.Text
 	}
-	c.text += out.Text
+	c.text.WriteString(out.Text)
+	c.length += utf8.RuneCountInString(out.Text)
 	if w.logProbs {
 		out.LogProbs = w.probabilities(c, e, at)
 	}
@@ -166,7 +173,7 @@ func (w *completionWriter) Fail(e *api.Error) []api.Frame {
 // for, and the protocol's last line.
 func (w *completionWriter) Close() (frames []api.Frame) {
 	for i := range w.choices {
-		if c := &w.choices[i]; c.finish == "" {
+		if c := w.choices[i]; c.finish == "" {
 			c.finish = finishWord(turn.Length)
 			frames = append(frames, w.chunk(textChoice{Index: i, Finish: &c.finish})...)
 		}
@@ -182,8 +189,8 @@ func (w *completionWriter) Whole() any {
 	w.Close()
 	body := textBody{head: w.head, Usage: w.total()}
 	for i := range w.choices {
-		c := &w.choices[i]
-		out := textChoice{Text: c.text, Index: i, Finish: &c.finish}
+		c := w.choices[i]
+		out := textChoice{Text: c.echo + c.text.String(), Index: i, Finish: &c.finish}
 		if w.logProbs {
 			out.LogProbs = &c.logProbs
 		}

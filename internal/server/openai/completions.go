@@ -154,14 +154,14 @@ func Completions(c *api.Call) error {
 	w := &completionWriter{call: c, usage: r.StreamOptions.IncludeUsage, logProbs: r.LogProbs != nil, echo: r.Echo}
 	w.head = head{ID: api.NewID("cmpl-"), Object: "text_completion", Created: time.Now().Unix(), Model: c.Model}
 	for _, p := range list {
-		first := completionChoice{usage: turn.Usage{Prompt: len(p.IDs)}}
+		first := &completionChoice{usage: turn.Usage{Prompt: len(p.IDs)}}
 		if r.Echo {
-			if err := w.begin(&first, p, job.Top); err != nil {
+			if err := w.begin(first, p, job.Top); err != nil {
 				return err
 			}
 		}
 		for range job.Choices {
-			w.choices = append(w.choices, first.clone())
+			w.choices = append(w.choices, first.another())
 		}
 	}
 	w.perPrompt = job.Choices

@@ -207,12 +207,12 @@ func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
 	if n := len(r.Messages); n > 0 {
 		d.Continue = r.Messages[n-1].Prefix || r.Continue
 	}
-	for _, t := range r.Tools {
+	for i, t := range r.Tools {
 		if t.Type != "" && t.Type != "function" {
 			c.Note("skipped_tool", t.Type)
 			continue
 		}
-		d.Tools = append(d.Tools, dialog.Tool{Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})
+		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].function.name", i), Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})
 	}
 	d.Choice = r.ToolChoice.Choice
 	if d.Format, err = r.format(); err != nil {

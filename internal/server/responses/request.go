@@ -175,13 +175,13 @@ func (s *shown) add(c *api.Call, values []jsontext.Value, field, namespace strin
 		}
 		switch {
 		case t.Type == "function":
-			s.list = append(s.list, dialog.Tool{Name: t.Name, Description: t.Description, Parameters: t.Parameters})
+			s.list = append(s.list, dialog.Tool{Field: at + ".name", Name: t.Name, Description: t.Description, Parameters: t.Parameters})
 		case t.Type == "custom":
 			if t.Format.Definition != "" {
 				t.Description += "\n\nThe input follows this grammar (" + t.Format.Syntax + "):\n" + t.Format.Definition
 			}
 			s.custom = append(s.custom, t.Name)
-			s.list = append(s.list, dialog.Tool{Name: t.Name, Description: t.Description, Parameters: jsontext.Value(inputOnly)})
+			s.list = append(s.list, dialog.Tool{Field: at + ".name", Name: t.Name, Description: t.Description, Parameters: jsontext.Value(inputOnly)})
 		case t.Type == "namespace" && namespace == "":
 			if err := s.add(c, t.Tools, at+".tools", t.Name); err != nil {
 				return err

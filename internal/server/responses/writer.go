@@ -125,7 +125,7 @@ type writer struct {
 	sealed   bool // reasoning is to come back
 	logProbs bool
 	response response
-	message  chat.Message // so far
+	parts    turn.Answer // as the model gave them
 	open     chat.DeltaKind
 	sequence int
 	probable []api.Probability // of the message
@@ -189,7 +189,7 @@ func (w *writer) Event(e turn.Event) (frames []api.Frame) {
 			w.open = kind
 			frames = append(frames, w.begin(d)...)
 		}
-		w.message.Add(d)
+		w.parts.Add(d)
 		var list []api.Probability
 		if i == 0 && w.logProbs && d.Kind == chat.DeltaContent {
 			list = api.Probabilities(w.call.Engine.Model(), e.Tokens)
@@ -274,13 +274,13 @@ func (w *writer) close(status string) (frames []api.Frame) {
 	switch w.open {
 	case chat.DeltaReasoning:
 		if w.sealed {
-			item.Encrypted = seal(w.message.Reasoning)
+			item.Encrypted = seal(w.parts.Message().Reasoning)
 		}
-		frames = w.closeText(w.message.Reasoning, "response.reasoning_text.done")
+		frames = w.closeText(w.parts.Message().Reasoning, "response.reasoning_text.done")
 	case chat.DeltaContent:
-		frames = w.closeText(w.message.Content, "response.output_text.done")
+		frames = w.closeText(w.parts.Message().Content, "response.output_text.done")
 	default:
-		frames = w.closeCall(w.message.ToolCalls[len(w.message.ToolCalls)-1])
+		frames = w.closeCall(w.parts.Last())
 	}
 	w.open = 0
 	done := *item
@@ -333,7 +333,7 @@ func (w *writer) end(e *turn.End) []api.Frame {
 	if e.Reason == turn.Length {
 		r.Status, r.Incomplete = incomplete, &reason{"max_output_tokens"}
 	} else {
-		r.Smelt = w.call.Report(w.turn.Check(w.message))
+		r.Smelt = w.call.Report(w.turn.Check(w.parts.Message()))
 	}
 	u := &usage{Input: e.Usage.Prompt, Output: e.Usage.Completion, Total: e.Usage.Prompt + e.Usage.Completion}
 	u.OfInput.Cached, u.OfOutput.Reasoning = e.Usage.Cached, e.Usage.Reasoning
