@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/internal/hub"
+	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/server"
 	"smelt.example/smelt/internal/server/live"
@@ -26,6 +28,7 @@ import (
 // serveOptions are the flags of `smelt serve`.
 type serveOptions struct {
 	host, name string
+	profile    string
 	port       int
 	queue      int
 	noPadding  bool
@@ -77,6 +80,7 @@ func (o *serveOptions) add(cmd *cobra.Command) {
 	f.StringVar(&o.name, "name", "", "the model's name for clients (default: that of its folder, or its id)")
 	f.BoolVar(&o.server.StrictModel, "strict-model", false, "refuse requests that name another model")
 	f.BoolVar(&o.server.NoThinking, "no-think", false, "answer without reasoning where a request does not ask for it")
+	f.StringVar(&o.profile, "chat-profile", "", "revision of the chat format: preview or 0731 (default: by the encoder beside the weights, else preview)")
 	f.StringVar(&o.server.Effort, "effort", "", "how long to reason where a request does not say: low, medium, high or max (default: the model's own)")
 	f.BoolVar(&o.server.LogPrompts, "log-prompts", false, "write the text of prompts to the log")
 	f.BoolVar(&o.noPadding, "no-padding", false, "send no newlines ahead of an answer in one piece that takes longer than 15 s")
@@ -91,6 +95,7 @@ func (o *serveOptions) add(cmd *cobra.Command) {
 	for _, text := range []string{"host", "api-key", "cors-origin", "name"} {
 		completeWords(cmd, text)
 	}
+	completeWords(cmd, "chat-profile", "preview", "0731")
 	completeWords(cmd, "effort", "low", "medium", "high", "max")
 }
 
@@ -152,16 +157,39 @@ func (o *serveOptions) look(io stdio, files *lib.Files) error {
 	if err != nil {
 		return err
 	}
-	if chat := files.Model.Chat; o.server.Effort != "" && chat != nil {
-		if _, err := chat.Effort(o.server.Effort); err != nil {
-			return fmt.Errorf("--effort: %w", err)
-		}
+	if err := o.chat(io, files); err != nil {
+		return err
 	}
 	if o.name == "" {
 		o.name = nameOf(files.Model.Checkpoint.Dir)
 	}
 	_, err = live.Describe(files, o.name, complete.Context, complete.Slots)
 	return err
+}
+
+// chat settles the model's chat format, and says which it is.
+func (o *serveOptions) chat(io stdio, files *lib.Files) error {
+	format := files.Model.Chat
+	if format == nil {
+		if o.profile != "" || o.server.Effort != "" {
+			return fmt.Errorf("--chat-profile and --effort: this model has no chat format; leave them out")
+		}
+		fmt.Fprintln(io.err, "note: this model has no chat format; it serves /v1/completions and tokens only")
+		return nil
+	}
+	if o.profile != "" {
+		several, ok := format.(chat.Profiled)
+		if !ok || !slices.Contains(several.Profiles(), o.profile) {
+			return fmt.Errorf("--chat-profile %s: expected one of %s's: preview or 0731", o.profile, format.Name())
+		}
+		format = several.In(o.profile)
+		files.Model.Chat = format
+	}
+	fmt.Fprintf(io.err, "chat format %s\n", format.Name())
+	if _, err := format.Effort(o.server.Effort); err != nil {
+		return fmt.Errorf("--effort: %w", err)
+	}
+	return nil
 }
 
 // nameOf is how clients know a checkpoint.

@@ -27,7 +27,7 @@ func TestServe(t *testing.T) {
 	var errors bytes.Buffer
 	ended := make(chan int)
 	go func() {
-		ended <- execute(ctx, []string{"serve", storyteller, "--port", "0", "--device", "reference", "--context", "64", "--api-key-file", keys, "--name", "teller"}, stdio{strings.NewReader(""), to, &errors})
+		ended <- execute(ctx, []string{"serve", storyteller, "--port", "0", "--device", "reference", "--context", "64", "--api-key-file", keys, "--name", "teller", "--chat-profile", "0731"}, stdio{strings.NewReader(""), to, &errors})
 		to.Close()
 	}()
 	line, err := bufio.NewReader(from).ReadString('\n')
@@ -67,6 +67,9 @@ func TestServe(t *testing.T) {
 	if status := <-ended; status != 0 {
 		t.Errorf("status %d: %s", status, errors.String())
 	}
+	if !strings.Contains(errors.String(), "chat format DeepSeek-V4-0731\n") {
+		t.Errorf("%s", errors.String())
+	}
 	if log := errors.String(); strings.Count(log, `msg=request`) != 3 || strings.Contains(log, "Once upon") {
 		t.Errorf("log %s", log)
 	}
@@ -92,6 +95,8 @@ func TestServeFlags(t *testing.T) {
 		{[]string{"--port", "70000"}, "0 to 65535"},
 		{[]string{"--port", port, "--context", "64"}, "another program may listen there: give another --port"},
 		{[]string{"--context", "99999999"}, "--context"},
+		{[]string{"--chat-profile", "0801"}, "--chat-profile 0801: expected one of DeepSeek-V4's: preview or 0731"},
+		{[]string{"--effort", "huge"}, "--effort: found effort"},
 		{[]string{"--device", "abacus"}, "--device abacus: expected"},
 	} {
 		r := smelt(t, "", append([]string{"serve", storyteller}, c.args...)...)

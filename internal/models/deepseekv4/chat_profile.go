@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"smelt.example/smelt/internal/models/chat"
 )
 
 // Profile is a revision of the chat format. They differ in the words for effort.
@@ -42,6 +44,17 @@ func (p Profile) effort(word string) (string, error) {
 		return "", fmt.Errorf("chat: found effort %s, expected %s, which %s's chat format (%v) knows", quoted(word), known, name, p)
 	}
 	return text, nil
+}
+
+// Profiles are the names of the format's revisions.
+func (ChatFormat) Profiles() []string { return []string{Preview.String(), P0731.String()} }
+
+// In is the format in a revision.
+func (f ChatFormat) In(profile string) chat.Format {
+	if profile == P0731.String() {
+		return ChatFormat{P0731}
+	}
+	return ChatFormat{Preview}
 }
 
 // Effort is the profile's word for one of those that other interfaces have, as the

@@ -41,8 +41,10 @@ func Join(parts []Part) string {
 			out = append(out, chat.Part{Type: "text", Text: p.Text})
 		case "refusal":
 			out = append(out, chat.Part{Type: "text", Text: p.Refusal})
+		case "image", "image_url", "input_image", "file", "input_file", "audio", "input_audio", "video", "video_url":
+			out = append(out, chat.Part{Type: "Image"}) // the vendor's word for all of them
 		default:
-			out = append(out, chat.Part{Type: "Image"})
+			out = append(out, chat.Part{Type: p.Type})
 		}
 	}
 	return chat.JoinParts(out)
