@@ -313,6 +313,7 @@ func TestWarnings(t *testing.T) {
 		{`[1]`, with(hi, `"response_format":{"type":"json_object"},"thinking":{"type":"disabled"}`), ""},
 		{strings.Replace(oneCall, "harbour", "port", 1) + callEnd, with(withTool, `"tool_choice":"required"`), "missing property 'harbour'"},
 		{strings.Replace(oneCall, "tide", "tides", 1) + callEnd, with(withTool, `"tool_choice":"required"`), "none of the tools"},
+		{oneCall + callEnd, with(strings.Replace(withTool, `"type":"object"`, `"type":"objekt"`, 1), `"tool_choice":"required"`), "arguments are not checked"},
 		{callEnd, with(withTool, `"tool_choice":{"type":"function","function":{"name":"tide"}}`), "no tool was called"},
 	} {
 		c := serve(t, scripted(t, x.completion+eos), Options{})

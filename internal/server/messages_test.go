@@ -120,6 +120,7 @@ func TestMessages(t *testing.T) {
 		{"a stop sequence", "</think>One END more" + eos, with(ask, `"stop_sequences":["END","more"]`), []any{text("One ")}, "stop_sequence", "END"},
 		{"the limit", "Hm.", ask, []any{thinking("Hm.")}, "max_tokens", nil},
 		{"nothing", eos, with(ask, `"thinking":{"type":"disabled"}`), []any{}, "end_turn", nil},
+		{"a key twice", "</think>" + callStart + strings.Replace(oneCall, "</｜DSML｜invoke>", "<｜DSML｜parameter name=\"harbour\" string=\"true\">Douarnenez</｜DSML｜parameter>\n</｜DSML｜invoke>", 1) + callEnd + eos, askTool, []any{map[string]any{"type": "tool_use", "name": "tide", "input": map[string]any{"harbour": "Douarnenez"}}}, "tool_use", nil},
 		{"a call cut off", callStart[2:] + strings.Split(oneCall, "est<")[0], with(askTool, `"thinking":{"type":"disabled"}`), []any{map[string]any{"type": "tool_use", "name": "tide", "input": `{"harbour": "Br`}}, "max_tokens", nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -72,7 +74,11 @@ func (m *meter) TextEnds(e *turn.End) {
 	m.mu.Lock()
 	m.open--
 	m.mu.Unlock()
-	m.texts.WithLabelValues(e.Reason.String()).Inc()
+	finish := e.Reason.String()
+	if errors.Is(e.Err, context.Canceled) {
+		finish = "cancelled"
+	}
+	m.texts.WithLabelValues(finish).Inc()
 	u := e.Usage
 	for kind, n := range map[string]int{"prompt": u.Prompt, "cached": u.Cached, "generated": u.Completion} {
 		m.tokens.WithLabelValues(kind).Add(float64(n))

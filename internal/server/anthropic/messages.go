@@ -183,7 +183,7 @@ func (w *writer) close() (frames []api.Frame) {
 // them, which no tool takes for its input.
 func input(arguments string) *jsontext.Value {
 	v := jsontext.Value(arguments)
-	if !v.IsValid() {
+	if !v.IsValid(jsontext.AllowDuplicateNames(true)) {
 		v, _ = jsontext.AppendQuote(nil, arguments) // U+FFFD stands for what is no UTF-8
 	}
 	return &v

@@ -108,8 +108,8 @@ func (c *Call) Left() bool {
 // SetHeader sets a header of an answer that has not begun.
 func (c *Call) SetHeader(key, value string) { c.w.Header().Set(key, value) }
 
-// writing spells answers.
-var writing = json.JoinOptions(json.Deterministic(true), json.FormatNilMapAsNull(true))
+// writing spells answers. What is given back of a request may be as lax as that was.
+var writing = json.JoinOptions(reading, json.Deterministic(true), json.FormatNilMapAsNull(true))
 
 // JSON answers with a value.
 func (c *Call) JSON(status int, v any) error {

@@ -13,20 +13,17 @@ import (
 
 // checks are what an answer is compared with when it is there.
 type checks struct {
-	tools  map[string]*jsonschema.Schema // nil for those whose schema is none
+	tools  map[string]jsontext.Value // their schemas, which are made ready when they are called
 	json   bool
 	schema *jsonschema.Schema
 }
 
-// newChecks makes schemas ready. One for the answer has to be a schema; one of a tool
-// that is none is shown to the model all the same.
+// newChecks makes the answer's schema ready, which has to be one. One of a tool that is
+// none is shown to the model all the same.
 func newChecks(tools []Tool, f Format) (c checks, err error) {
-	c.tools, c.json = map[string]*jsonschema.Schema{}, f.JSON
+	c.tools, c.json = map[string]jsontext.Value{}, f.JSON
 	for _, t := range tools {
-		c.tools[t.Name] = nil
-		if s, err := compile(t.Parameters); err == nil {
-			c.tools[t.Name] = s
-		}
+		c.tools[t.Name] = t.Parameters
 	}
 	if f.Schema != nil {
 		if c.schema, err = compile(f.Schema); err != nil {
@@ -64,14 +61,18 @@ func compile(schema jsontext.Value) (*jsonschema.Schema, error) {
 // model to a schema yet, so this is all there is.
 func (t *Turn) Check(m chat.Message) (wrong []string) {
 	for i, call := range m.ToolCalls {
-		schema, ok := t.checks.tools[call.Name]
-		switch {
-		case !ok:
+		parameters, ok := t.checks.tools[call.Name]
+		if !ok {
 			wrong = append(wrong, fmt.Sprintf("tool call %d: %.80q is none of the tools", i, call.Name))
-		case schema != nil:
-			if err := validate(schema, call.Arguments); err != nil {
-				wrong = append(wrong, fmt.Sprintf("tool call %d (%s): arguments: %s", i, call.Name, firstLine(err)))
-			}
+			continue
+		}
+		schema, err := compile(parameters)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("tool call %d (%s): arguments are not checked: parameters are no JSON schema that refers to nothing outside: %s", i, call.Name, firstLine(err)))
+			continue
+		}
+		if err := validate(schema, call.Arguments); err != nil {
+			wrong = append(wrong, fmt.Sprintf("tool call %d (%s): arguments: %s", i, call.Name, firstLine(err)))
 		}
 	}
 	if t.Options.Call && len(m.ToolCalls) == 0 {
