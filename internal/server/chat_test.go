@@ -326,6 +326,36 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestNoChat: a model that was not made for chat continues texts, and says so of chats.
+func TestNoChat(t *testing.T) {
+	e := scripted(t, "Hello"+eos)
+	e.About.Format = nil
+	c := serve(t, e, Options{})
+	for path, body := range map[string]string{"/v1/chat/completions": hi, "/v1/messages": ask, "/v1/responses": codex, "/apply-template": hi} {
+		if r := c.post(path, body); r.status != 400 || !strings.Contains(r.body, "not made for chat") {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+	if r := c.post("/v1/completions", `{"prompt":"x"}`); at(r.object(t), "choices", 0, "text") != "Hello" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// TestStrictModel: a server may be strict about names.
+func TestStrictModel(t *testing.T) {
+	var o Options
+	o.StrictModel = true
+	c := serve(t, scripted(t, "Hello"+eos), o)
+	for model, status := range map[string]int{`"storyteller"`: 200, `"gpt"`: 404, `null`: 200} {
+		if r := c.post("/v1/chat/completions", strings.Replace(hi, `"m"`, model, 1)); r.status != status || status == 404 && at(r.object(t), "error", "code") != "model_not_found" {
+			t.Errorf("%s: %d %s", model, r.status, r.body)
+		}
+	}
+	if r := c.do("GET", "/v1/models/gpt", ""); r.status != 404 {
+		t.Errorf("%d", r.status)
+	}
+}
+
 // TestRequests: what a request says about picking tokens comes to the engine.
 func TestRequests(t *testing.T) {
 	e := scripted(t, "")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -33,6 +34,7 @@ func post(h func(*api.Call) error) map[string]func(*api.Call) error {
 // table lists all endpoints.
 func (s *Server) table() []route {
 	return []route{
+		{path: "/", methods: get(s.index), shape: api.OpenAI, open: true, unopened: true, quiet: true},
 		{path: "/health", methods: get(s.health), shape: api.OpenAI, open: true, unopened: true, quiet: true},
 		{path: "/metrics", methods: get(s.metrics), shape: api.OpenAI, unopened: true, quiet: true},
 		{path: "/models", methods: get(models), shape: api.OpenAI},
@@ -60,6 +62,9 @@ func (s *Server) find(path string) (r route, name string) {
 	if path == "/v1" || strings.HasPrefix(path, "/v1/") {
 		path = path[len("/v1"):]
 	}
+	if path == "" {
+		path = "/"
+	}
 	if r, ok := s.routes[path]; ok {
 		return r, ""
 	}
@@ -72,6 +77,19 @@ func (s *Server) find(path string) (r route, name string) {
 		shape = api.Anthropic
 	}
 	return route{path: "unknown", shape: shape}, ""
+}
+
+// index lists the endpoints: for people with a browser, and for clients that look whether
+// anybody is there.
+func (s *Server) index(c *api.Call) error {
+	text := "smelt answers at these paths, with and without /v1:\n\n"
+	for _, r := range s.table() {
+		if r.path != "/" {
+			text += fmt.Sprintf("%-9s %s\n", r.allow(), r.path)
+		}
+	}
+	c.SetHeader("Content-Type", "text/plain; charset=utf-8")
+	return c.Raw(http.StatusOK, []byte(text))
 }
 
 func (s *Server) health(c *api.Call) error {

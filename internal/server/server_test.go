@@ -183,7 +183,7 @@ func TestPaths(t *testing.T) {
 		{"GET", "/models", 200}, {"GET", "/v1/models?beta=true", 200}, {"GET", "/v1/models/org/name/", 200},
 		{"POST", "/chat/completions/?x=1", 200}, {"POST", "/v1/chat/completions", 200},
 		{"GET", "/v1/chat/completions", 405}, {"POST", "/health", 405}, {"DELETE", "/v1/models", 405},
-		{"GET", "/", 404}, {"GET", "/v1", 404}, {"POST", "/v1/chat", 404}, {"POST", "/v1/v1/chat/completions", 404}, {"GET", "/v1models", 404},
+		{"GET", "/", 200}, {"HEAD", "/", 200}, {"POST", "/v1/", 405}, {"GET", "/v2", 404}, {"POST", "/v1/chat", 404}, {"POST", "/v1/v1/chat/completions", 404}, {"GET", "/v1models", 404},
 	} {
 		r := c.do(x.method, x.path, hi)
 		if r.status != x.status {
@@ -194,6 +194,11 @@ func TestPaths(t *testing.T) {
 		}
 		if x.status == 405 && r.header.Get("Allow") == "" {
 			t.Errorf("%s %s: no Allow", x.method, x.path)
+		}
+	}
+	for _, line := range []string{"GET, HEAD /health\n", "POST      /chat/completions\n"} {
+		if r := c.do("GET", "/", ""); !strings.Contains(r.body, line) {
+			t.Errorf("%q has no %q", r.body, line)
 		}
 	}
 	models := c.do("GET", "/v1/models", "").object(t)
