@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	codex     = `{"model":"gpt-x","instructions":"s","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}],"store":false,"include":["reasoning.encrypted_content"],"client_metadata":{"a":1}}`
+	codex     = `{"model":"gpt-x","instructions":"s","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}],"store":false,"client_metadata":{"a":1}}`
 	codexTool = "\"tools\":[\n" + `{"type":"function","name":"tide","x":1,"x":2,"strict":false,"parameters":{"type":"object"}},{"type":"web_search"},{"type":"custom","name":"apply_patch","description":"d","format":{"type":"grammar","syntax":"lark","definition":"start: x"}},{"type":"namespace","name":"sea","tools":[{"type":"function","name":"wind","parameters":{}}]}]`
 )
 

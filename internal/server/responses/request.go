@@ -74,8 +74,9 @@ type item struct {
 	Output    api.Content   `json:"output"`
 }
 
-// sealed begins the reasoning that is given to clients to bring back. It is theirs, and
-// not secret: nothing is encrypted.
+// sealed begins the reasoning that is given to clients to bring back, whether they ask to
+// include it or not: some bring back nothing else. It is theirs, and not secret: nothing
+// is encrypted.
 const sealed = "smelt1."
 
 func seal(reasoning string) string {

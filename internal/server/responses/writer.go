@@ -122,7 +122,6 @@ type writer struct {
 	call     *api.Call
 	turn     *dialog.Turn
 	tools    *shown
-	sealed   bool // reasoning is to come back
 	logProbs bool
 	response response
 	parts    turn.Answer // as the model gave them
@@ -132,7 +131,7 @@ type writer struct {
 }
 
 func newWriter(c *api.Call, t *dialog.Turn, tools *shown, r *request, j turn.Job) *writer {
-	w := &writer{call: c, turn: t, tools: tools, sealed: slices.Contains(r.Include, "reasoning.encrypted_content"), logProbs: j.LogProbs}
+	w := &writer{call: c, turn: t, tools: tools, logProbs: j.LogProbs}
 	w.response = response{
 		ID: api.NewID("resp_"), Object: "response", Created: time.Now().Unix(), Status: inProgress, Model: c.Model, Output: []output{},
 		Instructions: r.Instructions, MaxTokens: r.MaxTokens, Parallel: r.Parallel == nil || *r.Parallel, Reasoning: map[string]*string{"effort": nil, "summary": nil},
@@ -273,9 +272,7 @@ func (w *writer) close(status string) (frames []api.Frame) {
 	item.Status = status
 	switch w.open {
 	case chat.DeltaReasoning:
-		if w.sealed {
-			item.Encrypted = seal(w.parts.Message().Reasoning)
-		}
+		item.Encrypted = seal(w.parts.Message().Reasoning)
 		frames = w.closeText(w.parts.Message().Reasoning, "response.reasoning_text.done")
 	case chat.DeltaContent:
 		frames = w.closeText(w.parts.Message().Content, "response.output_text.done")
