@@ -34,6 +34,7 @@ func scripted(t *testing.T, completions ...string) *script.Engine {
 // client talks to a server.
 type client struct {
 	t      *testing.T
+	server *Server
 	url    string
 	header http.Header
 }
@@ -47,7 +48,7 @@ func serve(t *testing.T, e *script.Engine, o Options) *client {
 	}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
-	return &client{t: t, url: h.URL, header: http.Header{}}
+	return &client{t: t, server: s, url: h.URL, header: http.Header{}}
 }
 
 // reply is an answer.

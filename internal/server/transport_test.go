@@ -144,6 +144,23 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// TestLateFailure: behind newlines the status is sent, so an error is the answer's body.
+func TestLateFailure(t *testing.T) {
+	e := scripted(t, "Hello"+eos)
+	synctest.Test(t, func(t *testing.T) {
+		e.Before = func(context.Context, int) error {
+			time.Sleep(20 * time.Second)
+			return errors.New("the device burns")
+		}
+		s := New(Options{Options: api.Options{PlainKeepAlive: 15 * time.Second}})
+		s.Ready(e)
+		r := asked(t.Context(), s, "/v1/chat/completions", hi)
+		if r.status != 200 || !strings.HasPrefix(r.body, "\n{") || at(r.object(t), "error", "type") != "server_error" {
+			t.Errorf("%d %q", r.status, r.body)
+		}
+	})
+}
+
 // TestDisconnects: clients that leave at any time leave nothing behind, and harm nobody.
 // At the end of a bubble no goroutine may be left.
 func TestDisconnects(t *testing.T) {
@@ -334,10 +351,12 @@ func TestMetrics(t *testing.T) {
 	c := serve(t, scripted(t, "Hello"+eos), Options{})
 	c.post("/v1/chat/completions", hi)
 	c.post("/v1/chat/completions", "")
+	w := &deaf{httptest.NewRecorder(), 1}
+	c.server.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(with(hi, stream))))
 	r := c.do("GET", "/metrics", "")
 	for _, line := range []string{
-		`smelt_requests_total{code="200",endpoint="/chat/completions"} 1`, `smelt_requests_total{code="400",endpoint="/chat/completions"} 1`,
-		`smelt_texts_total{finish="end"} 1`, `smelt_first_token_seconds_count 1`, `smelt_active_texts 0`, `smelt_waiting_texts 0`,
+		`smelt_requests_total{code="200",endpoint="/chat/completions"} 2`, `smelt_requests_total{code="400",endpoint="/chat/completions"} 1`,
+		`smelt_texts_total{finish="end"} 1`, `smelt_texts_total{finish="cancelled"} 1`, `smelt_cancelled_requests_total 1`, `smelt_first_token_seconds_count 1`, `smelt_active_texts 0`, `smelt_waiting_texts 0`,
 	} {
 		if !strings.Contains(r.body, "\n"+line+"\n") {
 			t.Errorf("no %s in %s", line, r.body)
