@@ -186,7 +186,7 @@ func (o *serveOptions) chat(io stdio, files *lib.Files) error {
 		files.Model.Chat = format
 	}
 	fmt.Fprintf(io.err, "chat format %s\n", format.Name())
-	if _, err := format.Effort(o.server.Effort); err != nil {
+	if _, _, err := format.Effort(o.server.Effort); err != nil {
 		return fmt.Errorf("--effort: %w", err)
 	}
 	return nil

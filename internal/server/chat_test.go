@@ -341,6 +341,26 @@ func TestNoChat(t *testing.T) {
 	}
 }
 
+// TestNotes: what was done differently from what was asked is in a header.
+func TestNotes(t *testing.T) {
+	e := scripted(t, "</think>Hello"+eos)
+	c := serve(t, e, Options{})
+	for body, want := range map[string]string{
+		hi: "", with(hi, `"reasoning_effort":"high"`): "",
+		with(hi, `"reasoning_effort":"max"`):       "made for a context of 393216 tokens",
+		with(withTool, `"tool_choice":"required"`): "thinking is off",
+	} {
+		r := c.post("/v1/chat/completions", body)
+		if note := r.header.Get("Smelt-Note"); r.status != 200 || (note == "") != (want == "") || !strings.Contains(note, want) {
+			t.Errorf("%s: %d %q, want %q", body, r.status, note, want)
+		}
+	}
+	e.About.Context = 1 << 20
+	if r := c.post("/v1/chat/completions", with(hi, `"reasoning_effort":"max"`)); r.status != 200 || r.header.Get("Smelt-Note") != "" {
+		t.Errorf("%d %q", r.status, r.header.Get("Smelt-Note"))
+	}
+}
+
 // TestStrictModel: a server may be strict about names.
 func TestStrictModel(t *testing.T) {
 	var o Options

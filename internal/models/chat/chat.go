@@ -157,8 +157,9 @@ type Format interface {
 	// Controls are the special tokens that a Parser minds, by their texts.
 	Controls() []string
 	// Effort is the format's own name for an effort as interfaces of other makers name
-	// it: minimal, low, medium, high, xhigh, ultra or max.
-	Effort(word string) (string, error)
+	// it: minimal, low, medium, high, xhigh, ultra or max. context is how many tokens the
+	// model's makers want there to be room for; 0 is any number.
+	Effort(word string) (own string, context int, err error)
 	// JSONAnswer is the paragraph of a system text that asks for an answer in JSON.
 	JSONAnswer() string
 }

@@ -40,7 +40,7 @@ type echo struct{}
 func (echo) Name() string                                 { return "echo" }
 func (echo) Encode([]Message, Options) ([]Segment, error) { return nil, nil }
 func (echo) Controls() []string                           { return []string{"!", "absent"} }
-func (echo) Effort(word string) (string, error)           { return word, nil }
+func (echo) Effort(word string) (string, int, error)      { return word, 0, nil }
 func (echo) JSONAnswer() string                           { return "JSON" }
 func (echo) Parser(o ParseOptions) Parser                 { return &echoParser{spelling: o.Spelling} }
 

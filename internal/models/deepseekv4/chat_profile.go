@@ -59,17 +59,23 @@ func (f ChatFormat) In(profile string) chat.Format {
 
 // Effort is the profile's word for one of those that other interfaces have, as the
 // vendor's own server maps them.
-func (f ChatFormat) Effort(word string) (string, error) {
+func (f ChatFormat) Effort(word string) (own string, context int, err error) {
 	words := map[string]string{"": "", "minimal": "high", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "ultra": "max", "max": "max"}
 	if f.Profile == P0731 {
 		words["minimal"], words["low"] = "low", "low"
 	}
 	own, ok := words[word]
 	if !ok {
-		return "", fmt.Errorf("found effort %s, expected minimal, low, medium, high, xhigh, ultra or max", quoted(word))
+		return "", 0, fmt.Errorf("found effort %s, expected minimal, low, medium, high, xhigh, ultra or max", quoted(word))
 	}
-	return own, nil
+	if own == "max" {
+		context = contextOfMax
+	}
+	return own, context, nil
 }
+
+// contextOfMax is what the model's card wants for the effort max, in tokens.
+const contextOfMax = 384 << 10
 
 // JSONAnswer is the vendor's text for requests of JSON without a schema.
 func (ChatFormat) JSONAnswer() string { return jsonObject }

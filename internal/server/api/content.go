@@ -1,6 +1,9 @@
 package api
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -74,9 +77,14 @@ func (c *Call) Render(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
 	if err != nil {
 		return nil, engine.Prompt{}, err
 	}
+	if t.Context > m.Context {
+		t.Notes = append(t.Notes, fmt.Sprintf("effort %s is made for a context of %d tokens or more; this one has %d", t.Options.Effort, t.Context, m.Context))
+	}
 	for _, note := range t.Notes {
 		c.Note("note", note)
-		c.SetHeader("Smelt-Note", note)
+	}
+	if len(t.Notes) > 0 {
+		c.SetHeader("Smelt-Note", strings.Join(t.Notes, "; "))
 	}
 	prompt, err := m.Render(t.Messages, t.Options)
 	if err != nil {

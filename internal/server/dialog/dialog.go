@@ -83,6 +83,9 @@ type Turn struct {
 	Parse    chat.ParseOptions
 	// Notes say what was done differently from what was asked.
 	Notes []string
+	// Context is how many tokens there should be room for, for the effort that was asked
+	// for; 0 is any number.
+	Context int
 
 	checks checks
 }
@@ -175,7 +178,7 @@ func (t *Turn) think(r Request, f chat.Format) error {
 	if effort == "" {
 		effort = r.Thinking.Usual
 	}
-	own, err := f.Effort(effort)
+	own, context, err := f.Effort(effort)
 	if err != nil {
 		return &Error{"reasoning_effort", err.Error()}
 	}
@@ -187,7 +190,7 @@ func (t *Turn) think(r Request, f chat.Format) error {
 		}
 	}
 	if on {
-		t.Options.Mode, t.Options.Effort = chat.Thinking, own
+		t.Options.Mode, t.Options.Effort, t.Context = chat.Thinking, own, context
 	}
 	return nil
 }
