@@ -29,6 +29,9 @@ type Options struct {
 	Origins []string
 	// Log gets a line for each request.
 	Log *slog.Logger
+	// ReadTimeout is how long a request may take to arrive. One that is let in has longer
+	// for its body.
+	ReadTimeout time.Duration
 	// Grace is how long texts may go on when the server ends.
 	Grace time.Duration
 }
@@ -39,7 +42,7 @@ const (
 	defaultAlive     = 5 * time.Second
 	defaultWriteTime = 30 * time.Second
 	defaultGrace     = 30 * time.Second
-	headerTime       = 10 * time.Second
+	defaultReadTime  = 10 * time.Second
 	idleTime         = 2 * time.Minute
 	maxHeader        = 64 << 10
 )
@@ -63,6 +66,9 @@ func New(o Options) *Server {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = defaultWriteTime
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = defaultReadTime
 	}
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
@@ -102,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	texts, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	h := &http.Server{
-		Handler: s, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		Handler: s, ReadTimeout: s.options.ReadTimeout, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return texts },
 		ErrorLog:    slog.NewLogLogger(s.options.Log.Handler(), slog.LevelWarn),
 	}

@@ -240,6 +240,8 @@ func TestKeys(t *testing.T) {
 		}
 		if r := c.post("/v1/chat/completions", hi); r.status != x.status {
 			t.Errorf("%s %q: %d, want %d", x.name, x.value, r.status, x.status)
+		} else if how := r.header.Get("WWW-Authenticate"); (how == "Bearer") != (r.status == 401) {
+			t.Errorf("%s %q: %d with WWW-Authenticate %q", x.name, x.value, r.status, how)
 		}
 		if r := c.do("GET", "/health", ""); r.status != 200 {
 			t.Errorf("health: %d", r.status)

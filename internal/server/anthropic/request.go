@@ -183,7 +183,7 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 	}
 	for i, t := range r.Tools {
 		if t.Type != "" && t.Type != "custom" {
-			c.Note("skipped_tool", t.Type)
+			c.Skipped("skipped_tool", t.Type)
 			continue
 		}
 		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].name", i), Name: t.Name, Description: t.Description, Parameters: t.Schema})

@@ -18,6 +18,7 @@ import (
 // Limits of what is read of a request.
 const (
 	maxDepth    = 512
+	maxParts    = 1 << 20         // tokens of JSON but for numbers: each may cost far more than its bytes
 	bodyTimeout = 5 * time.Minute // for all of a body
 )
 
@@ -27,15 +28,18 @@ func (c *Call) read() ([]byte, error) {
 	if e := c.r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, &Error{Status: http.StatusUnsupportedMediaType, Message: fmt.Sprintf("found Content-Encoding %.40q; send the body as it is", e)}
 	}
+	limit := c.Options.MaxBody
+	large := &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body has more than %d bytes, which is the limit", limit)}
+	if c.r.ContentLength > limit {
+		return nil, large
+	}
 	// Writers that cannot set deadlines are those of tests.
 	c.control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	defer c.control.SetReadDeadline(time.Time{})
-	limit := c.Options.MaxBody
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
-	var large *http.MaxBytesError
 	switch {
-	case errors.As(err, &large):
-		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body has more than %d bytes, which is the limit", limit)}
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, large
 	case err != nil:
 		return nil, &Error{Status: http.StatusBadRequest, Message: "the body did not arrive whole", Cause: err}
 	}
@@ -55,11 +59,20 @@ func (c *Call) Decode(into any) error {
 // Decode is Call.Decode for a body that has been read.
 func Decode(body []byte, into any) error {
 	body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
-	if err := checkDepth(body); err != nil {
+	if err := checkForm(body); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(body, into, reading); err != nil {
-		return decodeError(err)
+		return decodeError("", err)
+	}
+	return nil
+}
+
+// DecodeValue is Decode for a value that has been read with a body, of the field that is
+// named.
+func DecodeValue(field string, value jsontext.Value, into any) error {
+	if err := json.Unmarshal(value, into, reading); err != nil {
+		return decodeError(field, err)
 	}
 	return nil
 }
@@ -68,36 +81,44 @@ func Decode(body []byte, into any) error {
 // halves of surrogate pairs become U+FFFD.
 var reading = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-func checkDepth(body []byte) error {
+// checkForm refuses a body that would take far more memory than it has bytes.
+func checkForm(body []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(body), reading)
-	for {
-		_, err := d.ReadToken()
+	for parts := 0; ; {
+		token, err := d.ReadToken()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return decodeError(err)
+			return decodeError("", err)
 		}
-		if d.StackDepth() > maxDepth {
+		if token.Kind() != jsontext.KindNumber {
+			parts++
+		}
+		switch {
+		case d.StackDepth() > maxDepth:
 			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("the body, byte %d: found lists and objects more than %d deep, which is the limit", d.InputOffset(), maxDepth)}
+		case parts > maxParts:
+			return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("the body, byte %d: found more than %d names, texts, lists and objects, which is the limit", d.InputOffset(), maxParts)}
 		}
 	}
 }
 
-// decodeError says where a body is not what was expected.
-func decodeError(err error) error {
+// decodeError says where a body, or the value of one of its fields, is not what was
+// expected.
+func decodeError(field string, err error) error {
 	var own *Error
 	var syntax *jsontext.SyntacticError
 	var semantic *json.SemanticError
 	switch {
 	case errors.As(err, &own):
 		if errors.As(err, &semantic) && own.Param == "" {
-			own.Param = dotted(semantic.JSONPointer)
+			own.Param = within(field, semantic.JSONPointer)
 			own.Message = own.Param + ": " + own.Message
 		}
 		return own
 	case errors.As(err, &semantic):
-		return semanticError(semantic)
+		return semanticError(field, semantic)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{Status: http.StatusBadRequest, Message: "the body is empty or cut off; expected one JSON object"}
 	case errors.As(err, &syntax):
@@ -106,12 +127,12 @@ func decodeError(err error) error {
 	return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("the body: %v", err)}
 }
 
-func semanticError(e *json.SemanticError) *Error {
+func semanticError(field string, e *json.SemanticError) *Error {
 	found := kindWord(e.JSONKind)
 	if e.JSONKind == jsontext.KindNumber && len(e.JSONValue) > 0 {
 		found = fmt.Sprintf("%.40s", e.JSONValue)
 	}
-	param := dotted(e.JSONPointer)
+	param := within(field, e.JSONPointer)
 	text := fmt.Sprintf("found %s, expected %s", found, typeWord(e.GoType))
 	if param == "" {
 		return &Error{Status: http.StatusBadRequest, Message: "the body: " + text}
@@ -119,9 +140,10 @@ func semanticError(e *json.SemanticError) *Error {
 	return Invalid(param, "%s", text)
 }
 
-// dotted is a JSON pointer as people write paths: messages[0].content.
-func dotted(p jsontext.Pointer) string {
+// within is a JSON pointer in a field as people write paths: messages[0].content.
+func within(field string, p jsontext.Pointer) string {
 	var b strings.Builder
+	b.WriteString(field)
 	for token := range p.Tokens() {
 		switch _, err := strconv.Atoi(token); {
 		case err == nil && b.Len() > 0:

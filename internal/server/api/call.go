@@ -83,6 +83,23 @@ func (c *Call) Context() context.Context { return c.r.Context() }
 // Note adds to the request's line in the log.
 func (c *Call) Note(key string, value any) { c.attrs = append(c.attrs, slog.Any(key, value)) }
 
+// Skipped notes of which kind something is that is passed over: each kind once, and a
+// few of them, since a request may have any number, of any length.
+func (c *Call) Skipped(key, kind string) {
+	const most = 8
+	kind = fmt.Sprintf("%.40s", kind)
+	known := 0
+	for _, a := range c.attrs {
+		if a.Key != key {
+			continue
+		}
+		if known++; known == most || a.Value.String() == kind {
+			return
+		}
+	}
+	c.Note(key, kind)
+}
+
 // Notes are what was noted, Status is that of the answer.
 func (c *Call) Notes() []slog.Attr { return c.attrs }
 
@@ -161,6 +178,9 @@ func (c *Call) Fail(err error) {
 	if c.status != 0 {
 		return
 	}
+	if e.Status == http.StatusUnauthorized {
+		c.SetHeader("WWW-Authenticate", "Bearer")
+	}
 	if e.RetryAfter > 0 {
 		c.SetHeader("Retry-After", fmt.Sprint(e.RetryAfter))
 	}
@@ -173,8 +193,14 @@ func (c *Call) Fail(err error) {
 	}
 }
 
+// maxModel is the limit of a model's name in bytes: each piece of a stream has it.
+const maxModel = 1024
+
 // Resolve notes which model was asked for.
 func (c *Call) Resolve(model string) error {
+	if len(model) > maxModel {
+		return Invalid("model", "found %d bytes, expected at most %d", len(model), maxModel)
+	}
 	c.Model = model
 	own := c.Engine.Model().ID
 	if model == "" {

@@ -209,7 +209,7 @@ func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
 	}
 	for i, t := range r.Tools {
 		if t.Type != "" && t.Type != "function" {
-			c.Note("skipped_tool", t.Type)
+			c.Skipped("skipped_tool", t.Type)
 			continue
 		}
 		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].function.name", i), Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})

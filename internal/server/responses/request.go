@@ -138,7 +138,7 @@ func (x items) messages(c *api.Call) (list []chat.Message, err error) {
 		case "item_reference":
 			return nil, api.Invalid(fmt.Sprintf("input[%d]", i), "refers to an item that is not stored here; send the full input")
 		default:
-			c.Note("skipped_item", it.Type)
+			c.Skipped("skipped_item", it.Type)
 		}
 	}
 	return list, nil
@@ -189,7 +189,7 @@ func (s *shown) add(c *api.Call, values []jsontext.Value, field, namespace strin
 			}
 			continue
 		default:
-			c.Note("skipped_tool", t.Type)
+			c.Skipped("skipped_tool", t.Type)
 			continue
 		}
 		if namespace != "" {
