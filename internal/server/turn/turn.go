@@ -230,6 +230,9 @@ func (t *text) rest() Event {
 // the first if it is to be the only one.
 func (t *text) event(deltas []chat.Delta) (e Event) {
 	for _, d := range deltas {
+		if t.stop.Found() != "" {
+			break
+		}
 		switch d.Kind {
 		case chat.DeltaContent:
 			d.Text = t.stop.Push(d.Text)
@@ -243,9 +246,6 @@ func (t *text) event(deltas []chat.Delta) (e Event) {
 			continue
 		}
 		e.Deltas = append(e.Deltas, d)
-		if t.stop.Found() != "" {
-			break
-		}
 	}
 	t.attribute(&e)
 	return e
