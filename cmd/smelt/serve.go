@@ -163,7 +163,7 @@ func (o *serveOptions) look(io stdio, files *lib.Files) error {
 	if o.name == "" {
 		o.name = nameOf(files.Model.Checkpoint.Dir)
 	}
-	_, err = live.Describe(files, o.name, complete.Context, complete.Slots)
+	_, err = live.Describe(files, o.name, complete)
 	return err
 }
 

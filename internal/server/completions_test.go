@@ -103,6 +103,9 @@ func TestCompletions(t *testing.T) {
 		{`{"prompt":"x","suffix":"y"}`, "leave it out", "suffix"}, {`{"prompt":"x","best_of":2}`, "expected n", "best_of"},
 		{`{"prompt":"x","max_tokens":0}`, "1 or more", "max_tokens"}, {`{"prompt":"x","logprobs":21}`, "0 to 20", "logprobs"},
 	})
+	if r := c.post("/v1/completions", `{"prompt":[[5]],"prompt":["a"],"prompt":"b"}`); r.status != 200 || len(at(r.object(t), "choices").([]any)) != 1 {
+		t.Errorf("a prompt that comes three times: %d %s", r.status, r.body)
+	}
 }
 
 // TestCompletionScores: what lm-eval asks for: a text's own probabilities, and nothing

@@ -113,3 +113,22 @@ func TestSlowBodies(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTexts: more texts than may ever run and wait are an error of the request, which
+// trying again does not mend.
+func TestTexts(t *testing.T) {
+	e := scripted(t, "Hello"+eos)
+	e.About.Texts = 3
+	c := serve(t, e, Options{})
+	for _, x := range []struct {
+		body   string
+		status int
+	}{
+		{`{"prompt":["a","b","c"]}`, 200}, {`{"prompt":["a","b","c","d"]}`, 400}, {`{"prompt":["a","b"],"n":2}`, 400},
+		{`{"prompt":["a","b","c","d"],"echo":true,"max_tokens":0}`, 200},
+	} {
+		if r := c.post("/v1/completions", x.body); r.status != x.status || r.status == 400 && !strings.Contains(r.body, "at most 3 texts") {
+			t.Errorf("%s: %d %s", x.body, r.status, r.body)
+		}
+	}
+}

@@ -202,3 +202,24 @@ func TestMessageErrors(t *testing.T) {
 	e.About.Context = 4
 	check(c.post("/v1/messages", strings.Replace(ask, `"hi"`, `"one two three four"`, 1)), 400, "invalid_request_error", "prompt is too long: ")
 }
+
+// TestMessageFields: they name the field as this protocol has it.
+func TestMessageFields(t *testing.T) {
+	c := serve(t, scripted(t, "Hello"), Options{})
+	const request = `{"max_tokens":9,"messages":[{"role":"user","content":"x"}]}`
+	for members, want := range map[string]string{
+		`"output_config":{"effort":"huge"}`:           "output_config.effort: found effort",
+		`"tools":[{"name":"f","input_schema":"{}"}]`:  "tools[0].input_schema: found a string, expected an object",
+		`"tools":[{"name":"f","input_schema":[]}]`:    "tools[0].input_schema: found a list, expected an object",
+		`"thinking":{"type":"on"}`:                    "thinking.type: found",
+		`"system":[{"type":"text","text":["a"]}]`:     "system[0].text: found a list, expected a string",
+		`"messages":[{"role":"user","content":[5]}]`:  "messages[0].content[0]: found a number, expected an object",
+		`"stop_sequences":"x"`:                        "stop_sequences: found a string, expected a list",
+		`"tool_choice":{"type":"tool","name":"none"}`: "tool_choice: found the function",
+	} {
+		r := c.post("/v1/messages", with(request, members))
+		if message, _ := at(r.object(t), "error", "message").(string); r.status != 400 || !strings.HasPrefix(message, want) {
+			t.Errorf("%s: %d %q, want %q", members, r.status, message, want)
+		}
+	}
+}

@@ -188,7 +188,12 @@ func TestResponseErrors(t *testing.T) {
 		{`{"input":"x","conversation":{"id":"c"}}`, "not stored here", "conversation"}, {`{"input":"x","background":true}`, "nothing is stored", "background"},
 		{`{"input":[{"type":"item_reference","id":"x"}]}`, "send the full input", "input[0]"},
 		{`{"input":"x","tool_choice":{"type":"allowed_tools"}}`, "expected none", "tool_choice"},
-		{`{"input":"x","tools":[{"type":5}]}`, "expected a tool", "tools[0]"},
+		{`{"input":"x","tools":[5]}`, "found a number, expected an object", "tools[0]"},
+		{`{"input":"x","tools":[{"type":5}]}`, "found a number, expected a string", "tools[0].type"},
+		{`{"input":"x","tools":[{"type":"namespace","tools":[{"type":"function","name":"f","parameters":[]}]}]}`, "found a list, expected an object", "tools[0].tools[0].parameters"},
+		{`{"input":"x","text":{"format":{"type":"json_schema","schema":null}}}`, "found none", "text.format.schema"},
+		{`{"input":"x","text":{"format":{"type":"json_schema","schema":{"type":5}}}}`, "expected a JSON schema", "text.format.schema"},
+		{`{"input":"x","reasoning":{"effort":"huge"}}`, "expected minimal", "reasoning.effort"},
 		{`{"input":"x","text":{"format":{"type":"json_schema"}}}`, "found none", "text.format.schema"},
 		{`{"input":"x","max_output_tokens":0}`, "1 or more", "max_output_tokens"},
 	})

@@ -320,7 +320,12 @@ func TestBadBodies(t *testing.T) {
 		{with(hi, `"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}}`), "none of tools", "tool_choice"},
 		{with(hi, `"response_format":{"type":"xml"}`), "expected text", "response_format.type"},
 		{with(hi, `"response_format":{"type":"json_schema","json_schema":{"schema":{"$ref":"file:///etc/passwd"}}}`), "outside", "response_format.json_schema.schema"},
+		{with(hi, `"response_format":{"type":"json_schema","json_schema":{"schema":null}}`), "found none", "response_format.json_schema.schema"},
+		{with(hi, `"response_format":{"type":"json_schema","json_schema":{"schema":"x"}}`), "found a string, expected an object", "response_format.json_schema.schema"},
+		{with(hi, `"tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}]`), "found a string, expected an object", "tools[0].function.parameters"},
 		{with(hi, `"reasoning_effort":"huge"`), "expected minimal", "reasoning_effort"},
+		{with(hi, `"reasoning":{"effort":"huge"}`), "expected minimal", "reasoning.effort"},
+		{with(hi, `"chat_template_kwargs":{"reasoning_effort":"huge"}`), "expected minimal", "chat_template_kwargs.reasoning_effort"},
 		{with(hi, `"thinking":{"type":"on"}`), "expected enabled", "thinking.type"},
 		{with(hi, `"x":`+strings.Repeat("[", 600)+strings.Repeat("]", 600)), "deep", ""},
 	})

@@ -28,10 +28,10 @@ type request struct {
 	TopP          *float64  `json:"top_p"`
 	TopK          *int64    `json:"top_k"`
 	Tools         []struct {
-		Type        string         `json:"type"`
-		Name        string         `json:"name"`
-		Description string         `json:"description"`
-		Schema      jsontext.Value `json:"input_schema"`
+		Type        string     `json:"type"`
+		Name        string     `json:"name"`
+		Description string     `json:"description"`
+		Schema      api.Object `json:"input_schema"`
 	} `json:"tools"`
 	ToolChoice struct {
 		Type            string `json:"type"`
@@ -72,7 +72,7 @@ type block struct {
 	Thinking  string         `json:"thinking"`
 	ID        string         `json:"id"`
 	Name      string         `json:"name"`
-	Input     jsontext.Value `json:"input"`
+	Input     jsontext.Value `json:"input"` // a string if a call was cut off
 	ToolUseID string         `json:"tool_use_id"`
 	Content   blocks         `json:"content"`
 	Source    struct {
@@ -155,7 +155,7 @@ func (m *message) assistant() chat.Message {
 			reasoning = append(reasoning, b.Thinking)
 		case "tool_use":
 			input := string(b.Input)
-			if input == "" {
+			if input == "" || input == "null" {
 				input = "{}"
 			}
 			out.ToolCalls = append(out.ToolCalls, chat.ToolCall{ID: b.ID, Name: b.Name, Arguments: input})
@@ -186,7 +186,7 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 			c.Skipped("skipped_tool", t.Type)
 			continue
 		}
-		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].name", i), Name: t.Name, Description: t.Description, Parameters: t.Schema})
+		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].name", i), Name: t.Name, Description: t.Description, Parameters: jsontext.Value(t.Schema)})
 	}
 	kind, ok := map[string]dialog.ChoiceKind{"": dialog.ChoiceAuto, "auto": dialog.ChoiceAuto, "any": dialog.ChoiceRequired, "tool": dialog.ChoiceNamed, "none": dialog.ChoiceNone}[r.ToolChoice.Type]
 	if !ok {
@@ -196,7 +196,7 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 	if !strings.Contains(" enabled adaptive disabled ", " "+r.Thinking.Type+" ") && r.Thinking.Type != "" {
 		return d, api.Invalid("thinking.type", "found %.40q, expected enabled, adaptive or disabled", r.Thinking.Type)
 	}
-	d.Thinking = dialog.Thinking{Type: r.Thinking.Type, Effort: r.Output.Effort, Model: r.Model}
+	d.Thinking = dialog.Thinking{Type: r.Thinking.Type, Field: "output_config.effort", Effort: r.Output.Effort, Model: r.Model}
 	return d, nil
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -64,6 +65,26 @@ func (a *Arguments) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	value, err := d.ReadValue()
 	*a = Arguments(value)
 	return err
+}
+
+// Object is an object as it was written; nil if there is none or null.
+type Object jsontext.Value
+
+// UnmarshalJSONFrom reads an object or null.
+func (o *Object) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	kind := d.PeekKind()
+	value, err := d.ReadValue()
+	switch {
+	case err != nil:
+		return err
+	case kind == jsontext.KindNull:
+		*o = nil
+	case kind == jsontext.KindBeginObject:
+		*o = Object(value.Clone())
+	default:
+		return &Error{Status: http.StatusBadRequest, Message: "found " + kindWord(kind) + ", expected an object"}
+	}
+	return nil
 }
 
 // Render lays a conversation out.

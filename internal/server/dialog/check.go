@@ -27,7 +27,7 @@ func newChecks(tools []Tool, f Format) (c checks, err error) {
 	}
 	if f.Schema != nil {
 		if c.schema, err = compile(f.Schema); err != nil {
-			return c, &Error{"response_format.json_schema.schema", fmt.Sprintf("expected a JSON schema that refers to nothing outside: %s", firstLine(err))}
+			return c, &Error{f.Field, fmt.Sprintf("expected a JSON schema that refers to nothing outside: %s", firstLine(err))}
 		}
 	}
 	return c, nil

@@ -54,6 +54,7 @@ const (
 // Format is the form that the answer is to have.
 type Format struct {
 	JSON   bool
+	Field  string         // where the request has the schema, for errors
 	Schema jsontext.Value // nil for any JSON
 }
 
@@ -62,6 +63,7 @@ type Format struct {
 type Thinking struct {
 	Type   string // enabled, adaptive or disabled; "" if not said
 	Kwarg  *bool  // of the chat template
+	Field  string // where the request says the effort, for errors
 	Effort string // a word, none for no reasoning; "" if not said
 	Model  string // as it was asked for
 
@@ -180,7 +182,7 @@ func (t *Turn) think(r Request, f chat.Format) error {
 	}
 	own, context, err := f.Effort(effort)
 	if err != nil {
-		return &Error{"reasoning_effort", err.Error()}
+		return &Error{r.Thinking.Field, err.Error()}
 	}
 	if r.Choice.Kind == ChoiceRequired || r.Choice.Kind == ChoiceNamed {
 		t.Options.Call = true

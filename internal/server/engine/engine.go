@@ -29,6 +29,7 @@ type Model struct {
 	Created time.Time
 	Context int // tokens of the longest text, prompt included
 	Slots   int // texts at once
+	Texts   int // that may run and wait
 	Vocab   int
 
 	Format    chat.Format // nil if the model was not made for chat

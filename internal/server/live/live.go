@@ -12,9 +12,9 @@ import (
 	"smelt.example/smelt/internal/server/engine"
 )
 
-// Describe says of a model's files what clients get to know. context and slots are those
-// of the options that the model is opened with.
-func Describe(f *smelt.Files, id string, context, slots int) (*engine.Model, error) {
+// Describe says of a model's files what clients get to know. o are the options that the
+// model is opened with, complete.
+func Describe(f *smelt.Files, id string, o smelt.Options) (*engine.Model, error) {
 	tok, err := f.Tokenizer()
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func Describe(f *smelt.Files, id string, context, slots int) (*engine.Model, err
 		return nil, err
 	}
 	return &engine.Model{
-		ID: id, Created: time.Now(), Context: context, Slots: slots, Vocab: f.Model.VocabSize,
+		ID: id, Created: time.Now(), Context: o.Context, Slots: o.Slots, Texts: o.Slots + max(o.Queue, 0), Vocab: f.Model.VocabSize,
 		Format: f.Model.Chat, Tokenizer: tok, WithBOS: f.Model.WithBOS, Suggested: suggested, Stop: stop,
 	}, nil
 }
@@ -41,8 +41,7 @@ type Engine struct {
 
 // New makes the engine of a model, known by id.
 func New(m *smelt.Model, id string) (*Engine, error) {
-	o := m.Options()
-	about, err := Describe(m.Files(), id, o.Context, o.Slots)
+	about, err := Describe(m.Files(), id, m.Options())
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ func (p *prompts) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if err != nil {
 		return err
 	}
+	*p = prompts{} // of a name that comes twice the last counts
 	text, ids := "", []int32(nil)
 	switch {
 	case json.Unmarshal(value, &text, d.Options()) == nil:
@@ -64,7 +65,7 @@ const (
 // prepare makes tokens of the prompts.
 func (r *completionRequest) prepare(m *engine.Model) (list []engine.Prompt, err error) {
 	if n := len(r.Prompt.texts) + len(r.Prompt.tokens); n < 1 || n > maxPrompts {
-		return nil, api.Invalid("prompt", "found %d, expected 1 to %d", n, maxPrompts)
+		return nil, api.Invalid("prompt", "found %d of them, expected 1 to %d", n, maxPrompts)
 	}
 	for _, text := range r.Prompt.texts {
 		ids, err := m.Encode(text, r.Special)
@@ -119,6 +120,9 @@ func (r *completionRequest) job(c *api.Call) (j turn.Job, list []engine.Prompt, 
 	}
 	if most == 0 && r.Echo {
 		return j, list, r.fit(c, list)
+	}
+	if most := c.Engine.Model().Texts; len(list)*j.Choices > most {
+		return j, nil, api.Invalid("prompt", "found %d of them with %d choices each, expected at most %d texts, as many as may run and wait", len(list), j.Choices, most)
 	}
 	for _, p := range list {
 		room, err := c.Room(len(p.IDs), "max_tokens", &most)

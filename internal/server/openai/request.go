@@ -92,7 +92,7 @@ type chatRequest struct {
 	ResponseFormat struct {
 		Type   string `json:"type"`
 		Schema struct {
-			Schema jsontext.Value `json:"schema"`
+			Schema api.Object `json:"schema"`
 		} `json:"json_schema"`
 	} `json:"response_format"`
 	Effort   string `json:"reasoning_effort"`
@@ -112,9 +112,9 @@ type chatRequest struct {
 }
 
 type function struct {
-	Name        string         `json:"name"`
-	Description string         `json:"description"`
-	Parameters  jsontext.Value `json:"parameters"`
+	Name        string     `json:"name"`
+	Description string     `json:"description"`
+	Parameters  api.Object `json:"parameters"`
 }
 
 // toolChoice is a word, or an object that names a function.
@@ -212,7 +212,7 @@ func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
 			c.Skipped("skipped_tool", t.Type)
 			continue
 		}
-		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].function.name", i), Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})
+		d.Tools = append(d.Tools, dialog.Tool{Field: fmt.Sprintf("tools[%d].function.name", i), Name: t.Function.Name, Description: t.Function.Description, Parameters: jsontext.Value(t.Function.Parameters)})
 	}
 	d.Choice = r.ToolChoice.Choice
 	if d.Format, err = r.format(); err != nil {
@@ -229,9 +229,9 @@ func (r *chatRequest) format() (f dialog.Format, err error) {
 	case "json_object":
 		f.JSON = true
 	case "json_schema":
-		f.JSON, f.Schema = true, r.ResponseFormat.Schema.Schema
+		f = dialog.Format{JSON: true, Field: "response_format.json_schema.schema", Schema: jsontext.Value(r.ResponseFormat.Schema.Schema)}
 		if f.Schema == nil {
-			return f, api.Invalid("response_format.json_schema.schema", "found none, expected a JSON schema")
+			return f, api.Invalid(f.Field, "found none, expected a JSON schema")
 		}
 	default:
 		return f, api.Invalid("response_format.type", "found %.40q, expected text, json_object or json_schema", r.ResponseFormat.Type)
@@ -244,9 +244,9 @@ func (r *chatRequest) thinking() (t dialog.Thinking, err error) {
 	if t.Kwarg == nil {
 		t.Kwarg = r.Template.EnableThinking
 	}
-	for _, word := range []string{r.Effort, r.Reasoning.Effort, r.Template.Effort} {
+	for _, said := range []struct{ field, word string }{{"reasoning_effort", r.Effort}, {"reasoning.effort", r.Reasoning.Effort}, {"chat_template_kwargs.reasoning_effort", r.Template.Effort}} {
 		if t.Effort == "" {
-			t.Effort = word
+			t.Field, t.Effort = said.field, said.word
 		}
 	}
 	if !strings.Contains(" enabled adaptive disabled ", " "+t.Type+" ") && t.Type != "" {

@@ -37,8 +37,8 @@ type request struct {
 	} `json:"reasoning"`
 	Text struct {
 		Format struct {
-			Type   string         `json:"type"`
-			Schema jsontext.Value `json:"schema"`
+			Type   string     `json:"type"`
+			Schema api.Object `json:"schema"`
 		} `json:"format"`
 	} `json:"text"`
 	Previous     string         `json:"previous_response_id"`
@@ -149,7 +149,7 @@ type tool struct {
 	Type        string           `json:"type"`
 	Name        string           `json:"name"`
 	Description string           `json:"description"`
-	Parameters  jsontext.Value   `json:"parameters"`
+	Parameters  api.Object       `json:"parameters"`
 	Tools       []jsontext.Value `json:"tools"` // of a namespace
 	Format      struct {
 		Syntax     string `json:"syntax"`
@@ -171,12 +171,12 @@ func (s *shown) add(c *api.Call, values []jsontext.Value, field, namespace strin
 	for i, value := range values {
 		var t tool
 		at := fmt.Sprintf("%s[%d]", field, i)
-		if err := json.Unmarshal(value, &t, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
-			return api.Invalid(at, "expected a tool: %v", err)
+		if err := api.DecodeValue(at, value, &t); err != nil {
+			return err
 		}
 		switch {
 		case t.Type == "function":
-			s.list = append(s.list, dialog.Tool{Field: at + ".name", Name: t.Name, Description: t.Description, Parameters: t.Parameters})
+			s.list = append(s.list, dialog.Tool{Field: at + ".name", Name: t.Name, Description: t.Description, Parameters: jsontext.Value(t.Parameters)})
 		case t.Type == "custom":
 			if t.Format.Definition != "" {
 				t.Description += "\n\nThe input follows this grammar (" + t.Format.Syntax + "):\n" + t.Format.Definition
@@ -225,9 +225,9 @@ func (r *request) format() (f dialog.Format, err error) {
 	case "json_object":
 		f.JSON = true
 	case "json_schema":
-		f.JSON, f.Schema = true, r.Text.Format.Schema
+		f = dialog.Format{JSON: true, Field: "text.format.schema", Schema: jsontext.Value(r.Text.Format.Schema)}
 		if f.Schema == nil {
-			return f, api.Invalid("text.format.schema", "found none, expected a JSON schema")
+			return f, api.Invalid(f.Field, "found none, expected a JSON schema")
 		}
 	default:
 		return f, api.Invalid("text.format.type", "found %.40q, expected text, json_object or json_schema", r.Text.Format.Type)
@@ -273,7 +273,7 @@ func (r *request) dialog(c *api.Call, tools *shown) (d dialog.Request, err error
 		return d, err
 	}
 	d.Format, err = r.format()
-	d.Thinking = dialog.Thinking{Effort: r.Reasoning.Effort, Model: r.Model}
+	d.Thinking = dialog.Thinking{Field: "reasoning.effort", Effort: r.Reasoning.Effort, Model: r.Model}
 	return d, err
 }
 

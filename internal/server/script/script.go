@@ -39,7 +39,7 @@ func Open(checkpoint string) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	about, err := live.Describe(f, "storyteller", f.Model.Context, 4)
+	about, err := live.Describe(f, "storyteller", smelt.Options{Context: f.Model.Context, Slots: 4, Queue: 64})
 	if err == nil {
 		about.Created = time.Unix(1700000000, 0)
 	}
