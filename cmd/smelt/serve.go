@@ -125,24 +125,45 @@ func serveModel(cmd *cobra.Command, io stdio, path string, o serveOptions) (err 
 	if err := o.look(io, files); err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.host, strconv.Itoa(o.port)))
+	listener, err := o.listen(ctx)
 	if err != nil {
-		return fmt.Errorf("--host %s --port %d: %w; another program may listen there: give another --port", o.host, o.port, err)
+		return err
 	}
 	o.server.Log = slog.New(slog.NewTextHandler(io.err, nil))
 	s := server.New(o.server)
+	return serveWhile(ctx, s, listener, func(ctx context.Context, served <-chan struct{}) error {
+		return o.run(ctx, io, files, s, "http://"+listener.Addr().String(), served)
+	})
+}
+
+func (o *serveOptions) listen(ctx context.Context) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(o.host, strconv.Itoa(o.port)))
+	if err == nil {
+		return l, nil
+	}
+	advice := "give an address of this machine, and a port that you may listen at"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		advice = "another program listens there: give another --port"
+	}
+	return nil, fmt.Errorf("--host %s --port %d: %w; %s", o.host, o.port, err, advice)
+}
+
+// serveWhile serves until ctx or work ends. The ctx of work ends when the server is to
+// end, or fails; served is closed when it has ended.
+func serveWhile(ctx context.Context, s *server.Server, l net.Listener, work func(ctx context.Context, served <-chan struct{}) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	served := make(chan error, 1)
+	var failed error
+	served := make(chan struct{})
 	go func() {
-		served <- s.Serve(ctx, listener)
-		cancel()
+		defer close(served)
+		defer cancel()
+		failed = s.Serve(ctx, l)
 	}()
-	if err := o.run(ctx, io, files, s, "http://"+listener.Addr().String(), served); err != nil {
-		cancel()
-		return errors.Join(err, <-served)
-	}
-	return nil
+	err := work(ctx, served)
+	cancel()
+	<-served
+	return errors.Join(err, failed)
 }
 
 // look finds what may be wrong with the model before anybody listens.
@@ -203,16 +224,23 @@ func nameOf(dir string) string {
 	return filepath.Base(dir)
 }
 
-// run opens the model and serves until the server ends, whose error comes by served.
-func (o *serveOptions) run(ctx context.Context, io stdio, files *lib.Files, s *server.Server, address string, served <-chan error) (err error) {
+// run opens the model and has it until the server has ended. To be told to end while the
+// model opens is no error either.
+func (o *serveOptions) run(ctx context.Context, io stdio, files *lib.Files, s *server.Server, address string, served <-chan struct{}) (err error) {
 	o.open.Watch = io.watch()
 	end := io.wait("preparing")
 	m, err := files.Start(ctx, o.open)
 	end()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
 	if err != nil {
-		return interrupted(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if ctx.Err() != nil { // nobody is to come any more
+		return nil
+	}
 	if doc, why := m.DeviceChoice(); why != "" {
 		fmt.Fprintf(io.err, "device %s: %s (%s)\n", m.Device(), doc, why)
 	}
@@ -224,7 +252,8 @@ func (o *serveOptions) run(ctx context.Context, io stdio, files *lib.Files, s *s
 	if _, err := fmt.Fprintln(io.out, address); err != nil {
 		return err
 	}
-	return <-served
+	<-served
+	return nil
 }
 
 // check refuses flags that make no sense, before any file is opened.

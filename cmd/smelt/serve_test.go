@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"smelt.example/smelt/internal/server"
 )
 
 // TestServe: a server says where it listens when its model is open, answers with the
@@ -93,7 +95,8 @@ func TestServeFlags(t *testing.T) {
 		{[]string{"--api-key", ""}, "--api-key: found a key of 0 bytes"},
 		{[]string{"--api-key", "a", "--no-auth"}, "--no-auth contradicts a key"},
 		{[]string{"--port", "70000"}, "0 to 65535"},
-		{[]string{"--port", port, "--context", "64"}, "another program may listen there: give another --port"},
+		{[]string{"--port", port, "--context", "64"}, "another program listens there: give another --port"},
+		{[]string{"--host", "192.0.2.1", "--no-auth", "--context", "64"}, "give an address of this machine"},
 		{[]string{"--context", "99999999"}, "--context"},
 		{[]string{"--chat-profile", "0801"}, "--chat-profile 0801: expected one of DeepSeek-V4's: preview or 0731"},
 		{[]string{"--effort", "huge"}, "--effort: found effort"},
@@ -103,5 +106,27 @@ func TestServeFlags(t *testing.T) {
 		if r.status != 1 || !strings.Contains(r.errors, c.want) || r.out != "" {
 			t.Errorf("%q: %d %q, want %q", c.args, r.status, r.errors, c.want)
 		}
+	}
+}
+
+// TestServeEnds: who tells a server to end before its model is open ends it, with status
+// 0 and without an address; a server that cannot listen any more is an error.
+func TestServeEnds(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var out, errors bytes.Buffer
+	if status := execute(ctx, []string{"serve", storyteller, "--port", "0", "--device", "reference", "--context", "64"}, stdio{strings.NewReader(""), &out, &errors}); status != 0 || out.Len() > 0 {
+		t.Errorf("status %d, %q, %s", status, out.String(), errors.String())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, l.Close())
+	err = serveWhile(t.Context(), server.New(server.Options{}), l, func(ctx context.Context, served <-chan struct{}) error {
+		<-ctx.Done()
+		<-served
+		return io.ErrShortWrite
+	})
+	if err == nil || !strings.Contains(err.Error(), "closed") || !strings.Contains(err.Error(), io.ErrShortWrite.Error()) {
+		t.Errorf("%v", err)
 	}
 }
