@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -265,6 +266,9 @@ func (o *serveOptions) check() error {
 	if err != nil {
 		return err
 	}
+	if err := o.access.checkOrigins(); err != nil {
+		return err
+	}
 	o.server.Keys, o.server.Origins, o.server.Loopback = keys, o.access.origins, isLoopback(o.host)
 	if len(keys) == 0 && !o.server.Loopback && !o.access.none {
 		return fmt.Errorf("--host %s lets other machines in, and there is no key: give --api-key-file, SMELT_API_KEY or --api-key, or --no-auth to serve all who come", o.host)
@@ -280,7 +284,7 @@ func (o *serveOptions) check() error {
 
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // accessFlags say who may come.

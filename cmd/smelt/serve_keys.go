@@ -4,11 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 )
 
 // maxKey is the limit of a key in bytes: headers have little more room.
 const maxKey = 4096
+
+// checkOrigins refuses origins that no browser would send in this form.
+func (a *accessFlags) checkOrigins() error {
+	for _, origin := range a.origins {
+		u, err := url.Parse(origin)
+		if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host)) {
+			return fmt.Errorf("--cors-origin %q: expected an origin as browsers send it, such as https://page.example or http://localhost:3000, in small letters and with nothing behind it, or *", origin)
+		}
+	}
+	return nil
+}
 
 // all are the keys of flags, file and environment, each once.
 func (a *accessFlags) all(environment string) (keys []string, err error) {
