@@ -1,10 +1,13 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/engine"
 )
 
@@ -210,4 +213,31 @@ func TestResponseLogProbs(t *testing.T) {
 	}
 	equal(t, "tokens", text, "Hello there")
 	equal(t, "stream", stable(t, streamedResponse(t, c.post("/v1/responses", with(body, stream)))), plain)
+}
+
+// TestOneTurn: items of one turn of the assistant are one message, whatever is empty among
+// them, and as many as a body may have take no time by their square.
+func TestOneTurn(t *testing.T) {
+	c := serve(t, scripted(t, "Hello"+eos), Options{Options: api.Options{LogPrompts: true}})
+	prompt := func(items string) string {
+		t.Helper()
+		var log bytes.Buffer
+		c.server.options.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		if r := c.post("/v1/responses", `{"input":[`+items+`]}`); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		var line struct{ Prompt string }
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		return line.Prompt
+	}
+	const user, more = `{"role":"user","content":"u"}`, `{"role":"user","content":"v"}`
+	got := prompt(user + `,{"role":"assistant","content":""},{"type":"reasoning","summary":[]},{"role":"assistant","content":"a"},{"role":"assistant","content":""},{"role":"assistant","content":"b"},` + more + `,{"role":"assistant","content":"c"}`)
+	if want := "u<｜Assistant｜></think>a\n\nb" + eos + "<｜User｜>v<｜Assistant｜><think></think>c" + eos; !strings.Contains(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if r := c.post("/v1/responses", `{"input":[`+strings.Repeat(`{"role":"assistant","content":"`+strings.Repeat("x", 100)+`"},`, 150_000)+user+`]}`); r.status != 400 || !strings.Contains(r.body, "context_length_exceeded") {
+		t.Errorf("%d %.200s", r.status, r.body)
+	}
 }

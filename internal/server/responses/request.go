@@ -96,21 +96,40 @@ func (x *item) reasoning() string {
 	return string(x.Summary)
 }
 
-// messages are the items' messages. Those of one turn of the assistant are one.
-func (x items) messages(c *api.Call) (list []chat.Message, err error) {
-	assistant := func() *chat.Message {
-		if n := len(list); n > 0 && list[n-1].Role == chat.RoleAssistant {
-			return &list[n-1]
-		}
-		list = append(list, chat.Message{Role: chat.RoleAssistant})
-		return &list[len(list)-1]
+// conversation gathers the messages of items. Those of one turn of the assistant are one.
+type conversation struct {
+	list          []chat.Message
+	turn          *chat.Message // of the assistant, if it goes on
+	said, thought []string      // in it
+}
+
+func (v *conversation) assistant() *chat.Message {
+	if v.turn == nil {
+		v.turn = &chat.Message{Role: chat.RoleAssistant}
 	}
-	join := func(to *string, text string) {
-		if *to != "" && text != "" {
-			*to += "\n\n"
-		}
-		*to += text
+	return v.turn
+}
+
+// end ends the assistant's turn. Its texts are joined only then, in linear time.
+func (v *conversation) end() {
+	if v.turn == nil {
+		return
 	}
+	empty := func(text string) bool { return text == "" }
+	v.turn.Content = strings.Join(slices.DeleteFunc(v.said, empty), "\n\n")
+	v.turn.Reasoning = strings.Join(slices.DeleteFunc(v.thought, empty), "\n\n")
+	v.list = append(v.list, *v.turn)
+	v.turn, v.said, v.thought = nil, nil, nil
+}
+
+func (v *conversation) add(m chat.Message) {
+	v.end()
+	v.list = append(v.list, m)
+}
+
+// messages are the items' messages.
+func (x items) messages(c *api.Call) ([]chat.Message, error) {
+	var v conversation
 	for i := range x {
 		it := &x[i]
 		switch it.Type {
@@ -120,28 +139,31 @@ func (x items) messages(c *api.Call) (list []chat.Message, err error) {
 				return nil, api.Invalid(fmt.Sprintf("input[%d].role", i), "found %.40q, expected system, developer, user or assistant", it.Role)
 			}
 			if role == chat.RoleAssistant {
-				join(&assistant().Content, string(it.Content))
+				v.assistant()
+				v.said = append(v.said, string(it.Content))
 				continue
 			}
-			list = append(list, chat.Message{Role: role, Content: string(it.Content)})
+			v.add(chat.Message{Role: role, Content: string(it.Content)})
 		case "reasoning":
-			join(&assistant().Reasoning, it.reasoning())
+			v.assistant()
+			v.thought = append(v.thought, it.reasoning())
 		case "function_call", "custom_tool_call":
 			arguments := string(it.Arguments)
 			if it.Type == "custom_tool_call" {
 				arguments = `{"input": ` + pyjson.Text(it.Input).String() + `}`
 			}
-			m := assistant()
+			m := v.assistant()
 			m.ToolCalls = append(m.ToolCalls, chat.ToolCall{ID: it.CallID, Name: it.Name, Arguments: arguments})
 		case "function_call_output", "custom_tool_call_output":
-			list = append(list, chat.Message{Role: chat.RoleTool, ToolCallID: it.CallID, Content: string(it.Output)})
+			v.add(chat.Message{Role: chat.RoleTool, ToolCallID: it.CallID, Content: string(it.Output)})
 		case "item_reference":
 			return nil, api.Invalid(fmt.Sprintf("input[%d]", i), "refers to an item that is not stored here; send the full input")
 		default:
 			c.Skipped("skipped_item", it.Type)
 		}
 	}
-	return list, nil
+	v.end()
+	return v.list, nil
 }
 
 // tool is one of any type.
