@@ -98,11 +98,12 @@ func validate(s *jsonschema.Schema, text string) error {
 	return s.Validate(v)
 }
 
-// firstLine makes one line of an error, without the name that schemas have here.
+// firstLine makes one line of an error, without the name that schemas have here and not
+// as long as what a schema may list.
 func firstLine(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) > 1 { // the first of a validation says only that there are others
 		lines = lines[1:]
 	}
-	return strings.TrimPrefix(strings.TrimSpace(strings.ReplaceAll(lines[0], "request:schema", "")), "- ")
+	return fmt.Sprintf("%.300s", strings.TrimPrefix(strings.TrimSpace(strings.ReplaceAll(lines[0], "request:schema", "")), "- "))
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/models/deepseekv4"
 )
@@ -81,5 +83,17 @@ func TestOpener(t *testing.T) {
 		if err != nil || !strings.HasSuffix(text, x.want) {
 			t.Errorf("%q, %v; want %q", text, err, x.want)
 		}
+	}
+}
+
+// TestShortWarnings: what an answer is said to lack is short, whatever its schema lists.
+func TestShortWarnings(t *testing.T) {
+	schema := `{"enum":["` + strings.Repeat("long", 5000) + `"]}`
+	turn, err := Build(Request{Messages: []chat.Message{{Role: chat.RoleUser, Content: "x"}}, Format: Format{JSON: true, Schema: jsontext.Value(schema)}}, deepseekv4.ChatFormat{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong := turn.Check(chat.Message{Content: `"short"`}); len(wrong) != 1 || !strings.Contains(wrong[0], "longlong") || len(wrong[0]) > 400 {
+		t.Errorf("%.500q", wrong)
 	}
 }
