@@ -6,6 +6,7 @@
 # make soak    make test RUNS times beside a busy processor: scripts/soak
 # make build   bin/smelt
 # make fuzz    each fuzz target for FUZZTIME
+# make sdks    the server with the Go libraries of OpenAI and Anthropic; downloads them
 # make bench   all benchmarks, or those matching BENCH
 #
 # Go is found, or installed where that is possible, by .ci/need.
@@ -18,7 +19,7 @@ RUNS ?= 5
 export GOTOOLCHAIN := $(or $(filter-out local,$(GOTOOLCHAIN)),auto)
 export FUZZTIME
 
-.PHONY: demo test quick full proof soak build fuzz bench
+.PHONY: demo test quick full proof soak build fuzz sdks bench
 
 demo: build
 	@.ci/need llvm || echo 'going on without the CPU device'
@@ -49,6 +50,9 @@ soak:
 
 fuzz:
 	@.ci/fuzz
+
+sdks:
+	@go=$$(.ci/need go) && cd internal/server/sdks && "$$go" test ./...
 
 bench:
 	@go=$$(.ci/need go) && CGO_ENABLED=0 "$$go" test -run '^$$' -bench '$(BENCH)' -benchmem ./...

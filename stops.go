@@ -2,79 +2,24 @@ package smelt
 
 import (
 	"slices"
-	"strings"
 
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/stopping"
 	"smelt.example/smelt/models/tokenizer"
 )
-
-// stopper cuts a text before the first of some strings, and holds back what may be
-// the beginning of one. The first is the one that ends first; of those that end
-// together, the longest: so where a text is cut does not depend on its pieces.
-type stopper struct {
-	strings []string
-	held    string
-	found   string // the string that ended the text; "" while none did
-}
-
-// push adds a piece and returns the text that is certain now.
-func (s *stopper) push(piece string) string {
-	if s.found != "" {
-		return ""
-	}
-	text := s.held + piece
-	if start := s.find(text); start >= 0 {
-		s.held = ""
-		return text[:start]
-	}
-	certain := len(text) - s.begun(text)
-	s.held = text[certain:]
-	return text[:certain]
-}
-
-// flush returns what was held back of a text that has ended.
-func (s *stopper) flush() string {
-	held := s.held
-	s.held = ""
-	return held
-}
-
-// find sets found, and returns where it starts, or -1.
-func (s *stopper) find(text string) (start int) {
-	start, end := -1, len(text)+1
-	for _, stop := range s.strings {
-		at := strings.Index(text, stop)
-		if at >= 0 && (at+len(stop) < end || at+len(stop) == end && at < start) {
-			start, end, s.found = at, at+len(stop), stop
-		}
-	}
-	return start
-}
-
-// begun is the length of the longest end of a text that is the beginning of a string.
-func (s *stopper) begun(text string) (longest int) {
-	for _, stop := range s.strings {
-		for n := min(len(stop)-1, len(text)); n > longest; n-- {
-			if strings.HasSuffix(text, stop[:n]) {
-				longest = n
-			}
-		}
-	}
-	return longest
-}
 
 // decoder makes text of tokens, up to a string that ends it; without a tokenizer it
 // makes none.
 type decoder struct {
 	stream *tokenizer.Stream
-	stop   *stopper
+	stop   *stopping.Stopper
 }
 
 func newDecoder(tok *tokenizer.Tokenizer, stops []string) decoder {
 	if tok == nil {
 		return decoder{}
 	}
-	return decoder{tok.NewStream(false), &stopper{strings: stops}}
+	return decoder{tok.NewStream(false), &stopping.Stopper{Strings: stops}}
 }
 
 func (d decoder) push(id int32) (string, error) {
@@ -82,7 +27,7 @@ func (d decoder) push(id int32) (string, error) {
 		return "", nil
 	}
 	text, err := d.stream.Push(id)
-	return d.stop.push(text), err
+	return d.stop.Push(text), err
 }
 
 // flush is what remains of a text that has ended, the beginning of a character too. A
@@ -91,7 +36,7 @@ func (d decoder) flush() string {
 	if d.stream == nil || d.found() != "" {
 		return ""
 	}
-	return d.stop.flush() + d.stream.Flush()
+	return d.stop.Flush() + d.stream.Flush()
 }
 
 // found is the string that ended the text, or "".
@@ -99,7 +44,7 @@ func (d decoder) found() string {
 	if d.stop == nil {
 		return ""
 	}
-	return d.stop.found
+	return d.stop.Found()
 }
 
 // cutTokens are those of a text that a string ended: up to the one that the string

@@ -28,6 +28,13 @@ var walls = []struct{ from, to, why string }{
 	{"runtime/session", "runtime/planned runtime/cpu runtime/cuda runtime/metal runtime/standin runtime/reference runtime/devices", "sequences know the interface of a device"},
 	{"bench", "codegen/lower models/deepseekv4 doctor cmd", "measurements take any device"},
 	{"doctor", "codegen/lower models/deepseekv4 bench cmd", "an examination takes any device"},
+	{"server", "codegen passes models/deepseekv4 runtime/device runtime/devices runtime/scheduler runtime/session runtime/planned bench doctor cmd", "the server knows an engine and the shapes of chats; what they are of, whoever opens the model knows"},
+	{"server/engine", "server/api server/dialog server/turn server/live", "the engine's interface lies below the server"},
+	{"server/turn", "server/api server/openai server/anthropic server/responses", "a turn knows no protocol"},
+	{"server/dialog", "server/api server/openai server/anthropic server/responses", "a dialog knows no protocol"},
+	{"server/openai", "server/anthropic server/responses", "protocols do not know each other"},
+	{"server/anthropic", "server/openai server/responses", "protocols do not know each other"},
+	{"server/responses", "server/openai server/anthropic", "protocols do not know each other"},
 	{"cmd", "codegen/lower models/deepseekv4", "the command opens any model that package models knows"},
 	{"examples", "codegen/lower models/deepseekv4 cmd bench", "examples go in by the front door, by IR and bundles, or by the evaluator"},
 }

@@ -92,7 +92,7 @@ A BUNDLE is a folder that smelt compile made of one.`,
 	root.SetErr(io.err)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(io), newChat(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
+	root.AddCommand(newRun(io), newChat(io), newServe(io), newCompile(io), newInspect(io), newVerify(io), newDoctor(io), newEval(io), newBench(io), newTokenize(io), newVersion(io))
 	completeKernels(root)
 	strict(root)
 	completeNumbers(root)

@@ -136,7 +136,7 @@ func TestCommandLine(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"unknown command", []string{"serve"}, []string{`unknown command "serve"`}},
+		{"unknown command", []string{"bake"}, []string{`unknown command "bake"`}},
 		{"misspelt command", []string{"evla"}, []string{`unknown command "evla"`, "eval"}},
 		{"unknown flag", []string{"--verbose"}, []string{"--verbose", "smelt --help"}},
 	} {

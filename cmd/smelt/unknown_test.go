@@ -13,7 +13,7 @@ func TestUnknownWords(t *testing.T) {
 		"Inspct x":                   `unknown command "Inspct" of smelt; did you mean inspect? (see smelt --help)`,
 		"talk":                       `unknown command "talk" of smelt; did you mean chat? (see smelt --help)`,
 		"convert x -o y":             `unknown command "convert" of smelt; did you mean compile? (see smelt --help)`,
-		"serve":                      `unknown command "serve" of smelt (see smelt --help)`,
+		"bake":                       `unknown command "bake" of smelt (see smelt --help)`,
 		"evla --json":                `unknown command "evla" of smelt; did you mean eval? (see smelt --help)`,
 		"bench krnels":               `unknown command "krnels" of smelt bench; did you mean kernels? (see smelt bench --help)`,
 		"bench chat":                 `unknown command "chat" of smelt bench (see smelt bench --help)`,

@@ -152,6 +152,9 @@ type Options struct {
 	// Call begins the turn with calls of tools, so that the model must make one. The
 	// mode is Answer.
 	Call bool
+	// Again begins an assistant's turn also behind a message that asks for none: an
+	// assistant's finished turn, or a system's.
+	Again bool
 }
 
 // Stage is where the text begins that the model generates for these messages.
@@ -176,6 +179,12 @@ type Format interface {
 	Parser(o ParseOptions) Parser
 	// Controls are the special tokens that a Parser minds, by their texts.
 	Controls() []string
+	// Effort is the format's own name for an effort as interfaces of other makers name
+	// it: minimal, low, medium, high, xhigh, ultra or max. context is how many tokens the
+	// model's makers want there to be room for; 0 is any number.
+	Effort(word string) (own string, context int, err error)
+	// JSONAnswer is the paragraph of a system text that asks for an answer in JSON.
+	JSONAnswer() string
 }
 
 // TokenEncoder is the part of a tokenizer that Tokens needs.
@@ -218,6 +227,11 @@ func Tokens(f Format, messages []Message, o Options, tok TokenEncoder) ([]int32,
 	if err != nil {
 		return nil, err
 	}
+	return SegmentTokens(f, segments, tok)
+}
+
+// SegmentTokens is Tokens for a conversation that has been laid out.
+func SegmentTokens(f Format, segments []Segment, tok TokenEncoder) ([]int32, error) {
 	var ids []int32
 	for _, s := range segments {
 		if s.Special {

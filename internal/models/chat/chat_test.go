@@ -40,6 +40,8 @@ type echo struct{}
 func (echo) Name() string                                 { return "echo" }
 func (echo) Encode([]Message, Options) ([]Segment, error) { return nil, nil }
 func (echo) Controls() []string                           { return []string{"!", "absent"} }
+func (echo) Effort(word string) (string, int, error)      { return word, 0, nil }
+func (echo) JSONAnswer() string                           { return "JSON" }
 func (echo) Parser(o ParseOptions) Parser                 { return &echoParser{spelling: o.Spelling} }
 
 type echoParser struct {
@@ -61,6 +63,8 @@ func (p *echoParser) Push(s Segment) []Delta {
 func (p *echoParser) End() []Delta {
 	return []Delta{{Kind: DeltaArguments, Call: p.calls - 1, Text: "."}}
 }
+
+func (p *echoParser) Done() bool { return false }
 
 func (p *echoParser) Err() error {
 	if p.spelling {

@@ -34,6 +34,9 @@ type Parser interface {
 	Push(Segment) []Delta
 	// End says that nothing follows and returns what was held back.
 	End() []Delta
+	// Done reports that nothing that follows can change the message: what was read has
+	// ended the turn.
+	Done() bool
 	// Err is a *MarkupError for the first place where the markup of calls was not the
 	// format's; the message then has what could be read.
 	Err() error
@@ -163,6 +166,15 @@ func (p *TokenParser) push(text string) []Delta {
 // End says that nothing follows and returns what was held back.
 func (p *TokenParser) End() []Delta {
 	return append(p.push(p.decoder.Flush()), p.parser.End()...)
+}
+
+// Done is the Parser's.
+func (p *TokenParser) Done() bool { return p.parser.Done() }
+
+// Control tells whether a token is one of the format's special tokens, and so no text.
+func (p *TokenParser) Control(id int32) bool {
+	_, ok := p.controls[id]
+	return ok
 }
 
 // Err is the Parser's.

@@ -48,6 +48,9 @@ func (f ChatFormat) Encode(messages []chat.Message, o chat.Options) ([]chat.Segm
 			return nil, err
 		}
 	}
+	if o.Again {
+		p.again()
+	}
 	if o.Call {
 		p.out.markup(callsHead)
 	}
@@ -79,7 +82,7 @@ func checkTurn(messages []chat.Message, o chat.Options) error {
 	if o.Continue && (last.Role != chat.RoleAssistant || last.Task != "" || len(last.ToolCalls) > 0 || o.Call) {
 		return fmt.Errorf("chat: message %d is to be continued: found role %s, %d tool calls and task %s, expected an assistant's message without", len(messages), last.Role, len(last.ToolCalls), quoted(last.Task))
 	}
-	question := last.Role == chat.RoleUser || last.Role == chat.RoleTool || last.Role == chat.RoleDeveloper
+	question := last.Role == chat.RoleUser || last.Role == chat.RoleTool || last.Role == chat.RoleDeveloper || o.Again
 	if o.Call && (o.Mode != chat.Answer || !question || last.Task != "") {
 		return fmt.Errorf("chat: a call of tools is to follow message %d in mode %v: found role %s and task %s, expected mode chat and a question or result without task", len(messages), o.Mode, last.Role, quoted(last.Task))
 	}
@@ -176,6 +179,20 @@ func (p *prompt) open(i int) {
 		out.special(tokenAssistant)
 		out.special(think)
 	}
+}
+
+// again opens an assistant's turn where nothing has.
+func (p *prompt) again() {
+	last := p.turns[len(p.turns)-1]
+	if last.Task != "" || p.goesOn || last.Role != chat.RoleAssistant && last.Role != chat.RoleSystem {
+		return
+	}
+	think := tokenEndThink
+	if p.thinking {
+		think = tokenThink
+	}
+	p.out.special(tokenAssistant)
+	p.out.special(think)
 }
 
 // declarations adds the tools and the format of answers that a message declares.

@@ -60,7 +60,8 @@ type parser struct {
 	begun           bool           // something of the reasoning was read
 	out             []chat.Delta   // of this push
 	callState
-	err error
+	over bool // the turn has ended
+	err  error
 }
 
 // state consumes some of the text ahead, and may change the state. It reports whether
@@ -214,9 +215,12 @@ func openerBegun(s string) int {
 
 // done drops what follows.
 func (p *parser) done(bool) bool {
-	p.ahead, p.held = "", ""
+	p.ahead, p.held, p.over = "", "", true
 	return false
 }
+
+// Done reports that the turn has ended.
+func (p *parser) Done() bool { return p.over }
 
 // fail keeps the first thing that is wrong.
 func (p *parser) fail(found, expected string) {

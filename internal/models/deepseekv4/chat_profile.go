@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"smelt.example/smelt/internal/models/chat"
 )
 
 // Profile is a revision of the chat format. They differ in the words for effort.
@@ -43,6 +45,40 @@ func (p Profile) effort(word string) (string, error) {
 	}
 	return text, nil
 }
+
+// Profiles are the names of the format's revisions.
+func (ChatFormat) Profiles() []string { return []string{Preview.String(), P0731.String()} }
+
+// In is the format in a revision.
+func (f ChatFormat) In(profile string) chat.Format {
+	if profile == P0731.String() {
+		return ChatFormat{P0731}
+	}
+	return ChatFormat{Preview}
+}
+
+// Effort is the profile's word for one of those that other interfaces have, as the
+// vendor's own server maps them.
+func (f ChatFormat) Effort(word string) (own string, context int, err error) {
+	words := map[string]string{"": "", "minimal": "high", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "ultra": "max", "max": "max"}
+	if f.Profile == P0731 {
+		words["minimal"], words["low"] = "low", "low"
+	}
+	own, ok := words[word]
+	if !ok {
+		return "", 0, fmt.Errorf("found effort %s, expected minimal, low, medium, high, xhigh, ultra or max", quoted(word))
+	}
+	if own == "max" {
+		context = contextOfMax
+	}
+	return own, context, nil
+}
+
+// contextOfMax is what the model's card wants for the effort max, in tokens.
+const contextOfMax = 384 << 10
+
+// JSONAnswer is the vendor's text for requests of JSON without a schema.
+func (ChatFormat) JSONAnswer() string { return jsonObject }
 
 // encoderFile is the model's own encoder, which checkpoints may hold. Nothing else in
 // them tells the profiles apart.

@@ -41,6 +41,8 @@ var (
 	effortAbsolute string
 	//go:embed chattext/effort_beyond.txt
 	effortBeyond string
+	//go:embed chattext/json_object.txt
+	jsonObject string
 )
 
 // segments collects a prompt. Text that follows text joins it, as tokens may span both.

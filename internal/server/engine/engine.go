@@ -1,0 +1,165 @@
+// Package engine says what the server needs of whatever runs a model. The server knows
+// models by this package only.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/models/tokenizer"
+	"smelt.example/smelt/runtime/sampling"
+)
+
+var (
+	// ErrBusy: as many texts run and wait as may.
+	ErrBusy = errors.New("the queue is full")
+	// ErrClosed: the engine is shutting down.
+	ErrClosed = errors.New("the server is shutting down")
+	// ErrNoChat: the model was not made for chat.
+	ErrNoChat = errors.New("this model was not made for chat; use /v1/completions")
+)
+
+// Model is an open model as clients see it.
+type Model struct {
+	ID      string
+	Created time.Time
+	Context int // tokens of the longest text, prompt included
+	Slots   int // texts at once
+	Texts   int // that may run and wait
+	Vocab   int
+
+	Format    chat.Format // nil if the model was not made for chat
+	Tokenizer *tokenizer.Tokenizer
+	// WithBOS puts the begin-of-sentence token before a text's tokens.
+	WithBOS func(ids []int32) []int32
+	// Suggested is how the checkpoint suggests to sample, and Stop before which strings
+	// to end a text.
+	Suggested sampling.Params
+	Stop      []string
+}
+
+// Request asks for the continuation of Tokens.
+type Request struct {
+	Tokens    []int32
+	MaxTokens int // 1 or more
+	Sampling  sampling.Params
+	// Stream tells texts of one prompt and seed apart.
+	Stream uint64
+	// LogProbs has the probability of each token, and those of Top more in its place.
+	LogProbs bool
+	Top      int
+}
+
+// Step is a token of a text.
+type Step struct {
+	ID      int32
+	LogProb float64 // natural logarithm, before temperature and filters
+	Top     []sampling.Probable
+}
+
+// Result is what there is to say about a text that has ended.
+type Result struct {
+	// Ended: the model ended the text. Otherwise it came to MaxTokens, to the end of
+	// the context, or was cancelled.
+	Ended bool
+	// Cached is how many tokens of the prompt were not computed but kept from before,
+	// and Why says why not more.
+	Cached int
+	Why    string
+	// Queued is how long the text waited for a slot, Prompt how long its prompt took.
+	Queued, Prompt time.Duration
+}
+
+// Text is a text on its way.
+type Text interface {
+	// Steps yields the tokens as they come. An error ends it.
+	Steps() iter.Seq2[Step, error]
+	// Result waits for the end.
+	Result() Result
+}
+
+// Score is the probability of a prompt's token, and those of the most probable ones in
+// its place.
+type Score struct {
+	LogProb float64
+	Top     []sampling.Probable
+}
+
+// Engine runs a model. Its methods are safe for concurrent use.
+type Engine interface {
+	Model() *Model
+	// Start begins a text, or a wait for a slot. The end of ctx ends the text.
+	// The error may be ErrBusy or ErrClosed.
+	Start(ctx context.Context, r Request) (Text, error)
+	// Score gives the probabilities of a prompt's tokens from the second on.
+	Score(ctx context.Context, tokens []int32, top int) ([]Score, error)
+}
+
+// Prompt is a prompt on its way to the model: its tokens and, for people, its text, in
+// which Special are the byte ranges of special tokens.
+type Prompt struct {
+	IDs     []int32
+	Text    string
+	Special [][2]int
+}
+
+// Render lays out a conversation for the next turn.
+func (m *Model) Render(messages []chat.Message, o chat.Options) (p Prompt, err error) {
+	if m.Format == nil {
+		return p, ErrNoChat
+	}
+	segments, err := m.Format.Encode(messages, o)
+	if err != nil {
+		return p, err
+	}
+	if p.IDs, err = chat.SegmentTokens(m.Format, segments, m.Tokenizer); err != nil {
+		return p, err
+	}
+	var text []byte
+	for _, s := range segments {
+		start := len(text)
+		text = append(text, s.Text...)
+		if s.Special {
+			p.Special = append(p.Special, [2]int{start, len(text)})
+		}
+	}
+	p.Text = string(text)
+	return p, nil
+}
+
+// Parser reads the tokens of an answer.
+func (m *Model) Parser(o chat.ParseOptions) *chat.TokenParser {
+	return chat.NewTokenParser(m.Format, o, m.Tokenizer, m.Tokenizer.NewStream(false))
+}
+
+// Encode makes tokens of a text. Special tokens in it count only if asked for.
+func (m *Model) Encode(text string, special bool) ([]int32, error) {
+	if special {
+		return m.Tokenizer.Encode(text)
+	}
+	return m.Tokenizer.EncodeOrdinary(text)
+}
+
+// Check refuses tokens that are none of the model's.
+func (m *Model) Check(ids []int32) error {
+	for i, id := range ids {
+		if id < 0 || int(id) >= m.Vocab {
+			return fmt.Errorf("token %d is %d, expected 0 to %d", i+1, id, m.Vocab-1)
+		}
+	}
+	return nil
+}
+
+// Spell is the text of one token, which may be no whole character.
+func (m *Model) Spell(id int32) string {
+	s := m.Tokenizer.NewStream(false)
+	text, err := s.Push(id)
+	if err != nil {
+		return ""
+	}
+	return text + s.Flush()
+}

@@ -1,0 +1,71 @@
+package openai
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"smelt.example/smelt/internal/models/deepseekv4"
+	"smelt.example/smelt/internal/server/api"
+	"smelt.example/smelt/internal/server/dialog"
+)
+
+// TestSharedRequests: bodies become the prompts of the vendor's own server, to the byte.
+func TestSharedRequests(t *testing.T) {
+	dir := os.Getenv("SMELT_SHARED")
+	if dir == "" {
+		t.Skip("SMELT_SHARED is unset: it names the folder of shared fixtures")
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "chat", "goldens.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var goldens struct {
+		Request []struct {
+			Name, Profile, Prompt string
+			Thinking              bool `json:"default_thinking"`
+			Request               json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(data, &goldens); err != nil {
+		t.Fatal(err)
+	}
+	if len(goldens.Request) < 31 {
+		t.Fatalf("found %d goldens", len(goldens.Request))
+	}
+	for _, g := range goldens.Request {
+		t.Run(g.Name, func(t *testing.T) {
+			format := deepseekv4.ChatFormat{}
+			if g.Profile == deepseekv4.P0731.String() {
+				format.Profile = deepseekv4.P0731
+			}
+			c := &api.Call{Options: &api.Options{}}
+			var r chatRequest
+			if err := api.Decode(g.Request, &r); err != nil {
+				t.Fatal(err)
+			}
+			d, err := r.dialog(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Thinking.Default = g.Thinking
+			turn, err := dialog.Build(d, format)
+			if err != nil {
+				t.Fatal(err)
+			}
+			segments, err := format.Encode(turn.Messages, turn.Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text strings.Builder
+			for _, s := range segments {
+				text.WriteString(s.Text)
+			}
+			if text.String() != g.Prompt {
+				t.Errorf("\n  got  %q\n  want %q", text.String(), g.Prompt)
+			}
+		})
+	}
+}
