@@ -237,7 +237,7 @@ func TestOneTurn(t *testing.T) {
 	if want := "u<｜Assistant｜></think>a\n\nb" + eos + "<｜User｜>v<｜Assistant｜><think></think>c" + eos; !strings.Contains(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if r := c.post("/v1/responses", `{"input":[`+strings.Repeat(`{"role":"assistant","content":"`+strings.Repeat("x", 100)+`"},`, 150_000)+user+`]}`); r.status != 400 || !strings.Contains(r.body, "context_length_exceeded") {
+	if r := c.post("/v1/responses", `{"input":[`+strings.Repeat(`{"role":"assistant","content":"`+strings.Repeat("x", 100)+`"},`, 20_000)+user+`]}`); r.status != 400 || !strings.Contains(r.body, "context_length_exceeded") {
 		t.Errorf("%d %.200s", r.status, r.body)
 	}
 }

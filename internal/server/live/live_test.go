@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,8 +62,19 @@ func TestEngine(t *testing.T) {
 		t.Errorf("%q", text.String())
 	}
 	cancel()
-	if result := running.Result(); result.Ended || result.Prompt <= 0 {
+	if result := running.Result(); result.Ended || result.Prompt <= 0 || result.Cached != 0 || result.Why == "" {
 		t.Errorf("%+v", result)
+	}
+	more, err := about.Encode(text.String()+" there was", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := e.Start(t.Context(), engine.Request{Tokens: slices.Concat(r.Tokens, more), MaxTokens: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result := next.Result(); result.Cached < len(r.Tokens) || result.Cached > len(r.Tokens)+2 {
+		t.Errorf("what goes on with the text in the slot: %+v; %d tokens were read before", result, len(r.Tokens))
 	}
 	scores, err := e.Score(t.Context(), r.Tokens, 1)
 	if err != nil || len(scores) != len(r.Tokens)-1 || scores[2].LogProb > -1e-9 {
