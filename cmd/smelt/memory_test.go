@@ -24,8 +24,8 @@ func TestTooManySlots(t *testing.T) {
 		t.Skipf("this machine has room for %d bytes of caches, or does not tell", b.Memory().Caches)
 	}
 	for _, args := range [][]string{
-		{"run", dir, "--prompt", "hi", "--device", "reference"},
-		{"run", dir, "--prompt", "hi", "--allow-paging", "--device", "reference"},
+		{"chat", dir, "--device", "reference"},
+		{"chat", dir, "--allow-paging", "--device", "reference"},
 		{"run", dir, "--prompt", "hi", "--device", "cpu"},
 		{"eval", dir, "--tokens", "1,2,3", "--device", "cpu"},
 		{"bench", "run", dir, "--device", "cpu", "--allow-paging"},
