@@ -66,6 +66,9 @@ func inEvaluator(t *testing.T, m *models.Model) []float32 {
 // (trial_test.go) and one row. Kernels and evaluator compute the same bits as from
 // the checkpoint that it was made of.
 func TestContainer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs a model")
+	}
 	opened := func(dir string, o models.Options) *models.Model {
 		m, err := models.Open(dir, o)
 		if err != nil {

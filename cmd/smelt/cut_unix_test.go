@@ -314,6 +314,9 @@ func TestCutWhileEvaluating(t *testing.T) {
 // TestBadTable: a table that names no expert is told by every command that
 // computes, before anything else is printed; those that read headers only go on.
 func TestBadTable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs and compiles a copy of the storyteller many times")
+	}
 	dir := copyOf(t, storyteller)
 	path := filepath.Join(dir, "model.safetensors")
 	f, err := safetensors.Open(path)

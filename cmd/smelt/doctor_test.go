@@ -25,6 +25,9 @@ import (
 // TestDoctorModel: the kernels of doctor's own model are the storyteller's, to the
 // letter, whichever layers have which, and its weights are there.
 func TestDoctorModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles two models")
+	}
 	own, err := ownModel(t.Context(), stdio{})
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +99,9 @@ func TestDoctorCPU(t *testing.T) {
 
 // TestDoctorNothingHere: what a machine lacks is no failure.
 func TestDoctorNothingHere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs the whole of doctor")
+	}
 	if _, err := metal.Native(); err == nil {
 		t.Skip("this machine has Metal")
 	}

@@ -38,6 +38,9 @@ func cachedStory(t *testing.T) (id, snapshot string) {
 
 // TestIDs: an id stands for the snapshot in every command that takes a checkpoint.
 func TestIDs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: opens a model a dozen times")
+	}
 	id, snapshot := cachedStory(t)
 	note := "note: " + id + " is " + snapshot + "\n"
 	dir := t.TempDir()
@@ -124,6 +127,9 @@ func TestIDsComplete(t *testing.T) {
 // TestImposters: a Git LFS pointer or a page in the place of any file is named, and
 // what to do.
 func TestImposters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles a model, and copies it eight times")
+	}
 	const pointer, page = "version https://git-lfs.github.com/spec/v1\noid sha256:a1\nsize 77\n", "<!doctype html><title>Log in</title>"
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	smelt(t, "", "compile", storyteller, "-o", bundle, "--context", "256")

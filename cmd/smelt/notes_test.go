@@ -11,6 +11,9 @@ import (
 // TestNotes: commands say on standard error what is odd about a checkpoint and accepted,
 // once and in the words of inspect; a checkpoint without oddities gets no note.
 func TestNotes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: opens a model a dozen times")
+	}
 	dir := t.TempDir()
 	source, err := filepath.Abs(storyteller)
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 // TestRunHints: suggestions are taken, and a flag in the place of one keeps it from
 // being judged.
 func TestRunHints(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: opens a model a dozen times")
+	}
 	const prompt = "Once upon a time"
 	plain := runJSON(t, "", storyteller, "-p", prompt, "--temp", "0", "-n", "6").Text
 	for _, c := range []struct {

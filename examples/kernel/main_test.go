@@ -8,6 +8,9 @@ import (
 
 // TestShow: every kernel is listed, and one that is named is printed.
 func TestShow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles a model")
+	}
 	const checkpoint = "../storyteller/checkpoint"
 	var list, text strings.Builder
 	if err := show(&list, checkpoint, nil); err != nil {

@@ -122,6 +122,9 @@ func TestHealthy(t *testing.T) {
 
 // TestWrong: what is wrong is reported with the kernel's name, and nothing else is.
 func TestWrong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: examines a model many times")
+	}
 	c := compile(t)
 	bits := func(x float32) func([]byte) {
 		return func(d []byte) { binary.LittleEndian.PutUint32(d, math.Float32bits(x)) }
@@ -162,6 +165,9 @@ func TestWrong(t *testing.T) {
 // TestCompany: a row that notices the others in its step is reported with how many there
 // were, and one that does not is not.
 func TestCompany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles two models, and examines them four times")
+	}
 	c := compile(t)
 	r := c.check(t, func(*reflection, bool) {})
 	if !r.OK || !slices.Equal(r.Company, []int{1, 2}) {
@@ -193,6 +199,9 @@ func TestCompany(t *testing.T) {
 
 // TestOrder: what was found first comes first, whatever the kernels' names.
 func TestOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: examines a model many times")
+	}
 	r := compile(t).check(t, func(d *reflection, _ bool) {
 		d.Fault = func(step int, name string, data []byte) {
 			if step == 1 && (name == "%layer1.after_ffn" || name == "%layer0.after_attn" || name == "%logits") {

@@ -31,7 +31,7 @@ func TestAttentionStaged(t *testing.T) {
 	all := stagedSplits * stagedKeys
 	long := slices.Concat(slotRows(0, int32(all-33)), slotRows(1, int32(all-32)), slotRows(2, int32(2*all-32)),
 		slotRows(0, 5), slotRows(1, int32(stagedTiles*all-32)), slotRows(2, int32(stagedTiles*all+900)))
-	for _, c := range []attentionCase{
+	for _, c := range sample.Short(t, []attentionCase{
 		{heads: 8, dim: 128, rotated: 64, size: 16, rows: edges(16, 0, 0)},
 		{heads: 12, dim: 128, rotated: 64, size: 20, rows: edges(20, 0, 0), format: "bf16"},
 		{heads: 16, dim: 128, rotated: 64, size: 32, ratio: 4, k: 20, rows: edges(32, 4, 20), format: "fp8_b64_r64"},
@@ -47,7 +47,7 @@ func TestAttentionStaged(t *testing.T) {
 		{heads: 4, dim: 1032, rotated: 16, size: 9, ratio: 8, rows: few, format: "bf16"},
 		{heads: 8, dim: 64, rotated: 64, size: 5, rows: edges(5, 0, 0), sink: -60},
 		{heads: 8, dim: 64, rotated: 64, size: 40, ratio: 4, rows: edges(40, 4, 0), sink: 30},
-	} {
+	}, 5) {
 		small, err := target.GPU.WithThreads(64)
 		if err != nil {
 			t.Fatal(err)

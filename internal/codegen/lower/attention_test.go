@@ -287,6 +287,9 @@ func TestAttentionTiles(t *testing.T) {
 // the other rows are longer and make more splits. Both run the same way, for
 // machine code rounds exponentials otherwise than the interpreter.
 func TestAttentionRowsAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs kernels in many companies")
+	}
 	rows := slices.Concat(slotRows(1, 70), slotRows(0, 700), slotRows(2, 3))
 	for _, c := range []attentionCase{
 		{heads: 4, dim: 64, rotated: 16, size: 70, ratio: 2, rows: rows},

@@ -364,6 +364,9 @@ func (p *product) check(t *testing.T, phase program.Phase, rows int) {
 // that codes unpacked bit by bit give, whatever the type of their scales, and
 // values at the far ends of float32 too.
 func TestHalves(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles kernels")
+	}
 	t.Parallel()
 	for i, e := range encodings(t, 6) {
 		t.Run(e.Name(), func(t *testing.T) {

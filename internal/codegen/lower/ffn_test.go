@@ -15,6 +15,7 @@ import (
 	"smelt.example/smelt/internal/ir/encoding"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/text"
 )
@@ -324,13 +325,14 @@ func TestHalfBlocks(t *testing.T) {
 		{"wo_b": "affine4_g64_bf16", "w1": "affine4_g64_bf16", "w3": "affine4_g64_bf16", "w2": "affine4_g32_bf16", "shared2": "affine8_g64_bf16"},
 		{"wo_b": "bf16", "w1": "bf16", "w3": "fp8_e4m3_b128", "w2": "bf16", "shared2": "bf16"},
 	}
-	for i, c := range []struct {
+	type half struct {
 		sizes   sizesOfHalfBlocks
 		formats int
 		pieces  bool
 		target  target.Target
 		rows    int
-	}{
+	}
+	for i, c := range sample.Short(t, []half{
 		{sizesOfHalfBlocks{64, 2112, 40, 6, 1088}, 0, true, target.GPU, 4},
 		{sizesOfHalfBlocks{64, 192, 7, 3, 64}, 1, false, target.GPU, 16},
 		{sizesOfHalfBlocks{160, 96, 33, 2, 96}, 2, false, small, 4},
@@ -339,7 +341,7 @@ func TestHalfBlocks(t *testing.T) {
 		{sizesOfHalfBlocks{100, 96, 33, 2, 1204}, 2, true, target.GPU, 3}, // the last tile of the hidden size and that of the width are not full
 		{sizesOfHalfBlocks{68, 1064, 5, 3, 36}, 2, false, small, 4},
 		{sizesOfHalfBlocks{128, 192, 40, 6, 128}, 1, false, target.CPU8, 2},
-	} {
+	}, 2) {
 		name := strings.ReplaceAll(fmt.Sprint(i, c.sizes, c.target), " ", "_")
 		t.Run(name, func(t *testing.T) {
 			x := newHalfBlocksTest(t, c.sizes, formats[c.formats], c.pieces)

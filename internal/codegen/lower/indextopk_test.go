@@ -207,14 +207,14 @@ func TestIndexTopK(t *testing.T) {
 func TestIndexTopKThin(t *testing.T) {
 	t.Parallel()
 	edges := slices.Concat(slotRows(0, 6, 126, 127), slotRows(1, 128, 257, 400))
-	for _, c := range []indexCase{
+	for _, c := range sample.Short(t, []indexCase{
 		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges, text: true},
 		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 128, rows: edges[:3], room: 600},
 		{heads: 8, dim: 32, ratio: 1, k: 8, chunk: 32, spread: 4, thin: 127, rows: edges[:3], room: 600},
 		{heads: 8, dim: 32, ratio: 1, k: 40, chunk: 128, spread: 6, thin: 100, rows: edges, nan: 3},
 		{heads: 16, dim: 16, ratio: 1, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, sign: 1, format: "fp4_b32"},
 		{heads: 8, dim: 16, ratio: 4, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, room: 600},
-	} {
+	}, 2) {
 		for _, c.target = range []target.Target{target.GPU, target.CUDA} {
 			x := newIndexTest(t, c)
 			x.check(t, x.run(t))

@@ -119,6 +119,9 @@ func TestRings(t *testing.T) {
 
 // TestRingsText: the Metal text does the same.
 func TestRingsText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: clang builds kernels")
+	}
 	x := newRingTest(t, target.GPU, 8, 128)
 	x.mem.text = true
 	for _, role := range []string{program.RingsIn, program.RingsOut} {

@@ -108,6 +108,9 @@ func (s *stored) mask(t testing.TB, p pruning) {
 // TestPruned: a pruned checkpoint gives, in every layout, the bits of the whole one
 // whose other experts are never chosen, whatever number config.json gives.
 func TestPruned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs models")
+	}
 	const key = "n_routed_experts"
 	set := func(pairs ...any) func(s *stored) {
 		return func(s *stored) {

@@ -75,6 +75,9 @@ func (s *stored) writeIndexed(t testing.TB, file func(name string) string, move 
 // TestReleases opens what releases and conversions differ in beside names and formats:
 // logits are the bits of the plain checkpoint's, and notes say what is odd.
 func TestReleases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs models")
+	}
 	const shard = "model-00001-of-00001.safetensors"
 	flat := func(s *stored, section map[string]any) {
 		section["rope_theta"] = 10000
@@ -257,6 +260,9 @@ func TestStrippedWeights(t *testing.T) {
 // TestScaleTypes: every type of scales, wherever blocks of scales occur, means the
 // numbers it stores: logits are the bits of the same numbers stored as they are.
 func TestScaleTypes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs models")
+	}
 	experts := func(e, rest encoding.Encoding) func(string) encoding.Encoding {
 		return func(official string) encoding.Encoding {
 			if strings.Contains(official, ".ffn.experts.") {

@@ -78,6 +78,9 @@ func asType(dt encoding.DType) func(string) encoding.Encoding {
 // TestLossless: the same values under other names, in other shapes and types
 // are the same parameters, and the logits are equal bit for bit.
 func TestLossless(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs models")
+	}
 	const official, mlx, hf = "official names", "MLX-converted names", "transformers' names"
 	tests := []struct {
 		name   string
