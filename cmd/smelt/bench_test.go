@@ -10,7 +10,6 @@ import (
 
 	"smelt.example/smelt/bench"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
-	"smelt.example/smelt/internal/sample"
 )
 
 // needCPU skips where there is no libLLVM to measure with.
@@ -106,8 +105,8 @@ func TestBenchKernels(t *testing.T) {
 // TestBenchStored: layers that stand on stored ones are measured as the layers they are,
 // and the report says so; a decode step at a multiple of a block has more to do.
 func TestBenchStored(t *testing.T) {
-	if !sample.Full() {
-		t.Skip("make full: compiles a model of eight layers twice; package synthetic tests what stands on what")
+	if testing.Short() {
+		t.Skip("-short: compiles a model of eight layers twice")
 	}
 	needCPU(t)
 	var reports [2]bench.KernelReport

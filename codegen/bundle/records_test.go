@@ -73,9 +73,6 @@ func TestTimes(t *testing.T) {
 
 // TestHashes: what --hash records is found again, and a changed byte is noticed.
 func TestHashes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles and reads a bundle several times")
-	}
 	t.Parallel()
 	ck := copied(t)
 	s := source(t, ck)

@@ -76,9 +76,6 @@ func TestFewerThreads(t *testing.T) {
 // other kernels, is written and read back to the same plan, and runs also where halves
 // are exact.
 func TestWithoutHalves(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles a model twice")
-	}
 	first, _, err := Compile(source(t, fixture), Options{Lean: true, Context: 64, Chunk: 32})
 	if err != nil {
 		t.Fatal(err)

@@ -86,9 +86,6 @@ func TestJoin(t *testing.T) {
 
 // TestCheckRings: a prefill step whose rings are copied otherwise is refused.
 func TestCheckRings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles a model for each fault")
-	}
 	module, _ := fused()
 	in := func(s *Step) *Dispatch { return copied(s, program.RingsIn)[0] }
 	out := func(s *Step) *Dispatch { return copied(s, program.RingsOut)[0] }

@@ -198,9 +198,6 @@ func assembly(t *testing.T, c *nvrtc.Compiler, text string) string {
 // TestHalves: the kernel that looks at halves converts each by the instruction that the
 // others use, in a form that keeps subnormals.
 func TestHalves(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles kernels")
-	}
 	k, _, err := halves.Kernel(target.CUDA)
 	if err != nil {
 		t.Fatal(err)

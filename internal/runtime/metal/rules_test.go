@@ -275,9 +275,6 @@ func TestFewerThreads(t *testing.T) {
 // TestHalves: where the GPU makes zeros of subnormal halves, the model is planned again
 // with kernels that need none, also with smaller threadgroups, and the notes say so.
 func TestHalves(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles kernels")
-	}
 	for _, c := range []struct {
 		options fake.Options
 		target  string

@@ -17,9 +17,6 @@ import (
 // TestHalves: the bundle stays as it is where a machine converts halves exactly, is
 // planned without them where it does not, and a machine that fails is an error.
 func TestHalves(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: compiles kernels")
-	}
 	b, _ := fixture(t)
 	b, err := b.For(target.CUDA)
 	if err != nil {

@@ -181,9 +181,6 @@ func builtinSource() string {
 }
 
 func TestBuiltins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: clang builds kernels")
-	}
 	source := builtinSource()
 	if err := compiler(t).Check("builtins.metal", source); err != nil {
 		t.Error(err)
