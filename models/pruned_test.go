@@ -189,6 +189,9 @@ func TestPruned(t *testing.T) {
 		if d.name == "standin" && testing.Short() {
 			continue // clang takes most of the time
 		}
+		if testing.Short() {
+			d.draws = 1
+		}
 		for _, x := range sample.Of(t, prunedCases(t), d.draws) {
 			t.Run(fmt.Sprintf("%s/%s/%d", d.name, filepath.Base(x.fixture), len(x.keep)), func(t *testing.T) {
 				dir := prune(t, x.fixture, x.keep, true)

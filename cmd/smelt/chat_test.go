@@ -68,6 +68,9 @@ func TestChatReasoning(t *testing.T) {
 
 // TestChatFull: a full context is one message that says what to do, and doing it helps.
 func TestChatFull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs a model several times")
+	}
 	r := chatText(t, 1, "Tell me about a cat.\nAnd then, what did it do all day long?\nGo on.\n/undo\n/stats\nWhy?\n", []string{"--context", "40"},
 		"(the context of 40 tokens is full, and the answer ends here; /undo takes back the last message and its answer",
 		"smelt: with this message the conversation has ", ", and the context room for 40; the message is left out: /undo takes back", "a larger --context",

@@ -143,6 +143,9 @@ func (p *pieces) Write(b []byte) (int, error) {
 }
 
 func TestRunSeed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs a model several times")
+	}
 	sample := []string{storyteller, "-p", "Once upon a time", "--temp", "1", "-n", "8"}
 	with := func(more ...string) []string { return append(slices.Clone(sample), more...) }
 	drawn, other := runJSON(t, "", sample...), runJSON(t, "", sample...)
@@ -204,6 +207,9 @@ func TestRunLogProbs(t *testing.T) {
 
 // TestRunReasoning: with --chat the reasoning and the answer are apart.
 func TestRunReasoning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs a model several times")
+	}
 	ask := []string{storyteller, "--chat", "-p", "Why?", "--temp", "0", "-n", "5", "--context", "64"}
 	for _, think := range []bool{false, true} {
 		args := ask

@@ -13,6 +13,7 @@ import (
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/num"
 	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
 )
@@ -237,7 +238,7 @@ var (
 // float64, within a bound for sums; with rounding exactly that, rounded and
 // stored as the reference does it. All other memory stays as it was.
 func TestCache(t *testing.T) {
-	for _, machine := range targets {
+	for _, machine := range sample.Short(t, targets, 1) {
 		for i, entries := range testCases {
 			testCache(t, machine, entries, i%2 == 1)
 		}

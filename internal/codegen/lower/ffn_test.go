@@ -341,7 +341,7 @@ func TestHalfBlocks(t *testing.T) {
 		{sizesOfHalfBlocks{100, 96, 33, 2, 1204}, 2, true, target.GPU, 3}, // the last tile of the hidden size and that of the width are not full
 		{sizesOfHalfBlocks{68, 1064, 5, 3, 36}, 2, false, small, 4},
 		{sizesOfHalfBlocks{128, 192, 40, 6, 128}, 1, false, target.CPU8, 2},
-	}, 2) {
+	}, 1) {
 		name := strings.ReplaceAll(fmt.Sprint(i, c.sizes, c.target), " ", "_")
 		t.Run(name, func(t *testing.T) {
 			x := newHalfBlocksTest(t, c.sizes, formats[c.formats], c.pieces)

@@ -214,7 +214,7 @@ func TestIndexTopKThin(t *testing.T) {
 		{heads: 8, dim: 32, ratio: 1, k: 40, chunk: 128, spread: 6, thin: 100, rows: edges, nan: 3},
 		{heads: 16, dim: 16, ratio: 1, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, sign: 1, format: "fp4_b32"},
 		{heads: 8, dim: 16, ratio: 4, k: 60, chunk: 1024, spread: 20, thin: 128, rows: edges, room: 600},
-	}, 2) {
+	}, 1) {
 		for _, c.target = range []target.Target{target.GPU, target.CUDA} {
 			x := newIndexTest(t, c)
 			x.check(t, x.run(t))
