@@ -145,6 +145,6 @@ func TestTokenize(t *testing.T) {
 	equal(t, "special", at(c.post("/v1/tokenize", `{"content":"</think>","special":true}`).object(t), "tokens"), []any{4094})
 	back := c.post("/detokenize", strings.Replace(`{"tokens":[0,X]}`, "X", "4094", 1)).object(t)
 	equal(t, "text", at(back, "prompt"), "<｜begin▁of▁sentence｜></think>")
-	c.badBodies("/detokenize", []badBody{{`{"tokens":[-1]}`, "expected 0 to", "tokens"}, {`{"tokens":"x"}`, "expected a list", "tokens"}})
+	c.badBodies("/detokenize", []badBody{{`{"tokens":[-1]}`, "expected 0 to", "tokens"}, {`{"tokens":"x"}`, "expected an array", "tokens"}})
 	c.badBodies("/tokenize", []badBody{{`{}`, "found none", "messages"}, {`"x"`, "expected an object", ""}})
 }

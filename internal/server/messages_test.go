@@ -210,11 +210,11 @@ func TestMessageFields(t *testing.T) {
 	for members, want := range map[string]string{
 		`"output_config":{"effort":"huge"}`:           "output_config.effort: found effort",
 		`"tools":[{"name":"f","input_schema":"{}"}]`:  "tools[0].input_schema: found a string, expected an object",
-		`"tools":[{"name":"f","input_schema":[]}]`:    "tools[0].input_schema: found a list, expected an object",
+		`"tools":[{"name":"f","input_schema":[]}]`:    "tools[0].input_schema: found an array, expected an object",
 		`"thinking":{"type":"on"}`:                    "thinking.type: found",
-		`"system":[{"type":"text","text":["a"]}]`:     "system[0].text: found a list, expected a string",
+		`"system":[{"type":"text","text":["a"]}]`:     "system[0].text: found an array, expected a string",
 		`"messages":[{"role":"user","content":[5]}]`:  "messages[0].content[0]: found a number, expected an object",
-		`"stop_sequences":"x"`:                        "stop_sequences: found a string, expected a list",
+		`"stop_sequences":"x"`:                        "stop_sequences: found a string, expected an array",
 		`"tool_choice":{"type":"tool","name":"none"}`: "tool_choice: found the function",
 	} {
 		r := c.post("/v1/messages", with(request, members))

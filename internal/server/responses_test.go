@@ -186,14 +186,14 @@ func TestResponsePrompts(t *testing.T) {
 func TestResponseErrors(t *testing.T) {
 	c := serve(t, scripted(t, "x"), Options{})
 	c.badBodies("/v1/responses", []badBody{
-		{`{}`, "found none", "input"}, {`{"input":5}`, "expected a list", "input"}, {`{"input":[{"role":"tool"}]}`, "expected system", "input[0].role"},
+		{`{}`, "found none", "input"}, {`{"input":5}`, "expected an array", "input"}, {`{"input":[{"role":"tool"}]}`, "expected system", "input[0].role"},
 		{`{"input":"x","previous_response_id":"resp_1"}`, "not stored here; send the full input", "previous_response_id"},
 		{`{"input":"x","conversation":{"id":"c"}}`, "not stored here", "conversation"}, {`{"input":"x","background":true}`, "nothing is stored", "background"},
 		{`{"input":[{"type":"item_reference","id":"x"}]}`, "send the full input", "input[0]"},
 		{`{"input":"x","tool_choice":{"type":"allowed_tools"}}`, "expected none", "tool_choice"},
 		{`{"input":"x","tools":[5]}`, "found a number, expected an object", "tools[0]"},
 		{`{"input":"x","tools":[{"type":5}]}`, "found a number, expected a string", "tools[0].type"},
-		{`{"input":"x","tools":[{"type":"namespace","tools":[{"type":"function","name":"f","parameters":[]}]}]}`, "found a list, expected an object", "tools[0].tools[0].parameters"},
+		{`{"input":"x","tools":[{"type":"namespace","tools":[{"type":"function","name":"f","parameters":[]}]}]}`, "found an array, expected an object", "tools[0].tools[0].parameters"},
 		{`{"input":"x","text":{"format":{"type":"json_schema","schema":null}}}`, "found none", "text.format.schema"},
 		{`{"input":"x","text":{"format":{"type":"json_schema","schema":{"type":5}}}}`, "expected a JSON schema", "text.format.schema"},
 		{`{"input":"x","reasoning":{"effort":"huge"}}`, "expected minimal", "reasoning.effort"},

@@ -299,7 +299,7 @@ func TestBadBodies(t *testing.T) {
 	c := serve(t, scripted(t, "Hello"), Options{})
 	c.badBodies("/v1/chat/completions", []badBody{
 		{``, "cut off", ""}, {`{`, "cut off", ""}, {`{]`, "the body, byte 1", ""}, {`[]`, "expected an object", ""}, {`{}`, "found none", "messages"},
-		{`{"messages":"hi"}`, "found a string, expected a list", "messages"},
+		{`{"messages":"hi"}`, "found a string, expected an array", "messages"},
 		{`{"messages":[{"role":"user","content":5}]}`, "expected a string", "messages[0].content"},
 		{`{"messages":[{"role":"king","content":"x"}]}`, "expected system", "messages[0].role"},
 		{with(hi, `"max_tokens":0`), "expected 1 or more", "max_tokens"},

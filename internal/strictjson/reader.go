@@ -134,6 +134,8 @@ func KindName(k jsontext.Kind) string {
 		return "a number"
 	case jsontext.KindBeginObject:
 		return "an object"
+	case jsontext.KindBeginArray:
+		return "an array"
 	}
-	return "an array"
+	return "something else"
 }

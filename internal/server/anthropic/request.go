@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt.example/smelt/internal/models/chat"
@@ -56,13 +55,7 @@ type blocks []block
 
 // UnmarshalJSONFrom reads either.
 func (b *blocks) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != jsontext.KindString {
-		return json.UnmarshalDecode(d, (*[]block)(b))
-	}
-	var text string
-	err := json.UnmarshalDecode(d, &text)
-	*b = blocks{{Type: "text", Text: text}}
-	return err
+	return api.ReadList(d, (*[]block)(b), func(text string) block { return block{Type: "text", Text: text} })
 }
 
 // block is one of any type.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // Limits of what is read of a request.
@@ -128,7 +130,7 @@ func decodeError(field string, err error) error {
 }
 
 func semanticError(field string, e *json.SemanticError) *Error {
-	found := kindWord(e.JSONKind)
+	found := strictjson.KindName(e.JSONKind)
 	if e.JSONKind == jsontext.KindNumber && len(e.JSONValue) > 0 {
 		found = fmt.Sprintf("%.40s", e.JSONValue)
 	}
@@ -157,24 +159,6 @@ func within(field string, p jsontext.Pointer) string {
 	return strings.ToValidUTF8(fmt.Sprintf("%.200s", b.String()), "")
 }
 
-func kindWord(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindNull:
-		return "null"
-	case jsontext.KindTrue, jsontext.KindFalse:
-		return "a boolean"
-	case jsontext.KindString:
-		return "a string"
-	case jsontext.KindNumber:
-		return "a number"
-	case jsontext.KindBeginObject:
-		return "an object"
-	case jsontext.KindBeginArray:
-		return "a list"
-	}
-	return "something else"
-}
-
 func typeWord(t reflect.Type) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -192,7 +176,7 @@ func typeWord(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.Slice:
-		return "a list"
+		return "an array"
 	}
 	return "an object"
 }

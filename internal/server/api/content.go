@@ -11,6 +11,7 @@ import (
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/dialog"
 	"smelt.example/smelt/internal/server/engine"
+	"smelt.example/smelt/internal/strictjson"
 )
 
 // Content is the text of a message, which comes as a string, as null or in parts.
@@ -27,6 +28,17 @@ func (c *Content) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	}
 	*c = Content(Join(parts))
 	return nil
+}
+
+// ReadList reads an array, or in its place a string, of which it makes the only element.
+func ReadList[T any](d *jsontext.Decoder, list *[]T, of func(text string) T) error {
+	if d.PeekKind() != jsontext.KindString {
+		return json.UnmarshalDecode(d, list)
+	}
+	var text string
+	err := json.UnmarshalDecode(d, &text)
+	*list = []T{of(text)}
+	return err
 }
 
 // Part is one part of a content.
@@ -82,7 +94,7 @@ func (o *Object) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	case kind == jsontext.KindBeginObject:
 		*o = Object(value.Clone())
 	default:
-		return &Error{Status: http.StatusBadRequest, Message: "found " + kindWord(kind) + ", expected an object"}
+		return &Error{Status: http.StatusBadRequest, Message: "found " + strictjson.KindName(kind) + ", expected an object"}
 	}
 	return nil
 }

@@ -73,6 +73,23 @@ type Thinking struct {
 	Usual   string
 }
 
+// NewFormat is the format of a type's name, with its schema if it has one. The fields are
+// where the request says them, for errors.
+func NewFormat(typeField, name, schemaField string, schema jsontext.Value) (Format, error) {
+	switch name {
+	case "", "text":
+		return Format{}, nil
+	case "json_object":
+		return Format{JSON: true}, nil
+	case "json_schema":
+		if schema == nil {
+			return Format{}, &Error{schemaField, "found none, expected a JSON schema"}
+		}
+		return Format{JSON: true, Field: schemaField, Schema: schema}, nil
+	}
+	return Format{}, &Error{typeField, fmt.Sprintf("found %.40q, expected text, json_object or json_schema", name)}
+}
+
 // Error is about a field of a request.
 type Error struct{ Field, Text string }
 

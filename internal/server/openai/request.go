@@ -41,13 +41,7 @@ type stops []string
 
 // UnmarshalJSONFrom reads either.
 func (s *stops) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() == jsontext.KindString {
-		var one string
-		err := json.UnmarshalDecode(d, &one)
-		*s = stops{one}
-		return err
-	}
-	return json.UnmarshalDecode(d, (*[]string)(s))
+	return api.ReadList(d, (*[]string)(s), func(text string) string { return text })
 }
 
 // apply puts the fields into a job.
@@ -223,20 +217,8 @@ func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
 	return d, err
 }
 
-func (r *chatRequest) format() (f dialog.Format, err error) {
-	switch r.ResponseFormat.Type {
-	case "", "text":
-	case "json_object":
-		f.JSON = true
-	case "json_schema":
-		f = dialog.Format{JSON: true, Field: "response_format.json_schema.schema", Schema: jsontext.Value(r.ResponseFormat.Schema.Schema)}
-		if f.Schema == nil {
-			return f, api.Invalid(f.Field, "found none, expected a JSON schema")
-		}
-	default:
-		return f, api.Invalid("response_format.type", "found %.40q, expected text, json_object or json_schema", r.ResponseFormat.Type)
-	}
-	return f, nil
+func (r *chatRequest) format() (dialog.Format, error) {
+	return dialog.NewFormat("response_format.type", r.ResponseFormat.Type, "response_format.json_schema.schema", jsontext.Value(r.ResponseFormat.Schema.Schema))
 }
 
 func (r *chatRequest) thinking() (t dialog.Thinking, err error) {

@@ -51,13 +51,7 @@ type items []item
 
 // UnmarshalJSONFrom reads either.
 func (x *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != jsontext.KindString {
-		return json.UnmarshalDecode(d, (*[]item)(x))
-	}
-	var text string
-	err := json.UnmarshalDecode(d, &text)
-	*x = items{{Role: "user", Content: api.Content(text)}}
-	return err
+	return api.ReadList(d, (*[]item)(x), func(text string) item { return item{Role: "user", Content: api.Content(text)} })
 }
 
 // item is one of any type.
@@ -241,20 +235,8 @@ func (r *request) choice() (dialog.Choice, error) {
 	return dialog.Choice{}, api.Invalid("tool_choice", "found %.80q, expected none, auto, required or a function", r.ToolChoice)
 }
 
-func (r *request) format() (f dialog.Format, err error) {
-	switch r.Text.Format.Type {
-	case "", "text":
-	case "json_object":
-		f.JSON = true
-	case "json_schema":
-		f = dialog.Format{JSON: true, Field: "text.format.schema", Schema: jsontext.Value(r.Text.Format.Schema)}
-		if f.Schema == nil {
-			return f, api.Invalid(f.Field, "found none, expected a JSON schema")
-		}
-	default:
-		return f, api.Invalid("text.format.type", "found %.40q, expected text, json_object or json_schema", r.Text.Format.Type)
-	}
-	return f, nil
+func (r *request) format() (dialog.Format, error) {
+	return dialog.NewFormat("text.format.type", r.Text.Format.Type, "text.format.schema", jsontext.Value(r.Text.Format.Schema))
 }
 
 // stored refuses what needs a memory of earlier responses.
