@@ -1,14 +1,12 @@
 package server
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"smelt.example/smelt/internal/server/engine"
+	"smelt.example/smelt/internal/server/script"
 )
 
 const (
@@ -134,14 +132,6 @@ func (c *client) both(body string, choice int) chatMessage {
 
 // TestSharedChats: completions of the goldens become their messages, either way.
 func TestSharedChats(t *testing.T) {
-	dir := os.Getenv("SMELT_SHARED")
-	if dir == "" {
-		t.Skip("SMELT_SHARED is unset: it names the folder of shared fixtures")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "chat", "goldens.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	type golden struct {
 		Name, Mode, Reasoning, Content string
 		StoppedBy                      string                             `json:"stopped_by"`
@@ -149,9 +139,7 @@ func TestSharedChats(t *testing.T) {
 		Calls                          []struct{ Name, Arguments string } `json:"tool_calls"`
 	}
 	var goldens struct{ Parse, Recover []golden }
-	if err := json.Unmarshal(data, &goldens); err != nil {
-		t.Fatal(err)
-	}
+	script.Goldens(t, &goldens)
 	e := scripted(t, "")
 	c, run := serve(t, e, Options{}), 0
 	for _, g := range slices.Concat(goldens.Parse, goldens.Recover) {

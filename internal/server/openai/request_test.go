@@ -2,26 +2,17 @@ package openai
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"smelt.example/smelt/internal/models/deepseekv4"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/dialog"
+	"smelt.example/smelt/internal/server/script"
 )
 
 // TestSharedRequests: bodies become the prompts of the vendor's own server, to the byte.
 func TestSharedRequests(t *testing.T) {
-	dir := os.Getenv("SMELT_SHARED")
-	if dir == "" {
-		t.Skip("SMELT_SHARED is unset: it names the folder of shared fixtures")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "chat", "goldens.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var goldens struct {
 		Request []struct {
 			Name, Profile, Prompt string
@@ -29,9 +20,7 @@ func TestSharedRequests(t *testing.T) {
 			Request               json.RawMessage
 		}
 	}
-	if err := json.Unmarshal(data, &goldens); err != nil {
-		t.Fatal(err)
-	}
+	script.Goldens(t, &goldens)
 	if len(goldens.Request) < 31 {
 		t.Fatalf("found %d goldens", len(goldens.Request))
 	}
