@@ -22,6 +22,9 @@ func FuzzRequests(f *testing.F) {
 	} {
 		f.Add(uint8(i), body)
 	}
+	for i := range paths {
+		f.Add(uint8(i), `{"messages":[{"role":"system","content":""}],"input":[{"role":"developer","content":""}],"max_tokens":9}`)
+	}
 	e, err := script.Open(checkpoint)
 	if err != nil {
 		f.Fatal(err)

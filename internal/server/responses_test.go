@@ -186,7 +186,7 @@ func TestResponsePrompts(t *testing.T) {
 func TestResponseErrors(t *testing.T) {
 	c := serve(t, scripted(t, "x"), Options{})
 	c.badBodies("/v1/responses", []badBody{
-		{`{}`, "found none", "input"}, {`{"input":5}`, "expected an array", "input"}, {`{"input":[{"role":"tool"}]}`, "expected system", "input[0].role"},
+		{`{}`, "found none", "input"}, {`{"input":5}`, "expected an array", "input"}, {`{"input":[{"role":"system","content":""}]}`, "found empty system messages only", "input"}, {`{"input":[{"role":"tool"}]}`, "expected system", "input[0].role"},
 		{`{"input":"x","previous_response_id":"resp_1"}`, "not stored here; send the full input", "previous_response_id"},
 		{`{"input":"x","conversation":{"id":"c"}}`, "not stored here", "conversation"}, {`{"input":"x","background":true}`, "nothing is stored", "background"},
 		{`{"input":[{"type":"item_reference","id":"x"}]}`, "send the full input", "input[0]"},

@@ -301,6 +301,7 @@ func TestBadBodies(t *testing.T) {
 		{``, "cut off", ""}, {`{`, "cut off", ""}, {`{]`, "the body, byte 1", ""}, {`[]`, "expected an object", ""}, {`{}`, "found none", "messages"},
 		{`{"messages":"hi"}`, "found a string, expected an array", "messages"},
 		{`{"messages":[{"role":"user","content":5}]}`, "expected a string", "messages[0].content"},
+		{`{"messages":[{"role":"system","content":""},{"role":"developer","content":null}]}`, "found empty system messages only", "messages"},
 		{`{"messages":[{"role":"king","content":"x"}]}`, "expected system", "messages[0].role"},
 		{with(hi, `"max_tokens":0`), "expected 1 or more", "max_tokens"},
 		{with(hi, `"max_tokens":"9"`), "expected a whole number", "max_tokens"},

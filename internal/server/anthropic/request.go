@@ -161,6 +161,7 @@ func (m *message) assistant() chat.Message {
 // dialog is the conversation of the request. An assistant's message at the end is the
 // beginning of the answer.
 func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
+	d.Field = "messages"
 	d.Messages = r.system()
 	for i := range r.Messages {
 		more, err := r.Messages[i].messages(i)

@@ -16,6 +16,8 @@ import (
 // Request is a conversation to go on with, as any protocol has it. Its messages may have
 // system texts anywhere.
 type Request struct {
+	// Field is where the request has them, for errors.
+	Field    string
 	Messages []chat.Message
 	// Continue goes on with the last message, an assistant's.
 	Continue bool
@@ -135,12 +137,15 @@ func Build(r Request, f chat.Format) (*Turn, error) {
 			t.Messages = append(t.Messages, m)
 		}
 	}
+	if len(t.Messages) == 0 {
+		return nil, &Error{r.Field, "found empty system messages only, expected one that says something"}
+	}
 	last := t.Messages[len(t.Messages)-1]
 	switch {
 	case r.Continue && last.Role == chat.RoleAssistant && len(last.ToolCalls) == 0:
 		t.Options.Continue = true
 	case r.Continue:
-		return nil, &Error{"messages", "the last message is to be continued; it has to be an assistant's without tool calls"}
+		return nil, &Error{r.Field, "the last message is to be continued; it has to be an assistant's without tool calls"}
 	default:
 		t.Options.Again = true
 	}
@@ -153,9 +158,9 @@ func Build(r Request, f chat.Format) (*Turn, error) {
 func (r *Request) check() error {
 	switch n := len(r.Messages); {
 	case n == 0:
-		return &Error{"messages", "found none, expected at least one"}
+		return &Error{r.Field, "found none, expected at least one"}
 	case n > MaxMessages:
-		return &Error{"messages", fmt.Sprintf("found %d, expected at most %d", n, MaxMessages)}
+		return &Error{r.Field, fmt.Sprintf("found %d, expected at most %d", n, MaxMessages)}
 	case len(r.Tools) > MaxTools:
 		return &Error{"tools", fmt.Sprintf("found %d, expected at most %d", len(r.Tools), MaxTools)}
 	}

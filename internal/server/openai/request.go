@@ -191,6 +191,7 @@ func (m *message) message(i int) (out chat.Message, err error) {
 
 // dialog is the conversation of the request.
 func (r *chatRequest) dialog(c *api.Call) (d dialog.Request, err error) {
+	d.Field = "messages"
 	for i := range r.Messages {
 		m, err := r.Messages[i].message(i)
 		if err != nil {

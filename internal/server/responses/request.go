@@ -255,6 +255,7 @@ func (r *request) stored() error {
 
 // dialog is the conversation of the request.
 func (r *request) dialog(c *api.Call, tools *shown) (d dialog.Request, err error) {
+	d.Field = "input"
 	if err = r.stored(); err != nil {
 		return d, err
 	}
