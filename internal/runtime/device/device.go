@@ -11,6 +11,7 @@
 //	Timed      knows how long its processor worked, and how long it had nothing to do
 //	Paced      tells how far the step is that runs
 //	Described  says what it runs on, and how its kernels came about
+//	Keeper     keeps what slots hold beside them
 package device
 
 import (
