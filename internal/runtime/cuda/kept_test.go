@@ -1,0 +1,38 @@
+package cuda
+
+import (
+	"testing"
+
+	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/devicetest"
+	"smelt.example/smelt/models/checkpoint"
+)
+
+var _ device.Keeper = (*Device)(nil)
+
+// roomy opens the device with memory for a few texts.
+func roomy(o Options) devicetest.Open {
+	return func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
+		t.Helper()
+		o.Kept = devicetest.KeptRoom
+		return opened(t, b, ck, o)
+	}
+}
+
+// TestKept: copies lie in order between the steps around them, and before what is read.
+func TestKept(t *testing.T) {
+	needCard(t)
+	for _, poison := range []bool{false, true} {
+		devicetest.Kept(t, devicetest.Fixture("a-bf16"), devicetest.Trained, 330, 300, roomy(Options{Poison: poison}))
+	}
+	for _, length := range []int{9, 24, 150} {
+		devicetest.Kept(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, length, 100, roomy(Options{}))
+	}
+}
+
+// TestKeptAhead: graphs that are played while others run change nothing of what is kept.
+func TestKeptAhead(t *testing.T) {
+	needCard(t)
+	devicetest.KeptAhead(t, devicetest.Fixture("b-official-fp8fp4"), []int{1, 2, 3, 4, 7, 23, 127, 130, 260}, roomy(Options{}))
+}
