@@ -30,9 +30,3 @@ func TestKept(t *testing.T) {
 		devicetest.Kept(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, length, 100, roomy(Options{}))
 	}
 }
-
-// TestKeptAhead: graphs that are played while others run change nothing of what is kept.
-func TestKeptAhead(t *testing.T) {
-	needCard(t)
-	devicetest.KeptAhead(t, devicetest.Fixture("b-official-fp8fp4"), []int{1, 2, 3, 4, 7, 23, 127, 130, 260}, roomy(Options{}))
-}

@@ -46,7 +46,7 @@ func Kept(t *testing.T, dir string, f passes.Formats, length, steps int, open Op
 	first.read(length)
 	second.texts, second.slots = first.texts, slices.Clone(first.slots)
 	for _, x := range first.texts {
-		for _, n := range sample.Of(t, keptEdges(length), 16) {
+		for _, n := range sample.Of(t, keptEdges(length), 10) {
 			for _, w := range []*keptWalk{first, second} {
 				w.edge(x, n)
 			}
@@ -65,7 +65,7 @@ func KeptOn(t *testing.T, d device.Device, length, steps int) {
 	w := newKeptWalk(t, d, 32, length)
 	w.read(length)
 	for _, x := range w.texts {
-		for _, n := range sample.Of(t, keptEdges(length), 16) {
+		for _, n := range sample.Of(t, keptEdges(length), 10) {
 			w.edge(x, n)
 			w.goOn(1)
 		}

@@ -5,38 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"smelt.example/smelt/codegen/bundle"
-	"smelt.example/smelt/internal/codegen/msl/standin"
 	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
-	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/runtime/metal/fake"
-	"smelt.example/smelt/models/checkpoint"
 )
 
 var _ device.Keeper = (*Device)(nil)
-
-// TestKeptAhead: what is copied between command buffers, one of which ran past the end of a
-// text, is what the kernels of a Mac read.
-func TestKeptAhead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: the stand-in takes some seconds")
-	}
-	t.Parallel()
-	devicetest.KeptAhead(t, devicetest.Fixture("a-bf16"), []int{2, 19}, func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, observe func(string, []byte)) device.Planned {
-		t.Helper()
-		if _, err := standin.Find(); err != nil {
-			t.Skip(err)
-		}
-		g := newExecutor(t, fake.Options{Residency: true})
-		g.same = true
-		d, err := g.open(b, ck, Options{Poison: true, Observe: observe, Kept: devicetest.KeptRoom})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	})
-}
 
 // TestKeptRoom: memory for parts counts beside all else that is wired, and as one buffer.
 func TestKeptRoom(t *testing.T) {

@@ -26,7 +26,7 @@ func TestKept(t *testing.T) {
 	if p, err := d.KeepFrontier(0, 0); err != nil || p.Bytes() != 0 {
 		t.Errorf("nothing of an empty slot is %v, %v", p, err)
 	}
-	length := 150
+	length := 140
 	if testing.Short() {
 		length = 20
 	}
@@ -38,6 +38,6 @@ func TestKept(t *testing.T) {
 	}
 	d.Reset(0)
 	d.Allow(2 << 20)
-	devicetest.KeptOn(t, d, length, 100)
+	devicetest.KeptOn(t, d, length, 60)
 	devicetest.KeptRefused(t, d)
 }
