@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/cuda/driver"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/models/checkpoint"
@@ -29,4 +30,36 @@ func TestKept(t *testing.T) {
 	for _, length := range []int{9, 24, 150} {
 		devicetest.Kept(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, length, 100, roomy(Options{}))
 	}
+}
+
+// BenchmarkKept keeps and restores texts of V4-Flash on the card.
+func BenchmarkKept(b *testing.B) {
+	if err := Here(); err != nil {
+		b.Skip(err)
+	}
+	api, err := driver.Open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := &machine{api: api}
+	if m.card, err = choose(api, 0); err != nil {
+		b.Fatal(err)
+	}
+	if m.context, err = api.Retain(m.card); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := m.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
+	if err := m.do(func() error {
+		if m.copies, err = api.NewApartStream(); err == nil {
+			m.landing, err = m.host(landing)
+		}
+		return err
+	}); err != nil {
+		b.Fatal(err)
+	}
+	devicetest.KeptSpeed(b, m)
 }
