@@ -282,6 +282,26 @@ func TestSharedParse(t *testing.T) {
 	}
 }
 
+// TestRecover: completions that are malformed, cut off or tricky become messages, however
+// they are cut.
+func TestRecover(t *testing.T) {
+	data, err := os.ReadFile("testdata/chat-recover.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []parseCase
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for _, c := range cases {
+		for _, most := range []int{1, 2, 5, 1 << 20} {
+			m, _ := chat.Parse(ChatFormat{}, cutText(rng, c.Completion, most), c.options(true))
+			c.check(t, fmt.Sprintf("pieces of up to %d bytes", most), m)
+		}
+	}
+}
+
 // cutText cuts a text into pieces of 1 to most bytes.
 func cutText(rng *rand.Rand, text string, most int) (pieces []chat.Segment) {
 	for text != "" {
