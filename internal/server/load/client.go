@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -145,7 +146,8 @@ func (c *client) text(ctx context.Context, transport http.RoundTripper, i, token
 }
 
 // deaf asks for a text without end, with much beside each token, and reads nothing of it
-// until ctx ends.
+// until ctx ends. Had the text ended by then, buffers would have taken all of it, and the
+// server would have waited for nobody; that is an error.
 func (c *client) deaf(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(c.url, "http://"))
 	if err != nil {
@@ -155,10 +157,15 @@ func (c *client) deaf(ctx context.Context) error {
 	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		return err
 	}
-	text := body(0, 100000, `,"logprobs":20,"repetition_penalty":0.5`)
+	text := body(0, 1<<20, `,"logprobs":20,"repetition_penalty":0.5`)
 	if _, err := fmt.Fprintf(conn, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(text), text); err != nil {
 		return err
 	}
 	<-ctx.Done()
+	conn.SetReadDeadline(time.Now().Add(time.Second))
+	sent, _ := io.ReadAll(io.LimitReader(conn, 1<<30)) // the server may have hung up
+	if bytes.Contains(sent, []byte("[DONE]")) {
+		return fmt.Errorf("a client that read nothing was sent all of its text, %d MB: give the server a larger --context", len(sent)>>20)
+	}
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"smelt.example/smelt/internal/server"
+	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/script"
 )
 
@@ -19,9 +21,11 @@ func TestMeasures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Say(" time there was a"); err != nil {
+	ids, err := e.About.Encode(" time there was a", false)
+	if err != nil {
 		t.Fatal(err)
 	}
+	e.Reply = func(engine.Request) []int32 { return ids }
 	e.Before = func(_ context.Context, i int) error {
 		time.Sleep(4 * time.Millisecond)
 		if i == 0 {
@@ -45,10 +49,14 @@ func TestMeasures(t *testing.T) {
 		t.Errorf("first %v, between %v", first, between)
 	}
 	var out strings.Builder
-	o := options{clients: []int{1, 4}, texts: 4, tokens: 5, soak: 20, stalled: 50 * time.Millisecond, deaf: 1}
+	o := options{clients: []int{1, 4}, texts: 4, tokens: 5, soak: 20, stalled: 100 * time.Millisecond, deaf: 1}
 	if err := frontier(t.Context(), &out, c, o); err != nil {
 		t.Fatal(err)
 	}
+	if err := stalled(t.Context(), &out, c, o); err == nil || !strings.Contains(err.Error(), "was sent all of its text") {
+		t.Errorf("a short text that nobody reads: %v", err)
+	}
+	e.Reply = func(engine.Request) []int32 { return slices.Repeat(ids, 1000) }
 	if err := stalled(t.Context(), &out, c, o); err != nil {
 		t.Fatal(err)
 	}
