@@ -13,12 +13,27 @@ const (
 	Differs                  // what is known goes on otherwise
 	NoFrontier               // all of it is known, and no frontier is near its end
 	Evicted                  // more of it had to make room
+	Failed                   // what was kept could not be restored
 	Reasons
 )
 
 // String is the reason in a word, for counters.
 func (r Reason) String() string {
-	return [...]string{"off", "whole", "goes_on", "unknown", "differs", "no_frontier", "evicted"}[r]
+	return [...]string{"off", "whole", "goes_on", "unknown", "differs", "no_frontier", "evicted", "failed"}[r]
+}
+
+// InSlot is the end where a slot held more than was kept beside the slots.
+func (e End) InSlot(held int) End {
+	e.Reused, e.Slot = held, true
+	switch {
+	case e.Reason == Off:
+	case held == e.Of-1:
+		e.Reason = Whole
+	case held >= e.At:
+		e.Reason = GoesOn
+	}
+	e.At = max(e.At, held)
+	return e
 }
 
 // aroundTokens is how many known tokens are told where a prompt differs.
@@ -61,6 +76,8 @@ func (e End) String() string {
 		return fmt.Sprintf("the prompt differs at token %d of %d from %s", e.At, e.Of, e.Kind) + where
 	case NoFrontier:
 		return fmt.Sprintf("%d tokens of %d are known, but nothing can be gone on with so far", e.At, e.Of) + where
+	case Failed:
+		return "what was kept of the prompt could not be restored"
 	}
 	return fmt.Sprintf("%d tokens of %d were kept and had to make room", e.At, e.Of) + where
 }

@@ -91,7 +91,9 @@ type Stats struct {
 	// Evictions are frontiers that went to make room, Refused those that found none, and
 	// Dropped those that nobody trusted any more.
 	Evictions, Refused, Dropped uint64
-	Pages, Frontiers            int
+	// Restoring is how long it took to restore.
+	Restoring        time.Duration
+	Pages, Frontiers int
 	// Bytes are taken, of Room.
 	Bytes, Room int64
 }
@@ -120,7 +122,7 @@ func (h *Hold) Kind() Kind { return h.f.kind }
 
 // Restore makes the entry a slot's sequence. On an error the slot is empty.
 func (h *Hold) Restore(slot int32) error {
-	f := h.f
+	f, begun := h.f, h.t.opts.Now()
 	var entries []device.Part
 	for _, p := range f.node.path(f.at) {
 		entries = append(entries, p.part)
@@ -133,6 +135,7 @@ func (h *Hold) Restore(slot int32) error {
 	}
 	f.hits++
 	f.used = h.t.opts.Now()
+	h.t.stats.Restoring += f.used.Sub(begun)
 	h.t.stats.Hits[f.kind]++
 	h.t.stats.Reused += uint64(f.at)
 	return nil
@@ -194,6 +197,27 @@ func (t *Tree) Find(prompt []int32) (*Hold, End) {
 	}
 	best.holds++
 	return &Hold{t, best}, e
+}
+
+// Longest is how many tokens Find would find.
+func (t *Tree) Longest(prompt []int32) int {
+	if f := t.walk(prompt).last(len(prompt) - 1); f != nil {
+		return f.at
+	}
+	return 0
+}
+
+// Has tells whether there is an entry of exactly these tokens.
+func (t *Tree) Has(tokens []int32) bool {
+	f := t.walk(tokens).last(len(tokens))
+	return f != nil && f.at == len(tokens)
+}
+
+// Forget drops the entry of exactly these tokens, if there is one.
+func (t *Tree) Forget(tokens []int32) {
+	if f := t.walk(tokens).last(len(tokens)); f != nil && f.at == len(tokens) {
+		t.hold(f).Drop()
+	}
 }
 
 // Keep keeps what a slot has, which is these tokens and no more: of their pages those that
