@@ -26,6 +26,7 @@ type machine struct {
 	context driver.Context
 	code    *code
 	halves  string // what was found of them
+	room    int64  // for what is kept of slots
 	weights *weights
 	memory  []driver.Pointer // of Alloc
 	hosts   []*driver.Host
@@ -142,6 +143,9 @@ func (m *machine) Alloc(name string, n int64) (at planned.Address, err error) {
 	})
 	return at, err
 }
+
+// Room is what the machine was admitted with.
+func (m *machine) Room() int64 { return m.room }
 
 // host gives memory that host and card see.
 func (m *machine) host(n int) (*driver.Host, error) {
