@@ -30,6 +30,9 @@ func (k Kind) String() string {
 	return [...]string{"the middle of a prompt", "a prompt", "a text that ended", "a shared head"}[k]
 }
 
+// Word is the kind in a word, for counters.
+func (k Kind) Word() string { return [...]string{"stride", "prompt", "text", "head"}[k] }
+
 // Options size a tree. The zero value is ready for use.
 type Options struct {
 	// Page is how many tokens a page has; 0 means 2,048.

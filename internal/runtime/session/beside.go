@@ -43,6 +43,25 @@ func (s *Session) CacheStats() CacheStats {
 	return c
 }
 
+// HitsByKind are the prompts that went on from what was there, by where that ended: in a slot,
+// or at a place of some kind.
+func (c CacheStats) HitsByKind() map[string]uint64 {
+	out := map[string]uint64{"slot": c.InSlot}
+	for _, k := range prefix.Kinds() {
+		out[k.Word()] = c.Hits[k]
+	}
+	return out
+}
+
+// EndsByReason are Ends by the reasons in a word.
+func (c CacheStats) EndsByReason() map[string]uint64 {
+	out := map[string]uint64{}
+	for r, n := range c.Ends {
+		out[prefix.Reason(r).String()] = n
+	}
+	return out
+}
+
 // Keeps tells whether beginnings of texts are kept beside the slots.
 func (s *Session) Keeps() bool { return s.tree != nil }
 
