@@ -91,79 +91,75 @@ func sameBits(t *testing.T, what string, got, want *Generation) {
 	}
 }
 
-// TestCacheBits: what is gone on with from a frontier that a prompt wrote has the bits of a prompt
-// that is read whole, on the evaluator and on the processor, wherever it was cut.
+// TestCacheBits: what prompts go on from has the bits of one that is read whole, on the evaluator, and
+// on the processor where a prompt wrote it. Where a text did, whose kernels there sum in
+// another order, the processor has the tokens.
 func TestCacheBits(t *testing.T) {
-	size := session.Options{Slots: 1, Chunk: 32, Context: 160, Cache: prefix.Options{Page: 16, Stride: 48}}
+	size := session.Options{Slots: 2, Chunk: 32, Context: 160, Wanted: 16, Cache: prefix.Options{Page: 16, Stride: 48}}
 	evaluator, processor := keepers(t, size, 64<<20)
+	for _, x := range []struct {
+		name string
+		d    device.Device
+		cuts int
+		same func(t *testing.T, what string, got, want *Generation)
+	}{{"evaluator", evaluator, 2, sameBits}, {"processor", processor, 6, sameTokens}} {
+		t.Run(x.name, func(t *testing.T) {
+			switch {
+			case x.d == nil:
+				t.Skip("no libLLVM")
+			case testing.Short() && x.name == "evaluator":
+				t.Skip("-short: takes long with the race detector")
+			}
+			t.Run("cuts", func(t *testing.T) { cutAnywhere(t, x.d, size, x.cuts) })
+			t.Run("talks", func(t *testing.T) {
+				all, gens := fourTalks(t, x.d, size)
+				plain := start(t, without{x.d}, size, Options{})
+				defer plain.Close()
+				for _, i := range sample.Of(t, []int{4, 5, 6, 7, 8, 9, 10, 11}, 4) {
+					all[i].PromptScores = true // which has all of it read
+					want := answers(t, plain, all[i:i+1])[0]
+					x.same(t, fmt.Sprintf("round %d, talk %d", i/4, i%4), gens[i], want)
+				}
+			})
+		})
+	}
+}
+
+// cutAnywhere reads prompts that begin as another did, up to some place: the bits are those of
+// one that is read whole, in chunks of any size.
+func cutAnywhere(t *testing.T, d device.Device, size session.Options, n int) {
 	rng := rand.New(rand.NewPCG(11, 0))
 	whole := make([]int32, 150)
 	for i := range whole {
-		whole[i] = rng.Int32N(int32(evaluator.Vocab()))
+		whole[i] = rng.Int32N(int32(d.Vocab()))
 	}
-	var cuts []int
-	for n := 2; n < len(whole)-4; n++ {
-		cuts = append(cuts, n)
+	cuts := []int{64, 127, 128, 129}
+	for at := 2; at < len(whole)-4; at += 3 {
+		cuts = append(cuts, at)
 	}
-	cuts = append(sample.Of(t, cuts, 2), 64, 127, 128, 129)
-	for name, d := range map[string]device.Device{"evaluator": evaluator, "processor": processor} {
-		if d == nil {
-			continue
+	for _, cut := range sample.Of(t, cuts, n) {
+		other := slices.Concat(whole[:cut], []int32{1, 2})
+		r := question(whole[:min(cut+1+rng.IntN(20), len(whole))], cut, cut%2 == 0)
+		s := start(t, d, size, Options{})
+		gens := answers(t, s, []Request{question(other, cut, false), r, r})
+		reused := cut // the head
+		if cut > wholeBlocks {
+			reused = wholeBlocks
 		}
-		t.Run(name, func(t *testing.T) {
-			some := 6
-			if name == "evaluator" { // which is slow
-				some = 2
-			}
-			for _, cut := range sample.Of(t, cuts, some) {
-				other := slices.Concat(whole[:cut], []int32{1, 2})
-				r := question(whole[:min(cut+1+rng.IntN(20), len(whole))], cut, cut%2 == 0)
-				s := start(t, d, size, Options{})
-				gens := answers(t, s, []Request{question(other, cut, false), question(whole[:3], 0, false), r, question(whole[:3], 0, false), r})
-				if first, again := gens[2].Prompt(), gens[4].Prompt(); first.Reused < min(cut, cut-cut%wholeBlocks+1) && cut < wholeBlocks || again.Reused != len(r.Prompt)-1 {
-					t.Errorf("cut at %d of %d: %v, then %v", cut, len(r.Prompt), first.End, again.End)
-				}
-				s.Close()
-				plain := start(t, without{d}, size, Options{Chunk: 1 + rng.IntN(size.Chunk)})
-				alone := answers(t, plain, []Request{r})
-				plain.Close()
-				sameBits(t, fmt.Sprintf("cut at %d", cut), gens[2], alone[0])
-				sameBits(t, fmt.Sprintf("cut at %d, again", cut), gens[4], alone[0])
-			}
-		})
+		if first, again := gens[1].Prompt(), gens[2].Prompt(); first.Reused != reused || again.Reused != len(r.Prompt)-1 {
+			t.Errorf("cut at %d of %d: %v, then %v", cut, len(r.Prompt), first.End, again.End)
+		}
+		s.Close()
+		plain := start(t, without{d}, size, Options{Chunk: 1 + rng.IntN(size.Chunk)})
+		alone := answers(t, plain, []Request{r})
+		plain.Close()
+		sameBits(t, fmt.Sprintf("cut at %d", cut), gens[1], alone[0])
+		sameBits(t, fmt.Sprintf("cut at %d, again", cut), gens[2], alone[0])
 	}
 }
 
 // without is a device that keeps nothing and does only what all devices do.
 type without struct{ device.Device }
-
-// TestCacheTalksBits: four conversations take turns in two slots. On the evaluator all their
-// bits are those of prompts that are read whole; on the processor, whose kernels for texts sum in
-// another order, the tokens are.
-func TestCacheTalksBits(t *testing.T) {
-	size := session.Options{Slots: 2, Chunk: 16, Context: 110, Cache: prefix.Options{Page: 16, Stride: 32}}
-	evaluator, processor := keepers(t, size, 64<<20)
-	for name, d := range map[string]device.Device{"evaluator": evaluator, "processor": processor} {
-		if d == nil {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			all, gens := fourTalks(t, d, size)
-			plain := start(t, without{d}, size, Options{})
-			defer plain.Close()
-			for _, i := range sample.Of(t, []int{4, 5, 6, 7, 8, 9, 10, 11}, 4) {
-				all[i].PromptScores = true // which has all of it read
-				want := answers(t, plain, all[i:i+1])[0]
-				what := fmt.Sprintf("round %d, talk %d", i/4, i%4)
-				if name == "evaluator" {
-					sameBits(t, what, gens[i], want)
-				} else {
-					sameTokens(t, what, gens[i], want)
-				}
-			}
-		})
-	}
-}
 
 // fourTalks are three rounds of four conversations with one head.
 func fourTalks(t *testing.T, d device.Device, size session.Options) (all []Request, gens []*Generation) {

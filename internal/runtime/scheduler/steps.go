@@ -108,26 +108,42 @@ func (s *Scheduler) boundary() bool {
 func (r *request) cancelled() bool { return r.gen.cancel.Load() || r.ctx.Err() != nil }
 
 // admit moves requests from the queue to free slots: all but those that wait for what
-// another reads. s.mu is held.
+// another reads. s.mu is held, but not while a slot is made ready: that may take long.
 func (s *Scheduler) admit() {
+	for {
+		r := s.admissible()
+		if r == nil {
+			return
+		}
+		s.active++
+		s.mu.Unlock()
+		err := r.open(s.sess)
+		s.mu.Lock()
+		if err != nil {
+			s.active--
+			r.gen.end("", err)
+			continue
+		}
+		s.stats.Reused += uint64(r.seq.Len())
+		s.prompts = append(s.prompts, r)
+	}
+}
+
+// admissible takes the next request that may begin out of the queue, and those that were
+// cancelled; nil if there is none.
+func (s *Scheduler) admissible() (next *request) {
 	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
 		switch {
 		case r.cancelled():
 			r.gen.end(session.StopCancelled, nil)
 			return true
-		case s.active == s.size.Slots || s.waits(r):
+		case next != nil || s.active == s.size.Slots || s.waits(r):
 			return false
 		}
-		if err := r.open(s.sess); err != nil {
-			r.gen.end("", err)
-			return true
-		}
-		r.after = nil
-		s.stats.Reused += uint64(r.seq.Len())
-		s.active++
-		s.prompts = append(s.prompts, r)
+		next, r.after = r, nil
 		return true
 	})
+	return next
 }
 
 // open gives the request a slot, with what is kept of the beginning of its prompt. Who
