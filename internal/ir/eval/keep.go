@@ -14,6 +14,9 @@ type Rows[F tensor.Float] [][]F
 // of calls f for the states of a kind, those that roll or those that grow, with the rows
 // that are kept of the first `length` tokens: from one to before another.
 func (ma *Machine[F]) of(roll bool, length int, f func(s *ir.State, first, next int) error) error {
+	if length < 0 {
+		return fmt.Errorf("%d tokens; expected 0 or more", length)
+	}
 	reach := func(symbol string) (int64, bool) {
 		known := slices.ContainsFunc(ma.module.Symbols, func(s ir.Symbol) bool { return s.Name == symbol && s.Def == ir.Reach })
 		return int64(length), known

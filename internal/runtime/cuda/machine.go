@@ -33,6 +33,7 @@ type machine struct {
 	stream  driver.Stream
 	steps   []*step
 	starts  starts
+	copied  bool          // the last Copy may still go on
 	copies  driver.Stream // for what is read while steps run
 	landing *driver.Host  // where that is copied to
 	// begun holds the number of the dispatch that began last, where the host reads it
@@ -175,6 +176,12 @@ func (m *machine) Read(to []byte, from planned.Address) error {
 		if n == 0 || n > landing {
 			return m.api.Download(to, driver.Pointer(from))
 		}
+		if m.copied { // in a stream that the one for reading does not wait for
+			if err := m.api.Wait(0); err != nil {
+				return err
+			}
+			m.copied = false
+		}
 		if err := m.api.Receive(m.landing, driver.Pointer(from), int64(n), m.copies); err != nil {
 			return err
 		}
@@ -191,8 +198,10 @@ func (m *machine) Write(to planned.Address, bytes []byte) error {
 	return m.do(func() error { return m.api.Upload(driver.Pointer(to), bytes) })
 }
 
-// Copy copies on the card.
+// Copy begins to copy on the card, in the stream that the driver takes if none is named: what
+// was started before ends first, and what is started later waits.
 func (m *machine) Copy(to, from planned.Address, n int64) error {
+	m.copied = true
 	return m.do(func() error { return m.api.Copy(driver.Pointer(to), driver.Pointer(from), n) })
 }
 

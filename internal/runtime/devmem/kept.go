@@ -53,6 +53,16 @@ func NewKept(c *Caches, memory KeptMemory, bytes int64) (*Kept, error) {
 	return k, nil
 }
 
+// KeptSizes are what a text of full context takes, kept beside its slot: its frontier, and
+// its entries.
+func KeptSizes(p *plan.Plan) (frontier, entries int64, err error) {
+	k, err := NewKept(NewCaches(p, nil, nil), nil, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	return k.FrontierBytes(p.Context), k.EntriesBytes(0, p.Context), nil
+}
+
 // KeptPart is a part.
 type KeptPart struct {
 	kept     *Kept
