@@ -8,24 +8,23 @@ import (
 	"testing"
 
 	"smelt.example/smelt/internal/server/engine"
-	"smelt.example/smelt/internal/server/script"
 )
 
 // oddly spells a text with a token for each character, as no tokenizer does and any model
 // may; special tokens are special.
-func oddly(t *testing.T, e *script.Engine, text string) (ids []int32) {
+func oddly(t *testing.T, m *engine.Model, text string) (ids []int32) {
 	t.Helper()
-	all, err := e.About.Tokenizer.Encode(text)
+	all, err := m.Tokenizer.Encode(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range all {
-		if slices.Contains(e.About.Format.Controls(), e.About.Spell(id)) || id == e.End {
+		if slices.Contains(m.Format.Controls(), m.Spell(id)) || m.Tokenizer.IsSpecial(id) {
 			ids = append(ids, id)
 			continue
 		}
-		for _, c := range e.About.Spell(id) {
-			more, err := e.About.Tokenizer.EncodeOrdinary(string(c))
+		for _, c := range m.Spell(id) {
+			more, err := m.Tokenizer.EncodeOrdinary(string(c))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +79,7 @@ func TestRecall(t *testing.T) {
 			e.Reply = func(r engine.Request) []int32 {
 				reply := []int32{e.End}
 				if n := len(prompts); n < len(agentTurns) { // what spells a token would be one here
-					reply = oddly(t, e, strings.Replace(agentTurns[n], "<｜User｜> ", "", 1))
+					reply = oddly(t, e.About, strings.Replace(agentTurns[n], "<｜User｜> ", "", 1))
 				}
 				prompts, replies = append(prompts, r.Tokens), append(replies, reply)
 				return reply
@@ -122,7 +121,7 @@ func TestRecallStaysHere(t *testing.T) {
 	e.Reply = func(r engine.Request) []int32 {
 		prompts = append(prompts, r.Tokens)
 		if len(prompts)%2 == 1 {
-			return oddly(t, e, turn)
+			return oddly(t, e.About, turn)
 		}
 		return []int32{e.End}
 	}

@@ -154,7 +154,6 @@ type job struct {
 // row is what a turn came to.
 type row struct {
 	prompt, cached, most int // most: what could be cached
-	why                  string
 	took                 time.Duration
 }
 
@@ -190,9 +189,8 @@ func (j *job) step(t *testing.T) {
 	}
 	reply := j.spelled(t, said)
 	began := time.Now()
-	message, prompt, usage := j.ask(t, j.system, libraryTools, j.history, reply)
-	detail, _ := at(usage, "prompt_tokens_details", "cached_tokens").(float64)
-	j.rows = append(j.rows, row{prompt: prompt, cached: int(detail), most: j.had, took: time.Since(began)})
+	message, prompt, cached := j.ask(t, j.body(t, j.system, libraryTools, j.history), reply)
+	j.rows = append(j.rows, row{prompt: prompt, cached: cached, most: j.had, took: time.Since(began)})
 	j.had = prompt + len(reply)
 	j.history = append(j.history, forgetful([]any{message})...)
 	if calls, _ := at(message, "tool_calls").([]any); len(calls) > 0 {
@@ -225,21 +223,33 @@ func (j *job) spelled(t *testing.T, text string) (ids []int32) {
 	return ids
 }
 
-// ask sends a request, to which the model is to reply so.
-func (j *job) ask(t *testing.T, system, tools string, history []any, reply []int32) (message any, prompt int, usage any) {
+// body is a request.
+func (j *job) body(t *testing.T, system, tools string, history []any) string {
 	t.Helper()
 	body, err := json.Marshal(object{"messages": append([]any{object{"role": "system", "content": system}}, history...), "tools": json.RawMessage(tools), "max_tokens": 400})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []int32
-	for _, x := range at(j.c.post("/tokenize", string(body)).object(t), "tokens").([]any) {
+	return string(body)
+}
+
+// tokens are those of a request's prompt.
+func (j *job) tokens(t *testing.T, body string) (ids []int32) {
+	t.Helper()
+	for _, x := range at(j.c.post("/tokenize", body).object(t), "tokens").([]any) {
 		ids = append(ids, int32(x.(float64)))
 	}
+	return ids
+}
+
+// ask sends a request, to which the model is to reply so.
+func (j *job) ask(t *testing.T, body string, reply []int32) (message any, prompt, cached int) {
+	t.Helper()
+	ids := j.tokens(t, body)
 	j.p.mu.Lock()
 	j.p.reply[fmt.Sprint(ids)] = reply
 	j.p.mu.Unlock()
-	r := j.c.post("/v1/chat/completions", string(body))
+	r := j.c.post("/v1/chat/completions", body)
 	if r.status != 200 {
 		t.Fatal(r.body)
 	}
@@ -247,13 +257,17 @@ func (j *job) ask(t *testing.T, system, tools string, history []any, reply []int
 	if got := at(v, "choices", 0, "finish_reason"); got != "stop" && got != "tool_calls" {
 		t.Fatalf("it ends with %v: %v", got, r.body)
 	}
-	return at(v, "choices", 0, "message"), len(ids), at(v, "usage")
+	if n := at(v, "usage", "prompt_tokens").(float64); int(n) != len(ids) {
+		t.Errorf("a prompt of %v tokens was one of %d", n, len(ids))
+	}
+	return at(v, "choices", 0, "message"), len(ids), int(at(v, "usage", "prompt_tokens_details", "cached_tokens").(float64))
 }
 
 // title is a small request beside, as clients make them for the name of a conversation.
 func (j *job) title(t *testing.T) {
 	t.Helper()
-	j.ask(t, "Name the conversation in four words.", "[]", []any{object{"role": "user", "content": j.words(20)}}, j.spelled(t, "So.</think>A title"))
+	body := j.body(t, "Name the conversation in four words.", "[]", []any{object{"role": "user", "content": j.words(20)}})
+	j.ask(t, body, j.spelled(t, "So.</think>A title"))
 }
 
 // jobs are agents of one server.
@@ -303,14 +317,36 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// TestTurnsWithoutTools: where the next prompt has no reasoning any more, a turn goes on from the
+// prompt before, and what was answered has the tokens that the model wrote it with.
+func TestTurnsWithoutTools(t *testing.T) {
+	j := jobs(t, 1, smelt.Options{Context: 2048, Slots: 2, CacheRAM: 64 << 20})[0]
+	before := 0
+	for i := range 3 {
+		j.history = append(j.history, object{"role": "user", "content": j.words(30)})
+		answer := "It is " + j.words(10)
+		message, prompt, cached := j.ask(t, j.body(t, "Be brief.", "[]", j.history), oddly(t, j.p.about, "Let me think.</think>"+answer))
+		j.title(t)
+		if want := max(before-1, 0); cached != want {
+			t.Errorf("turn %d: of %d tokens %d were there, expected %d", i, prompt, cached, want)
+		}
+		before = prompt
+		j.history = append(j.history, message)
+		next := j.tokens(t, j.body(t, "Be brief.", "[]", append(slices.Clip(j.history), object{"role": "user", "content": "so?"})))
+		if said := oddly(t, j.p.about, answer); prompt+len(said) > len(next) || !slices.Equal(next[prompt:prompt+len(said)], said) {
+			t.Errorf("turn %d: the answer is spelled anew", i)
+		}
+	}
+}
+
 // TestOnePrefill: several choices read their prompt once.
 func TestOnePrefill(t *testing.T) {
-	j := jobs(t, 1, smelt.Options{Context: 2048, Slots: 3, CacheRAM: 64 << 20})[0]
-	body := `{"n":3,"max_tokens":5,"messages":[{"role":"user","content":"` + j.words(200) + `"}]}`
+	j := jobs(t, 1, smelt.Options{Context: 2048, Slots: 2, CacheRAM: 64 << 20})[0]
+	body := `{"n":2,"max_tokens":5,"messages":[{"role":"user","content":"` + j.words(200) + `"}]}`
 	v := j.c.post("/v1/chat/completions", body).object(t)
 	prompt, _ := at(v, "usage", "prompt_tokens").(float64)
 	c := j.p.s.Stats()
-	if len(at(v, "choices").([]any)) != 3 || c.Cache.Hits[prefix.Prompt] != 2 || c.Reused != 2*uint64(prompt-1) || prompt < 200 {
+	if len(at(v, "choices").([]any)) != 2 || c.Cache.Hits[prefix.Prompt] != 1 || c.Reused != uint64(prompt-1) || prompt < 200 {
 		t.Errorf("%v; %+v", v, c)
 	}
 }
