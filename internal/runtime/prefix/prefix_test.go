@@ -94,87 +94,110 @@ type user struct {
 	end  *keepertest.Part
 }
 
+// trial is a tree in use.
+type trial struct {
+	t          *testing.T
+	rng        *rand.Rand
+	f          *fake
+	tree       *Tree
+	texts      [][]int32
+	users      []user
+	distrusted map[*keepertest.Part]bool
+}
+
+var errBroken = errors.New("broken")
+
 func random(t *testing.T, rng *rand.Rand) {
 	f := newFake(int64(200 + rng.IntN(4000)))
 	f.Entry, f.Frontier = int64(rng.IntN(12)), int64(rng.IntN(200))
 	c := &clock{time.Unix(0, 0)}
 	tree := newTree(t, f, Options{Page: 1 + rng.IntN(9), Stride: 1 + rng.IntN(8), Now: c.read})
-	distrusted := map[*keepertest.Part]bool{}
-	var texts [][]int32
-	var users []user
-	draw := func() []int32 { // texts that often begin like others
-		var tokens []int32
-		if len(texts) > 0 && rng.IntN(5) > 0 {
-			from := texts[rng.IntN(len(texts))]
-			tokens = slices.Clone(from[:rng.IntN(len(from)+1)])
-		}
-		for n := 1 + rng.IntN(12); n > 0; n-- {
-			tokens = append(tokens, rng.Int32N(3))
-		}
-		if len(texts) < 30 {
-			texts = append(texts, tokens)
-		} else {
-			texts[rng.IntN(len(texts))] = tokens
-		}
-		return tokens
-	}
-	broken := errors.New("broken")
+	x := &trial{t: t, rng: rng, f: f, tree: tree, distrusted: map[*keepertest.Part]bool{}}
 	for range 300 {
 		c.now = c.now.Add(time.Duration(rng.Int64N(int64(time.Hour))))
-		f.Fail = nil
 		switch rng.IntN(8) {
-		case 0, 1, 2: // keep
-			tokens := draw()
-			if rng.IntN(10) == 0 {
-				n := rng.IntN(4)
-				f.Fail = func(string) error {
-					if n--; n < 0 {
-						return broken
-					}
-					return nil
-				}
-			}
-			f.slots[0] = tokens
-			h, err := tree.Keep(0, tokens, Kinds()[rng.IntN(4)])
-			if err != nil && (f.Fail == nil || !errors.Is(err, broken)) {
-				t.Fatal(err)
-			}
-			if h != nil && h.Len() != len(tokens) {
-				t.Fatalf("of %v, %d are kept", tokens, h.Len())
-			}
-			users = hold(f, users, h, rng)
-		case 3, 4, 5: // find and restore
-			users = hold(f, users, find(t, tree, f, draw(), distrusted), rng)
-		default: // let go
-			if len(users) == 0 {
-				continue
-			}
-			i := rng.IntN(len(users))
-			if rng.IntN(6) == 0 {
-				distrusted[users[i].end] = true
-				users[i].hold.Drop()
-			} else {
-				users[i].hold.Release()
-			}
-			users[i].hold.Release() // does nothing
-			users = slices.Delete(users, i, i+1)
+		case 0, 1, 2:
+			x.keep()
+		case 3, 4, 5:
+			x.users = hold(x.users, find(t, tree, f, x.draw(), x.distrusted), rng)
+		default:
+			x.letGo()
 		}
-		check(t, tree, f, users)
+		check(t, tree, f, x.users)
 	}
-	for _, u := range users[:len(users)/2] {
+	for _, u := range x.users[:len(x.users)/2] {
 		u.hold.Release()
 	}
 	tree.Close()
 	if taken, _ := f.Room(); taken != 0 || len(f.Live()) != 0 {
 		t.Fatalf("after Close %d bytes are taken by %d parts", taken, len(f.Live()))
 	}
-	for _, u := range users {
+	for _, u := range x.users {
 		u.hold.Release() // late, and harmless
 	}
 }
 
+// draw is a text that often begins like others.
+func (x *trial) draw() (tokens []int32) {
+	if len(x.texts) > 0 && x.rng.IntN(5) > 0 {
+		from := x.texts[x.rng.IntN(len(x.texts))]
+		tokens = slices.Clone(from[:x.rng.IntN(len(from)+1)])
+	}
+	for n := 1 + x.rng.IntN(12); n > 0; n-- {
+		tokens = append(tokens, x.rng.Int32N(3))
+	}
+	if len(x.texts) < 30 {
+		x.texts = append(x.texts, tokens)
+	} else {
+		x.texts[x.rng.IntN(len(x.texts))] = tokens
+	}
+	return tokens
+}
+
+// keep keeps a text, on a device that may fail.
+func (x *trial) keep() {
+	x.t.Helper()
+	tokens, fails := x.draw(), -1
+	if x.rng.IntN(10) == 0 {
+		fails = x.rng.IntN(4)
+	}
+	n := 0
+	x.f.Fail = func(string) error {
+		if n++; n-1 == fails {
+			return errBroken
+		}
+		return nil
+	}
+	x.f.slots[0] = tokens
+	h, err := x.tree.Keep(0, tokens, Kinds()[x.rng.IntN(4)])
+	x.f.Fail = nil
+	if errors.Is(err, errBroken) != (fails >= 0 && n > fails) {
+		x.t.Fatal(err)
+	}
+	if h != nil && h.Len() != len(tokens) {
+		x.t.Fatalf("of %v, %d are kept", tokens, h.Len())
+	}
+	x.users = hold(x.users, h, x.rng)
+}
+
+// letGo has a user end, and perhaps trust what it had no more.
+func (x *trial) letGo() {
+	if len(x.users) == 0 {
+		return
+	}
+	i := x.rng.IntN(len(x.users))
+	if u := x.users[i]; x.rng.IntN(6) == 0 {
+		x.distrusted[u.end] = true
+		u.hold.Drop()
+	} else {
+		u.hold.Release()
+	}
+	x.users[i].hold.Release() // does nothing
+	x.users = slices.Delete(x.users, i, i+1)
+}
+
 // hold has a user hold an entry, or lets go of it at once.
-func hold(f *fake, users []user, h *Hold, rng *rand.Rand) []user {
+func hold(users []user, h *Hold, rng *rand.Rand) []user {
 	if h == nil {
 		return users
 	}
@@ -316,8 +339,13 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestOrder: what goes first when room is needed: of two texts, beside one that was written last.
-func TestOrder(t *testing.T) {
+// order is what a tree has in it, and what goes first.
+type order struct {
+	fill func(t *testing.T, tree *Tree, f *fake, pass func(time.Duration))
+	goes string
+}
+
+func orders() map[string]order {
 	hits := func(t *testing.T, tree *Tree, prompt []int32, n int) {
 		t.Helper()
 		for range n {
@@ -329,10 +357,7 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	a, b := text(0, 20), text(100, 20)
-	for name, c := range map[string]struct {
-		fill func(t *testing.T, tree *Tree, f *fake, pass func(time.Duration))
-		goes string // what is not left
-	}{
+	return map[string]order{
 		"the older of two": {func(t *testing.T, tree *Tree, f *fake, pass func(time.Duration)) {
 			put(t, tree, f, Text, b...)
 			pass(time.Minute)
@@ -377,7 +402,12 @@ func TestOrder(t *testing.T) {
 			pass(time.Hour)
 			put(t, tree, f, Text, b...)
 		}, "100+20"},
-	} {
+	}
+}
+
+// TestOrder: what goes first when room is needed: of two texts, beside one that was written last.
+func TestOrder(t *testing.T) {
+	for name, c := range orders() {
 		t.Run(name, func(t *testing.T) {
 			f, clock := newFake(1<<20), &clock{time.Unix(0, 0)}
 			f.Frontier = 500

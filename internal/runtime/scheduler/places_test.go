@@ -283,7 +283,7 @@ func TestEqualPromptsEnd(t *testing.T) {
 }
 
 // TestCacheFailed: what an error ended is kept nowhere, and nobody is restored again from
-// what a prompt failed on; what cannot be restored is read anew.
+// what a prompt failed on.
 func TestCacheFailed(t *testing.T) {
 	size := cached(session.Options{Slots: 1, Chunk: 4, Context: 120})
 	reuse := func(t *testing.T, s *Scheduler, r Request) int {
@@ -336,7 +336,23 @@ func TestCacheFailed(t *testing.T) {
 		if n := reuse(t, s, long); n != 29 { // its prompt was all right
 			t.Errorf("%d tokens reused, expected 29", n)
 		}
-		reuse(t, s, other)
+	})
+}
+
+// TestCacheRefused: what cannot be restored is read anew; a device that fails to keep fails the
+// request.
+func TestCacheRefused(t *testing.T) {
+	size := cached(session.Options{Slots: 1, Chunk: 4, Context: 120})
+	long := greedy(30, 3)
+	synctest.Test(t, func(t *testing.T) {
+		d := newKeeping(unlimited)
+		s := start(t, d, size, Options{})
+		defer s.Close()
+		for _, r := range []Request{long, greedy(9, 1)} {
+			if _, _, err := submit(t, s, r).Wait(); err != nil {
+				t.Error(err)
+			}
+		}
 		d.Fail = func(what string) error {
 			if what == "restore" {
 				d.Fail = nil
