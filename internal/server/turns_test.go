@@ -1,13 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -133,7 +136,9 @@ func (t puppetText) Result() engine.Result {
 	_, reason, _ := t.Wait()
 	prompt := t.Prompt()
 	read, _ := t.Times()
-	return engine.Result{Ended: reason == session.StopToken, Cached: prompt.Reused, Why: prompt.End.String(), Prompt: read}
+	return engine.Result{
+		Ended: reason == session.StopToken, Cached: prompt.Reused, Why: prompt.End.String(), Known: prompt.End.Known, At: prompt.End.At, Prompt: read,
+	}
 }
 
 // job is an agent's work: tasks that need some calls of tools each, in a conversation that a
@@ -271,10 +276,10 @@ func (j *job) title(t *testing.T) {
 }
 
 // jobs are agents of one server.
-func jobs(t *testing.T, n int, o smelt.Options) []*job {
+func jobs(t *testing.T, n int, o smelt.Options, how ...Options) []*job {
 	t.Helper()
 	p := openPuppet(t, o)
-	s := New(Options{})
+	s := New(append(how, Options{})[0])
 	s.Ready(p)
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
@@ -335,6 +340,26 @@ func TestTurnsWithoutTools(t *testing.T) {
 		next := j.tokens(t, j.body(t, "Be brief.", "[]", append(slices.Clip(j.history), object{"role": "user", "content": "so?"})))
 		if said := oddly(t, j.p.about, answer); prompt+len(said) > len(next) || !slices.Equal(next[prompt:prompt+len(said)], said) {
 			t.Errorf("turn %d: the answer is spelled anew", i)
+		}
+	}
+}
+
+// TestWhyLogged: the log says why no more of a prompt was there and, if prompts may be in it, what
+// the prompt has where what is known goes on otherwise.
+func TestWhyLogged(t *testing.T) {
+	var log bytes.Buffer
+	o := Options{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	o.LogPrompts = true
+	j := jobs(t, 1, smelt.Options{Context: 2048, Slots: 2, CacheRAM: 64 << 20}, o)[0]
+	for _, question := range []string{"Tell of the fox and the raven.", "Tell of the fox and the miller."} {
+		j.ask(t, j.body(t, "Be brief.", "[]", []any{object{"role": "user", "content": question}}), nil)
+	}
+	for _, want := range []string{
+		`cached_tokens=0 cache_end="nothing known begins like the prompt"`,
+		`cache_end="the prompt differs at token \d+ of \d+ from a prompt`, `cache_known=" raven[^=]*`, `cache_prompt=" miller[^=]*`,
+	} {
+		if !regexp.MustCompile(want).MatchString(log.String()) {
+			t.Errorf("no %s in the log: %s", want, log.String())
 		}
 	}
 }

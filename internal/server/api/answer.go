@@ -138,13 +138,16 @@ func (s *sender) differs(u turn.Usage) {
 	if !s.call.Options.LogPrompts || u.Known == nil || len(s.prompts) != 1 { // else it may be any's
 		return
 	}
-	for key, ids := range map[string][]int32{"cache_prompt": s.prompts[0].IDs[u.At:], "cache_known": u.Known} {
-		const most = 20
-		text, err := s.call.Engine.Model().Tokenizer.Decode(ids[:min(len(ids), most)])
-		if err != nil {
-			continue
+	for _, side := range []struct {
+		key string
+		ids []int32
+	}{{"cache_prompt", s.prompts[0].IDs[u.At:]}, {"cache_known", u.Known}} {
+		const most = 20 // characters, and so tokens
+		text, err := s.call.Engine.Model().Tokenizer.Decode(side.ids[:min(len(side.ids), most)])
+		if err == nil {
+			r := []rune(text)
+			s.call.Note(side.key, string(r[:min(len(r), most)]))
 		}
-		s.call.Note(key, string([]rune(text)[:min(len([]rune(text)), most)]))
 	}
 }
 
