@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -8,14 +9,16 @@ import (
 	"smelt.example/smelt/internal/runtime/admission"
 )
 
+// mostCacheRAM is maxMemory.
+const mostCacheRAM = "1048576TiB"
+
 // cacheRAM is the flag --cache-ram: a size, 0, or auto.
 type cacheRAM struct{ at *int64 }
 
 // cacheRAMFlag makes the flag.
 func cacheRAMFlag(cmd *cobra.Command, at *int64, value int64) {
 	*at = value
-	cmd.Flags().Var(cacheRAM{at}, "cache-ram", "memory for what was computed of texts that have lost their slot, such as 4GB; 0 is none, auto a quarter of what all else leaves free, at most 8GiB")
-	completeWords(cmd, "cache-ram", "auto", "0")
+	cmd.Flags().Var(cacheRAM{at}, "cache-ram", "memory for what was computed of texts that have lost their slot, such as 4GB; 0 is none, auto a quarter of what all else leaves free, at most 8GiB; "+mostCacheRAM+" at most")
 }
 
 // Set reads it.
@@ -30,7 +33,7 @@ func (c cacheRAM) Set(s string) (err error) {
 	}
 	n, err := parseBytes(s)
 	if err != nil {
-		return fmt.Errorf("expected auto, 0, or a size with a unit up to %d TiB such as 4GB or 3.5GiB", int64(maxMemory)>>40)
+		return errors.New("expected auto, 0, or a size with a unit such as 4GB or 3.5GiB, up to " + mostCacheRAM)
 	}
 	*c.at = n
 	return nil
@@ -48,6 +51,8 @@ func (c cacheRAM) String() string {
 	}
 	return fmt.Sprintf("%dB", *c.at)
 }
+
+func (c cacheRAM) bounds() (least, most string, above bool) { return "0", mostCacheRAM, false }
 
 // Type is what the value is, for --help.
 func (c cacheRAM) Type() string { return "size" }

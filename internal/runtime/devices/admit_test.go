@@ -220,10 +220,10 @@ func TestKept(t *testing.T) {
 				{0, need, 0, ""},
 				{3 * mib, need + times*3*mib, 3 * mib, ""},
 				{3 * mib, need + times*3*mib - 1, 0, "take CacheRAM 2MiB or less"},
-				{3 * mib, need - 1, 0, "take CacheRAM 0; then take Context"},
+				{3 * mib, need - 1, 0, "take CacheRAM 0; then take "},
 				{admission.Auto, need + times*12*mib, 3 * mib, ""},
 				{admission.Auto, need, 0, ""},
-				{5000, 64 << 30, 0, "CacheRAM of 5.0 kB: a text's newest rows take "},
+				{5000, 64 << 30, 0, "CacheRAM of 5.00 kB: a text's newest rows take "},
 			} {
 				if all, err := open(c.kept, c.available); all != c.all || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Errorf("%d bytes asked for of %d: %d, %v; expected %d, %q", c.kept, c.available-need, all, err, c.all, c.err)
