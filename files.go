@@ -167,7 +167,7 @@ func (f *Files) encode(r Request) (ids []int32, head int, err error) {
 		return nil, 0, errors.New("a request has a Prompt, Messages or Tokens; give one of them")
 	}
 	if r.Head < 0 || r.Head > len(r.Tokens) {
-		return nil, 0, option.Errorf("%s: found %d, expected 0 to %d, the number of Tokens", option.Name("Head"), r.Head, len(r.Tokens))
+		return nil, 0, fmt.Errorf("a request has a Head of %d; expected 0 to %d, the number of its Tokens", r.Head, len(r.Tokens))
 	}
 	if r.Tokens != nil {
 		return r.Tokens, r.Head, f.check(r.Tokens)
