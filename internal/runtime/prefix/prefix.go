@@ -97,6 +97,7 @@ type Stats struct {
 	// Restoring is how long it took to restore.
 	Restoring        time.Duration
 	Pages, Frontiers int
+	Held             int // uses of frontiers that have not ended
 	// Bytes are taken, of Room.
 	Bytes, Room int64
 }
@@ -152,6 +153,7 @@ func (h *Hold) Release() {
 	f := h.f
 	h.f = nil
 	f.holds--
+	h.t.stats.Held--
 	if f.holds == 0 && f.distrusted {
 		h.t.remove(f)
 	}
@@ -198,8 +200,7 @@ func (t *Tree) Find(prompt []int32) (*Hold, End) {
 	if best == nil {
 		return nil, e
 	}
-	best.holds++
-	return &Hold{t, best}, e
+	return t.hold(best), e
 }
 
 // Longest is how many tokens Find would find.
@@ -264,6 +265,7 @@ func (t *Tree) Keep(slot int32, tokens []int32, kind Kind) (*Hold, error) {
 
 func (t *Tree) hold(f *frontier) *Hold {
 	f.holds++
+	t.stats.Held++
 	return &Hold{t, f}
 }
 

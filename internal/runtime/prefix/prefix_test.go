@@ -275,7 +275,7 @@ func check(t *testing.T, tree *Tree, f *fake, users []user) {
 		}
 	}
 	s := tree.Stats()
-	if s.Frontiers != frontiers || s.Pages != len(pages) || len(found) != len(pages) {
+	if s.Held != len(users) || s.Frontiers != frontiers || s.Pages != len(pages) || len(found) != len(pages) {
 		t.Fatalf("%+v; %d frontiers, %d of %d pages", s, frontiers, len(found), len(pages))
 	}
 	tree.root.each(func(n *node) {

@@ -425,7 +425,7 @@ func TestCacheSoak(t *testing.T) {
 		s.Submit(t.Context(), greedy(3, 1)) // which Close may overtake
 		s.Close()
 		c := s.Stats().Cache
-		if taken, _ := d.Room(); taken != 0 || len(d.Live()) != 0 || d.broken != nil || len(d.seen) != 0 || c.Frontiers != 0 || c.Pages != 0 {
+		if taken, _ := d.Room(); taken != 0 || len(d.Live()) != 0 || d.broken != nil || len(d.seen) != 0 || c.Frontiers != 0 || c.Pages != 0 || c.Held != 0 {
 			t.Errorf("left of %+v: %d bytes, %d parts, slots %v, %v", c, taken, len(d.Live()), d.seen, d.broken)
 		}
 		if room < 4000 && c.Evictions == 0 || c.Reused < 200 {
