@@ -352,7 +352,7 @@ func (m *memory) putChoices(put func(field string, i int, bits uint32)) {
 			put(program.SamplePositive, i, math.Float32bits(c.Changes.Positive))
 			put(program.SampleNegative, i, math.Float32bits(c.Changes.Negative))
 			for _, x := range c.Changes.Tokens {
-				put(program.SampleTokens, changes, uint32(x.Token))
+				put(program.SampleTokens, changes, uint32(x.Word()))
 				put(program.SampleLess, changes, math.Float32bits(x.Less))
 				changes++
 			}

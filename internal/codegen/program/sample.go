@@ -28,7 +28,7 @@ const (
 	SampleTo       = "sample_to"       // i32, by row: the place after its last
 	SamplePositive = "sample_positive" // f32, by row: pick.Changes.Positive
 	SampleNegative = "sample_negative" // f32, by row
-	SampleTokens   = "sample_tokens"   // i32: tokens with changes
+	SampleTokens   = "sample_tokens"   // i32: tokens with changes, as pick.Change.Word spells them
 	SampleLess     = "sample_less"     // f32: what is taken from theirs
 )
 

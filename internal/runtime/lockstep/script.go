@@ -22,6 +22,7 @@ func SamplingPresets() []sampling.Params {
 		{Temperature: 1, TopP: 1, MinP: 0.05, Seed: 4},
 		{Temperature: 1.5, TopK: 50, TopP: 0.8, MinP: 0.02, Seed: 5},
 		{RepetitionPenalty: 1.3},
+		{RepetitionPenalty: 1.2, Bias: map[int32]float64{0: 0.5, 7: 2, 40: -100, 41: 1}},
 		{Temperature: 0.8, TopP: 0.95, RepetitionPenalty: 0.9, PresencePenalty: 0.5, FrequencyPenalty: -0.25, Seed: 6},
 	}
 }

@@ -112,7 +112,7 @@ func (f *Filler) change(block []byte, row, from int, c *pick.Changes) int {
 	// A long text has thousands, in every step.
 	tokens, less := block[f.offsets[program.SampleTokens]+4*from:], block[f.offsets[program.SampleLess]+4*from:]
 	for i, x := range c.Tokens {
-		binary.LittleEndian.PutUint32(tokens[4*i:], uint32(x.Token))
+		binary.LittleEndian.PutUint32(tokens[4*i:], uint32(x.Word()))
 		binary.LittleEndian.PutUint32(less[4*i:], math.Float32bits(x.Less))
 	}
 	return from + len(c.Tokens)
