@@ -4,15 +4,23 @@ import (
 	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // order puts every dispatch on the earliest level its operands allow and sorts
 // by level: dispatches of one level do not depend on each other and need no
-// barrier between them. Copies into areas alone come late.
+// barrier between them. Copies into areas alone come late, and those that score tokens, which
+// run when all others have, behind them.
 func (s *Step) order() {
 	var users uses
+	last := 0
 	for _, d := range s.Dispatches {
 		d.Level = users.level(d)
+		if d.Region == program.ScoreRegion {
+			d.Level = max(d.Level, last+1)
+		} else {
+			last = max(last, d.Level)
+		}
 		users.record(d)
 	}
 	s.copyLate()

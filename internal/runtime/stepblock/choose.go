@@ -33,7 +33,7 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 			f.putFloat(block, program.SampleInv, i, -1)
 		}
 	}
-	f.symbols[program.SampledRows], f.symbols[program.DrawnRows] = int64(len(choices)), 0
+	f.symbols[program.SampledRows], f.symbols[program.DrawnRows], f.symbols[program.ScoredTokens] = int64(len(choices)), 0, 0
 	changes := 0
 	for i, c := range choices {
 		if c.Inv > 0 {
@@ -80,8 +80,8 @@ func (f *Filler) checkChoices(choices []sampling.Choice) error {
 			changes += len(c.Changes.Tokens)
 		}
 	}
-	if changes > f.step.Vocab {
-		return fmt.Errorf("a step that changes %d logits of the texts in it; it changes %d at most", changes, f.step.Vocab)
+	if changes > f.step.Changes {
+		return fmt.Errorf("a step that changes %d logits of the texts in it; it changes %d at most", changes, f.step.Changes)
 	}
 	return nil
 }

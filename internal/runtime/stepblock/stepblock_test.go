@@ -199,11 +199,11 @@ func TestFillMasks(t *testing.T) {
 		t.Errorf("changes of the whole vocabulary: %v", err)
 	}
 	for name, c := range map[string][]sampling.Choice{
-		"changes of two texts":         {{Changes: long}, {Changes: b}},
+		"changes of five texts":        {{Changes: long}, {Changes: long}, {Changes: long}, {Changes: long}, {Changes: b}},
 		"a mask of another vocabulary": {{Allowed: pick.NewMask(9)}, {}},
 		"a change of no token":         {{}, {Changes: &pick.Changes{Tokens: []pick.Change{{Token: 8}}}}},
 	} {
-		if err := f.Fill(block, rows, wanted[:2], c); err == nil {
+		if err := f.Fill(block, rows, wanted[:len(c)], c); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -24,18 +24,18 @@ import (
 
 // sampling are the fields of both protocols about picking tokens.
 type sampling struct {
-	Temperature   *float64           `json:"temperature"`
-	TopP          *float64           `json:"top_p"`
-	TopK          *int64             `json:"top_k"`
-	MinP          *float64           `json:"min_p"`
-	Seed          *int64             `json:"seed"`
-	Presence      *float64           `json:"presence_penalty"`
-	Frequency     *float64           `json:"frequency_penalty"`
-	Repetition    *float64           `json:"repetition_penalty"`
-	Bias          biases             `json:"logit_bias"`
-	Stop          stops              `json:"stop"`
-	N             *int64             `json:"n"`
-	Stream        bool               `json:"stream"`
+	Temperature   *float64 `json:"temperature"`
+	TopP          *float64 `json:"top_p"`
+	TopK          *int64   `json:"top_k"`
+	MinP          *float64 `json:"min_p"`
+	Seed          *int64   `json:"seed"`
+	Presence      *float64 `json:"presence_penalty"`
+	Frequency     *float64 `json:"frequency_penalty"`
+	Repetition    *float64 `json:"repetition_penalty"`
+	Bias          biases   `json:"logit_bias"`
+	Stop          stops    `json:"stop"`
+	N             *int64   `json:"n"`
+	Stream        bool     `json:"stream"`
 	StreamOptions struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
