@@ -40,7 +40,10 @@ struct Step {
 	float rope2[1024];
 	float rope3[1024];
 	int source[16];
-	int score_target[16];
+	int score_row[16];
+	int score_token[16];
+	int score_top[16];
+	int score_into;
 	int sample_into;
 	float sample_inv[16];
 	int sample_top_k[16];
@@ -53,8 +56,8 @@ struct Step {
 	float sample_positive[16];
 	float sample_negative[16];
 	int sample_masks[128];
-	int sample_tokens[256];
-	float sample_less[256];
+	int sample_tokens[1024];
+	float sample_less[1024];
 };
 
 [[kernel, max_total_threads_per_threadgroup(128)]]
