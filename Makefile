@@ -6,7 +6,7 @@
 # make soak    make test RUNS times beside a busy processor: scripts/soak
 # make build   bin/smelt
 # make fuzz    each fuzz target for FUZZTIME
-# make sdks    the server with the Go libraries of OpenAI and Anthropic; downloads them
+# make sdks    the server with the Go libraries of OpenAI and Anthropic, a part of make test
 # make bench   all benchmarks, or those matching BENCH
 #
 # Go is found, or installed where that is possible, by .ci/need.
@@ -52,7 +52,7 @@ fuzz:
 	@.ci/fuzz
 
 sdks:
-	@go=$$(.ci/need go) && cd internal/server/sdks && "$$go" test ./...
+	@.ci/sdks
 
 bench:
 	@go=$$(.ci/need go) && CGO_ENABLED=0 "$$go" test -run '^$$' -bench '$(BENCH)' -benchmem ./...

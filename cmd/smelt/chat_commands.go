@@ -26,10 +26,10 @@ func chatCommands() []chatCommand {
 		{"/help", "", "list these", (*talk).doHelp},
 		{"/system", "TEXT", "set the system text; without one there is none", (*talk).doSystem},
 		{"/think", "on|off", "let the model reason before it answers, or not", (*talk).doThink},
-		{"/effort", "WORD", "how long it reasons: a word of its chat format; without one its own", (*talk).doEffort},
+		{"/effort", "WORD", "how long it reasons; without a word as the format has it", (*talk).doEffort},
 		{"/tools", "FILE", "show the model the tools of a JSON list; without a file none", (*talk).doTools},
 		{"/undo", "", "take back your last message and all after it", (*talk).doUndo},
-		{"/stats", "", "tokens read, reused and written, speed, and what is left of the context", (*talk).doStats},
+		{"/stats", "", "tokens read, reused and written, speed, room left", (*talk).doStats},
 		{quitCommand, "", "end, as Ctrl-D does", nil},
 	}
 }
@@ -175,13 +175,15 @@ func (t *talk) count(r lib.Result) {
 
 // String says it in words.
 func (u usage) String() string {
-	return fmt.Sprintf("prompt %s, %d of them reused; read %s; wrote %s",
+	return fmt.Sprintf("prompt %s, %d of them reused\n  read %s\n  wrote %s",
 		plural(u.prompt, "token"), u.reused, rate(u.prompt-u.reused, u.reading.Seconds()), rate(u.text, u.writing.Seconds()))
 }
 
 func (t *talk) doStats(context.Context, string) error {
-	if t.total.answers > 0 {
+	if t.total.answers > 1 {
 		t.note("last answer: %s", t.last)
+	}
+	if t.total.answers > 0 {
 		t.note("%s: %s", plural(t.total.answers, "answer"), t.total)
 	}
 	tokens, err := t.tokens()

@@ -84,7 +84,7 @@ func (o *onTerminal) types(keys, until string) string {
 // TestChatTerminal: a person edits lines, sees reasoning dim, ends an answer with Ctrl-C and
 // the program with two.
 func TestChatTerminal(t *testing.T) {
-	const prompt = "\x1b[?2004h> "
+	const prompt = "\x1b[?2004h\x1b[1m> \x1b[0m"
 	o := chatOnTerminal(t, "-n", "4", "--think")
 	if seen := o.types("", prompt); !strings.Contains(seen, "/help lists what there is") {
 		t.Errorf("seen %q", seen)
@@ -107,7 +107,7 @@ func TestChatTerminal(t *testing.T) {
 
 // TestChatTerminalAnswer: Ctrl-C ends an answer and nothing else; Ctrl-D ends all.
 func TestChatTerminalAnswer(t *testing.T) {
-	const prompt = "\x1b[?2004h> "
+	const prompt = "\x1b[?2004h\x1b[1m> \x1b[0m"
 	o := chatOnTerminal(t, "--context", "4000", "--repetition-penalty", "0.5") // so that no answer ends
 	o.types("", prompt)
 	o.types("Tell me about a cat.\r", "\x1b[?2004l")

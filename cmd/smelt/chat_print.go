@@ -15,9 +15,19 @@ type answerPrinter struct {
 	out   io.Writer
 	style style
 	hide  bool // the reasoning
+	lines wrapper
 
 	part  answerPart
 	ended bool // with a whole line
+}
+
+// newAnswerPrinter prints to a terminal as wide as it is now, or to something else.
+func newAnswerPrinter(out io.Writer, hide bool) answerPrinter {
+	p := answerPrinter{out: out, style: styleFor(out), hide: hide}
+	if screen, ok := fileOf(out); ok && isTerminal(out) && !isDumb() {
+		p.lines.width = columns(screen)
+	}
+	return p
 }
 
 // answerPart is what is being printed.
@@ -43,7 +53,7 @@ func (p *answerPrinter) print(piece lib.Message) error {
 	var text strings.Builder
 	if piece.Reasoning != "" && !p.hide {
 		p.begin(&text, partReasoning)
-		text.WriteString(p.style.dim(piece.Reasoning))
+		text.WriteString(p.style.dim(p.lines.wrap(piece.Reasoning)))
 		p.ended = strings.HasSuffix(piece.Reasoning, "\n")
 	}
 	if piece.Content != "" {
@@ -53,7 +63,7 @@ func (p *answerPrinter) print(piece lib.Message) error {
 		}
 		if content != "" {
 			p.begin(&text, partContent)
-			text.WriteString(content)
+			text.WriteString(p.lines.wrap(content))
 			p.ended = strings.HasSuffix(content, "\n")
 		}
 	}
@@ -89,6 +99,7 @@ func (p *answerPrinter) begin(text *strings.Builder, part answerPart) {
 		text.WriteString(markAnswer + "\n")
 	}
 	p.part = part
+	p.lines.begin()
 }
 
 // line ends the line that was begun.
@@ -102,6 +113,7 @@ func (p *answerPrinter) line(text *strings.Builder) {
 // end ends the last line.
 func (p *answerPrinter) end() error {
 	var text strings.Builder
+	p.lines = wrapper{width: p.lines.width}
 	if p.part == partNone { // an answer is a line at least
 		text.WriteString("\n")
 	}

@@ -34,21 +34,24 @@ type talk struct {
 	presses int                // of Ctrl-C at an empty prompt, one after another
 }
 
-// note tells what is no answer.
-func (t *talk) note(format string, args ...any) { fmt.Fprintf(t.io.err, format+"\n", args...) }
+// note tells what is no answer, dim on a terminal.
+func (t *talk) note(format string, args ...any) {
+	fmt.Fprintln(t.io.err, styleFor(t.io.err).dim(fmt.Sprintf(format, args...)))
+}
 
 // complain tells why a line did nothing.
 func (t *talk) complain(err error) {
 	t.failed = true
-	t.note("smelt: %s", option.Text(err, flagOf))
+	fmt.Fprintf(t.io.err, "smelt: %s\n", option.Text(err, flagOf))
 }
 
 // prompt is shown where people type.
 func (t *talk) prompt() string {
+	text := "> "
 	if tool := t.awaited(); tool != "" {
-		return "result of " + tool + "> "
+		text = "result of " + tool + "> "
 	}
-	return "> "
+	return styleFor(t.io.out).bold(text)
 }
 
 // interrupt is told of each Ctrl-C that is no key of a line that is being typed. It ends the
@@ -166,7 +169,10 @@ func (t *talk) answer(ctx context.Context, takeBack func()) error {
 	t.answered(said)
 	t.remark(result)
 	if cut {
-		t.note("(its last call was cut off, and is left out)")
+		t.note("its last call was cut off, and is left out")
+	}
+	if t.typed && isTerminal(t.io.out) { // turns are told apart by a blank line
+		fmt.Fprintln(t.io.out)
 	}
 	return nil
 }
@@ -202,7 +208,7 @@ func (t *talk) begin(ctx context.Context, r lib.Request) (g *lib.Generation, rea
 
 // show prints an answer as it comes. read is called when its first piece is there.
 func (t *talk) show(g *lib.Generation, read func()) (err error) {
-	p := answerPrinter{out: t.io.out, style: styleFor(t.io.out), hide: t.hide}
+	p := newAnswerPrinter(t.io.out, t.hide)
 	shown := func() {}
 	defer func() { shown() }()
 	first := sync.OnceFunc(func() {
@@ -231,10 +237,10 @@ func (t *talk) show(g *lib.Generation, read func()) (err error) {
 // remark says what there is to say of an answer.
 func (t *talk) remark(r lib.Result) {
 	if why := whyEnded(r, t.base.MaxTokens); why != "" {
-		t.note("(%s)", why)
+		t.note("%s", why)
 	}
 	if r.Reason == lib.StopContext {
-		t.note("(the context of %s is full, and the answer ends here; %s)", plural(t.model.Options().Context, "token"), t.room())
+		t.note("the context of %s is full, and the answer ends here; %s", plural(t.model.Options().Context, "token"), t.room())
 	}
 	if r.Markup != nil {
 		t.note("note: %v; what could be read of them is shown", r.Markup)

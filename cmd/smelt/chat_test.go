@@ -40,12 +40,12 @@ func TestChat(t *testing.T) {
 	// The first answer is 8 tokens and the one that ends it.
 	r := chatText(t, 0, "Tell me about a cat.\n\nAnd then?\r\n/stats\n/undo\nAnd then?\n/stats", []string{"-n", "9"},
 		"device reference, temperature 0\n",
-		"last answer: prompt 26 tokens, 19 of them reused; read 7 tokens in ",
-		"2 answers: prompt 37 tokens, 19 of them reused; read 18 tokens in ",
+		"last answer: prompt 26 tokens, 19 of them reused\n  read 7 tokens in ",
+		"2 answers: prompt 37 tokens, 19 of them reused\n  read 18 tokens in ",
 		"context: 36 of 64 tokens in use, 28 left\n",
 		"taken back: \"And then?\"\n",
-		"last answer: prompt 26 tokens, 0 of them reused; read 26 tokens in ",
-		"(the answer ends here after 9 tokens (--max-tokens))\n")
+		"last answer: prompt 26 tokens, 0 of them reused\n  read 26 tokens in ",
+		"the answer ends here after 9 tokens (--max-tokens)\n")
 	first, _ := runText(t, "", storyteller, "--chat", "-p", "Tell me about a cat.", "--temp", "0", "-n", "9")
 	second, repeated := strings.CutPrefix(r.out, first)
 	if half := second[:len(second)/2]; !repeated || half == "" || half+half != second {
@@ -72,7 +72,7 @@ func TestChatFull(t *testing.T) {
 		t.Skip("-short: runs a model several times")
 	}
 	r := chatText(t, 1, "Tell me about a cat.\nAnd then, what did it do all day long?\nGo on.\n/undo\n/stats\nWhy?\n", []string{"--context", "40"},
-		"(the context of 40 tokens is full, and the answer ends here; /undo takes back the last message and its answer",
+		"the context of 40 tokens is full, and the answer ends here; /undo takes back the last message and its answer",
 		"smelt: with this message the conversation has ", ", and the context room for 40; the message is left out: /undo takes back", "a larger --context",
 		"taken back: \"And then, what did it do all day long?\"\n",
 		"context: 20 of 40 tokens in use, 20 left\n")

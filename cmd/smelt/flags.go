@@ -6,6 +6,7 @@ import "smelt.example/smelt/internal/option"
 var flagNames = map[option.Name]string{
 	"AllowPaging":       "--allow-paging",
 	"Bias":              "--logit-bias",
+	"CacheRAM":          "--cache-ram",
 	"Chunk":             "--chunk",
 	"Context":           "--context",
 	"Force":             "--force",

@@ -116,7 +116,7 @@ func (r *runner) begin(i int) error {
 // called before each piece, and token, with --json, for each token.
 func (r *runner) stream(g *lib.Generation, step func(), token func(lib.Token) error) error {
 	if r.o.chat && !r.o.json {
-		p := answerPrinter{out: r.io.out, style: styleFor(r.io.out), hide: r.o.hide}
+		p := newAnswerPrinter(r.io.out, r.o.hide)
 		for piece, err := range g.Answer() {
 			if step(); err == nil {
 				err = p.print(piece)

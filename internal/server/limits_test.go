@@ -132,3 +132,44 @@ func TestTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestLongTexts: what cannot have room however few tokens it has is refused before it is
+// made tokens of, in each protocol's words; counting is not.
+func TestLongTexts(t *testing.T) {
+	e := scripted(t, "Hello"+eos)
+	e.About.Context = 16
+	if e.About.Longest < 8 || e.About.Longest > 64 {
+		t.Fatalf("the longest token has %d bytes", e.About.Longest)
+	}
+	longest := ""
+	for id := range e.About.Vocab {
+		if text := e.About.Spell(int32(id)); len(text) == e.About.Longest {
+			longest = text
+		}
+	}
+	if ids, err := e.About.Encode(longest, true); err != nil || len(ids) != 1 {
+		t.Fatalf("%q is %v, %v", longest, ids, err)
+	}
+	c := serve(t, e, Options{})
+	long := strings.Repeat("a", 17*e.About.Longest) // 17 tokens at least
+	body := `{"max_tokens":3,"messages":[{"role":"user","content":"` + long + `"}],"input":"` + long + `","prompt":"` + long + `"}`
+	tokenizer := e.About.Tokenizer
+	e.About.Tokenizer = nil // nobody may ask it
+	for path, want := range map[string]string{
+		"/v1/chat/completions": "This model's maximum context length is 16 tokens. However, you requested 18 tokens (17 in the messages, 1 in the completion).",
+		"/v1/completions":      "This model's maximum context length is 16 tokens.",
+		"/v1/responses":        "This model's maximum context length is 16 tokens.",
+		"/v1/messages":         "prompt is too long: 17 tokens > 16 maximum",
+	} {
+		r := c.post(path, body)
+		if message, _ := at(r.object(t), "error", "message").(string); r.status != 400 || !strings.HasPrefix(message, want) {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+	e.About.Tokenizer = tokenizer
+	for path, field := range map[string]string{"/v1/messages/count_tokens": "input_tokens", "/tokenize": "count"} {
+		if n, _ := at(c.post(path, body).object(t), field).(float64); n < 17 {
+			t.Errorf("%s: %v tokens", path, n)
+		}
+	}
+}

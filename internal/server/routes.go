@@ -79,9 +79,16 @@ func (s *Server) find(path string) (r route, name string) {
 	return route{path: "unknown", shape: shape}, ""
 }
 
-// index lists the endpoints: for people with a browser, and for clients that look whether
-// anybody is there.
+// index is the page to chat at for browsers, and the list of endpoints for other clients
+// that look whether anybody is there.
 func (s *Server) index(c *api.Call) error {
+	c.SetHeader("Vary", "Accept, Origin")
+	if c.Accepts("text/html") {
+		c.SetHeader("Content-Type", "text/html; charset=utf-8")
+		c.SetHeader("Content-Security-Policy", s.page.Policy)
+		c.SetHeader("Cache-Control", "no-cache")
+		return c.Raw(http.StatusOK, s.page.HTML)
+	}
 	text := "smelt answers at these paths, with and without /v1:\n\n"
 	for _, r := range s.table() {
 		if r.path != "/" {

@@ -15,6 +15,7 @@ import (
 
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/engine"
+	"smelt.example/smelt/internal/server/page"
 )
 
 // Options say how a server serves. The zero value of a limit or time is its default.
@@ -53,6 +54,7 @@ type Server struct {
 	keys    keys
 	meter   *meter
 	routes  map[string]route
+	page    page.Document
 	engine  atomic.Pointer[engine.Engine]
 }
 
@@ -76,7 +78,7 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{options: o, keys: newKeys(o.Keys), routes: map[string]route{}}
+	s := &Server{options: o, keys: newKeys(o.Keys), routes: map[string]route{}, page: page.New()}
 	s.meter = newMeter(s.slots)
 	for _, r := range s.table() {
 		s.routes[r.path] = r

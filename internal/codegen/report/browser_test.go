@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/browsertest"
 	"smelt.example/smelt/internal/codegen/kernel"
 )
 
@@ -23,19 +24,7 @@ import (
 // after its scripts and what they wrote to the console.
 func browse(t *testing.T, page []byte, hash string) (dom, console string) {
 	t.Helper()
-	var browser string
-	if testing.Short() {
-		t.Skip("the page in a browser: not with -short")
-	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
-	if browser == "" {
-		t.Skip("neither chromium nor google-chrome is on PATH: the page did not run in a browser")
-	}
+	browser := browsertest.Path(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "page.html")
 	if err := os.WriteFile(path, page, 0o644); err != nil {
@@ -43,8 +32,8 @@ func browse(t *testing.T, page []byte, hash string) (dom, console string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--user-data-dir="+filepath.Join(dir, "profile"), "--enable-logging=stderr", "--window-size=1600,1000", "--virtual-time-budget=20000", "--dump-dom", "file://"+path+hash)
+	flags := append(browsertest.Flags(filepath.Join(dir, "profile")), "--enable-logging=stderr", "--window-size=1600,1000", "--virtual-time-budget=20000", "--dump-dom", "file://"+path+hash)
+	cmd := exec.CommandContext(ctx, browser, flags...)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
 	if err := cmd.Run(); err != nil {

@@ -217,6 +217,11 @@ func (s *segments) declarations(t turn) error {
 		if err != nil {
 			return fmt.Errorf("chat: the response format of message %d: %w", t.number, err)
 		}
+		// The model's encoder asks in Python whether there is one. An empty schema is one,
+		// though: the vendor's own server writes it.
+		if _, schema := v.Members(); !schema && !v.True() {
+			return nil
+		}
 		s.text("\n\n")
 		s.markup(responseFormatHead)
 		s.text(v.String())

@@ -114,27 +114,44 @@ func modeNamed(name string) chat.Mode {
 
 func readSharedChats(t *testing.T) sharedChats {
 	t.Helper()
-	var shared sharedChats
-	var raw struct {
-		Encode, Parse, Recover, Request json.RawMessage
-		EncodeErrors                    json.RawMessage `json:"encode_errors"`
-	}
 	data, err := os.ReadFile(filepath.Join(sharedDir(t), "chat", "goldens.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, &raw); err != nil {
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	for into, from := range map[any]json.RawMessage{&shared.Encode: raw.Encode, &shared.EncodeErrors: raw.EncodeErrors, &shared.Parse: raw.Parse, &shared.Recover: raw.Recover, &shared.Request: raw.Request} {
-		if err := json.Unmarshal(from, into); err != nil {
-			t.Fatal(err)
+	var shared sharedChats
+	kinds := map[string]any{"encode": &shared.Encode, "encode_errors": &shared.EncodeErrors, "parse": &shared.Parse, "recover": &shared.Recover, "request": &shared.Request}
+	for kind, raw := range file {
+		into, known := kinds[kind]
+		switch {
+		case known:
+			if err := json.Unmarshal(raw, into); err != nil {
+				t.Fatalf("%s: %v", kind, err)
+			}
+		case raw[0] == '[':
+			t.Fatalf("goldens of the kind %q run in no test", kind)
 		}
 	}
-	if len(shared.Encode) < 128 || len(shared.EncodeErrors) < 6 || len(shared.Parse) < 23 || len(shared.Recover) < 18 {
-		t.Fatalf("goldens are missing: found %d, %d, %d and %d", len(shared.Encode), len(shared.EncodeErrors), len(shared.Parse), len(shared.Recover))
-	}
 	return shared
+}
+
+// TestSharedCount: all goldens that there were are there, and each kind has a test that runs
+// every one: encode, encode_errors, parse and recover here, parse and recover in
+// internal/server too, request in internal/server/openai.
+func TestSharedCount(t *testing.T) {
+	shared := readSharedChats(t)
+	found := [...]int{len(shared.Encode), len(shared.EncodeErrors), len(shared.Parse), len(shared.Recover), len(shared.Request)}
+	all := 0
+	for i, least := range [...]int{128, 6, 23, 18, 31} {
+		if found[i] < least {
+			t.Errorf("kind %d has %d goldens, it had %d", i, found[i], least)
+		}
+		all += found[i]
+	}
+	t.Logf("%d goldens", all)
 }
 
 // sharedDir is the folder of shared fixtures.
@@ -191,10 +208,12 @@ func TestSharedEncode(t *testing.T) {
 		})
 	}
 	for _, c := range shared.EncodeErrors {
-		f, messages, o := c.input(t)
-		if _, err := f.Encode(messages, o); err == nil {
-			t.Errorf("%s: no error", c.Name)
-		}
+		t.Run(c.Name, func(t *testing.T) {
+			f, messages, o := c.input(t)
+			if _, err := f.Encode(messages, o); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }
 
@@ -243,24 +262,43 @@ func (c parseCase) check(t *testing.T, how string, m chat.Message) {
 func TestSharedParse(t *testing.T) {
 	shared, tok := readSharedChats(t), storytellerTokenizer(t)
 	rng := rand.New(rand.NewPCG(5, 17))
-	ids := 0
 	for _, c := range slices.Concat(shared.Parse, shared.Recover) {
-		for _, most := range []int{1, 2, 3, 7, 1 << 20} {
+		t.Run(c.Name, func(t *testing.T) {
+			for _, most := range []int{1, 2, 3, 7, 1 << 20} {
+				m, _ := chat.Parse(ChatFormat{}, cutText(rng, c.Completion, most), c.options(true))
+				c.check(t, fmt.Sprintf("pieces of up to %d bytes", most), m)
+			}
+			ids, err := tok.Encode(c.Completion)
+			if err != nil || c.IDs != nil && !slices.Equal(ids, c.IDs) {
+				t.Fatalf("the completion is %v, %v; want %v", ids, err, c.IDs)
+			}
+			p := chat.NewTokenParser(ChatFormat{}, c.options(false), tok, tok.NewStream(false))
+			m, err := chat.ParseTokens(p, ids)
+			if err != nil {
+				t.Error(err)
+			}
+			c.check(t, "tokens", m)
+		})
+	}
+}
+
+// TestRecover: completions that are malformed, cut off or tricky become messages, however
+// they are cut.
+func TestRecover(t *testing.T) {
+	data, err := os.ReadFile("testdata/chat-recover.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []parseCase
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for _, c := range cases {
+		for _, most := range []int{1, 2, 5, 1 << 20} {
 			m, _ := chat.Parse(ChatFormat{}, cutText(rng, c.Completion, most), c.options(true))
 			c.check(t, fmt.Sprintf("pieces of up to %d bytes", most), m)
 		}
-		if c.IDs != nil {
-			ids++
-			p := chat.NewTokenParser(ChatFormat{}, c.options(false), tok, tok.NewStream(false))
-			m, err := chat.ParseTokens(p, c.IDs)
-			if err != nil {
-				t.Errorf("%s: %v", c.Name, err)
-			}
-			c.check(t, "tokens", m)
-		}
-	}
-	if ids < 20 {
-		t.Errorf("only %d goldens have tokens", ids)
 	}
 }
 

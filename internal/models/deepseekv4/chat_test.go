@@ -141,6 +141,16 @@ func TestChatRefuses(t *testing.T) {
 	}
 }
 
+// TestNoResponseFormat: what Python takes for false is no format; an empty schema is one.
+func TestNoResponseFormat(t *testing.T) {
+	for format, want := range map[string]bool{"": false, "null": false, "false": false, "0": false, `""`: false, "[]": false, "{}": true, "[0]": true, `"x"`: true} {
+		text, err := chat.Text(ChatFormat{}, []chat.Message{{Role: chat.RoleSystem, Content: "s", ResponseFormat: format}, {Role: chat.RoleUser, Content: "q"}}, chat.Options{})
+		if err != nil || strings.Contains(text, "## Response Format") != want {
+			t.Errorf("%s: %q, %v", format, text, err)
+		}
+	}
+}
+
 func TestChatTokensNamesMissingToken(t *testing.T) {
 	for _, token := range []string{tokenBegin, tokenUser, tokenAssistant, tokenEndThink} {
 		tok := newPhraseTokens()

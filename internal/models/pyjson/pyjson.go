@@ -47,6 +47,20 @@ func (v Value) Members() (members []Member, ok bool) {
 // Text returns the characters of a string; ok is false for other values.
 func (v Value) Text() (text string, ok bool) { return v.text, v.kind == str }
 
+// True tells whether Python takes the value for true: not null, false, zero, or what is empty.
+func (v Value) True() bool {
+	switch v.kind {
+	case str:
+		return v.text != ""
+	case list, object:
+		return len(v.items) > 0
+	case scalar:
+		number, err := strconv.ParseFloat(v.text, 64)
+		return v.text != "null" && v.text != "false" && (err != nil || number != 0)
+	}
+	return false
+}
+
 // String spells the value as json.dumps(value, ensure_ascii=False) does.
 func (v Value) String() string { return string(v.append(nil)) }
 

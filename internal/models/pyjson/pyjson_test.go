@@ -27,6 +27,18 @@ func TestSpelling(t *testing.T) {
 	}
 }
 
+func TestTrue(t *testing.T) {
+	for text, want := range map[string]bool{
+		"null": false, "false": false, "0": false, "-0": false, "0.0": false, "-0e9": false, `""`: false, "[]": false, "{}": false,
+		"true": true, "1": true, "-0.5": true, "1e-300": true, "NaN": true, `" "`: true, `"0"`: true, "[0]": true, `{"":0}`: true, "123456789012345678901234567890": true, "1e999": true,
+	} {
+		v, err := Parse(text)
+		if err != nil || v.True() != want {
+			t.Errorf("%s: %v, %v", text, v.True(), err)
+		}
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, text := range []string{"", "07", "1.", "1e", "-", "+1", ".5", "\uFEFF1", `"a`, "\"a\nb\"", `"\x"`, `"\u12"`, `"\u+123"`, `{"a"}`, `{"a":1,}`, `{a:1}`, "[1,]", "[1 2]", "1 2", "tru", "nan", deep(MaxDepth + 2), strings.Repeat("[", 1<<20)} {

@@ -374,7 +374,7 @@ func open(o fake.Options) devicetest.Open {
 		}
 		g := newExecutor(t, o)
 		g.same = observe == nil // bits are compared, not with another device's
-		d, err := g.open(b, ck, Options{Poison: true, Observe: observe})
+		d, err := g.open(b, ck, Options{Poison: true, Observe: observe, Kept: devicetest.KeptRoom})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,10 +23,16 @@ func TestAhead(t *testing.T) {
 		t.Skip("the interpreter takes its time")
 	}
 	devicetest.Ahead(t, devicetest.Fixture("a-bf16"), 1, 4, func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
-		d, err := planned.Open(b, ck, planned.Options{Name: "trial"}, (&trial{ck: ck, runs: true}).made)
+		m := &trial{ck: ck, runs: true, room: devicetest.KeptRoom}
+		d, err := planned.Open(b, ck, planned.Options{Name: "trial"}, m.made)
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if m.broken != nil {
+				t.Error(m.broken)
+			}
+		})
 		return d
 	})
 }

@@ -39,7 +39,7 @@ type Options struct {
 	Begin progress.Begin
 }
 
-// Device is a device.Planned and a device.ScoringRunner. Its methods are called from one
+// Device is a device.Planned, a device.ScoringRunner and a device.Keeper. Its methods are called from one
 // goroutine at a time, but for Close.
 type Device struct {
 	opts    Options
@@ -49,6 +49,8 @@ type Device struct {
 	vocab   int
 	slots   *devmem.Slots
 	caches  Address
+	kept    *devmem.Kept
+	parts   Address // of what is kept
 	arena   Address // of both kinds of steps, one at a time
 	steps   [2]*step
 	last    lastStep
@@ -91,6 +93,9 @@ func (d *Device) start() (err error) {
 	}
 	d.slots = devmem.NewSlots(d.b.Plan, d.vocab)
 	if d.caches, err = d.machine.Alloc("caches", max(d.b.Plan.CacheBytes, 1)); err != nil {
+		return err
+	}
+	if err := d.makeKept(); err != nil {
 		return err
 	}
 	arena := int64(1)

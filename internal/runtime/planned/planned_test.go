@@ -25,6 +25,7 @@ var (
 	_ device.ScoringRunner = (*planned.Device)(nil)
 	_ device.Runner        = (*planned.Device)(nil)
 	_ device.Profiled      = (*planned.Profiled)(nil)
+	_ device.Keeper        = (*planned.Device)(nil)
 )
 
 // fixture is a model with layers of all kinds, compiled for short texts.

@@ -194,8 +194,8 @@ func (r *request) dialog(c *api.Call) (d dialog.Request, err error) {
 	return d, nil
 }
 
-// prompt lays the request out.
-func (r *request) prompt(c *api.Call) (*dialog.Turn, engine.Prompt, error) {
+// prompt lays the request out, by Call.Render or RenderToAnswer.
+func (r *request) prompt(c *api.Call, render api.Renderer) (*dialog.Turn, engine.Prompt, error) {
 	if err := c.Resolve(r.Model); err != nil {
 		return nil, engine.Prompt{}, err
 	}
@@ -203,7 +203,7 @@ func (r *request) prompt(c *api.Call) (*dialog.Turn, engine.Prompt, error) {
 	if err != nil {
 		return nil, engine.Prompt{}, err
 	}
-	return c.Render(d)
+	return render(d)
 }
 
 // job is what the model is to do.
@@ -211,7 +211,7 @@ func (r *request) job(c *api.Call) (t *dialog.Turn, j turn.Job, err error) {
 	if r.MaxTokens == nil {
 		return nil, j, api.Invalid("max_tokens", "found none, expected 1 or more")
 	}
-	t, prompt, err := r.prompt(c)
+	t, prompt, err := r.prompt(c, c.RenderToAnswer)
 	if err != nil {
 		return nil, j, err
 	}
@@ -233,7 +233,7 @@ func CountTokens(c *api.Call) error {
 	if err := c.Decode(&r); err != nil {
 		return err
 	}
-	_, prompt, err := r.prompt(c)
+	_, prompt, err := r.prompt(c, c.Render)
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,27 @@ func (o *Object) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
+// Renderer lays a conversation out: Call.Render, or Call.RenderToAnswer.
+type Renderer func(d dialog.Request) (*dialog.Turn, engine.Prompt, error)
+
+// RenderToAnswer is Render where an answer is to follow. What cannot have room for one is
+// refused before its text, which may be long, is made tokens of.
+func (c *Call) RenderToAnswer(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
+	if err := c.MayFit(d.Bytes()); err != nil {
+		return nil, engine.Prompt{}, err
+	}
+	return c.Render(d)
+}
+
+// MayFit refuses a text of so many bytes if it has no room however few tokens it has.
+func (c *Call) MayFit(bytes int) error {
+	m := c.Engine.Model()
+	if least := m.Least(bytes); least > m.Context {
+		return TooLong(least, 0, m.Context)
+	}
+	return nil
+}
+
 // Render lays a conversation out.
 func (c *Call) Render(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
 	m := c.Engine.Model()

@@ -15,7 +15,8 @@ import (
 type checks struct {
 	tools  map[string]jsontext.Value // their schemas, which are made ready when they are called
 	json   bool
-	schema *jsonschema.Schema
+	schema *schema
+	form   error // why the schema is not checked
 }
 
 // newChecks makes the answer's schema ready, which has to be one. One of a tool that is
@@ -26,7 +27,9 @@ func newChecks(tools []Tool, f Format) (c checks, err error) {
 		c.tools[t.Name] = t.Parameters
 	}
 	if f.Schema != nil {
-		if c.schema, err = compile(f.Schema); err != nil {
+		if c.schema, err = compile(f.Schema); errors.Is(err, errDynamic) {
+			c.form = err
+		} else if err != nil {
 			return c, &Error{f.Field, fmt.Sprintf("expected a JSON schema that refers to nothing outside: %s", firstLine(err))}
 		}
 	}
@@ -40,11 +43,11 @@ type inside struct{}
 
 func (inside) Load(string) (any, error) { return nil, errOutside }
 
-func compile(schema jsontext.Value) (*jsonschema.Schema, error) {
-	if len(schema) == 0 || string(schema) == "null" {
+func compile(text jsontext.Value) (*schema, error) {
+	if len(text) == 0 || string(text) == "null" {
 		return nil, nil
 	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(schema)))
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +57,11 @@ func compile(schema jsontext.Value) (*jsonschema.Schema, error) {
 	if err := c.AddResource(name, doc); err != nil {
 		return nil, err
 	}
-	return c.Compile(name)
+	compiled, err := c.Compile(name)
+	if err != nil {
+		return nil, err
+	}
+	return newSchema(compiled)
 }
 
 // Check says where a whole answer is not what was asked for. Nothing in smelt holds the
@@ -67,6 +74,10 @@ func (t *Turn) Check(m chat.Message) (wrong []string) {
 			continue
 		}
 		schema, err := compile(parameters)
+		if errors.Is(err, errDynamic) {
+			wrong = append(wrong, fmt.Sprintf("tool call %d (%s): arguments: %v", i, call.Name, err))
+			continue
+		}
 		if err != nil {
 			wrong = append(wrong, fmt.Sprintf("tool call %d (%s): arguments are not checked: parameters are no JSON schema that refers to nothing outside: %s", i, call.Name, firstLine(err)))
 			continue
@@ -79,7 +90,11 @@ func (t *Turn) Check(m chat.Message) (wrong []string) {
 		wrong = append(wrong, "no tool was called, though one had to be")
 	}
 	if t.checks.json && len(m.ToolCalls) == 0 {
-		if err := validate(t.checks.schema, m.Content); err != nil {
+		err := validate(t.checks.schema, m.Content)
+		if err == nil {
+			err = t.checks.form
+		}
+		if err != nil {
 			wrong = append(wrong, "content: "+firstLine(err))
 		}
 	}
@@ -87,7 +102,7 @@ func (t *Turn) Check(m chat.Message) (wrong []string) {
 }
 
 // validate compares a text with a schema; with none it only has to be JSON.
-func validate(s *jsonschema.Schema, text string) error {
+func validate(s *schema, text string) error {
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("no JSON: %w", err)
@@ -95,13 +110,13 @@ func validate(s *jsonschema.Schema, text string) error {
 	if s == nil {
 		return nil
 	}
-	return s.Validate(v)
+	return s.validate(v)
 }
 
 // firstLine makes one line of an error, without the name that schemas have here and not
 // as long as what a schema may list.
 func firstLine(err error) string {
-	lines := strings.Split(err.Error(), "\n")
+	lines := strings.Split(brief(err).Error(), "\n")
 	if len(lines) > 1 { // the first of a validation says only that there are others
 		lines = lines[1:]
 	}

@@ -155,6 +155,14 @@ func Build(r Request, f chat.Format) (*Turn, error) {
 	return t, err
 }
 
+// Bytes is how long the prompt is at least: texts that surely are a part of it.
+func (r *Request) Bytes() (n int) {
+	for _, m := range r.Messages {
+		n += len(withoutBilling(m.Content))
+	}
+	return n
+}
+
 func (r *Request) check() error {
 	switch n := len(r.Messages); {
 	case n == 0:

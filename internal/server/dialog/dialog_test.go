@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/models/deepseekv4"
+	"smelt.example/smelt/internal/sample"
 )
 
 var hi = []chat.Message{{Role: chat.RoleUser, Content: "hi"}}
@@ -96,4 +98,53 @@ func TestShortWarnings(t *testing.T) {
 	if wrong := turn.Check(chat.Message{Content: `"short"`}); len(wrong) != 1 || !strings.Contains(wrong[0], "longlong") || len(wrong[0]) > 400 {
 		t.Errorf("%.500q", wrong)
 	}
+}
+
+// doubling is a schema of n levels, each of which has the one below it twice, as word says.
+func doubling(n int, word, draft, leaf string) string {
+	defs := ""
+	for i := range n {
+		defs += fmt.Sprintf(`"l%d":{%q:[{"$ref":"#/definitions/l%d"},{"$ref":"#/definitions/l%d"}]},`, i, word, i+1, i+1)
+	}
+	return fmt.Sprintf(`{"$schema":%q,"definitions":{%s"l%d":%s},"not":{"$ref":"#/definitions/l0"}}`, draft, defs, n, leaf)
+}
+
+// TestBudget: schemas that take exponentially long are not checked to the end, and the
+// answer says so; those that only look like it are.
+func TestBudget(t *testing.T) {
+	drafts := []string{"http://json-schema.org/draft-04/schema#", "http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"}
+	for _, draft := range sample.Of(t, drafts, 1) {
+		for word, leaf := range map[string]string{"allOf": `{"type":"string"}`, "anyOf": `{"type":"null"}`, "oneOf": `{"enum":[1]}`} {
+			if got := checked(t, doubling(200, word, draft, leaf), `"x"`); len(got) != 1 || got[0] != "content: "+errSteps.Error() {
+				t.Errorf("%s of %s: %.300q", word, draft, got)
+			}
+		}
+		if got := checked(t, doubling(8, "anyOf", draft, `{"type":"null"}`), `"x"`); len(got) > 0 {
+			t.Errorf("%s, few levels: %.300q", draft, got)
+		}
+	}
+	long := "[" + strings.Repeat(`1,`, 2000) + "1]"
+	words := `{"items":{"enum":[` + strings.Repeat(`"a",`, 2000) + `"b"]}}`
+	if got := checked(t, words, long); len(got) != 1 || got[0] != "content: "+errSteps.Error() {
+		t.Errorf("long lists: %.300q", got)
+	}
+	if got := checked(t, `{"$ref":"#/$defs/tree","$defs":{"tree":{"type":"object","properties":{"l":{"$ref":"#/$defs/tree"},"v":{"type":"number"}}}}}`, `{"l":{"l":{"v":"x"}}}`); len(got) != 1 || !strings.Contains(got[0], "at '/l/l/v': got string, want number") {
+		t.Errorf("a tree: %q", got)
+	}
+	if got := checked(t, `{"$dynamicAnchor":"n","properties":{"l":{"$dynamicRef":"#n"}}}`, `{}`); len(got) != 1 || got[0] != "content: "+errDynamic.Error() {
+		t.Errorf("dynamic references: %q", got)
+	}
+	if got := checked(t, `{"format":"email","$schema":"http://json-schema.org/draft-07/schema#"}`, `"x"`); len(got) != 1 || !strings.Contains(got[0], "is not valid email") {
+		t.Errorf("a format: %q", got)
+	}
+}
+
+// checked is what an answer is said to lack.
+func checked(t *testing.T, schema, answer string) []string {
+	t.Helper()
+	turn, err := Build(Request{Messages: hi, Format: Format{JSON: true, Schema: jsontext.Value(schema)}}, deepseekv4.ChatFormat{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return turn.Check(chat.Message{Content: answer})
 }

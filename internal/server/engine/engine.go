@@ -31,6 +31,7 @@ type Model struct {
 	Slots   int // texts at once
 	Texts   int // that may run and wait
 	Vocab   int
+	Longest int // bytes of the longest token; 0 if nobody knows
 
 	Format    chat.Format // nil if the model was not made for chat
 	Tokenizer *tokenizer.Tokenizer
@@ -142,6 +143,22 @@ func (m *Model) Encode(text string, special bool) ([]int32, error) {
 		return m.Tokenizer.Encode(text)
 	}
 	return m.Tokenizer.EncodeOrdinary(text)
+}
+
+// Least is how many tokens a text of so many bytes has at least.
+func (m *Model) Least(bytes int) int {
+	if m.Longest == 0 {
+		return 0
+	}
+	return (bytes + m.Longest - 1) / m.Longest
+}
+
+// Measure finds the longest token.
+func (m *Model) Measure() {
+	m.Longest = 0
+	for id := range m.Vocab {
+		m.Longest = max(m.Longest, len(m.Spell(int32(id))))
+	}
 }
 
 // Check refuses tokens that are none of the model's.

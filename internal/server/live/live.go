@@ -27,10 +27,12 @@ func Describe(f *smelt.Files, id string, o smelt.Options) (*engine.Model, error)
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Model{
+	m := &engine.Model{
 		ID: id, Created: time.Now(), Context: o.Context, Slots: o.Slots, Texts: o.Slots + max(o.Queue, 0), Vocab: f.Model.VocabSize,
 		Format: f.Model.Chat, Tokenizer: tok, WithBOS: f.Model.WithBOS, Suggested: suggested, Stop: stop,
-	}, nil
+	}
+	m.Measure()
+	return m, nil
 }
 
 // Engine runs an open model.

@@ -63,11 +63,15 @@ const (
 )
 
 // prepare makes tokens of the prompts.
-func (r *completionRequest) prepare(m *engine.Model) (list []engine.Prompt, err error) {
+func (r *completionRequest) prepare(c *api.Call) (list []engine.Prompt, err error) {
+	m := c.Engine.Model()
 	if n := len(r.Prompt.texts) + len(r.Prompt.tokens); n < 1 || n > maxPrompts {
 		return nil, api.Invalid("prompt", "found %d of them, expected 1 to %d", n, maxPrompts)
 	}
 	for _, text := range r.Prompt.texts {
+		if err := c.MayFit(len(text)); err != nil {
+			return nil, err
+		}
 		ids, err := m.Encode(text, r.Special)
 		if err != nil {
 			return nil, err
@@ -97,7 +101,7 @@ func (r *completionRequest) job(c *api.Call) (j turn.Job, list []engine.Prompt, 
 	if err = c.Resolve(r.Model); err != nil {
 		return j, nil, err
 	}
-	if list, err = r.prepare(c.Engine.Model()); err != nil {
+	if list, err = r.prepare(c); err != nil {
 		return j, nil, err
 	}
 	if err = r.apply(c, &j, false); err != nil {

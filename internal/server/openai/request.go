@@ -272,8 +272,8 @@ func (r *chatRequest) most() (param string, most *int64) {
 	return "max_tokens", r.MaxTokens
 }
 
-// prompt lays the request out.
-func (r *chatRequest) prompt(c *api.Call) (*dialog.Turn, engine.Prompt, error) {
+// prompt lays the request out, by Call.Render or RenderToAnswer.
+func (r *chatRequest) prompt(c *api.Call, render api.Renderer) (*dialog.Turn, engine.Prompt, error) {
 	if err := c.Resolve(r.Model); err != nil {
 		return nil, engine.Prompt{}, err
 	}
@@ -281,12 +281,12 @@ func (r *chatRequest) prompt(c *api.Call) (*dialog.Turn, engine.Prompt, error) {
 	if err != nil {
 		return nil, engine.Prompt{}, err
 	}
-	return c.Render(d)
+	return render(d)
 }
 
 // job is what the model is to do.
 func (r *chatRequest) job(c *api.Call) (*dialog.Turn, turn.Job, error) {
-	t, prompt, err := r.prompt(c)
+	t, prompt, err := r.prompt(c, c.RenderToAnswer)
 	j := turn.Job{}
 	if err != nil {
 		return nil, j, err

@@ -16,14 +16,12 @@ func TestSharedRequests(t *testing.T) {
 	var goldens struct {
 		Request []struct {
 			Name, Profile, Prompt string
-			Thinking              bool `json:"default_thinking"`
+			Effort                string `json:"default_effort"`
+			Thinking              bool   `json:"default_thinking"`
 			Request               json.RawMessage
 		}
 	}
 	script.Goldens(t, &goldens)
-	if len(goldens.Request) < 31 {
-		t.Fatalf("found %d goldens", len(goldens.Request))
-	}
 	for _, g := range goldens.Request {
 		t.Run(g.Name, func(t *testing.T) {
 			format := deepseekv4.ChatFormat{}
@@ -39,7 +37,7 @@ func TestSharedRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.Thinking.Default = g.Thinking
+			d.Thinking.Default, d.Thinking.Usual = g.Thinking, g.Effort
 			turn, err := dialog.Build(d, format)
 			if err != nil {
 				t.Fatal(err)

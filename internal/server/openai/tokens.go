@@ -43,7 +43,7 @@ func chatPrompt(c *api.Call, body []byte) (engine.Prompt, error) {
 	if err := api.Decode(body, &r); err != nil {
 		return engine.Prompt{}, err
 	}
-	_, prompt, err := r.prompt(c)
+	_, prompt, err := r.prompt(c, c.Render)
 	return prompt, err
 }
 

@@ -292,7 +292,7 @@ func (r *request) job(c *api.Call, tools *shown) (t *dialog.Turn, j turn.Job, er
 		return nil, j, err
 	}
 	var prompt engine.Prompt
-	if t, prompt, err = c.Render(d); err != nil {
+	if t, prompt, err = c.RenderToAnswer(d); err != nil {
 		return nil, j, err
 	}
 	room, err := c.Room(len(prompt.IDs), "max_output_tokens", r.MaxTokens)
