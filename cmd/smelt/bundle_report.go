@@ -37,6 +37,7 @@ type stepReport struct {
 	Kind           string `json:"kind"`
 	MaxRows        int    `json:"max_rows"`
 	Dispatches     int    `json:"dispatches"`
+	Scoring        int    `json:"scoring_dispatches"` // behind a step that scores tokens
 	Barriers       int    `json:"barriers"`
 	CommandBuffers int    `json:"command_buffers"`
 	Arena          int64  `json:"arena"`
@@ -68,7 +69,7 @@ func summariseBundle(b *bundle.Bundle) (*bundleReport, error) {
 		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula, frontier, entries},
 	}
 	for _, s := range p.Steps {
-		r.Steps = append(r.Steps, stepReport{s.Phase.String(), s.MaxRows, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
+		r.Steps = append(r.Steps, stepReport{s.Phase.String(), s.MaxRows, s.Scoring(), len(s.Dispatches) - s.Scoring(), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
 	}
 	return r, nil
 }
@@ -84,9 +85,9 @@ func (r *bundleReport) write(w io.Writer, st style) error {
 	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
 	p.line("kernels", "%s", grouped(r.Kernels))
 	p.heading("Steps")
-	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"arena", true}}}
+	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"to score", true}, {"arena", true}}}
 	for _, s := range r.Steps {
-		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), bytesInWords(s.Arena))
+		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), grouped(s.Scoring), bytesInWords(s.Arena))
 	}
 	p.table(&t)
 	r.Memory.write(&p)

@@ -4,20 +4,27 @@ import (
 	"slices"
 
 	"smelt.example/smelt/internal/codegen/kernel"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir"
 )
 
 // order puts every dispatch on the earliest level its operands allow and sorts
 // by level: dispatches of one level do not depend on each other and need no
-// barrier between them. Copies into areas alone come late.
+// barrier between them. Copies into areas alone come late, and those that score tokens, which
+// run when all others have, behind them.
 func (s *Step) order() {
 	var users uses
 	var before *Dispatch
+	last := 0
 	for _, d := range s.Dispatches {
+		d.Level = users.level(d)
 		if before != nil && d.Region == before.Region && d.touchesSame(before) && s.apart(d, before) {
 			d.Level = before.Level
+		}
+		if d.Region == program.ScoreRegion {
+			d.Level = max(d.Level, last+1)
 		} else {
-			d.Level = users.level(d)
+			last = max(last, d.Level)
 		}
 		users.record(d)
 		before = d

@@ -226,7 +226,8 @@ func (g *gpu) write(s *step, d *fake.Dispatch) error {
 	g.step = at
 	offset := len(s.args.bytes) - len(d.Args)
 	first := s.jobs[0].args == offset
-	if picks := s.plan.Picks(); !first && (picks == len(s.jobs) || s.jobs[picks].args != offset) {
+	begins := func(i int) bool { return i < len(s.jobs) && s.jobs[i].args == offset }
+	if !first && !begins(s.plan.Picks()) && !begins(s.plan.Scoring()) {
 		return nil
 	}
 	block := s.blocks.bytes[d.Step-s.blocks.address:][:s.paramBytes()]

@@ -39,7 +39,7 @@ type Options struct {
 	Begin progress.Begin
 }
 
-// Device is a device.Planned, a device.Scorer and a device.Keeper. Its methods are called from one
+// Device is a device.Planned, a device.ScoringRunner and a device.Keeper. Its methods are called from one
 // goroutine at a time, but for Close.
 type Device struct {
 	opts    Options
@@ -160,7 +160,7 @@ func (d *Device) Pace() (done, total int) {
 	if !ok {
 		return 0, 0
 	}
-	return int(s.from.Load()) + bound.Begun(), len(s.plan.Dispatches)
+	return int(s.from.Load()) + bound.Begun(), s.plan.Scoring()
 }
 
 // Caches are the slots' caches. What is done to them must not run beside a step.
@@ -199,7 +199,6 @@ type asked struct {
 	rows    []ir.Row
 	wanted  []int
 	choices []sampling.Choice // nil: no tokens are picked
-	targets []int32           // nil: none are scored
 }
 
 // take runs a step, and makes its rows part of their slots.
@@ -213,17 +212,17 @@ func (d *Device) take(s *step, a asked) error {
 	if err := s.fill(a); err != nil {
 		return err
 	}
-	if err := s.use(0, len(s.plan.Dispatches)); err != nil {
+	if err := s.use(0, s.plan.Scoring()); err != nil {
 		return err
 	}
 	if a.choices != nil {
 		d.ahead.set, d.ahead.picked = 0, len(a.choices)
 	}
-	if err := d.note(s.run(0, len(s.plan.Dispatches))); err != nil {
+	if err := d.note(s.run(0, s.plan.Scoring())); err != nil {
 		return err
 	}
 	d.slots.Take()
-	d.last = lastStep{s, len(a.wanted)}
+	d.last = lastStep{s, len(a.wanted), len(a.choices)}
 	return nil
 }
 

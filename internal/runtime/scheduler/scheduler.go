@@ -119,7 +119,15 @@ func (r *Request) validate(limit, vocab int) error {
 	if err := (sampling.Choice{Allowed: r.Allowed}).Check(vocab); err != nil {
 		return err
 	}
-	return r.Sampling.Validate()
+	if err := r.Sampling.Validate(); err != nil {
+		return err
+	}
+	for token := range r.Sampling.Bias {
+		if int(token) >= vocab {
+			return option.Errorf("%s: found token %d, expected 0 to %d: the model has no others", option.Name("Bias"), token, vocab-1)
+		}
+	}
+	return nil
 }
 
 // Scheduler owns a session and runs its steps. Its methods are safe for

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -47,6 +49,8 @@ type steps struct {
 	turn    int       // which of them comes next
 	choices []sampling.Choice
 	picked  []int32
+	asks    []program.Ask  // of the step that runs, for scores
+	scores  []device.Score // of those
 }
 
 func (s *Scheduler) run() {
@@ -188,7 +192,7 @@ func (s *Scheduler) prefill() {
 	s.prompts = slices.Delete(s.prompts, 0, 1)
 	at, n := r.seq.Len(), s.chunk(r)
 	r.gen.begin()
-	token, err := r.read(n)
+	token, score, err := r.read(n)
 	if err == nil {
 		err = r.mark()
 	}
@@ -205,7 +209,7 @@ func (s *Scheduler) prefill() {
 		if len(r.rest) > 0 {
 			s.prompts = append(s.prompts, r)
 		} else {
-			s.goOn(r, token, r.seq.Logits())
+			s.goOn(r, token, score)
 		}
 	}
 	// Steps until the slowest text has its turns, n of them sharing the rows.
@@ -216,59 +220,47 @@ func (s *Scheduler) prefill() {
 }
 
 // read gives the sequence the next n tokens of its prompt, and picks the token
-// after the last of all.
-func (r *request) read(n int) (token int32, err error) {
+// after the last of all, with its score if the request asks for scores.
+func (r *request) read(n int) (token int32, score Score, err error) {
 	last, choice := n == len(r.rest), r.chooser.Choice(r.seq.Len()+n)
 	switch {
-	case r.PromptScores && r.Top == 0:
-		if err = r.readScored(n, last); err != nil {
-			return 0, err
-		}
 	case r.PromptScores:
-		err = r.seq.ExtendEach(r.rest[:n], 0, func(i int, logits []float32) error {
-			if i+1 < len(r.rest) { // nothing of the prompt follows the last
-				r.gen.addPrompt(r.score(logits, r.rest[i+1]))
-			}
-			return nil
-		})
-		if err != nil {
-			return 0, err
+		if err = r.readScored(n, last); err == nil && last {
+			token = r.seq.Pick(choice)
 		}
-	case last && !r.Scores:
-		return r.seq.ExtendSample(r.rest, choice)
+	case last:
+		token, err = r.seq.ExtendSample(r.rest, choice)
 	default:
-		if err = r.seq.ExtendStep(r.rest[:n], last); err != nil {
-			return 0, err
-		}
+		err = r.seq.ExtendStep(r.rest[:n], false)
 	}
-	if last {
-		token = r.seq.Pick(choice)
+	if err == nil && last && r.Scores && token >= 0 {
+		var of device.Score
+		of, err = r.seq.Score(token, r.Top)
+		score = scoreOf(of)
 	}
-	return token, nil
+	return token, score, err
 }
 
 // readScored reads the next n tokens of the prompt with the scores of those after them.
 func (r *request) readScored(n int, last bool) error {
 	targets := r.rest[1:min(n+1, len(r.rest))] // nothing of the prompt follows the last
-	scores := make([]float64, len(targets))
-	if err := r.seq.ExtendScores(r.rest[:n], 0, targets, scores, last); err != nil {
+	scores := make([]device.Score, len(targets))
+	if err := r.seq.ExtendScores(r.rest[:n], 0, targets, r.Top, scores, last); err != nil {
 		return err
 	}
 	for _, score := range scores {
-		r.gen.addPrompt(Score{LogProb: score})
+		r.gen.addPrompt(scoreOf(score))
 	}
 	return nil
 }
 
-// score is a token's, in the logits before it.
-func (r *request) score(logits []float32, token int32) Score {
-	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
-}
+// scoreOf is a score as requests get it.
+func scoreOf(s device.Score) Score { return Score{s.LogProb, s.Top} }
 
-// goOn takes the token picked after the newest one from logits, which are needed
-// for Scores only, and puts the request at the end of texts, or ends it. The rules
+// goOn takes the token picked after the newest one, with its score if the request asks for
+// scores, and puts the request at the end of texts, or ends it. The rules
 // are those of session.Sequence.Generate.
-func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
+func (s *Scheduler) goOn(r *request, token int32, score Score) {
 	length := r.seq.Len()
 	if r.flies { // it has the token already
 		length--
@@ -281,13 +273,13 @@ func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 	case slices.Contains(r.Stop, token):
 		s.release(r, session.StopToken, nil)
 	default:
-		s.accept(r, token, logits)
+		s.accept(r, token, score)
 	}
 }
 
 // accept makes the token a part of the text, which may end it.
-func (s *Scheduler) accept(r *request, token int32, logits []float32) {
-	n := r.add(token, logits)
+func (s *Scheduler) accept(r *request, token int32, score Score) {
+	n := r.add(token, score)
 	r.made = n
 	switch {
 	case r.End != nil && r.End(token):
@@ -304,11 +296,11 @@ func (s *Scheduler) accept(r *request, token int32, logits []float32) {
 }
 
 // add hands out a token, and returns how many there are now.
-func (r *request) add(token int32, logits []float32) int {
+func (r *request) add(token int32, score Score) int {
 	if !r.Scores {
 		return r.gen.add(token)
 	}
-	return r.gen.add(token, r.score(logits, token))
+	return r.gen.add(token, score)
 }
 
 // count notes a step of decoded rows, or of a chunk if there are none.

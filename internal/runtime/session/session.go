@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/prefix"
@@ -41,11 +42,11 @@ type Session struct {
 	free    vacancies
 	scratch sampling.Scratch
 
-	rows    []ir.Row // of a step, made once
-	wanted  []int
-	targets []int32 // of ExtendScores, and what the device makes of them
-	scored  []float32
-	steps   uint64 // that the device ran
+	rows   []ir.Row // of a step, made once
+	wanted []int
+	asks   []program.Ask  // of ExtendScores, made once
+	scored []device.Score // that were begun and not waited for
+	steps  uint64         // that the device ran
 	runs
 	kept
 }
@@ -78,6 +79,7 @@ func New(dev device.Device, opts Options) (*Session, error) {
 	s.scorer, _ = dev.(device.Scorer)
 	if r, ok := dev.(device.Runner); ok && opts.Ahead != AheadNever && (r.Ahead() || opts.Ahead == AheadAlways) {
 		s.runner = r
+		s.ahead, _ = dev.(device.ScoringRunner)
 	}
 	if err := s.keepBeside(); err != nil {
 		return nil, err
