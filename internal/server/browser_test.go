@@ -104,7 +104,7 @@ func (h *held) quiet() {
 
 const (
 	hack     = `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`
-	thinking = "One wave, then <b>another</b>.</think>The tide turns. " + hack + " It is **late**.\n\n```go\nx := 1 < 2 && `y`\n```\n\nDone." + eos
+	thinking = "One wave, then <b>another</b>.</think>The tide turns. " + hack + " It is **late <i>**, `" + hack + "`.\n\n```go\nx := 1 < 2 && `y` " + hack + "\n```\n\nDone." + eos
 )
 
 // TestPage: a conversation on the page, from the model's opening to the third turn.
@@ -125,7 +125,7 @@ func TestPage(t *testing.T) {
 	p.WaitText("#state", "The model is opening")
 	p.Type("When does the")
 	p.Key("Enter", true)
-	p.Type("tide turn?")
+	p.Type("tide turn? " + hack)
 	p.Key("Enter", false) // nobody is there yet
 	h.server.Ready(h.engine)
 	p.WaitText("#model", "storyteller")
@@ -140,10 +140,13 @@ func TestPage(t *testing.T) {
 	h.idle()
 	p.Wait("!document.querySelector('details').open && document.querySelector('#stop').hidden")
 	equal(t, "summary", strings.HasPrefix(p.Text("summary"), "Thought for "), true)
-	equal(t, "question", p.Text(".user > div"), "When does the\ntide turn?")
-	equal(t, "paragraphs", p.Text(".answer .text > p"), "The tide turns. "+hack+" It is late.\nDone.")
-	equal(t, "code", p.Text(".answer pre code"), "x := 1 < 2 && `y`")
-	equal(t, "elements made of the answer", p.Text("main img, main script, main b"), "")
+	equal(t, "question", p.Text(".user > div"), "When does the\ntide turn? "+hack)
+	equal(t, "paragraphs", p.Text(".answer .text > p"), "The tide turns. "+hack+" It is late <i>, "+hack+".\nDone.")
+	equal(t, "bold and code", p.Text(".answer strong, .answer p code"), "late <i>\n"+hack)
+	equal(t, "code", p.Text(".answer pre code"), "x := 1 < 2 && `y` "+hack)
+	var made int
+	p.Eval("document.querySelectorAll('main :is(img, script, b, i)').length", &made)
+	equal(t, "elements made of texts", made, 0)
 	p.Click("summary")
 	p.WaitText(".reasoning", "One wave, then <b>another</b>.")
 
@@ -151,7 +154,7 @@ func TestPage(t *testing.T) {
 	h.ask("And then?")
 	p.WaitText(".answer:last-child .text", "Then comes the ebb.")
 	p.Wait("document.querySelector('#stop').hidden")
-	_, tail, _ := strings.Cut(prompts[1], "<｜User｜>When does the\ntide turn?<｜Assistant｜>")
+	_, tail, _ := strings.Cut(prompts[1], "<｜User｜>When does the\ntide turn? "+hack+"<｜Assistant｜>")
 	if !strings.HasPrefix(tail, "</think>The tide turns. <img") || !strings.HasSuffix(tail, "Done."+eos+"<｜User｜>And then?<｜Assistant｜><think>") {
 		t.Errorf("the second prompt: %q", prompts[1])
 	}
