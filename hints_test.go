@@ -3,6 +3,7 @@ package smelt
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func TestGenerationConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if h.params != c.want || !slices.Equal(h.eos, c.eos) || !slices.Equal(h.stop, c.stop) {
+			if !reflect.DeepEqual(h.params, c.want) || !slices.Equal(h.eos, c.eos) || !slices.Equal(h.stop, c.stop) {
 				t.Errorf("got %+v, ends %v and %q; want %+v, %v, %q", h.params, h.eos, h.stop, c.want, c.eos, c.stop)
 			}
 		})
@@ -210,7 +211,7 @@ func TestUnusedHints(t *testing.T) {
 
 func TestGenerationConfigIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if h, err := readHints(dir); err != nil || h.params != sampling.Greedy() || h.note() != "" {
+	if h, err := readHints(dir); err != nil || !reflect.DeepEqual(h.params, sampling.Greedy()) || h.note() != "" {
 		t.Errorf("without one: %+v, %v", h, err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "generation_config.json"), 0o755); err != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"smelt.example/smelt/internal/option"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/runtime/scheduler"
@@ -35,6 +36,11 @@ type Options struct {
 	// Slots is how many texts are generated at once; 0 means 1, or as many as the
 	// bundle's kernels have room for.
 	Slots int
+	// CacheRAM is how many bytes there are, beside the texts that are generated, for what
+	// was computed of texts before; 0 means none, and -1 a quarter of the memory that all
+	// else leaves free, at most 8 GiB. Options of a Model say how many it has. Opening fails
+	// with a *MemoryError where they do not fit.
+	CacheRAM int64
 	// Queue is how many requests may wait for a slot; 0 means any number, and less
 	// means none.
 	Queue int
@@ -75,6 +81,9 @@ func (f *Files) Complete(o Options) (Options, error) {
 		if x.value < 0 {
 			return o, option.Errorf("%s: found %d, expected 0 (the default) or more", x.name, x.value)
 		}
+	}
+	if o.CacheRAM < admission.Auto {
+		return o, option.Errorf("%s: found %d, expected a number of bytes, 0 for none, or %d for what can be spared", option.Name("CacheRAM"), o.CacheRAM, admission.Auto)
 	}
 	if f.Bundle != nil {
 		if err := f.limit(&o); err != nil {
@@ -121,11 +130,15 @@ func (f *Files) Start(ctx context.Context, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := devices.Options{Target: o.Target, Threads: o.Threads, GPU: o.GPU, Context: o.Context, Chunk: chunk, Slots: o.Slots, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
+	how := devices.Options{Target: o.Target, Threads: o.Threads, GPU: o.GPU, Context: o.Context, Chunk: chunk, Slots: o.Slots, CacheRAM: o.CacheRAM, Anew: o.Anew, AllowPaging: o.AllowPaging, Stop: ctx.Err, Watch: o.Watch}
 	model := devices.Model{Source: f.Source(), Weights: f.Model.Weights, Bundle: f.Bundle}
 	d, choice, err := devices.All().Open(o.Device, model, how)
 	if err != nil {
 		return nil, err
+	}
+	o.CacheRAM = 0
+	if k, ok := d.(device.Keeper); ok {
+		_, o.CacheRAM = k.Room()
 	}
 	m := &Model{files: f, options: o, choice: choice, device: d}
 	if m.scheduler, err = schedule(d, o); err != nil {

@@ -402,7 +402,7 @@ func TestBundle(t *testing.T) {
 	if o := m.Options(); o.Context != 48 || o.Chunk != 8 || o.Slots != 2 {
 		t.Errorf("%+v", o)
 	}
-	for name, o := range map[string]Options{"Context": {Context: 49}, "Chunk": {Chunk: 9}, "Slots": {Slots: 3}} {
+	for name, o := range map[string]Options{"Context": {Context: 49}, "Chunk": {Chunk: 9}, "Slots": {Slots: 3}, "CacheRAM": {CacheRAM: -2}} {
 		var e *OptionError
 		if _, err := m.Files().Complete(o); !errors.As(err, &e) || e.Names()[0] != name {
 			t.Errorf("%+v: %v", o, err)
@@ -413,6 +413,25 @@ func TestBundle(t *testing.T) {
 	want, err := first.Wait()
 	if got, e := second.Wait(); err != nil || e != nil || len(got.Tokens) != 6 || !slices.Equal(got.Tokens, want.Tokens) {
 		t.Errorf("%+v, %v and %+v, %v", want, err, got, e)
+	}
+}
+
+// TestCacheRAM: a model says how much it keeps of texts, whoever chose.
+func TestCacheRAM(t *testing.T) {
+	for asked, want := range map[int64]func(int64) bool{
+		0:        func(n int64) bool { return n == 0 },
+		64 << 20: func(n int64) bool { return n == 64<<20 },
+		-1:       func(n int64) bool { return n > 0 && n <= 8<<30 },
+	} {
+		if n := open(t, storyteller, Options{Context: 40, CacheRAM: asked}).Options().CacheRAM; !want(n) {
+			t.Errorf("asked for %d bytes, it has %d", asked, n)
+		}
+	}
+	_, err := Open(t.Context(), storyteller, Options{Device: "reference", Context: 40, CacheRAM: 1 << 50})
+	var memory *MemoryError
+	var options *OptionError
+	if !errors.As(err, &memory) || !errors.As(err, &options) || !slices.Contains(options.Names(), "CacheRAM") {
+		t.Errorf("a million GB: %v", err)
 	}
 }
 

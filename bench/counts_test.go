@@ -63,13 +63,13 @@ func checkCounts(t *testing.T, b *bundle.Bundle, s Shape) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := slices.IndexFunc(p.Dispatches, func(d *plan.Dispatch) bool { return d.Region == program.SampleRegion })
+	first := p.Picks()
 	for i, d := range p.Dispatches[:first] {
 		checkArguments(t, b, s, d, costs[i], fmt.Sprintf("%s, %s, %s", b.Plan.Target.Name, s, d.Kernel.Name))
 	}
 	// The sampler, which comes last: without tokens to pick it does nothing, for the
 	// likeliest a pass over the logits; filters take more.
-	sampler := &plan.Step{Phase: s.Phase, Params: p.Params, Dispatches: p.Dispatches[first:]}
+	sampler := &plan.Step{Phase: s.Phase, Params: p.Params, Dispatches: p.Dispatches[first:p.Scoring()]}
 	all, err := sampler.Costs(p.Symbols(s.Context, s.Rows), nil)
 	if err != nil {
 		t.Fatal(err)

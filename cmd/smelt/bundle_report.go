@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/runtime/devmem"
 )
 
 // bundleReport is the output of `smelt compile --json` and `smelt inspect BUNDLE --json`,
@@ -36,6 +37,7 @@ type stepReport struct {
 	Kind           string `json:"kind"`
 	MaxRows        int    `json:"max_rows"`
 	Dispatches     int    `json:"dispatches"`
+	Scoring        int    `json:"scoring_dispatches"` // behind a step that scores tokens
 	Barriers       int    `json:"barriers"`
 	CommandBuffers int    `json:"command_buffers"`
 	Arena          int64  `json:"arena"`
@@ -49,20 +51,27 @@ type memoryReport struct {
 	Steps   int64  `json:"step_blocks"`
 	Peak    int64  `json:"peak"`
 	Formula string `json:"formula"`
+	// What a text of full context takes where it is kept beside its slot (--cache-ram).
+	KeptFrontier int64 `json:"kept_frontier"`
+	KeptEntries  int64 `json:"kept_entries"`
 }
 
-func summariseBundle(b *bundle.Bundle) *bundleReport {
+func summariseBundle(b *bundle.Bundle) (*bundleReport, error) {
 	p, mem := b.Plan, b.Memory()
+	frontier, entries, err := devmem.KeptSizes(p)
+	if err != nil {
+		return nil, err
+	}
 	r := &bundleReport{
 		Path: b.Dir, Model: b.Name, Checkpoint: b.Checkpoint, Layout: b.Layout, Target: p.Target.Name, Threads: p.Target.MaxThreads,
 		Context: p.Context, Chunk: p.Chunk, Slots: p.Slots, Wanted: p.Wanted, CacheRows: b.CacheRows, CacheKeys: b.CacheKeys,
 		Kernels: len(p.Kernels),
-		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula},
+		Memory:  memoryReport{mem.Weights, mem.Caches, mem.Arena, mem.Steps, mem.Peak(), mem.Formula, frontier, entries},
 	}
 	for _, s := range p.Steps {
-		r.Steps = append(r.Steps, stepReport{s.Phase.String(), s.MaxRows, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
+		r.Steps = append(r.Steps, stepReport{s.Phase.String(), s.MaxRows, s.Scoring(), len(s.Dispatches) - s.Scoring(), s.Barriers(), s.CommandBuffers(), s.ArenaBytes})
 	}
-	return r
+	return r, nil
 }
 
 // write prints the report as a page for people.
@@ -76,9 +85,9 @@ func (r *bundleReport) write(w io.Writer, st style) error {
 	p.line("caches", "attended rows %s, index keys %s", r.CacheRows, r.CacheKeys)
 	p.line("kernels", "%s", grouped(r.Kernels))
 	p.heading("Steps")
-	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"arena", true}}}
+	t := table{columns: []column{{"kind", false}, {"rows", true}, {"dispatches", true}, {"barriers", true}, {"command buffers", true}, {"to score", true}, {"arena", true}}}
 	for _, s := range r.Steps {
-		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), bytesInWords(s.Arena))
+		t.add(s.Kind, "to "+grouped(s.MaxRows), grouped(s.Dispatches), grouped(s.Barriers), grouped(s.CommandBuffers), grouped(s.Scoring), bytesInWords(s.Arena))
 	}
 	p.table(&t)
 	r.Memory.write(&p)
@@ -100,6 +109,7 @@ func (m memoryReport) write(p *page) {
 	}
 	p.table(&t)
 	p.printf("  %s %s\n", p.st.dim("peak ="), sizesInWords(m.Formula))
+	p.printf("  a text of full context, kept beside its slot (serve --cache-ram): %s of newest rows and %s of entries\n", bytesInWords(m.KeptFrontier), bytesInWords(m.KeptEntries))
 }
 
 // formulaSize matches the sizes in a formula, and no divisor.

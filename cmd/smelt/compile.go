@@ -217,7 +217,10 @@ func compile(ctx context.Context, io stdio, path string, o compileOptions) error
 	if t := b.Plan.Target; t.Memory > 0 && b.Memory().Peak() > t.Memory {
 		fmt.Fprintf(io.err, "note: running takes %s; of %s the largest gives kernels %s\n", bytesInWords(b.Memory().Peak()), t.Doc, bytesInWords(t.Memory))
 	}
-	report := summariseBundle(b)
+	report, err := summariseBundle(b)
+	if err != nil {
+		return err
+	}
 	report.Path, report.Seconds = o.out, time.Since(start).Seconds()
 	if o.json {
 		return writeIndented(io.out, report)

@@ -9,7 +9,7 @@ import (
 	"smelt.example/smelt/internal/message"
 )
 
-// byteUnits are the suffixes of --memory, longest first.
+// byteUnits are the suffixes of sizes, longest first.
 var byteUnits = []struct {
 	suffix string
 	bytes  float64
@@ -18,7 +18,7 @@ var byteUnits = []struct {
 	{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// maxMemory bounds --memory: more than any machine has, and sums of such sizes
+// maxMemory bounds sizes: more than any machine has, and sums of such sizes
 // stay far from the end of int64.
 const maxMemory = 1 << 60
 

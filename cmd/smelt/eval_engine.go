@@ -71,7 +71,12 @@ func (e *deviceEngine) scores() func(tokens []int32, first int, targets []int32,
 		return nil
 	}
 	return func(tokens []int32, first int, targets []int32, scores []float64) error {
-		return e.seq.ExtendScores(tokens, first, targets, scores, false)
+		own := make([]device.Score, len(targets))
+		err := e.seq.ExtendScores(tokens, first, targets, 0, own, false)
+		for i, s := range own {
+			scores[i] = s.LogProb
+		}
+		return err
 	}
 }
 

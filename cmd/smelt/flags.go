@@ -5,6 +5,8 @@ import "smelt.example/smelt/internal/option"
 // flagNames are the flags that set the options of the libraries.
 var flagNames = map[option.Name]string{
 	"AllowPaging":       "--allow-paging",
+	"Bias":              "--logit-bias",
+	"CacheRAM":          "--cache-ram",
 	"Chunk":             "--chunk",
 	"Context":           "--context",
 	"Force":             "--force",

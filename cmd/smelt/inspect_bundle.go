@@ -70,7 +70,10 @@ func inspectBundleTo(io stdio, w io.Writer, b *bundle.Bundle, o inspectOptions, 
 		}
 		return r.write(w, st, o.wide)
 	}
-	r := summariseBundle(b)
+	r, err := summariseBundle(b)
+	if err != nil {
+		return err
+	}
 	if o.json {
 		return writeIndented(w, r)
 	}

@@ -169,6 +169,10 @@ func TestCost(t *testing.T) {
 			if sum != r.Total || barriers != r.Barriers || r.CommandBuffers < 1 || !(r.Ratio >= 1) || r.Minimum > r.Total.Bytes || sum.Flops == 0 {
 				t.Errorf("sum %+v of %+v", sum, r)
 			}
+			// What scores tokens is no part of the step.
+			if n := len(r.Scoring); n != 2 || r.Scoring[0].Index != len(r.Dispatches) || r.ScoringTotal.Bytes != r.Scoring[0].Bytes+r.Scoring[1].Bytes || r.ScoringTotal.Flops == 0 {
+				t.Errorf("scoring %+v, in all %+v", r.Scoring, r.ScoringTotal)
+			}
 			var bytes, flops int64
 			layers := 0
 			for _, k := range r.Layers {

@@ -26,6 +26,10 @@ type costReport struct {
 	Ratio          float64        `json:"ratio"` // of the total's bytes to the minimum
 	Layers         []layerKind    `json:"layers"`
 	Dispatches     []dispatchCost `json:"dispatches"`
+	// Scoring are those behind a step whose tokens are all scored, with as many of the most
+	// probable ones as can be listed, and ScoringTotal what they add up to.
+	Scoring      []dispatchCost `json:"scoring"`
+	ScoringTotal costNumbers    `json:"scoring_total"`
 }
 
 // costNumbers says what dispatches move and compute. Bytes counts each byte that
@@ -68,19 +72,27 @@ func costOf(b *bundle.Bundle, o inspectOptions) (*costReport, error) {
 		return nil, err
 	}
 	symbols := s.Symbols(o.context, o.rows)
-	r := &costReport{Path: b.Dir, Model: b.Name, Step: s.Phase.String(), Context: o.context, Rows: o.rows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	r := &costReport{Path: b.Dir, Model: b.Name, Step: s.Phase.String(), Context: o.context, Rows: o.rows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers(), Scoring: []dispatchCost{}}
 	costs, err := s.Costs(symbols, b.Begin)
 	if err != nil {
 		return nil, err
 	}
-	var total plan.Cost
-	for i, d := range s.Dispatches {
-		c := costs[i]
-		total.Add(c)
-		layer, _ := splitLayer(d.Region)
-		r.Dispatches = append(r.Dispatches, dispatchCost{i, d.Barrier, d.CommandBuffer, d.Kernel.Name, d.Region, d.Role, layer, c.Grid, numbersOf(c)})
+	list := func(from, to int) (list []dispatchCost, total plan.Cost) {
+		for i, d := range s.Dispatches[from:to] {
+			c := costs[from+i]
+			total.Add(c)
+			layer, _ := splitLayer(d.Region)
+			list = append(list, dispatchCost{from + i, d.Barrier, d.CommandBuffer, d.Kernel.Name, d.Region, d.Role, layer, c.Grid, numbersOf(c)})
+		}
+		return list, total
 	}
+	var total plan.Cost
+	r.Dispatches, total = list(0, s.Scoring())
 	r.Total = numbersOf(total)
+	if s.Scoring() < len(s.Dispatches) {
+		r.Scoring, total = list(s.Scoring(), len(s.Dispatches))
+		r.ScoringTotal = numbersOf(total)
+	}
 	if r.Minimum, err = s.Minimum(symbols); err != nil {
 		return nil, err
 	}
@@ -145,6 +157,9 @@ func (r *costReport) write(w io.Writer, st style, wide bool) error {
 	p.line("minimum", "%s, weights and caches once; %.4f times as much is moved", bytesInWords(r.Minimum), r.Ratio)
 	p.line("traffic", "%s that loads and stores ask for, caches of the GPU aside", bytesInWords(r.Total.Traffic))
 	p.line("operations", "%s (%s)", grouped(r.Total.Flops), countInWords(r.Total.Flops))
+	if n := len(r.Scoring); n > 0 {
+		p.line("log-probabilities", "%s more behind a step whose tokens are scored, %s, %s operations", dispatches(n), bytesInWords(r.ScoringTotal.Bytes), countInWords(r.ScoringTotal.Flops))
+	}
 	p.layers(r.Layers)
 	return p.err
 }

@@ -119,7 +119,7 @@ func TestPlanJSON(t *testing.T) {
 	kinds := map[string]int{}
 	for i, s := range b.Plan.Steps {
 		got := r.Steps[i]
-		if got.Kind != s.Phase.String() || got.MaxRows != s.MaxRows || got.Barriers != s.Barriers() || got.CommandBuffers != s.CommandBuffers() || got.Arena != s.ArenaBytes || len(got.Dispatches) != len(s.Dispatches) {
+		if got.Kind != s.Phase.String() || got.MaxRows != s.MaxRows || got.Barriers != s.Barriers() || got.CommandBuffers != s.CommandBuffers() || got.Arena != s.ArenaBytes || len(got.Dispatches) != len(s.Dispatches) || got.Picks != s.Picks() || got.Scoring != s.Scoring() {
 			t.Errorf("%s step: %+v", s.Phase, got)
 		}
 		for k, d := range s.Dispatches {

@@ -28,6 +28,10 @@ type planStep struct {
 	Arena          int64          `json:"arena"`
 	Symbols        []planSymbol   `json:"symbols"`
 	Dispatches     []planDispatch `json:"dispatches"`
+	// Picks and Scoring are the first dispatches of the lists that pick tokens and that score
+	// them. A step has those before Scoring; the others run behind it, where that is asked for.
+	Picks   int `json:"picks"`
+	Scoring int `json:"scoring"`
 }
 
 // planSymbol is a size that the formulas of grids are over.
@@ -84,7 +88,7 @@ func planOf(b *bundle.Bundle, kind string) *planReport {
 func planStepOf(s *plan.Step) planStep {
 	r := planStep{
 		Kind: s.Phase.String(), MaxRows: s.MaxRows, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers(), Arena: s.ArenaBytes,
-		Symbols: []planSymbol{}, Dispatches: []planDispatch{},
+		Symbols: []planSymbol{}, Dispatches: []planDispatch{}, Picks: s.Picks(), Scoring: s.Scoring(),
 	}
 	for _, x := range s.Params.Symbols {
 		r.Symbols = append(r.Symbols, planSymbol{x.Name, symbolIs(x), s.Limits[x.Name]})
@@ -151,19 +155,24 @@ func (r *planReport) write(w io.Writer, st style, wide bool) error {
 			p.printf("\n")
 		}
 		p.printf("%s, to %s: %s, %s, %s, arena %s\n", st.bold(s.Kind+" step"), plural(s.MaxRows, "row"),
-			dispatches(len(s.Dispatches)), plural(s.Barriers, "barrier"), plural(s.CommandBuffers, "command buffer"), bytesInWords(s.Arena))
-		p.table(s.table(wide))
+			dispatches(s.Scoring), plural(s.Barriers, "barrier"), plural(s.CommandBuffers, "command buffer"), bytesInWords(s.Arena))
+		p.table(s.table(0, s.Scoring, wide))
+		if n := len(s.Dispatches) - s.Scoring; n > 0 {
+			p.printf("\n%s, behind a step whose tokens are scored: %s\n", st.bold("log-probabilities"), dispatches(n))
+			p.table(s.table(s.Scoring, len(s.Dispatches), wide))
+		}
 	}
 	return p.err
 }
 
-func (s *planStep) table(wide bool) *table {
+// table lists the dispatches from one to before another.
+func (s *planStep) table(from, to int, wide bool) *table {
 	t := &table{columns: []column{{"", true}, {"", false}, {"kernel", false}, {"region", false}, {"role", false}, {"grid", false}}, width: lineWidth, flow: []int{5}}
 	if wide {
 		t.columns, t.width = append(t.columns, column{"writes", false}, column{"reads", false}), 0
 	}
-	for i, d := range s.Dispatches {
-		cells := []string{fmt.Sprint(d.Index), barrierMark(d.Barrier, i > 0 && d.CommandBuffer != s.Dispatches[i-1].CommandBuffer), d.Kernel, d.Region, d.Role, strings.Join(d.Grid[:], " x ")}
+	for _, d := range s.Dispatches[from:to] {
+		cells := []string{fmt.Sprint(d.Index), barrierMark(d.Barrier, d.Index > 0 && d.CommandBuffer != s.Dispatches[d.Index-1].CommandBuffer), d.Kernel, d.Region, d.Role, strings.Join(d.Grid[:], " x ")}
 		if wide {
 			cells = append(cells, d.accessed(kernel.Write), d.accessed(kernel.Read))
 		}

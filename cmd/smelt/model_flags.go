@@ -26,6 +26,7 @@ func (m *modelFlags) add(cmd *cobra.Command) {
 	m.sampling.add(f)
 	completeWords(cmd, "stop") // to nothing, and not to files
 	openFlags(cmd, &m.open)
+	cacheRAMFlag(cmd, &m.open.CacheRAM, 0)
 }
 
 // openFlags are those of what runs a model, and of its sizes.

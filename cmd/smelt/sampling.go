@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -36,6 +38,7 @@ var samplingOptions = []struct {
 	{"repetition-penalty", "RepetitionPenalty", func(to, from *sampling.Params) { to.RepetitionPenalty = from.RepetitionPenalty }},
 	{"presence-penalty", "PresencePenalty", func(to, from *sampling.Params) { to.PresencePenalty = from.PresencePenalty }},
 	{"frequency-penalty", "FrequencyPenalty", func(to, from *sampling.Params) { to.FrequencyPenalty = from.FrequencyPenalty }},
+	{"logit-bias", "Bias", func(to, from *sampling.Params) { to.Bias = from.Bias }},
 }
 
 // add makes the flags.
@@ -48,6 +51,8 @@ func (s *samplingFlags) add(f *pflag.FlagSet) {
 	floatFlag(f, &p.RepetitionPenalty, "repetition-penalty", 1, limits[float64]{least: 0, most: pick.MaxRepetition, above: true}, "divide the logits of tokens that prompt or text have; 1 is off")
 	floatFlag(f, &p.PresencePenalty, "presence-penalty", 0, from(-float64(pick.MaxPenalty), pick.MaxPenalty), "take this from the logits of tokens that the text has")
 	floatFlag(f, &p.FrequencyPenalty, "frequency-penalty", 0, from(-float64(pick.MaxPenalty), pick.MaxPenalty), "the same, as often as the text has them")
+	p.Bias = map[int32]float64{}
+	f.Var(biases(p.Bias), "logit-bias", fmt.Sprintf("add this to the logit of a token; from -%d to %d, may be given several times", pick.MaxBias, pick.MaxBias))
 	uint64Flag(f, &p.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
 	f.StringArrayVar(&s.stop, "stop", nil, `end the text before this string; may be given several times, "" for none`)
 }
@@ -61,6 +66,30 @@ func (s *samplingFlags) check() error {
 	}
 	return s.params.Validate()
 }
+
+// biases is the flag of biases, one each time.
+type biases map[int32]float64
+
+// Set reads a token and its bias.
+func (b biases) Set(s string) error {
+	name, value, _ := strings.Cut(s, "=")
+	id, err := strconv.ParseUint(name, 10, 31)
+	bias, e := strconv.ParseFloat(value, 64)
+	if err != nil || e != nil {
+		return fmt.Errorf("expected a token's id and a number, such as 1024=-5, not %s", message.Quote(s))
+	}
+	if _, twice := b[int32(id)]; twice {
+		return fmt.Errorf("token %d is there twice", id)
+	}
+	b[int32(id)] = bias
+	return nil
+}
+
+// Type is what help says.
+func (b biases) Type() string { return "id=bias" }
+
+// String is empty: there is no default.
+func (b biases) String() string { return "" }
 
 // request puts suggestions and the flags that were given into a request. A suggestion
 // that makes no sense is an error unless a flag stands in its place.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,4 +103,33 @@ func TestRunStops(t *testing.T) {
 	if _, errors := runText(t, "", dir, "-p", "Once", "-n", "1"); !strings.Contains(errors, "warning: neither config.json nor generation_config.json nor tokenizer_config.json names a token that ends a text") {
 		t.Errorf("standard error:\n%s", errors)
 	}
+}
+
+// TestRunBias: biases reach the device, and what makes no sense is refused before any file is
+// opened.
+func TestRunBias(t *testing.T) {
+	run := func(args ...string) []int32 {
+		t.Helper()
+		return runJSON(t, "", append([]string{storyteller, "-p", "Once upon a time", "--temp", "0", "-n", "4"}, args...)...).Tokens
+	}
+	plain := run()
+	bias := func(token int32, by string) []string {
+		return []string{"--logit-bias", fmt.Sprintf("%d=%s", token, by)}
+	}
+	if got := run(bias(plain[0], "0")...); !slices.Equal(got, plain) {
+		t.Errorf("a bias of 0: %v, without %v", got, plain)
+	}
+	if got := run(bias(plain[0], "-100")...); slices.Contains(got, plain[0]) {
+		t.Errorf("token %d is kept out, and in %v", plain[0], got)
+	}
+	if got := run(append(bias(plain[0], "-1.5e1"), bias(77, "100")...)...); !slices.Equal(got, []int32{77, 77, 77, 77}) {
+		t.Errorf("token 77 is forced, the text is %v", got)
+	}
+	for arg, want := range map[string]string{
+		"x=1": `not "x=1"`, "5": `not "5"`, "-1=2": `not "-1=2"`, "5=101": "found 101 for token 5", "5=NaN": "found NaN for token 5",
+	} {
+		smelt(t, "", "run", "no checkpoint", "--logit-bias", arg).fails(t, "--logit-bias", want)
+	}
+	smelt(t, "", "run", "no checkpoint", "--logit-bias", "5=1", "--logit-bias", "5=2").fails(t, "--logit-bias", "token 5 is there twice")
+	smelt(t, "", runArgs(append([]string{storyteller, "-p", "x"}, bias(1<<30, "1")...)...)...).fails(t, "--logit-bias: found token 1073741824, expected 0 to ")
 }

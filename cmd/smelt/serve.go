@@ -20,7 +20,9 @@ import (
 
 	lib "smelt.example/smelt"
 	"smelt.example/smelt/internal/hub"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/devices"
 	"smelt.example/smelt/internal/server"
 	"smelt.example/smelt/internal/server/live"
@@ -55,9 +57,8 @@ Without a key, only this machine is listened to and served. For others give keys
 --api-key-file, SMELT_API_KEY or --api-key (which other users of this machine can see),
 or --no-auth.
 
-What a request leaves in its slot stays there: a prompt that goes on with all of it, as the
-next turn of a conversation does, reads only the rest. --slots is how many conversations
-can go on so.`,
+What was computed of prompts and answers is kept, in the slots and in --cache-ram beside
+them: a prompt reads only what no text before it began with.`,
 		Example: `  smelt serve CHECKPOINT
   smelt serve BUNDLE --port 0 --slots 2 --queue 16
   smelt serve CHECKPOINT --host 0.0.0.0 --api-key-file keys.txt`,
@@ -88,6 +89,7 @@ func (o *serveOptions) add(cmd *cobra.Command) {
 	f.BoolVar(&o.server.LogPrompts, "log-prompts", false, "write the text of prompts to the log")
 	f.BoolVar(&o.noPadding, "no-padding", false, "send no newlines ahead of an answer in one piece that takes longer than 15 s")
 	openFlags(cmd, &o.open)
+	cacheRAMFlag(cmd, &o.open.CacheRAM, admission.Auto)
 	for _, text := range []string{"host", "api-key", "cors-origin", "name"} {
 		completeWords(cmd, text)
 	}
@@ -238,12 +240,21 @@ func (o *serveOptions) run(ctx context.Context, io stdio, files *lib.Files, s *s
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(io.err, keptLine(m.Options().CacheRAM))
 	s.Ready(e)
 	if _, err := fmt.Fprintln(io.out, address); err != nil {
 		return err
 	}
 	<-served
 	return nil
+}
+
+// keptLine says how much is kept of texts that have lost their slot.
+func keptLine(bytes int64) string {
+	if bytes == 0 {
+		return "kept of texts that lose their slot: nothing (--cache-ram)"
+	}
+	return "kept of texts that lose their slot: up to " + message.Bytes(bytes) + " (--cache-ram)"
 }
 
 // check refuses flags that make no sense, before any file is opened.

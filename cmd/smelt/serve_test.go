@@ -29,7 +29,7 @@ func TestServe(t *testing.T) {
 	var errors bytes.Buffer
 	ended := make(chan int)
 	go func() {
-		ended <- execute(ctx, []string{"serve", storyteller, "--port", "0", "--device", "reference", "--context", "64", "--api-key-file", keys, "--name", "teller", "--chat-profile", "0731"}, stdio{strings.NewReader(""), to, &errors})
+		ended <- execute(ctx, []string{"serve", storyteller, "--port", "0", "--device", "reference", "--context", "64", "--api-key-file", keys, "--name", "teller", "--cache-ram", "64MiB", "--chat-profile", "0731"}, stdio{strings.NewReader(""), to, &errors})
 		to.Close()
 	}()
 	line, err := bufio.NewReader(from).ReadString('\n')
@@ -69,7 +69,7 @@ func TestServe(t *testing.T) {
 	if status := <-ended; status != 0 {
 		t.Errorf("status %d: %s", status, errors.String())
 	}
-	if !strings.Contains(errors.String(), "chat format DeepSeek-V4-0731\n") {
+	if !strings.Contains(errors.String(), "chat format DeepSeek-V4-0731\n") || strings.Count(errors.String(), "kept of texts that lose their slot: up to 67.1 MB (--cache-ram)\n") != 1 {
 		t.Errorf("%s", errors.String())
 	}
 	if log := errors.String(); strings.Count(log, `msg=request`) != 3 || strings.Contains(log, "Once upon") {

@@ -52,6 +52,7 @@ func encodeStep(s *plan.Step, caches map[*plan.Cache]int) stepDoc {
 		return &at
 	}
 	d.Tokens, d.Scores = place(s.Tokens), place(s.Scores)
+	d.Picks, d.Scoring = s.Picks(), s.Scoring()
 	for _, x := range s.Dispatches {
 		e := dispatchDoc{Kernel: x.Kernel.Name, Region: x.Region, Role: x.Role, Level: x.Level, Barrier: x.Barrier, CommandBuffer: x.CommandBuffer}
 		for i, g := range x.Grid {

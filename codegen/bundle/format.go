@@ -33,7 +33,7 @@
 package bundle
 
 // formatVersion is the format's number; others are refused.
-const formatVersion = 6
+const formatVersion = 7
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {
@@ -120,6 +120,8 @@ type stepDoc struct {
 	Tokens     *int             `json:"tokens,omitempty"` // a buffer
 	Scores     *int             `json:"scores,omitempty"` // a buffer
 	Dispatches []dispatchDoc    `json:"dispatches"`
+	Picks      int              `json:"picks"`   // the first of them that picks tokens
+	Scoring    int              `json:"scoring"` // the first that scores tokens; a step has only those before
 }
 
 type ropeDoc struct {

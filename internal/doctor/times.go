@@ -24,28 +24,25 @@ func (c *check) measure(ctx context.Context, dev device.Planned) error {
 	if !ok {
 		return nil
 	}
-	times := map[string][]time.Duration{}
+	times := kernelTimes{dev: t, of: map[string][]time.Duration{}}
 	for round := range 2 * repeats {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		single, mode := round%2 == 1, profile.Off
-		if single {
-			mode = profile.Warm
+		one, mode := (*kernelTimes)(nil), profile.Off
+		if round%2 == 1 {
+			one, mode = &times, profile.Warm
 		}
 		if err := t.Profile(mode); err != nil {
 			return err
 		}
-		if err := c.twoSteps(dev, single); err != nil {
+		if err := c.twoSteps(dev, one); err != nil {
 			return err
-		}
-		if single {
-			gather(times, t)
 		}
 	}
 	for _, k := range dev.Bundle().Plan.Kernels {
 		one := Kernel{Name: k.Name}
-		if all := times[k.Name]; len(all) > 0 {
+		if all := times.of[k.Name]; len(all) > 0 {
 			slices.Sort(all)
 			one.Seconds = all[len(all)/2].Seconds()
 		}
@@ -54,17 +51,37 @@ func (c *check) measure(ctx context.Context, dev device.Planned) error {
 	return nil
 }
 
-// gather adds the times of the last steps' dispatches.
-func gather(times map[string][]time.Duration, dev device.Profiled) {
-	for _, phase := range []program.Phase{program.Prefill, program.Decode} {
-		dispatches := dev.Bundle().Plan.Step(phase).Dispatches
-		for i, d := range dev.Timings(phase) {
-			if d > 0 { // a kernel without threadgroups takes no time
-				name := dispatches[i].Kernel.Name
-				times[name] = append(times[name], d)
-			}
+// kernelTimes are the times of kernels, by name.
+type kernelTimes struct {
+	dev device.Profiled
+	of  map[string][]time.Duration
+}
+
+// gather adds the times of dispatches of a kind of step that were started last, from one to
+// before another.
+func (k *kernelTimes) gather(phase program.Phase, from, to int) {
+	dispatches, times := k.dev.Bundle().Plan.Step(phase).Dispatches, k.dev.Timings(phase)
+	for i := from; i < min(to, len(times)); i++ {
+		if d := times[i]; d > 0 { // a kernel without threadgroups takes no time
+			name := dispatches[i].Kernel.Name
+			k.of[name] = append(k.of[name], d)
 		}
 	}
+}
+
+// afterStep adds the times of a step's dispatches, and of those that score a token of it.
+func (k *kernelTimes) afterStep(phase program.Phase) error {
+	step := k.dev.Bundle().Plan.Step(phase)
+	k.gather(phase, 0, step.Scoring())
+	s, ok := k.dev.(device.Scorer)
+	if !ok {
+		return nil
+	}
+	if err := s.Score([]program.Ask{{Token: -1, Top: program.MaxTop}}, make([]device.Score, 1)); err != nil {
+		return err
+	}
+	k.gather(phase, step.Scoring(), len(step.Dispatches))
+	return nil
 }
 
 // timedRows is how long a prompt is timed, at most, and leadRows what stands before one whose
@@ -77,10 +94,10 @@ const (
 // twoSteps runs a prefill step and a decode step after it, and keeps the best
 // times of whole ones. Those whose kernels are timed draw a token, for which all kernels of
 // sampling have work.
-func (c *check) twoSteps(dev device.Planned, single bool) error {
+func (c *check) twoSteps(dev device.Planned, times *kernelTimes) error {
 	p := dev.Bundle().Plan
 	n, lead := max(1, min(timedRows, p.Chunk, p.Context-1)), 0
-	if single {
+	if times != nil {
 		lead = min(leadRows, p.Context-1-n)
 	}
 	rows := make([]ir.Row, lead+n)
@@ -93,16 +110,16 @@ func (c *check) twoSteps(dev device.Planned, single bool) error {
 			return err
 		}
 	}
-	if err := c.oneStep(dev, program.Prefill, rows[lead:], single, &c.Prefill); err != nil || len(rows) >= p.Context {
+	if err := c.oneStep(dev, program.Prefill, rows[lead:], times, &c.Prefill); err != nil || len(rows) >= p.Context {
 		return err
 	}
 	next := []ir.Row{{Token: 1, Position: int32(len(rows))}}
-	return c.oneStep(dev, program.Decode, next, single, &c.Decode)
+	return c.oneStep(dev, program.Decode, next, times, &c.Decode)
 }
 
-func (c *check) oneStep(dev device.Planned, phase program.Phase, rows []ir.Row, single bool, s *Speed) error {
+func (c *check) oneStep(dev device.Planned, phase program.Phase, rows []ir.Row, times *kernelTimes, s *Speed) error {
 	step := lockstep.Step{Phase: phase, Rows: rows, Wanted: []int{len(rows) - 1}}
-	if single {
+	if times != nil {
 		step.Choices = []sampling.Choice{sampling.Params{Temperature: 1, TopP: 0.9}.Choice(0, 0)}
 	}
 	start := time.Now()
@@ -110,7 +127,10 @@ func (c *check) oneStep(dev device.Planned, phase program.Phase, rows []ir.Row, 
 		return err
 	}
 	took := time.Since(start).Seconds()
-	if single || s.Seconds > 0 && took >= s.Seconds {
+	if times != nil {
+		return times.afterStep(phase)
+	}
+	if s.Seconds > 0 && took >= s.Seconds {
 		return nil
 	}
 	s.Rows, s.Seconds = len(rows), took

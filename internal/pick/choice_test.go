@@ -5,12 +5,13 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
 // naiveLogit is Changes.Logit the long way, with numbers of any precision that are
 // rounded to float32 after each operation.
-func naiveLogit(c *Changes, logit, less float32) float32 {
+func naiveLogit(c *Changes, logit float32, change Change) float32 {
 	flush := func(x float32) float32 {
 		if math.Abs(float64(x)) < 0x1p-126 {
 			return 0
@@ -24,6 +25,9 @@ func naiveLogit(c *Changes, logit, less float32) float32 {
 	if logit = flush(logit); logit > 0 {
 		factor = c.Positive
 	}
+	if change.Unscaled {
+		factor = 1
+	}
 	round := func(x *big.Float) float32 {
 		v, _ := x.Float32()
 		return flush(v)
@@ -34,7 +38,7 @@ func naiveLogit(c *Changes, logit, less float32) float32 {
 		return scaled
 	}
 	exact = new(big.Float).SetPrec(2000)
-	return round(exact.Sub(exact.SetFloat64(float64(scaled)), new(big.Float).SetFloat64(float64(less))))
+	return round(exact.Sub(exact.SetFloat64(float64(scaled)), new(big.Float).SetFloat64(float64(change.Less))))
 }
 
 // TestChoiceNaive compares masks and changes with rows from which the tokens that may
@@ -65,8 +69,9 @@ func TestChoiceNaive(t *testing.T) {
 			for id := range n {
 				if r.IntN(2) == 0 {
 					less := oneOf(0, 1, -1, float32(r.NormFloat64()), 0x1p-126, 0x1.8p-126)
-					c.Changes.Tokens = append(c.Changes.Tokens, Change{int32(id), less})
-					changed[id] = naiveLogit(c.Changes, row[id], less)
+					change := Change{int32(id), less, r.IntN(3) == 0}
+					c.Changes.Tokens = append(c.Changes.Tokens, change)
+					changed[id] = naiveLogit(c.Changes, row[id], change)
 				}
 			}
 		}
@@ -114,33 +119,38 @@ func TestChoiceRefuses(t *testing.T) {
 	}
 }
 
-// TestPenalties: the formulas, and what is off.
+// TestPenalties: the formulas, and what is off. The prompt is token 3, the text has
+// token 4 once and token 5 three times.
 func TestPenalties(t *testing.T) {
-	for _, p := range []Penalties{{}, {Repetition: 1}} {
-		if p.Changes() != nil {
+	for _, p := range []Penalties{{}, {Repetition: 1}, {Bias: map[int32]float64{}}} {
+		if p.Changes([]int32{3}) != nil {
 			t.Errorf("%+v is not off", p)
 		}
 	}
+	bias := map[int32]float64{3: 1.5, 5: -100, 2: 0.25, 9: 1e-300}
 	for _, c := range []struct {
-		p                  Penalties
-		positive, negative float32
-		repeats            bool
-		once, thrice       float32
+		p                   Penalties
+		positive, negative  float32
+		repeats             bool
+		never, once, thrice float32
+		tokens              []Change
 	}{
-		{Penalties{Repetition: 2}, 0.5, 2, true, 0, 0},
-		{Penalties{Repetition: 0.5}, 2, 0.5, true, 0, 0},
-		{Penalties{Repetition: 1, Presence: 1.5}, 1, 1, false, 1.5, 1.5},
-		{Penalties{Frequency: 0.25}, 1, 1, false, 0.25, 0.75},
-		{Penalties{Repetition: 4, Presence: -2, Frequency: 2}, 0.25, 4, true, 0, 4},
-		{Penalties{Presence: 1e-300}, 1, 1, false, 0, 0},
-		{Penalties{Repetition: 1e-300}, math.MaxFloat32, 0x1p-126, true, 0, 0},
+		{Penalties{Repetition: 2}, 0.5, 2, true, 0, 0, 0, []Change{{Token: 3}}},
+		{Penalties{Repetition: 0.5}, 2, 0.5, true, 0, 0, 0, []Change{{Token: 3}}},
+		{Penalties{Repetition: 1, Presence: 1.5}, 1, 1, false, 0, 1.5, 1.5, nil},
+		{Penalties{Frequency: 0.25}, 1, 1, false, 0, 0.25, 0.75, nil},
+		{Penalties{Repetition: 4, Presence: -2, Frequency: 2}, 0.25, 4, true, 0, 0, 4, []Change{{Token: 3}}},
+		{Penalties{Presence: 1e-300}, 1, 1, false, 0, 0, 0, nil},
+		{Penalties{Repetition: 1e-300}, math.MaxFloat32, 0x1p-126, true, 0, 0, 0, []Change{{Token: 3}}},
+		{Penalties{Bias: bias}, 1, 1, false, -1.5, 0, 100, []Change{{2, -0.25, true}, {3, -1.5, true}, {5, 100, true}, {9, 0, true}}},
+		{Penalties{Repetition: 2, Presence: 1, Frequency: 0.5, Bias: bias}, 0.5, 2, true, -1.5, 1.5, 102.5, []Change{{2, -0.25, true}, {3, -1.5, false}, {5, 100, true}, {9, 0, true}}},
 	} {
-		x := c.p.Changes()
-		if x == nil || x.Positive != c.positive || x.Negative != c.negative || len(x.Tokens) > 0 || c.p.Repeats() != c.repeats {
+		x := c.p.Changes([]int32{3, 3})
+		if x == nil || x.Positive != c.positive || x.Negative != c.negative || !slices.Equal(x.Tokens, c.tokens) || c.p.Repeats() != c.repeats {
 			t.Errorf("%+v: %+v", c.p, x)
 		}
-		if c.p.Less(0) != 0 || c.p.Less(1) != c.once || c.p.Less(3) != c.thrice {
-			t.Errorf("%+v: %g, %g, %g", c.p, c.p.Less(0), c.p.Less(1), c.p.Less(3))
+		if never, once, thrice := c.p.Less(3, 0), c.p.Less(4, 1), c.p.Less(5, 3); never != c.never || once != c.once || thrice != c.thrice {
+			t.Errorf("%+v: %g, %g, %g", c.p, never, once, thrice)
 		}
 	}
 }

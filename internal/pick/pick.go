@@ -114,7 +114,7 @@ func (c Choice) prepare(logits []float32, s *Scratch) []float32 {
 	s.changed = append(s.changed[:0], logits...)
 	if c.Changes != nil {
 		for _, x := range c.Changes.Tokens {
-			s.changed[x.Token] = c.Changes.Logit(logits[x.Token], x.Less)
+			s.changed[x.Token] = c.Changes.Logit(logits[x.Token], x)
 		}
 	}
 	if c.Allowed != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -379,8 +380,14 @@ func TestRequests(t *testing.T) {
 	if got.MaxTokens != 9 || s.Temperature != 0.5 || s.TopP != 0.9 || s.TopK != 0 || s.MinP != 0.1 || s.Seed != 1<<64-1 || s.PresencePenalty != 1 || s.FrequencyPenalty != -1 || s.RepetitionPenalty != 1.5 {
 		t.Errorf("%+v", got)
 	}
+	for path, body := range map[string]string{"/v1/chat/completions": hi, "/v1/completions": `{"prompt":"x"}`} {
+		c.post(path, with(body, `"logit_bias":{"5":1.5,"0":-100,"7":0}`))
+		if want := map[int32]float64{5: 1.5, 0: -100}; !maps.Equal(got.Sampling.Bias, want) {
+			t.Errorf("%s: biases %v, expected %v", path, got.Sampling.Bias, want)
+		}
+	}
 	c.post("/v1/chat/completions", hi)
-	if s := got.Sampling; s.Temperature != e.About.Suggested.Temperature || s.TopP != e.About.Suggested.TopP || got.MaxTokens != e.About.Context-len(got.Tokens) {
+	if s := got.Sampling; len(s.Bias) > 0 || s.Temperature != e.About.Suggested.Temperature || s.TopP != e.About.Suggested.TopP || got.MaxTokens != e.About.Context-len(got.Tokens) {
 		t.Errorf("unsaid: %+v", got)
 	}
 	e.About.Suggested.Temperature, e.About.Suggested.TopP = 0, 0

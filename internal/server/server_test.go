@@ -308,7 +308,12 @@ func TestBadBodies(t *testing.T) {
 		{with(hi, `"temperature":2.5`), "expected 0 to 2", "temperature"},
 		{with(hi, `"top_p":0`), "above 0", "top_p"},
 		{with(hi, `"presence_penalty":-3`), "expected -2 to 2", "presence_penalty"},
-		{with(hi, `"logit_bias":{"5":1}`), "leave it out", "logit_bias"},
+		{with(hi, `"logit_bias":{"5":100.5}`), "found 100.5 for token 5, expected -100 to 100", "logit_bias"},
+		{with(hi, `"logit_bias":{"99999999":1}`), "expected an id from 0", "logit_bias"},
+		{with(hi, `"logit_bias":{"05":1}`), "expected an id from 0", "logit_bias"},
+		{with(hi, `"logit_bias":{"the":1}`), `found token "the"`, "logit_bias"},
+		{with(hi, `"logit_bias":{"5":"1"}`), "found a string, expected a number", "logit_bias[5]"},
+		{with(hi, `"logit_bias":{`+manyBiases(1025)+`}`), "found 1025 tokens, expected at most 1024", "logit_bias"},
 		{with(hi, `"n":5`), "expected 1 to 4", "n"},
 		{with(hi, `"stop":["a",""]`), "one character", "stop[1]"},
 		{with(hi, `"stop":["a","a","a","a","a","a","a","a","a","a","a","a","a","a","a","a","a"]`), "at most 16", "stop"},
@@ -333,6 +338,15 @@ func TestBadBodies(t *testing.T) {
 	if r := serve(t, scripted(t, "x"), Options{Options: limits(10)}).post("/v1/chat/completions", hi); r.status != 413 {
 		t.Errorf("a large body: %d", r.status)
 	}
+}
+
+// manyBiases are members of a logit_bias.
+func manyBiases(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf(`"%d":1`, i))
+	}
+	return strings.Join(list, ",")
 }
 
 // badBody is a body and what its error says.

@@ -18,7 +18,7 @@ var ErrNoLogits = pick.ErrNoLogits
 
 // Choice makes the parameters ready for the token at position of a stream of
 // random numbers; for texts of one session that is the slot. The parameters must
-// be valid.
+// be valid. What changes logits is not in it: that goes by the text (Penalties).
 func (p Params) Choice(stream, position uint64) Choice {
 	if p.Temperature == 0 {
 		return Choice{}

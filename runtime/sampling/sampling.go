@@ -7,14 +7,17 @@
 package sampling
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/pick"
 )
 
-// Params says how to pick. Penalties change the logits first, repetition before
-// presence and frequency, as in vLLM. Then the filters apply in this order:
+// Params says how to pick. Penalties change the logits first, in this order:
+// RepetitionPenalty, FrequencyPenalty and PresencePenalty, Bias. Then tokens are left out
+// that may not be picked, which is not for Params to say, and the filters apply:
 // Temperature, TopK, TopP, MinP. The zero value takes the largest logit.
 type Params struct {
 	// Temperature divides the logits; 0 takes the largest one and ignores the rest.
@@ -34,6 +37,10 @@ type Params struct {
 	// out, and FrequencyPenalty as often as it has them, as OpenAI's interface and vLLM
 	// do. From -2 to 2; 0 is off.
 	PresencePenalty, FrequencyPenalty float64
+	// Bias is added to the logits of tokens, by their ids: from -100, which keeps all but
+	// certain ones out, to 100, of 1,024 tokens at most. It must not change while a text
+	// is on its way.
+	Bias map[int32]float64
 	// Seed keys the random numbers.
 	Seed uint64
 }
@@ -63,15 +70,43 @@ func (p Params) Validate() error {
 			return option.Errorf("%s: found %v, expected a number from -%d to %d; 0 is off", x.name, x.value, pick.MaxPenalty, pick.MaxPenalty)
 		}
 	}
+	return p.validateBias()
+}
+
+// validateBias names the lowest token whose bias makes no sense.
+func (p Params) validateBias() error {
+	if len(p.Bias) == 0 {
+		return nil
+	}
+	if len(p.Bias) > pick.MaxBiases {
+		return option.Errorf("%s: found %d tokens, expected at most %d", option.Name("Bias"), len(p.Bias), pick.MaxBiases)
+	}
+	for _, token := range slices.Sorted(maps.Keys(p.Bias)) {
+		switch bias := p.Bias[token]; {
+		case token < 0:
+			return option.Errorf("%s: found token %d, expected 0 or more", option.Name("Bias"), token)
+		case !(math.Abs(bias) <= pick.MaxBias):
+			return option.Errorf("%s: found %v for token %d, expected a number from -%d to %d", option.Name("Bias"), bias, token, pick.MaxBias, pick.MaxBias)
+		}
+	}
 	return nil
+}
+
+// Penalties are the part that goes by a text's tokens, and by the tokens themselves.
+func (p Params) Penalties() pick.Penalties {
+	return pick.Penalties{Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty, Bias: p.Bias}
 }
 
 // Sample picks a token id from logits, one per id, for the token at position of
 // a stream. It is Choice and Pick, and fails as Validate and Pick do. Penalties need
-// the text, which it does not have: it leaves them out.
+// the text, which it does not have: of those it has Bias alone.
 func Sample(logits []float32, p Params, stream, position uint64, scratch *Scratch) (int32, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return p.Choice(stream, position).Pick(logits, scratch)
+	c := p.Choice(stream, position)
+	if len(p.Bias) > 0 {
+		c.Changes = pick.Penalties{Bias: p.Bias}.Changes(nil)
+	}
+	return c.Pick(logits, scratch)
 }

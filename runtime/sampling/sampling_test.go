@@ -377,10 +377,15 @@ func TestSampleErrors(t *testing.T) {
 			}
 		}
 	}
+	tooMany := map[int32]float64{}
+	for id := range int32(1025) {
+		tooMany[id] = 1
+	}
 	for field, list := range map[string][]Params{
 		"Temperature": {{Temperature: -1, TopP: 1}, {Temperature: math.NaN(), TopP: 1}, {Temperature: math.Inf(1), TopP: 1}},
 		"TopK":        {{TopK: -1, TopP: 1}},
 		"TopP":        {{TopP: 1.5}, {TopP: -0.1}, {TopP: math.NaN()}},
+		"Bias":        {{Bias: map[int32]float64{0: 101}}, {Bias: map[int32]float64{0: math.NaN()}}, {Bias: map[int32]float64{-1: 1}}, {Bias: tooMany}},
 		"MinP":        {{TopP: 1, MinP: -0.1}, {TopP: 1, MinP: 1.1}, {TopP: 1, MinP: math.NaN()}},
 	} {
 		for _, p := range list {
@@ -389,6 +394,35 @@ func TestSampleErrors(t *testing.T) {
 				t.Errorf("%+v: got %v, want %s named", p, err, field)
 			}
 		}
+	}
+}
+
+// TestBias: sampling with biases is sampling from logits that they were added to, and a
+// token that the row does not have is refused.
+func TestBias(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 500 {
+		p := Params{Temperature: float64(r.IntN(2)), TopK: r.IntN(9), MinP: 0.3 * r.Float64(), Seed: r.Uint64(), Bias: map[int32]float64{}}
+		row := make([]float32, 1+r.IntN(40))
+		for i := range row {
+			row[i] = float32(r.NormFloat64() * 4)
+		}
+		biased := slices.Clone(row)
+		for range r.IntN(6) {
+			id, bias := int32(r.IntN(len(row))), float64(float32(20*r.Float64()-10))
+			p.Bias[id], biased[id] = bias, row[id]+float32(bias)
+		}
+		plain := p
+		plain.Bias = nil
+		got, err := Sample(row, p, 0, 1, nil)
+		if want, werr := Sample(biased, plain, 0, 1, nil); got != want || err != nil || werr != nil {
+			t.Fatalf("%v with %+v: token %d, %v; expected %d, %v", row, p, got, err, want, werr)
+		}
+	}
+	if _, err := Sample([]float32{1, 2}, Params{Bias: map[int32]float64{2: 1}}, 0, 0, nil); err == nil || !strings.Contains(err.Error(), "token 2") {
+		t.Errorf("a bias of no token: %v", err)
 	}
 }
 

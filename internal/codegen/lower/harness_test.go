@@ -54,7 +54,7 @@ type memory struct {
 	into        int     // the place of the first wanted row's token
 	wanted      []int32
 	choices     []pick.Choice // of the wanted rows
-	targets     []int32       // of the wanted rows
+	asks        []scoreAsk    // of scores
 	values      map[*ir.Value][]byte
 	weights     map[weightPlane][]byte
 	tables      map[weightPlane][]byte
@@ -236,6 +236,8 @@ func (m *memory) symbol(name string) (int64, bool) {
 		return int64(len(m.choices)), true
 	case name == program.DrawnRows:
 		return 0, true
+	case name == program.ScoredTokens:
+		return int64(len(m.asks)), true
 	}
 	for _, s := range m.in.Module.Symbols {
 		if s.Name != name {
@@ -297,10 +299,13 @@ func (m *memory) stepBlock(t *testing.T) []byte {
 	}
 	if s.Vocab > 0 {
 		put(program.SampleInto, 0, uint32(m.into))
+		put(program.ScoreInto, 0, uint32(m.into))
 	}
 	m.putChoices(put)
-	for i, t := range m.targets {
-		put(program.ScoreTarget, i, uint32(t))
+	for i, a := range m.asks {
+		put(program.ScoreRow, i, uint32(a.row))
+		put(program.ScoreToken, i, uint32(a.token))
+		put(program.ScoreTop, i, uint32(a.top))
 	}
 	for _, ratio := range s.Closing {
 		for i, r := range m.closing(ratio) {
@@ -352,7 +357,7 @@ func (m *memory) putChoices(put func(field string, i int, bits uint32)) {
 			put(program.SamplePositive, i, math.Float32bits(c.Changes.Positive))
 			put(program.SampleNegative, i, math.Float32bits(c.Changes.Negative))
 			for _, x := range c.Changes.Tokens {
-				put(program.SampleTokens, changes, uint32(x.Token))
+				put(program.SampleTokens, changes, uint32(x.Word()))
 				put(program.SampleLess, changes, math.Float32bits(x.Less))
 				changes++
 			}

@@ -67,12 +67,14 @@ func TestMetal(t *testing.T) {
 			}
 		}
 	}
-	samples, _, err := LowerSample(&Input{Module: r.Module, Phase: program.Decode, Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range samples {
-		checkMetal(t, l.Kernel)
+	for _, lower := range []func(*Input) ([]program.Launch, *program.Scratch, error){LowerSample, LowerScore} {
+		launches, _, err := lower(&Input{Module: r.Module, Phase: program.Decode, Step: program.NewStep(r.Module, program.MaxDecodeRows), Target: target.GPU})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range launches {
+			checkMetal(t, l.Kernel)
+		}
 	}
 }
 

@@ -68,12 +68,6 @@ func (s *sampler) choiceBits(field string) *kernel.Expr {
 	return s.Let(field, s.StepAt(field, s.row).As(kernel.U32))
 }
 
-// logitOf is the logit that has a key; of the zeros, +0.
-func (s *sampler) logitOf(key *kernel.Expr) *kernel.Expr {
-	sign := kernel.U(0x80000000)
-	return s.Let("logit", key.Ge(sign).Select(key.Xor(sign), key.Not()).As(kernel.F32))
-}
-
 // setBest notes the row's largest key.
 func (s *sampler) setBest(key *kernel.Expr) {
 	s.bestKey = key

@@ -108,16 +108,17 @@ func (s *keyMaker) change(c changes, keys kernel.Array) {
 	s.factors(&c)
 	threads := s.Schedule().Threads
 	s.For("n", c.from.Add(kernel.Thread()), c.to, i32(changesAtOnce*threads), func(n *kernel.Expr) {
-		var at, token [changesAtOnce]*kernel.Expr
-		for i := range token {
+		var at [changesAtOnce]*kernel.Expr
+		var x [changesAtOnce]change
+		for i := range x {
 			at[i] = s.Let("n_at", n.Add(i32(i*threads)))
-			token[i] = s.Let("token", s.StepAt(program.SampleTokens, at[i].Min(c.to.Sub(i32(1)))))
+			x[i] = s.changeAt(at[i].Min(c.to.Sub(i32(1))))
 		}
-		for i := range token {
-			s.If(at[i].Lt(c.to).And(token[i].Ge(s.first)).And(token[i].Lt(s.end)), func() {
-				place := s.Let("place", token[i].Sub(s.first))
+		for i, x := range x {
+			s.If(at[i].Lt(c.to).And(x.token.Ge(s.first)).And(x.token.Lt(s.end)), func() {
+				place := s.Let("place", x.token.Sub(s.first))
 				key := s.Let("key", keys.At(place))
-				s.If(key.Gt(kernel.U(0)), func() { keys.Set(place, s.changed(c, at[i], key)) }, nil)
+				s.If(key.Gt(kernel.U(0)), func() { keys.Set(place, s.changed(c, x, at[i], key)) }, nil)
 			}, nil)
 		}
 	})

@@ -30,13 +30,10 @@ func (in *Input) lowerSampleParts(logits *ir.Value, vocab int) ([]program.Launch
 	return launches, m.tokens, nil
 }
 
-// A part has partTokens tokens, four for each of partThreads threads, or as many times
-// more as keep the number of parts at mostParts, whose sums fit threadgroup memory.
+// Threads of a part, four tokens for each in most vocabularies, and of a row.
 const (
-	partTokens  = 512
 	partThreads = 128
 	pickThreads = 512
-	mostParts   = 1024
 )
 
 // sampleMemory is what the launches share.
@@ -44,8 +41,7 @@ type sampleMemory struct {
 	in     *Input
 	logits *ir.Value
 	vocab  int
-	each   int // tokens of a part; the last may have fewer
-	parts  int // of a row
+	rowParts
 
 	tokens                               *program.Scratch // i32, by row
 	keys                                 *program.Scratch // u32 of each token, by row, where one is drawn
@@ -55,9 +51,7 @@ type sampleMemory struct {
 }
 
 func (in *Input) sampleMemory(logits *ir.Value, vocab int) *sampleMemory {
-	m := &sampleMemory{in: in, logits: logits, vocab: vocab}
-	m.each = (vocab + partTokens*mostParts - 1) / (partTokens * mostParts) * partTokens
-	m.parts = (vocab + m.each - 1) / m.each
+	m := &sampleMemory{in: in, logits: logits, vocab: vocab, rowParts: partsOfRow(vocab)}
 	words := func(name string, n int) *program.Scratch {
 		return &program.Scratch{Name: name, Bytes: ir.Const(4 * int64(in.Step.Sampled) * int64(n))}
 	}

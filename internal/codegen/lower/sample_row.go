@@ -31,10 +31,11 @@ func (in *Input) lowerSampleRow(logits *ir.Value, vocab int) ([]program.Launch, 
 	return []program.Launch{l}, in.Step.Tokens, err
 }
 
-// sampleRowSchedule is vocabularySchedule with what the sampler settles at once.
+// sampleRowSchedule gives a row to a SIMD group of as many lanes as a register, since the
+// sampler keeps sums of every digit at once.
 func (in *Input) sampleRowSchedule(vocab int) kernel.Schedule {
-	s := in.vocabularySchedule(vocab)
-	s.Settings = append(s.Settings, kernel.Setting{Name: "digit", Value: fmt.Sprint(filterBits), Why: fmt.Sprintf("bits of a filter's bound that a pass over the logits settles: %d sums at once, %d passes", filterDigits-1, filterPasses)})
+	s := kernel.Schedule{Threads: in.Target.Vector, SimdWidth: in.Target.Vector}
+	s.Settings = append(s.Settings, kernel.Setting{Name: "threads", Value: fmt.Sprint(s.Threads), Why: fmt.Sprintf("a threadgroup a row of %d logits", vocab)}, kernel.Setting{Name: "digit", Value: fmt.Sprint(filterBits), Why: fmt.Sprintf("bits of a filter's bound that a pass over the logits settles: %d sums at once, %d passes", filterDigits-1, filterPasses)})
 	return s
 }
 

@@ -53,8 +53,9 @@ func (s *rowSampler) change(c changes) {
 	s.Comment("Logits are changed as pick.Changes says.")
 	s.factors(&c)
 	s.For("n", c.from.Add(kernel.Thread()), c.to, i32(s.Schedule().Threads), func(n *kernel.Expr) {
-		at := s.Let("at", s.base.Add(s.StepAt(program.SampleTokens, n)))
+		x := s.changeAt(n)
+		at := s.Let("at", s.base.Add(x.token))
 		key := s.Let("key", s.keys.At(at))
-		s.If(key.Gt(kernel.U(0)), func() { s.keys.Set(at, s.changed(c, n, key)) }, nil)
+		s.If(key.Gt(kernel.U(0)), func() { s.keys.Set(at, s.changed(c, x, n, key)) }, nil)
 	})
 }

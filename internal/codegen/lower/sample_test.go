@@ -152,7 +152,7 @@ func randomChanges(r *rand.Rand, n, most int) *pick.Changes {
 	tokens := r.Perm(n)[:r.IntN(most+1)]
 	slices.Sort(tokens)
 	for _, id := range tokens {
-		c.Tokens = append(c.Tokens, pick.Change{Token: int32(id), Less: less[r.IntN(len(less))]})
+		c.Tokens = append(c.Tokens, pick.Change{Token: int32(id), Less: less[r.IntN(len(less))], Unscaled: r.IntN(3) == 0})
 	}
 	return c
 }

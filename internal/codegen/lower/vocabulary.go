@@ -24,14 +24,27 @@ func (in *Input) logits(takes string) (logits *ir.Value, vocab int, err error) {
 	return logits, vocab, nil
 }
 
-// vocabularySchedule gives a row to the largest threadgroup there is; processors
-// have SIMD groups of as many lanes as a register, since the sampler keeps sums of
-// every digit at once.
-func (in *Input) vocabularySchedule(vocab int) kernel.Schedule {
-	s := kernel.Schedule{Threads: in.Target.Threads(1024), SimdWidth: in.Target.SimdWidth}
-	if in.Target.Vector > 0 {
-		s.Threads, s.SimdWidth = in.Target.Vector, in.Target.Vector
-	}
-	s.Settings = []kernel.Setting{{Name: "threads", Value: fmt.Sprint(s.Threads), Why: fmt.Sprintf("a threadgroup a row of %d logits", vocab)}}
-	return s
+// logitOf is the logit that has an orderKey; of the zeros +0, and NaN where it is 0.
+func (u *emitter) logitOf(key *kernel.Expr) *kernel.Expr {
+	sign := kernel.U(0x80000000)
+	return u.Let("logit", key.Ge(sign).Select(key.Xor(sign), key.Not()).As(kernel.F32))
+}
+
+// A part of a row has partTokens tokens, or as many times more as keep the number of parts
+// at mostParts, whose sums fit threadgroup memory.
+const (
+	partTokens = 512
+	mostParts  = 1024
+)
+
+// rowParts is how a row is cut into parts.
+type rowParts struct {
+	each  int // tokens of a part; the last may have fewer
+	parts int
+}
+
+func partsOfRow(vocab int) (p rowParts) {
+	p.each = (vocab + partTokens*mostParts - 1) / (partTokens * mostParts) * partTokens
+	p.parts = (vocab + p.each - 1) / p.each
+	return p
 }

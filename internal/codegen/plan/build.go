@@ -99,20 +99,11 @@ func (b *builder) dispatchAll(m *ir.Module, all []lowered, caches map[string]*pr
 	return nil
 }
 
-// results adds the dispatches that make something smaller of the logits: of prompts
-// what tokens score, then the tokens that are picked.
+// results adds the lists of dispatches that make something smaller of the logits: the tokens
+// that are picked, and how probable tokens are.
 func (b *builder) results(m *ir.Module) error {
 	own := func() *lower.Input {
 		return &lower.Input{Module: m, Phase: b.step.Phase, Step: b.step.Params, Target: b.plan.Target}
-	}
-	if b.step.Phase == program.Prefill {
-		launch, out, err := lower.LowerScore(own())
-		if err == nil {
-			b.step.Scores, err = b.result([]program.Launch{launch}, out)
-		}
-		if err != nil {
-			return fmt.Errorf("scoring: %w", err)
-		}
 	}
 	launches, out, err := lower.LowerSample(own())
 	if err == nil {
@@ -120,6 +111,13 @@ func (b *builder) results(m *ir.Module) error {
 	}
 	if err != nil {
 		return fmt.Errorf("sampling: %w", err)
+	}
+	launches, out, err = lower.LowerScore(own())
+	if err == nil {
+		b.step.Scores, err = b.result(launches, out)
+	}
+	if err != nil {
+		return fmt.Errorf("scoring: %w", err)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		for _, t := range now {
 			for _, o := range since {
-				if (t.write || o.write) && t.overlaps(o.extent) {
+				if (t.write || o.write) && t.overlaps(o.extent) && !s.apart(d, s.Dispatches[o.dispatch]) {
 					return fmt.Errorf("dispatch %d (%s) and dispatch %d (%s) conflict over %s and %s without a barrier between them",
 						o.dispatch, s.Dispatches[o.dispatch].Kernel.Name, i, d.Kernel.Name, o.name, t.name)
 				}
@@ -105,9 +105,6 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		since = append(since, now...)
 	}
-	if b := s.Scores; b != nil && b.Size < 4*s.limitOf(ir.Wanted) {
-		return fmt.Errorf("the %s of %d rows do not fit %d bytes", b.Name, s.limitOf(ir.Wanted), b.Size)
-	}
 	for _, r := range s.outcome() {
 		if err := owner.read(touch{extent: extent{false, r.Offset, r.Offset + r.Size}, name: r.Name}); err != nil {
 			return fmt.Errorf("after the last dispatch: %w", err)
@@ -121,11 +118,8 @@ func (p *Plan) checkStep(s *Step) error {
 // meanwhile.
 func (p *Plan) checkHeld() error {
 	for _, s := range p.Steps {
-		if b := s.Tokens; b != nil && (!b.Held || b.Size < 4*program.TokenSets*int64(s.Params.Sampled)) {
-			return fmt.Errorf("plan of the %s step: the %s are not held, or do not fit %d bytes", s.Phase, b.Name, b.Size)
-		}
-		if s.Tokens != nil && !slices.ContainsFunc(s.Dispatches[s.Picks():], func(d *Dispatch) bool { return d.writes(s.Tokens) }) {
-			return fmt.Errorf("plan of the %s step: no dispatch picks tokens", s.Phase)
+		if err := s.checkLists(); err != nil {
+			return fmt.Errorf("plan of the %s step: %w", s.Phase, err)
 		}
 		for _, b := range s.Buffers {
 			for _, o := range s.Buffers {
@@ -135,8 +129,42 @@ func (p *Plan) checkHeld() error {
 			}
 		}
 	}
-	if a, b := p.Steps[0].Tokens, p.Steps[1].Tokens; (a == nil) != (b == nil) || a != nil && a.Offset != b.Offset {
-		return errors.New("the two kinds of steps hold tokens in different places")
+	for _, of := range []func(*Step) *Buffer{func(s *Step) *Buffer { return s.Tokens }, func(s *Step) *Buffer { return s.Scores }} {
+		if a, b := of(p.Steps[0]), of(p.Steps[1]); (a == nil) != (b == nil) || a != nil && a.Offset != b.Offset {
+			return errors.New("the two kinds of steps hold tokens, or their scores, in different places")
+		}
+	}
+	return nil
+}
+
+// checkLists sees to it that the dispatches that pick tokens and those that score them come
+// last, in this order, and that they write what they are there for, which is held and has
+// room.
+func (s *Step) checkLists() error {
+	for _, l := range []struct {
+		what     string
+		out      *Buffer
+		bytes    int // of one of its sets, for a row
+		region   string
+		from, to int
+	}{
+		{"picks", s.Tokens, 4, program.SampleRegion, s.Picks(), s.Scoring()},
+		{"scores", s.Scores, 4 * program.ScoreWords, program.ScoreRegion, s.Scoring(), len(s.Dispatches)},
+	} {
+		if l.out == nil {
+			continue
+		}
+		if need := int64(l.bytes * program.TokenSets * s.Params.Sampled); !l.out.Held || l.out.Size < need {
+			return fmt.Errorf("the %s are not held, or do not fit %d bytes", l.out.Name, l.out.Size)
+		}
+		for i, d := range s.Dispatches {
+			if in := i >= l.from && i < l.to; in != (d.Region == l.region) {
+				return fmt.Errorf("dispatch %d (%s) is among those of another list than @%s", i, d.Kernel.Name, d.Region)
+			}
+		}
+		if !slices.ContainsFunc(s.Dispatches[l.from:l.to], func(d *Dispatch) bool { return d.writes(l.out) }) {
+			return fmt.Errorf("no dispatch %s tokens", l.what)
+		}
 	}
 	return nil
 }

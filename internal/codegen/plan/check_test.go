@@ -81,8 +81,21 @@ func TestCheck(t *testing.T) {
 		{"a buffer lies on a live one", func(_ *Plan, s *Step) { a, b := live(s); b.Offset = a.Offset }, ""},
 		{"the arena is short", func(_ *Plan, s *Step) { s.ArenaBytes -= 256 }, "does not fit"},
 		{"a buffer is short", func(_ *Plan, s *Step) { s.Buffers[0].Size = 0 }, "does not fit"},
-		{"sampling has no barrier before it", func(_ *Plan, s *Step) { s.Dispatches[len(s.Dispatches)-1].Barrier = false }, "without a barrier between them"},
-		{"nobody samples", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[:len(s.Dispatches)-1] }, "no dispatch picks tokens"},
+		{"sampling has no barrier before it", func(_ *Plan, s *Step) { s.Dispatches[s.Picks()].Barrier = false }, "without a barrier between them"},
+		{"scoring has no barrier before it", func(_ *Plan, s *Step) { s.Dispatches[s.Scoring()].Barrier = false }, "without a barrier between them"},
+		{"nobody samples", func(_ *Plan, s *Step) {
+			s.Dispatches = slices.Delete(s.Dispatches, s.Scoring()-1, s.Scoring())
+		}, "no dispatch picks tokens"},
+		{"nobody scores", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[:len(s.Dispatches)-1] }, "no dispatch scores tokens"},
+		{"scoring comes before sampling", func(_ *Plan, s *Step) {
+			at := s.Scoring()
+			s.Dispatches = slices.Concat(s.Dispatches[:s.Picks()], s.Dispatches[at:], s.Dispatches[s.Picks():at])
+		}, "is among those of another list"},
+		{"a dispatch of the step comes last", func(_ *Plan, s *Step) {
+			s.Dispatches = append(s.Dispatches[1:], s.Dispatches[0])
+		}, "is among those of another list"},
+		{"the scores lie elsewhere in the other step", func(p *Plan, _ *Step) { p.Steps[1].Scores.Offset += 256 }, ""},
+		{"the scores have no room", func(_ *Plan, s *Step) { s.Scores.Size = 4 * 42 * 2 * 15 }, "do not fit"},
 		{"what is held lies elsewhere in the other step", func(p *Plan, _ *Step) { p.Steps[1].Tokens.Offset += 256 }, ""},
 		{"the tokens are not held", func(_ *Plan, s *Step) { s.Tokens.Held = false }, "are not held"},
 		{"something lies on what is held", func(_ *Plan, s *Step) { s.Results[0].Offset = s.Tokens.Offset }, "lies where tokens is held"},
@@ -113,7 +126,13 @@ func TestCheck(t *testing.T) {
 		{"no context", func(p *Plan, _ *Step) { p.Context = 0 }, "Context is 0"},
 		{"a symbol of no limit", func(_ *Plan, s *Step) { clear(s.Limits) }, "limits are"},
 		{"a symbol of another limit", func(_ *Plan, s *Step) { s.Limits["T"] = 1 }, "limits are"},
-		{"a region is left out", func(_ *Plan, s *Step) { s.Dispatches[3].Region = s.Dispatches[4].Region }, "no dispatch is of region"},
+		{"a region is left out", func(_ *Plan, s *Step) {
+			for left, i := s.Dispatches[3].Region, 3; i < len(s.Dispatches); i++ {
+				if s.Dispatches[i].Region == left {
+					s.Dispatches[i].Region = s.Dispatches[0].Region
+				}
+			}
+		}, "no dispatch is of region"},
 		{"a region of no module", func(_ *Plan, s *Step) { s.Dispatches[3].Region = "x" }, "which the module does not have"},
 		{"a state is left out", func(_ *Plan, s *Step) {
 			for _, d := range s.Dispatches {
@@ -148,6 +167,20 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		}, "none of the plan's"},
+		{"kernels for one row and for more at once", func(_ *Plan, s *Step) {
+			for _, d := range s.Dispatches {
+				if d.Role == "row" {
+					d.Grid[0] = ir.Const(1)
+				}
+			}
+		}, "without a barrier between them"},
+		{"a kernel for one row beside one that depends on more", func(_ *Plan, s *Step) {
+			for _, d := range s.Dispatches {
+				if d.Role == "row" {
+					d.Grid[2] = ir.Sym("P").Sub(ir.Sym("P")).Add(ir.Sym("P")).Min(ir.Const(1))
+				}
+			}
+		}, "without a barrier between them"},
 		{"a dispatch is left out", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[1:] }, "were written"},
 		{"caches lie on each other", func(p *Plan, _ *Step) {
 			for _, c := range p.Caches {
@@ -273,7 +306,7 @@ func TestSame(t *testing.T) {
 
 // TestCosts: what a step must move, counted by hand for the last product: its
 // weights, the row it reads, the logits it writes. Sampling after it makes keys of them,
-// ranks those, and writes a token.
+// ranks those, and writes a token; scoring writes how probable tokens are.
 func TestCosts(t *testing.T) {
 	s := built(t, small).Step(program.Decode)
 	costs, err := s.Costs(s.Symbols(100, 1), nil)
@@ -288,11 +321,22 @@ func TestCosts(t *testing.T) {
 		{Read: 256*4 + best, Write: ranked + sums},
 		{Read: best + 256*4 + ranked + sums, Write: 4},
 	} {
-		if c := costs[len(costs)-3+i]; c.Read != want.Read || c.Write != want.Write || c.Weights+c.CacheRead+c.CacheWrite != 0 {
+		if c := costs[s.Picks()+i]; c.Read != want.Read || c.Write != want.Write || c.Weights+c.CacheRead+c.CacheWrite != 0 {
 			t.Errorf("sampling's %d costs %+v, expected %+v", i, c, want)
 		}
 	}
-	c := costs[len(costs)-4]
+	// Of the only part: its largest key and its sum; keys and ids of 20 tokens; then pairs of
+	// words of those, and of one more, which is read.
+	const part, pairs = 2*4 + 20*2*4, 21 * 2 * 4
+	for i, want := range []Cost{{Read: 256 * 4, Write: part}, {Read: 4 + part + 4, Write: pairs}} {
+		if c := costs[s.Scoring()+i]; c.Read != want.Read || c.Write != want.Write || c.Weights+c.CacheRead+c.CacheWrite != 0 {
+			t.Errorf("scoring's %d costs %+v, expected %+v", i, c, want)
+		}
+	}
+	c := costs[s.Picks()-2] // of one row; that of more has none
+	if more := costs[s.Picks()-1]; more.Flops != 0 || !more.idle() {
+		t.Errorf("the head for several rows costs %+v", more)
+	}
 	if c.Weights != 256*128*2 || c.Read != 128*4 || c.Write != 256*4 || c.CacheRead+c.CacheWrite != 0 {
 		t.Errorf("the head costs %+v", c)
 	}

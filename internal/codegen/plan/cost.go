@@ -266,15 +266,16 @@ func (s *Step) limitOf(def ir.SymbolDef) int64 {
 	return 1
 }
 
-// CommandBuffers is how many a step takes, Barriers how many it has.
+// CommandBuffers is how many a step takes that scores nothing.
 func (s *Step) CommandBuffers() int {
-	return s.Dispatches[len(s.Dispatches)-1].CommandBuffer + 1
+	return s.Dispatches[s.Scoring()-1].CommandBuffer + 1
 }
 
-// Barriers counts the barriers of a step; the end of a command buffer is one.
+// Barriers counts the barriers of a step that scores nothing; the end of a command buffer is
+// one.
 func (s *Step) Barriers() int {
 	n := 0
-	for _, d := range s.Dispatches {
+	for _, d := range s.Dispatches[:s.Scoring()] {
 		if d.Barrier {
 			n++
 		}

@@ -70,22 +70,25 @@ type Cache struct {
 
 // Step is the plan of one kind of step.
 type Step struct {
-	Phase      program.Phase
-	MaxRows    int
-	Params     *program.Step
+	Phase   program.Phase
+	MaxRows int
+	Params  *program.Step
+	// Dispatches are three lists, one behind the other: the step's own; from Picks() on
+	// those that pick tokens; from Scoring() on those that score tokens. The last run after
+	// the step, for who asks, as often as is asked; a step that nobody asks has none of them.
 	Dispatches []*Dispatch
 	Buffers    []*Buffer
 	ArenaBytes int64
 	// Limits are the largest values of the module's symbols.
 	Limits  map[string]int64
 	Results []*Buffer // of the module's results, in order
-	// Tokens has program.TokenSets sets of i32s. The dispatches from Picks() on write one
+	// Tokens has program.TokenSets sets of i32s. The dispatches that pick write one
 	// of them: for each wanted row the token picked from the first result as the step's
 	// parameters say; -1 where no logit is a number. Decode steps read another. It is nil
 	// where that result is no logits (program.Logits).
 	Tokens *Buffer
-	// Scores has an f32 for each wanted row: the logarithm of the probability of the
-	// token that the step's parameters name. It is nil in decode steps, and where Tokens is.
+	// Scores has as many sets of pairs of words, program.ScoreWords for each ask. The
+	// dispatches that score write one of them. It is nil where Tokens is.
 	Scores *Buffer
 }
 
@@ -103,14 +106,31 @@ type Buffer struct {
 	Held bool // keeps what it has between steps, at one place in those of every kind
 }
 
-// Picks is the number of the first of the dispatches that pick tokens: they come last, and
-// may be started later than those before them. Where none does it is the number of all.
-func (s *Step) Picks() int {
-	n := slices.IndexFunc(s.Dispatches, func(d *Dispatch) bool { return d.Region == program.SampleRegion })
-	if n < 0 {
-		return len(s.Dispatches)
+// Picks is the number of the first of the dispatches that pick tokens, which may be
+// started later than those before them; of the first that comes then where none does.
+func (s *Step) Picks() int { return s.first(program.SampleRegion, s.Scoring()) }
+
+// Scoring is the number of the first of the dispatches that score tokens, which come last;
+// that of all where none does.
+func (s *Step) Scoring() int { return s.first(program.ScoreRegion, len(s.Dispatches)) }
+
+func (s *Step) first(region string, none int) int {
+	if n := slices.IndexFunc(s.Dispatches, func(d *Dispatch) bool { return d.Region == region }); n >= 0 {
+		return n
 	}
-	return n
+	return none
+}
+
+// List is one of a step's three lists of dispatches.
+type List struct {
+	Name     string // in words; "" is the step's own
+	From, To int    // dispatches
+}
+
+// Lists are those that have dispatches, in order.
+func (s *Step) Lists() []List {
+	return slices.DeleteFunc([]List{{"", 0, s.Picks()}, {"picks tokens", s.Picks(), s.Scoring()}, {"scores tokens, where it is asked to", s.Scoring(), len(s.Dispatches)}},
+		func(l List) bool { return l.From == l.To })
 }
 
 // HeldBytes is how much of the arena, from its beginning, steps hold.
@@ -301,7 +321,8 @@ func (p *Plan) limits(m *ir.Module, phase program.Phase) map[string]int64 {
 // Symbols gives the values of the module's symbols for a step of `rows` rows
 // that all end a sequence of `context` tokens (decode: rows slots; prefill: the
 // last rows of one), with one wanted row for each slot; and "position", the
-// middle row's, by which costs are estimated. Of all wanted rows a token is drawn.
+// middle row's, by which costs are estimated. Of all wanted rows a token is drawn, and
+// scored with as many others as can be listed.
 func (s *Step) Symbols(context, rows int) map[string]int64 {
 	out := map[string]int64{"position": int64(context - 1)}
 	if s.Phase == program.Prefill {
@@ -317,6 +338,7 @@ func (s *Step) Symbols(context, rows int) map[string]int64 {
 				out[sym.Name] = int64(rows)
 			}
 			out[program.SampledRows], out[program.DrawnRows] = out[sym.Name], out[sym.Name]
+			out[program.ScoredTokens], out[program.ScoreTop] = out[sym.Name], program.MaxTop
 		case ir.Reach:
 			out[sym.Name] = int64(context)
 		case ir.Closing:

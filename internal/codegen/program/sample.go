@@ -20,7 +20,7 @@ const (
 
 // More arrays of the step block, for what of a choice has no fixed length. Of masks
 // there are as many as of rows that are sampled, and rows may share them; the changes
-// of all rows stand in one list, which has room for those of a whole vocabulary.
+// of all rows stand in one list, which has room for those of ListedVocabularies.
 const (
 	SampleMask     = "sample_mask"     // i32, by row: which of the masks is its
 	SampleMasks    = "sample_masks"    // u32, MaskWords for each mask
@@ -28,9 +28,14 @@ const (
 	SampleTo       = "sample_to"       // i32, by row: the place after its last
 	SamplePositive = "sample_positive" // f32, by row: pick.Changes.Positive
 	SampleNegative = "sample_negative" // f32, by row
-	SampleTokens   = "sample_tokens"   // i32: tokens with changes
+	SampleTokens   = "sample_tokens"   // i32: tokens with changes, as pick.Change.Word spells them
 	SampleLess     = "sample_less"     // f32: what is taken from theirs
 )
+
+// ListedVocabularies is how many times all tokens of the vocabulary the lists of changes have
+// room for, in steps that pick as many tokens. A text of 100,000 tokens of prose has about a
+// sixth of a vocabulary of 129,280: sixteen of them go in one step.
+const ListedVocabularies = 4
 
 // Grids of launches that sample are formulas over these, beside the module's symbols: what
 // nobody asks for has no threadgroups.
@@ -82,7 +87,7 @@ func Logits(m *ir.Module) *ir.Value {
 // Picks are the values that those fields have in a step that picks the likeliest token
 // of every wanted row, or none, and scores none: what estimates of that work go by.
 func Picks(likeliest bool) map[string]int64 {
-	values := map[string]int64{SampleInv: -1, SampleInto: 0, ScoreTarget: -1, Source: -1, DrawnRows: 0}
+	values := map[string]int64{SampleInv: -1, SampleInto: 0, ScoredTokens: 0, ScoreInto: 0, ScoreRow: 0, ScoreToken: 0, ScoreTop: 0, Source: -1, DrawnRows: 0}
 	if likeliest {
 		values[SampleInv] = 0
 	} else {
@@ -113,6 +118,7 @@ func (s *Step) addSampling(vocab int) {
 	s.add(SamplePositive, kernel.F32, s.Sampled)
 	s.add(SampleNegative, kernel.F32, s.Sampled)
 	s.add(SampleMasks, kernel.I32, s.Sampled*pick.MaskWords(vocab))
-	s.add(SampleTokens, kernel.I32, vocab)
-	s.add(SampleLess, kernel.F32, vocab)
+	s.Changes = min(s.Sampled, ListedVocabularies) * vocab
+	s.add(SampleTokens, kernel.I32, s.Changes)
+	s.add(SampleLess, kernel.F32, s.Changes)
 }

@@ -17,18 +17,23 @@ import (
 //	rope<i> [MaxRows * Dims]: cosine and sine of the row's position, per pair
 //	(cos at 2*pair, sin at 2*pair+1); for a rotation of closing rows, row e is
 //	the e-th closing row and the position is position-(R-1);
-//	score_target [MaxRows], by wanted row, if the module has Logits;
+//	score_row, score_token, score_top [Sampled], by ask, and score_into, if the module has
+//	Logits;
 //	source [Sampled], by row, if the module has Logits;
 //	sample_into, and sample_inv, sample_top_k ... [Sampled], by wanted row, if the
-//	module has Logits, with masks and lists of Vocab tokens.
+//	module has Logits, with masks of Vocab tokens and lists of Changes.
 type Step struct {
 	Layout  *kernel.StepLayout
 	MaxRows int
 	Vocab   int // of the logits that tokens are picked from; 0: none
 	Sampled int // rows whose tokens are picked, at most
+	Changes int // logits that are changed for that, of all rows together, at most
 	// Tokens is where those tokens go, and where rows of later steps take theirs from:
 	// TokenSets sets of Sampled i32. It is nil if Vocab is 0.
-	Tokens  *Scratch
+	Tokens *Scratch
+	// Scores is where scores go: TokenSets sets of ScoreWords words for each of up to
+	// Sampled asks. It is nil if Vocab is 0.
+	Scores  *Scratch
 	Symbols []ir.Symbol
 	Closing []int
 	Ropes   []StepRope

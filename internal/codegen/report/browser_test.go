@@ -92,7 +92,7 @@ func TestBrowser(t *testing.T) {
 	saw.checkKernels(t, b)
 	decode, prefill := b.Plan.Steps[0], b.Plan.Steps[1]
 	equal(t, "views", saw.Views, []string{"view-overview", "view-pipeline", "view-kernels", "view-timeline", "view-memory"})
-	equal(t, "tiles", saw.Tiles[:2], []string{fmt.Sprint(len(decode.Dispatches)), fmt.Sprint(len(prefill.Dispatches))})
+	equal(t, "tiles", saw.Tiles[:2], []string{fmt.Sprint(decode.Scoring()), fmt.Sprint(prefill.Scoring())})
 	equal(t, "marks of dispatches", saw.Dispatches, len(decode.Dispatches))
 	equal(t, "dispatch 3", saw.Chosen, "3 "+decode.Dispatches[3].Kernel.Name)
 	equal(t, "tip of dispatch 4", saw.Tip, "4 "+decode.Dispatches[4].Kernel.Name)

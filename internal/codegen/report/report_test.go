@@ -143,7 +143,7 @@ func TestPlan(t *testing.T) {
 	doc := dataOf(t, fixturePage())
 	for i, s := range b.Plan.Steps {
 		d := doc.Steps[i]
-		if len(d.Dispatches) != len(s.Dispatches) || d.Barriers != s.Barriers() || d.CommandBuffers != s.CommandBuffers() || d.Arena != s.ArenaBytes {
+		if len(d.Dispatches) != len(s.Dispatches) || d.Own != s.Scoring() || d.Barriers != s.Barriers() || d.CommandBuffers != s.CommandBuffers() || d.Arena != s.ArenaBytes {
 			t.Errorf("%s: %d dispatches, %d barriers, %d command buffers, arena %d; the plan has %d, %d, %d, %d", s.Phase,
 				len(d.Dispatches), d.Barriers, d.CommandBuffers, d.Arena, len(s.Dispatches), s.Barriers(), s.CommandBuffers(), s.ArenaBytes)
 		}
@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 		for _, sc := range d.Scenarios {
-			symbols := s.Symbols(sc.Context, sc.Rows)
+			symbols := scenarioOf(s, sc.Context, sc.Rows)
 			costs, err := s.Costs(symbols, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -24,6 +24,7 @@ type stepDoc struct {
 	CommandBuffers int           `json:"commandBuffers"`
 	Buffers        []bufferDoc   `json:"buffers"`
 	Dispatches     []dispatchDoc `json:"dispatches"`
+	Own            int           `json:"own"` // how many of them: those behind score tokens, in no scenario
 	Scenarios      []scenarioDoc `json:"scenarios"`
 }
 
@@ -140,7 +141,7 @@ func newPlanner(b *bundle.Bundle, doc *document) *planner {
 func (p *planner) expr(e ir.Expr) int { return p.exprs.add(e.String()) }
 
 func (p *planner) step(s *plan.Step) (stepDoc, error) {
-	d := stepDoc{Kind: s.Phase.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers()}
+	d := stepDoc{Kind: s.Phase.String(), MaxRows: s.MaxRows, Arena: s.ArenaBytes, Barriers: s.Barriers(), CommandBuffers: s.CommandBuffers(), Own: s.Scoring()}
 	buffers := map[*plan.Buffer]int{}
 	for i, b := range s.Buffers {
 		buffers[b] = i
@@ -212,8 +213,15 @@ func sizes(p *plan.Plan, s *plan.Step) []size {
 	return append(out, size{p.Context, 1})
 }
 
-func describeScenario(s *plan.Step, context, rows int, begin progress.Begin) (scenarioDoc, error) {
+// scenarioOf are the sizes of a step that nobody asks for scores.
+func scenarioOf(s *plan.Step, context, rows int) map[string]int64 {
 	symbols := s.Symbols(context, rows)
+	symbols[program.ScoredTokens] = 0
+	return symbols
+}
+
+func describeScenario(s *plan.Step, context, rows int, begin progress.Begin) (scenarioDoc, error) {
+	symbols := scenarioOf(s, context, rows)
 	minimum, err := s.Minimum(symbols)
 	if err != nil {
 		return scenarioDoc{}, err

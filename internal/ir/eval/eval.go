@@ -226,19 +226,10 @@ func (ma *Machine[F]) TakeBack(slot int32, length int) error {
 	if length == have {
 		return nil
 	}
-	reach := func(symbol string) (int64, bool) {
-		known := slices.ContainsFunc(ma.module.Symbols, func(s ir.Symbol) bool { return s.Name == symbol && s.Def == ir.Reach })
-		return int64(length), known
-	}
-	for _, s := range ma.module.States {
-		rows := int64(length) // a row for each token, of which some are kept
-		if _, constant := s.Keep.Value(); !constant {
-			var err error
-			if rows, err = s.Keep.Eval(reach); err != nil {
-				return fmt.Errorf("state @%s: keep: %w", s.Name, err)
-			}
+	for _, roll := range []bool{true, false} {
+		if err := ma.of(roll, length, func(s *ir.State, _, next int) error { ma.states[s.Name].Truncate(slot, next); return nil }); err != nil {
+			return err
 		}
-		ma.states[s.Name].Truncate(slot, int(rows))
 	}
 	ma.next[slot] = int32(length)
 	return nil

@@ -150,6 +150,29 @@ func (l *Log[F]) Row(slot int32, index int) ([]F, error) {
 	return h.data[at : at+l.width : at+l.width], nil
 }
 
+// Rows is a copy of a slot's rows from one index to before another.
+func (l *Log[F]) Rows(slot int32, from, to int) ([]F, error) {
+	if from >= to {
+		return nil, nil
+	}
+	for _, i := range []int{from, to - 1} { // and so all between
+		if _, err := l.Row(slot, i); err != nil {
+			return nil, err
+		}
+	}
+	h := l.slots[slot]
+	return slices.Clone(h.data[(from-h.first)*l.width : (to-h.first)*l.width]), nil
+}
+
+// Put gives a slot rows from an index on, as if those before had been dropped. What it had
+// is forgotten.
+func (l *Log[F]) Put(slot int32, first int, rows ...[]F) {
+	delete(l.pending, slot)
+	h := &history[F]{first: first, data: slices.Concat(rows...)}
+	l.slots[slot] = h
+	h.mark = l.Next(slot)
+}
+
 // Spare is how many rows more than asked for stay when others are dropped, so that the
 // last ones can be taken back.
 const Spare = 16

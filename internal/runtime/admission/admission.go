@@ -6,6 +6,7 @@
 package admission
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,12 +27,62 @@ type Needs struct {
 	Device  string // its name
 	Parts   []Part
 	Weights int64 // bytes of files that it reads
+	// Kept is how much memory is asked for what is kept of slots beside them, or Auto. A
+	// byte of it takes KeptTimes; 0 is 1.
+	Kept, KeptTimes int64
 	// Files are those of the weights, to measure how fast they are read.
 	Files []checkpoint.File
 	// Reads tells what a token reads of the weights; it may take seconds.
 	Reads func() ([]Read, error)
 	// Less says what would make the parts take at most so many bytes.
 	Less func(limit int64) error
+}
+
+// Auto, as Needs.Kept, is a quarter of what is left free by all else, and at most 8 GiB.
+const Auto = -1
+
+// share is what Auto is of what is left.
+func share(left int64) int64 { return min(max(left, 0)/4, 8<<30) }
+
+// settle puts what is kept among the parts. Auto takes part once all else is admitted.
+func (n *Needs) settle() {
+	n.KeptTimes = max(n.KeptTimes, 1)
+	n.Kept *= n.KeptTimes
+	if n.Kept > 0 {
+		n.Parts = append(n.Parts[:len(n.Parts):len(n.Parts)], Part{"kept states", n.Kept})
+	}
+}
+
+// given is how much memory there may be for what is kept, where so much is left by all else.
+func (n *Needs) given(left int64) int64 {
+	if n.Kept < 0 {
+		return share(left) / n.KeptTimes
+	}
+	return n.Kept / n.KeptTimes
+}
+
+// keepLess says how much may be kept where that makes the rest fit: what is needed is more
+// than there is by so much. It is nil if less of it is no help.
+func (n *Needs) keepLess(over int64) error {
+	if n.Kept < over {
+		return nil
+	}
+	const mib = 1 << 20
+	if most := (n.Kept - over) / n.KeptTimes / mib; most > 0 {
+		return option.Errorf("take %s %dMiB or less", option.Name("CacheRAM"), most)
+	}
+	return option.Errorf("take %s 0", option.Name("CacheRAM"))
+}
+
+// less says what would make the parts take at most so many bytes.
+func (n *Needs) less(limit int64) error {
+	if n.Kept <= 0 {
+		return n.Less(limit)
+	}
+	if err := n.keepLess(n.Own() - limit); err != nil {
+		return err
+	}
+	return option.Errorf("take %s 0; then %w", option.Name("CacheRAM"), n.Less(limit))
 }
 
 // Own is the sum of the parts.
@@ -89,12 +140,31 @@ type Gate struct {
 // Here is the gate of this machine.
 func Here() *Gate { return &Gate{Memory: memory.Here(), Rate: diskRate} }
 
-// Admit refuses, with an *Error, what cannot run.
-func (g *Gate) Admit(n Needs) error {
+// Admit refuses, with an *Error, what cannot run. It tells how many bytes there may be for
+// what is kept of slots.
+func (g *Gate) Admit(n Needs) (kept int64, err error) {
+	n.settle()
+	if err := g.admit(n); err != nil {
+		return 0, err
+	}
+	left := int64(0)
+	if have := g.Memory.Available; have.Known() {
+		left = have.Bytes - n.Own()
+	}
+	if have := g.Memory.Total; have.Known() {
+		rest := have.Bytes - n.Own() - n.Weights
+		if left = min(left, rest); !g.Memory.Available.Known() {
+			left = rest
+		}
+	}
+	return n.given(left), nil
+}
+
+func (g *Gate) admit(n Needs) error {
 	own := n.Own()
 	if have := g.Memory.Available; have.Known() && own > have.Bytes {
 		return &Error{Need: own, Have: have.Bytes, text: fmt.Errorf("the %s device needs %s of memory besides the weights (%s), and %s are available (%s): %w",
-			n.Device, message.Bytes(own), n.list(), message.Bytes(have.Bytes), have.Source, n.Less(have.Bytes))}
+			n.Device, message.Bytes(own), n.list(), message.Bytes(have.Bytes), have.Source, n.less(have.Bytes))}
 	}
 	have := g.Memory.Total
 	if !have.Known() || n.Weights+own <= have.Bytes {
@@ -103,8 +173,12 @@ func (g *Gate) Admit(n Needs) error {
 	what := fmt.Sprintf("the weights take %s and the %s device %s besides (%s), and the memory is %s (%s): %s",
 		message.Bytes(n.Weights), n.Device, message.Bytes(own), n.list(), message.Bytes(have.Bytes), have.Source, g.paging(n, have.Bytes-own))
 	if !g.AllowPaging {
+		fewer := errors.New("take a checkpoint of fewer bits or a machine with more memory")
+		if err := n.keepLess(n.Weights + own - have.Bytes); err != nil {
+			fewer = err
+		}
 		return &Error{Need: n.Weights + own, Have: have.Bytes, Paging: true,
-			text: option.Errorf("%s; give %s to run all the same, or take a checkpoint of fewer bits or a machine with more memory", what, option.Name("AllowPaging"))}
+			text: option.Errorf("%s; give %s to run all the same, or %w", what, option.Name("AllowPaging"), fewer)}
 	}
 	if g.Note != nil {
 		g.Note(what)
@@ -113,11 +187,17 @@ func (g *Gate) Admit(n Needs) error {
 }
 
 // Wired refuses what must be in memory as a whole, weights and all, and is more than
-// a limit. limit says what it is, remedy what to do.
-func Wired(n Needs, have int64, limit string, remedy error) error {
-	if need := n.Own() + n.Weights; need > have {
-		return &Error{Need: need, Have: have, text: fmt.Errorf("the model takes %s (weights %s, %s), and %s at most %s: %w",
+// a limit. limit says what it is, remedy what to do. It tells how many bytes there may be
+// for what is kept of slots.
+func Wired(n Needs, have int64, limit string, remedy error) (kept int64, err error) {
+	n.settle()
+	need := n.Own() + n.Weights
+	if need > have {
+		if err := n.keepLess(need - have); err != nil {
+			remedy = err
+		}
+		return 0, &Error{Need: need, Have: have, text: fmt.Errorf("the model takes %s (weights %s, %s), and %s at most %s: %w",
 			message.Bytes(need), message.Bytes(n.Weights), n.list(), limit, message.Bytes(have), remedy)}
 	}
-	return nil
+	return n.given(have - need), nil
 }

@@ -68,7 +68,7 @@ func TestAdmit(t *testing.T) {
 		var notes []string
 		g := Gate{Memory: c.memory, AllowPaging: c.paging, Note: func(text string) { notes = append(notes, text) },
 			Rate: func([]checkpoint.File) (float64, string) { return 5e8, "a guess" }}
-		err := g.Admit(needs())
+		_, err := g.Admit(needs())
 		if (err == nil) != (c.want == nil) || (len(notes) > 0) != (c.note != nil) {
 			t.Errorf("%s: %v, %q", name, err, notes)
 			continue
@@ -105,7 +105,7 @@ func TestNoPlan(t *testing.T) {
 	n := needs()
 	n.Reads = func() ([]Read, error) { return nil, errors.New("no kernels for this") }
 	g := Gate{Memory: memory.Memory{Total: memory.Figure{Bytes: 13e9, Source: "all"}}}
-	if err := g.Admit(n); err == nil || !strings.Contains(err.Error(), "50 % of the weights fit, and the rest is read from the disk again and again; give AllowPaging") {
+	if _, err := g.Admit(n); err == nil || !strings.Contains(err.Error(), "50 % of the weights fit, and the rest is read from the disk again and again; give AllowPaging") {
 		t.Error(err)
 	}
 }
@@ -184,3 +184,73 @@ func (f file) HeaderHash() string                { return "" }
 func (f file) Intact() error                     { return nil }
 func (f file) StillAt(string) error              { return nil }
 func (f file) Close() error                      { return nil }
+
+// TestKept: what is kept of slots is a part like others, whose size the refusal gives; what
+// can be spared is a quarter of what all else leaves free, of either figure, and at most 8 GiB.
+func TestKept(t *testing.T) {
+	figure := func(n int64, source string) memory.Figure { return memory.Figure{Bytes: n, Source: source} }
+	enough := memory.Memory{Total: figure(23e9, "all"), Available: figure(3e9, "left")}
+	plus := func(m memory.Memory, total, available int64) memory.Memory {
+		m.Total.Bytes, m.Available.Bytes = m.Total.Bytes+total, m.Available.Bytes+available
+		return m
+	}
+	for name, c := range map[string]struct {
+		kept, times int64
+		memory      memory.Memory
+		want        int64
+		err         string
+		names       []string
+	}{
+		"none":                       {memory: enough},
+		"what fits":                  {kept: 4e8, memory: plus(enough, 4e8, 4e8), want: 4e8},
+		"a byte too many":            {kept: 64 << 20, memory: plus(enough, 1<<40, 64<<20-1), err: "(caches 2.00 GB, activations 1.00 GB, kept states 67.1 MB), and 3.07 GB are available (left): take CacheRAM 63MiB or less", names: []string{"CacheRAM"}},
+		"too little to keep any":     {kept: 64 << 20, memory: plus(enough, 1<<40, 1<<20-1), err: "take CacheRAM 0", names: []string{"CacheRAM"}},
+		"less of it is no help":      {kept: 1 << 30, memory: plus(enough, 1<<40, -1), err: "take CacheRAM 0; then Context for 2999999999", names: []string{"CacheRAM"}},
+		"two bytes for each":         {kept: 64 << 20, times: 2, memory: plus(enough, 1<<40, 64<<20), err: "kept states 134.2 MB), and 3.07 GB are available (left): take CacheRAM 32MiB or less", names: []string{"CacheRAM"}},
+		"weights would not fit":      {kept: 2 << 30, memory: plus(enough, 1<<30, 1<<40), err: "give AllowPaging to run all the same, or take CacheRAM 1024MiB or less", names: []string{"AllowPaging"}},
+		"what can be spared":         {kept: Auto, memory: plus(enough, 1<<40, 400), want: 100},
+		"of the tighter figure":      {kept: Auto, memory: plus(enough, 200, 400), want: 50},
+		"of available alone":         {kept: Auto, memory: memory.Memory{Available: figure(3e9+80, "left")}, want: 20},
+		"of all alone":               {kept: Auto, memory: memory.Memory{Total: figure(23e9+84, "all")}, want: 21},
+		"two bytes for each, spared": {kept: Auto, times: 2, memory: plus(enough, 1<<40, 400), want: 50},
+		"no more than 8 GiB":         {kept: Auto, memory: plus(enough, 1<<40, 1<<40), want: 8 << 30},
+		"nothing is known":           {kept: Auto},
+		"and nothing is left":        {kept: Auto, memory: enough},
+	} {
+		n := needs()
+		n.Kept, n.KeptTimes = c.kept, c.times
+		kept, err := (&Gate{Memory: c.memory, Rate: func([]checkpoint.File) (float64, string) { return 5e8, "a guess" }}).Admit(n)
+		if c.err == "" {
+			if err != nil || kept != c.want {
+				t.Errorf("%s: %d, %v; expected %d", name, kept, err, c.want)
+			}
+			continue
+		}
+		var options *option.Error
+		if err == nil || !strings.HasSuffix(err.Error(), c.err) || !errors.As(err, &options) || !slices.Equal(options.Names(), c.names) {
+			t.Errorf("%s: %v\nexpected %s, of %v", name, err, c.err, c.names)
+		}
+	}
+}
+
+// TestWiredKept: where all must be in memory, the same counts beside the weights.
+func TestWiredKept(t *testing.T) {
+	for _, c := range []struct {
+		kept, have, want int64
+		err              string
+	}{
+		{0, 23e9, 0, ""},
+		{1 << 30, 23e9 + 1<<30, 1 << 30, ""},
+		{1 << 30, 23e9 + 1<<30 - 1, 0, "take CacheRAM 1023MiB or less"},
+		{1 << 30, 23e9 - 1, 0, "a remedy"},
+		{Auto, 23e9 + 400, 100, ""},
+		{Auto, 23e9, 0, ""},
+	} {
+		n := needs()
+		n.Kept = c.kept
+		kept, err := Wired(n, c.have, "the card has", errors.New("a remedy"))
+		if kept != c.want || (err == nil) != (c.err == "") || err != nil && !strings.HasSuffix(err.Error(), c.err) {
+			t.Errorf("%d of %d: %d, %v; expected %d, %q", c.kept, c.have, kept, err, c.want, c.err)
+		}
+	}
+}

@@ -11,6 +11,11 @@ import (
 	"smelt.example/smelt/models/checkpoint"
 )
 
+// Ask is what a device asks before it compiles anything: whether a bundle, as it is planned
+// for this machine, may run here, with parts of the device's own; and how many bytes there
+// may be for what is kept of slots.
+type Ask func(b *bundle.Bundle, own ...Part) (kept int64, err error)
+
 // Planned is what a device takes on the processor that runs a bundle's plan: what
 // Bundle.Memory counts, the logits of the wanted rows, as bytes and as numbers, and
 // parts of its own. written tells that the bundle was compiled before, so that its

@@ -13,6 +13,6 @@ func TestAhead(t *testing.T) {
 		if testing.Short() {
 			to = 40
 		}
-		t.Run(name, func(t *testing.T) { devicetest.Ahead(t, devicetest.Fixture(name), 1, to, open) })
+		t.Run(name, func(t *testing.T) { devicetest.Ahead(t, devicetest.Fixture(name), 1, to, roomy) })
 	}
 }

@@ -26,9 +26,8 @@ type Options struct {
 	LLVM *jit.LLVM
 	// Cache keeps compiled kernels; nil keeps none.
 	Cache *codecache.Cache
-	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
-	// is planned for this machine, may run here; own is what it takes besides.
-	Admit func(b *bundle.Bundle, own ...admission.Part) error
+	// Admit, if not nil, is asked before anything is compiled.
+	Admit admission.Ask
 	// Begin, if not nil, is told how opening goes on.
 	Begin progress.Begin
 	// Poison and Observe are planned.Options'.

@@ -24,6 +24,7 @@ type machine struct {
 	target target.Target
 	ck     *checkpoint.Checkpoint
 	memory memory
+	room   int64 // for what is kept of slots
 	code   *code
 	watch  *fault.Watch // of the checkpoint's files
 	pool   *pool
@@ -49,7 +50,7 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (*machin
 		return nil, nil, err
 	}
 	if o.Admit != nil {
-		if err := o.Admit(b, admission.Part{Name: "machine code and its compiler", Bytes: compilerBytes(o.Threads)}); err != nil {
+		if m.room, err = o.Admit(b, admission.Part{Name: "machine code and its compiler", Bytes: compilerBytes(o.Threads)}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -83,6 +84,9 @@ func (m *machine) Alloc(name string, n int64) (planned.Address, error) {
 	m.Show(at, b)
 	return at, nil
 }
+
+// Room is what the machine was admitted with.
+func (m *machine) Room() int64 { return m.room }
 
 // Weight is where the file is mapped.
 func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {

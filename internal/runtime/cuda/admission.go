@@ -19,12 +19,14 @@ func (m *machine) admit() error {
 	if err != nil {
 		return err
 	}
-	return fits(m.b, free, m.card.Name, total)
+	m.room, err = fits(m.b, m.opts.Kept, free, m.card.Name, total)
+	return err
 }
 
-func fits(b *bundle.Bundle, free int64, card string, total int64) error {
+// fits refuses what does not, and tells how many bytes there may be for what is kept of slots.
+func fits(b *bundle.Bundle, kept, free int64, card string, total int64) (int64, error) {
 	memory := b.Memory()
-	needs := admission.Needs{Weights: memory.Weights, Parts: []admission.Part{{Name: "caches", Bytes: memory.Caches}, {Name: "activations", Bytes: memory.Arena},
+	needs := admission.Needs{Weights: memory.Weights, Kept: kept, Parts: []admission.Part{{Name: "caches", Bytes: memory.Caches}, {Name: "activations", Bytes: memory.Arena},
 		{Name: "parameters of steps", Bytes: memory.Steps}, {Name: "the driver", Bytes: driverBytes}}}
 	remedy := errors.New("take a checkpoint of fewer bits, or a card with more memory")
 	if context := b.LargestContext(free - driverBytes); context > 0 {

@@ -26,7 +26,7 @@ func TestAhead(t *testing.T) {
 // blindly is blind without poison, which waits for the card before each step.
 func blindly(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
 	t.Helper()
-	d := opened(t, b, ck, Options{})
+	d := opened(t, b, ck, Options{Kept: devicetest.KeptRoom})
 	if !d.Ahead() {
 		t.Fatal("the card is said not to work beside the host")
 	}

@@ -31,6 +31,8 @@ type Options struct {
 	Stop func() error
 	// unmarked kernels leave no number for messages about faults, to see what that costs.
 	unmarked bool
+	// Kept is how many bytes there may be for what is kept of slots, or admission.Auto.
+	Kept int64
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

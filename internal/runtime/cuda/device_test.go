@@ -254,8 +254,11 @@ func TestFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	need := b.Memory().Weights + b.Memory().Caches + b.Memory().Arena + b.Memory().Steps + driverBytes
-	if err := fits(b, need, "Card", 80e9); err != nil {
+	if _, err := fits(b, 0, need, "Card", 80e9); err != nil {
 		t.Errorf("with just enough: %v", err)
+	}
+	if kept, err := fits(b, admission.Auto, need+4<<20, "Card", 80e9); err != nil || kept != 1<<20 {
+		t.Errorf("with 4 MiB to spare %d bytes may be kept, %v", kept, err)
 	}
 	for _, test := range []struct {
 		free int64
@@ -264,7 +267,7 @@ func TestFits(t *testing.T) {
 		{need - 1, []string{"Card, of 80.0 GB, has free at most", "weights", "the driver", "Context"}},
 		{driverBytes, []string{"fewer bits, or a card with more memory"}},
 	} {
-		err := fits(b, test.free, "Card", 80e9)
+		_, err := fits(b, 0, test.free, "Card", 80e9)
 		var full *admission.Error
 		if !errors.As(err, &full) || full.Need != need || full.Have != test.free {
 			t.Fatalf("%+v, want one of %d and %d bytes", err, need, test.free)

@@ -26,12 +26,14 @@ type machine struct {
 	context driver.Context
 	code    *code
 	halves  string // what was found of them
+	room    int64  // for what is kept of slots
 	weights *weights
 	memory  []driver.Pointer // of Alloc
 	hosts   []*driver.Host
 	stream  driver.Stream
 	steps   []*step
 	starts  starts
+	copied  bool          // the last Copy may still go on
 	copies  driver.Stream // for what is read while steps run
 	landing *driver.Host  // where that is copied to
 	// begun holds the number of the dispatch that began last, where the host reads it
@@ -143,6 +145,9 @@ func (m *machine) Alloc(name string, n int64) (at planned.Address, err error) {
 	return at, err
 }
 
+// Room is what the machine was admitted with.
+func (m *machine) Room() int64 { return m.room }
+
 // host gives memory that host and card see.
 func (m *machine) host(n int) (*driver.Host, error) {
 	h, err := m.api.HostAlloc(n)
@@ -171,6 +176,12 @@ func (m *machine) Read(to []byte, from planned.Address) error {
 		if n == 0 || n > landing {
 			return m.api.Download(to, driver.Pointer(from))
 		}
+		if m.copied { // in a stream that the one for reading does not wait for
+			if err := m.api.Wait(0); err != nil {
+				return err
+			}
+			m.copied = false
+		}
 		if err := m.api.Receive(m.landing, driver.Pointer(from), int64(n), m.copies); err != nil {
 			return err
 		}
@@ -187,8 +198,10 @@ func (m *machine) Write(to planned.Address, bytes []byte) error {
 	return m.do(func() error { return m.api.Upload(driver.Pointer(to), bytes) })
 }
 
-// Copy copies on the card.
+// Copy begins to copy on the card, in the stream that the driver takes if none is named: what
+// was started before ends first, and what is started later waits.
 func (m *machine) Copy(to, from planned.Address, n int64) error {
+	m.copied = true
 	return m.do(func() error { return m.api.Copy(driver.Pointer(to), driver.Pointer(from), n) })
 }
 

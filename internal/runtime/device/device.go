@@ -3,8 +3,8 @@
 //
 //	Device     runs steps: every device
 //	Sampler    picks tokens itself
-//	Scorer     scores tokens itself
-//	Runner     begins steps and waits for them apart
+//	Scorer     scores tokens itself, and lists the most probable ones
+//	Runner     begins steps and waits for them apart; ScoringRunner scores their tokens too
 //	Planned    runs a bundle, and lets its insides be seen
 //	Profiled   is Planned, and times its kernels
 //	Clocked    knows how long its last step took
@@ -63,16 +63,26 @@ type Sampler interface {
 	LastLogits(i int) ([]float32, error)
 }
 
-// Scorer is a Sampler that scores tokens itself, so that nothing but the scores leaves a
-// step.
+// Scorer is a Sampler that scores tokens itself, by the raw logits of a step that ran, so
+// that no logits leave the device. It takes work of its own: a step that nobody asks costs
+// nothing more. Scores are what package sampling makes of the row's logits: logarithms as
+// LogProb has them but for what float32 rounds, 8e-6 + 2^-23 of their size at most; the
+// same tokens as Top lists. On an error nothing changes.
 type Scorer interface {
 	Sampler
-	// ScorePrefill is Prefill with scores in the place of logits, which LastLogits has
-	// all the same. To scores, which like targets has as many elements as wanted, goes the
-	// logarithm of the probability of each wanted row's target, as sampling.LogProb has it
-	// but for what float32 rounds: 8e-6 + 2^-23 of its size at most. Where a target is
-	// negative, its score is not written. On an error no slot changes.
-	ScorePrefill(rows []ir.Row, wanted []int, targets []int32, scores []float32) error
+	// Score scores tokens of the wanted rows of the last step, of whatever kind, which the
+	// device still has the logits of: to scores, which has as many elements, goes what is
+	// asked for. A picked token can be asked for if the step picked one for that row.
+	Score(asks []program.Ask, scores []Score) error
+}
+
+// Score tells how probable a token is in its place.
+type Score struct {
+	Token   int32   // of the ask, or that was picked; -1 if none was
+	LogProb float64 // natural logarithm, before anything that changes logits; NaN if there is no token
+	// Top are the most probable tokens, best first: as many as were asked for and as have
+	// logits that are numbers.
+	Top []sampling.Probable
 }
 
 // Planned is a Device that runs a bundle's kernels and lets its insides be seen.

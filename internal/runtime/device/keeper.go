@@ -1,6 +1,6 @@
 package device
 
-import "errors"
+import "smelt.example/smelt/internal/runtime/devmem"
 
 // Keeper is a Device that keeps what slots hold in memory beside them, and puts it into
 // slots again. A module's states are of two kinds. Of some only the newest rows are looked
@@ -27,8 +27,9 @@ type Keeper interface {
 	// KeepEntries copies entries out of a slot, which has `to` tokens or more. The error is
 	// ErrNoRoom if Room does not suffice; nothing was taken then.
 	KeepEntries(slot int32, from, to int) (Part, error)
-	// KeepFrontier copies the frontier out of a slot, which has `at` tokens. The error
-	// is ErrNoRoom as of KeepEntries.
+	// KeepFrontier copies the frontier out of a slot, which has `at` tokens; or more, as
+	// long as its rolling states have what is looked back to from there: of decoded tokens
+	// they have some, of a prompt's none. The error is ErrNoRoom as of KeepEntries.
 	KeepFrontier(slot int32, at int) (Part, error)
 	// Restore makes a slot's sequence one of n tokens out of parts of this device: entries
 	// that follow one another from 0 to n, and the frontier at n. Whatever the slot had is
@@ -45,4 +46,4 @@ type Part interface {
 }
 
 // ErrNoRoom says that the memory for parts is taken.
-var ErrNoRoom = errors.New("no room is left for what slots hold")
+var ErrNoRoom = devmem.ErrNoRoom

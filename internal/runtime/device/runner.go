@@ -1,6 +1,7 @@
 package device
 
 import (
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -42,4 +43,18 @@ type Runner interface {
 	// what it had before them: of the memory that they changed no row reads anything before
 	// it is written again. It fails where the rings lost what is looked back to from there.
 	TakeBack(slot int32, length int) error
+}
+
+// ScoringRunner is a Runner that scores tokens too, of a step of which the next is begun
+// before they are known.
+type ScoringRunner interface {
+	Runner
+	Scorer
+	// BeginScore begins to score tokens of the step whose tokens were begun to be picked last,
+	// those or others, before the next step's BeginDecode: at most one ask for each of its
+	// wanted rows, once. On an error nothing was begun.
+	BeginScore(asks []program.Ask) error
+	// AwaitScore gives the scores of the step whose tokens Await gave last, which are there
+	// then.
+	AwaitScore(scores []Score) error
 }

@@ -9,8 +9,10 @@ import (
 	"smelt.example/smelt/internal/codegen/storage"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/message"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/admission"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/ir"
 )
 
@@ -25,13 +27,15 @@ func (o Options) gate() *admission.Gate {
 	return &with
 }
 
-// admit has a device ask whether a bundle of the model may run, however it is planned.
-func (o Options) admit(device string, m Model) func(*bundle.Bundle, ...admission.Part) error {
-	return func(b *bundle.Bundle, own ...admission.Part) error {
+// admit has a device ask whether a bundle of the model may run, however it is planned, and
+// how much memory there may be for what is kept of its slots.
+func (o Options) admit(device string, m Model) admission.Ask {
+	return func(b *bundle.Bundle, own ...admission.Part) (kept int64, err error) {
 		needs, err := admission.Planned(device, b, m.Checkpoint, !m.made, own...)
 		if err != nil {
-			return err
+			return 0, err
 		}
+		needs.Kept = o.CacheRAM
 		return o.gate().Admit(needs)
 	}
 }
@@ -40,7 +44,26 @@ func (o Options) admit(device string, m Model) func(*bundle.Bundle, ...admission
 // much to do before the device is opened, which asks again, asks by itself.
 func Admits(device string, m Model, o Options) error {
 	o.Watch = Watch{} // that one says what there is to say
-	return o.admit(device, m)(m.Bundle)
+	_, err := o.admit(device, m)(m.Bundle)
+	return err
+}
+
+// enough refuses memory for what is kept of slots that has room for nothing of use.
+func (o Options) enough(d device.Device) error {
+	k, ok := d.(device.Keeper)
+	if !ok || o.CacheRAM <= 0 {
+		return nil
+	}
+	context := cmp.Or(o.Context, bundle.DefaultContext)
+	if p, ok := d.(device.Planned); ok {
+		context = p.Bundle().Plan.Context
+	}
+	newest, entries := k.FrontierBytes(context), k.EntriesBytes(0, min(context, DefaultChunk))
+	if least := newest + entries; o.CacheRAM < least {
+		return option.Errorf("%s of %s: a text's newest rows take %s, and the entries of %d tokens %s; give %s or more, or 0",
+			option.Name("CacheRAM"), message.Bytes(o.CacheRAM), message.Bytes(newest), min(context, DefaultChunk), message.Bytes(entries), message.Bytes(least))
+	}
+	return nil
 }
 
 // DefaultChunk is how many rows a step of the evaluator has if nobody says: one is short
@@ -54,6 +77,12 @@ const garbage = 2
 // Evaluates refuses a module of the model that the evaluator has no room for. Whoever opens
 // no device but evaluates asks by itself.
 func Evaluates[F tensor.Float](graph *ir.Module, m Model, o Options) error {
+	_, err := evaluates[F](graph, m, o)
+	return err
+}
+
+// evaluates is Evaluates, and tells how much memory there may be for what is kept of slots.
+func evaluates[F tensor.Float](graph *ir.Module, m Model, o Options) (kept int64, err error) {
 	sizes := eval.Sizes{Rows: cmp.Or(o.Chunk, DefaultChunk), Context: cmp.Or(o.Context, bundle.DefaultContext), Slots: max(o.Slots, 1)}
 	if m.Bundle != nil {
 		p := m.Bundle.Plan
@@ -62,9 +91,9 @@ func Evaluates[F tensor.Float](graph *ir.Module, m Model, o Options) error {
 	sizes.Wanted = sizes.Rows
 	states, values, err := eval.Memory[F](graph, sizes)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	needs := admission.Needs{Device: "reference", Files: m.Checkpoint.Files, Weights: m.weights(), Reads: m.reads,
+	needs := admission.Needs{Device: "reference", Files: m.Checkpoint.Files, Weights: m.weights(), Reads: m.reads, Kept: o.CacheRAM, KeptTimes: garbage,
 		Parts: []admission.Part{{Name: "caches", Bytes: garbage * states}, {Name: "activations", Bytes: garbage * values}}}
 	needs.Less = func(limit int64) error { return smaller[F](graph, sizes, limit) }
 	return o.gate().Admit(needs)

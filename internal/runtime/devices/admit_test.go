@@ -178,3 +178,57 @@ func TestNoFallback(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKept: every device of the processor has the memory for what is kept of slots that it
+// was asked for, within what is there; and refuses what is too little for any text.
+func TestKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: compiles bundles")
+	}
+	m := openFixture(t)
+	for _, name := range []string{"cpu", "reference"} {
+		t.Run(name, func(t *testing.T) {
+			k, _ := All().Named(name)
+			open := func(kept, available int64) (all int64, err error) {
+				d, err := k.Open(m, Options{Gate: machine(64<<30, available), Context: 64, Chunk: 16, CacheRAM: kept})
+				if errors.Is(err, ErrNotHere) {
+					t.Skip(err)
+				}
+				if err != nil {
+					return 0, err
+				}
+				taken, all := d.(device.Keeper).Room()
+				if taken != 0 {
+					t.Errorf("%d bytes are taken of nothing", taken)
+				}
+				return all, d.Close()
+			}
+			var refused *admission.Error
+			if _, err := open(0, 1); !errors.As(err, &refused) {
+				t.Fatal(err)
+			}
+			need := refused.Need
+			times := int64(1) // that a byte takes
+			if name == "reference" {
+				times = garbage
+			}
+			const mib = 1 << 20
+			for _, c := range []struct {
+				kept, available, all int64
+				err                  string
+			}{
+				{0, need, 0, ""},
+				{3 * mib, need + times*3*mib, 3 * mib, ""},
+				{3 * mib, need + times*3*mib - 1, 0, "take CacheRAM 2MiB or less"},
+				{3 * mib, need - 1, 0, "take CacheRAM 0; then take "},
+				{admission.Auto, need + times*12*mib, 3 * mib, ""},
+				{admission.Auto, need, 0, ""},
+				{5000, 64 << 30, 0, "CacheRAM of 5.00 kB: a text's newest rows take "},
+			} {
+				if all, err := open(c.kept, c.available); all != c.all || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+					t.Errorf("%d bytes asked for of %d: %d, %v; expected %d, %q", c.kept, c.available-need, all, err, c.all, c.err)
+				}
+			}
+		})
+	}
+}

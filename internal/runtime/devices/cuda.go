@@ -15,7 +15,7 @@ var cudaKind = Kind{
 }
 
 func openCUDA(m Model, o Options) (device.Device, error) {
-	options := cuda.Options{GPU: o.GPU, Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin}
+	options := cuda.Options{GPU: o.GPU, Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin, Kept: o.CacheRAM}
 	if !o.Anew {
 		options.Cache = codecache.User(cuda.CacheName)
 	}

@@ -78,6 +78,9 @@ type Options struct {
 	// Wanted is of how many rows a step gives logits at least; 0 for the default. A
 	// bundle that was planned for fewer is planned anew, in memory.
 	Wanted int
+	// CacheRAM is how many bytes there may be for what is kept of slots beside them
+	// (device.Keeper); admission.Auto is what can be spared.
+	CacheRAM int64
 	// Anew compiles machine code even if it was kept.
 	Anew bool
 	// Steady makes a step compute the same bits each time, also where a device could
@@ -227,7 +230,14 @@ func (k Kind) Open(m Model, o Options) (device.Device, error) {
 			return nil, err
 		}
 	}
-	return k.open(m, o)
+	d, err := k.open(m, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.enough(d); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // Runs is the target of that name where the device runs its kernels, its own for "".

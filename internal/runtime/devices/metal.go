@@ -20,7 +20,7 @@ var metalKind = Kind{
 }
 
 func openMetal(m Model, o Options) (device.Device, error) {
-	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin}
+	options := metal.Options{Groups: os.Getenv("MTL_CAPTURE_ENABLED") == "1", Stop: o.Stop, Observe: o.Observe, Poison: o.Poison, Begin: o.Watch.Begin, Kept: o.CacheRAM}
 	if !o.Anew {
 		options.Archives = metal.UserArchives()
 	}

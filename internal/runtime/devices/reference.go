@@ -12,12 +12,14 @@ func openReference(m Model, o Options) (device.Device, error) {
 	if m.Bundle != nil {
 		graph = m.Bundle.Module
 	}
-	if err := Evaluates[float32](graph, m, o); err != nil {
+	kept, err := evaluates[float32](graph, m, o)
+	if err != nil {
 		return nil, err
 	}
 	d, err := reference.New(graph, m.Weights)
 	if err != nil {
 		return nil, err // and not a device that is a nil pointer
 	}
+	d.Allow(kept)
 	return d, nil
 }

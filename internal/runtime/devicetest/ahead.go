@@ -20,7 +20,7 @@ var aheadSlots = [2]int32{0, 2}
 // the end again and again, and be taken back, one of them or both. They must be, to the
 // bit, what they are on a device that never ran ahead: tokens, logits, and of the caches
 // all that rows to come look at; and once the row is written that was taken back, all
-// there is of the caches.
+// there is of the caches. Then sequences are kept while others run ahead.
 func Ahead(t *testing.T, dir string, from, to int, open Open) {
 	m, err := models.Open(dir, models.Options{})
 	if err != nil {
@@ -28,7 +28,7 @@ func Ahead(t *testing.T, dir string, from, to int, open Open) {
 	}
 	defer m.Close()
 	b, _, err := bundle.Compile(bundle.Source{Name: "ahead", Graph: m.Graph, Checkpoint: m.Checkpoint, Binding: m.Binding},
-		bundle.Options{Formats: Trained, Lean: true, Context: 512, Chunk: 16, Wanted: 2, Slots: 3})
+		bundle.Options{Formats: Trained, Lean: true, Context: 512, Chunk: 16, Wanted: 3, Slots: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +40,14 @@ func Ahead(t *testing.T, dir string, from, to int, open Open) {
 	a := &aheadTest{t: t, runs: both[0].(device.Runner), plain: both[1]}
 	a.same = func(slot int32, length int, whole bool) { sameCaches(t, both, slot, length, whole) }
 	a.run(from, to)
+	KeptAhead(t, both[0], to)
 }
 
 // AheadOn is Ahead on devices whose caches nobody sees.
 func AheadOn(t *testing.T, runs device.Runner, plain device.Device, from, to int) {
 	a := &aheadTest{t: t, runs: runs, plain: plain, same: func(int32, int, bool) {}}
 	a.run(from, to)
+	KeptAhead(t, runs.(device.Device), from, to)
 }
 
 type aheadTest struct {

@@ -12,6 +12,7 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/ir/eval"
 	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/lockstep"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/ir/ops"
@@ -38,6 +39,7 @@ type Mirror struct {
 	steps   int
 	vocab   int
 	logits  []float32
+	picked  []int32
 }
 
 // cell is a row of a state.
@@ -195,21 +197,22 @@ func (m *Mirror) sample(phase program.Phase, rows []ir.Row, wanted []int, choice
 		}
 		tokens[i] = int32(binary.LittleEndian.Uint32(data))
 	}
+	m.picked = slices.Clone(tokens)
 	return nil
 }
 
-// ScorePrefill is a device.Scorer's.
-func (m *Mirror) ScorePrefill(rows []ir.Row, wanted []int, targets []int32, scores []float32) error {
-	if _, err := m.step(program.Prefill, rows, wanted); err != nil {
-		return err
-	}
-	for i, target := range targets {
-		score := float32(sampling.LogProb(m.logits[i*m.vocab:(i+1)*m.vocab], target))
-		data := binary.LittleEndian.AppendUint32(nil, math.Float32bits(score))
+// Score is a device.Scorer's.
+func (m *Mirror) Score(asks []program.Ask, scores []device.Score) error {
+	for i, a := range asks {
+		row, token := m.logits[int(a.Row)*m.vocab:][:m.vocab], a.Token
+		if token < 0 {
+			token = m.picked[a.Row]
+		}
+		data := binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(sampling.LogProb(row, token))))
 		if m.Fault != nil {
 			m.Fault(m.steps, "scores", data)
 		}
-		scores[i] = math.Float32frombits(binary.LittleEndian.Uint32(data))
+		scores[i] = device.Score{Token: token, LogProb: float64(math.Float32frombits(binary.LittleEndian.Uint32(data))), Top: sampling.Top(row, int(a.Top))}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"smelt.example/smelt/codegen/bundle"
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/models"
@@ -41,10 +42,19 @@ type ringWalk struct {
 	seed   uint64
 }
 
-// ringSlot is a slot with the text in it, of which so many tokens are done.
+// ringSlot is a slot with the text in it, of which so many tokens are done. Its rings have
+// what is looked back to from the position low on.
 type ringSlot struct {
-	text *ringText
-	done int
+	text      *ringText
+	done, low int
+}
+
+// advance says that n more tokens are done, by a prompt or by decoding one.
+func (s *ringSlot) advance(n int, prompt bool) {
+	s.done += n
+	if s.low = max(s.low, s.done-program.MaxDecodeRows); prompt {
+		s.low = s.done
+	}
 }
 
 // Rings: prompts get the bits that they get in full chunks and alone, wherever they are
@@ -155,7 +165,7 @@ func (w *ringWalk) extend(slot, n int) {
 	read := s.text.read(s.done)
 	n = max(1, min(n, read))
 	got := w.run(read > 0, rowsOf(s.text, int32(slot), s.done, n), []int{n - 1})
-	s.done += n
+	s.advance(n, read > 0)
 	w.compare(slot, got)
 }
 
@@ -172,7 +182,7 @@ func (w *ringWalk) decode() {
 	}
 	got, vocab := w.run(false, rows, wanted), w.d.Vocab()
 	for i, r := range rows {
-		w.slots[r.Slot].done++
+		w.slots[r.Slot].advance(1, false)
 		w.compare(int(r.Slot), got[i*vocab:(i+1)*vocab])
 	}
 }

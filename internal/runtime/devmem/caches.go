@@ -189,12 +189,17 @@ func (c *Caches) Stretch(slot int32, tokens int) error {
 	return nil
 }
 
+// looked is how many rows of a ring the token at a position looks back to, its own left out.
+func looked(k *plan.Cache, at int) int {
+	keep, _ := k.State.Keep.Value()
+	return max(min(int(keep)-1, at), 0)
+}
+
 // turn fills a ring with the rows that may be looked back to, over and over. A ring need
 // not hold more: a prompt leaves no others.
 func (c *Caches) turn(k *plan.Cache, at int64, tokens int) error {
-	keep, _ := k.State.Keep.Value()
-	n, bytes := min(int(keep)-1, tokens), k.Row.Bytes
-	if n < 1 {
+	n, bytes := looked(k, tokens), k.Row.Bytes
+	if n == 0 {
 		return nil
 	}
 	old, ring := make([]byte, k.Capacity*bytes), make([]byte, 0, k.Capacity*bytes)

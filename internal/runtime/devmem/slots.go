@@ -103,11 +103,20 @@ func (s *Slots) TakeBack(slot int32, length int) error {
 	if length < 0 || length > have {
 		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d", slot, have, length)
 	}
-	if low := int(s.low[slot]); length < low && length > 0 {
-		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d: its rings keep what those from %d on look back to", slot, have, length, low)
+	if err := s.looksBack(slot, length); err != nil {
+		return fmt.Errorf("slot %d has %d tokens and cannot go back to %d: %w", slot, have, length, err)
 	}
 	s.low[slot] = min(s.low[slot], int32(length))
 	s.next[slot] = int32(length)
+	return nil
+}
+
+// looksBack refuses a position of a slot, of its length or before, if its rings lost what
+// is looked back to from there.
+func (s *Slots) looksBack(slot int32, at int) error {
+	if low := int(s.low[slot]); at < low && at > 0 {
+		return fmt.Errorf("its rings keep what those from %d on look back to", low)
+	}
 	return nil
 }
 

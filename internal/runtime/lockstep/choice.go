@@ -4,7 +4,9 @@ import (
 	"math"
 	"slices"
 
+	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/ir/tensor"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -115,17 +117,38 @@ func (p *Pair) compareToken(i int, got int32, c sampling.Choice, logits []float3
 	}
 }
 
-// compareScore judges a target's score, by the logits that the device has for it.
-func (p *Pair) compareScore(i int, got float32, target int32, logits []float32) {
+// compareScore judges a token's score, and those of the most probable tokens, by the logits
+// that the device has for them.
+func (p *Pair) compareScore(got device.Score, ask program.Ask, logits []float32) {
 	k := p.steps[p.phase].scores
 	if k == nil {
 		return
 	}
-	k.Values++
-	want := float32(sampling.LogProb(logits, target))
-	d := difference(want, got, max(1, math.Abs(float64(want))))
-	k.Difference = Worse(k.Difference, d)
-	if d < 0 || d > Bound {
-		p.wrong(k, "of wanted row %d token %d scores %v, expected %v", i, target, got, want)
+	judge := func(token int32, got, want float64) {
+		k.Values++
+		d := difference(float32(want), float32(got), max(1, math.Abs(want)))
+		k.Difference = Worse(k.Difference, d)
+		if d < 0 || d > Bound {
+			p.wrong(k, "of wanted row %d token %d scores %v, expected %v", ask.Row, token, got, want)
+		}
+	}
+	if got.Token != ask.Token {
+		p.wrong(k, "of wanted row %d the score is that of token %d, expected %d", ask.Row, got.Token, ask.Token)
+		return
+	}
+	if ask.Token >= 0 {
+		judge(ask.Token, got.LogProb, sampling.LogProb(logits, ask.Token))
+	}
+	want := sampling.Top(logits, int(ask.Top))
+	if len(got.Top) != len(want) {
+		p.wrong(k, "of wanted row %d the %d most probable tokens are %d, expected %d", ask.Row, ask.Top, len(got.Top), len(want))
+		return
+	}
+	for n, w := range want {
+		if got.Top[n].Token != w.Token {
+			p.wrong(k, "of wanted row %d the most probable token but %d is %d, expected %d", ask.Row, n, got.Top[n].Token, w.Token)
+			return
+		}
+		judge(w.Token, got.Top[n].LogProb, w.LogProb)
 	}
 }

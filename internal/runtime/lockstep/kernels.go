@@ -9,7 +9,6 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/runtime/stepblock"
 	"smelt.example/smelt/ir"
-	"smelt.example/smelt/runtime/sampling"
 )
 
 // Kernel holds the findings on a kernel in all steps so far.
@@ -140,10 +139,15 @@ func (k *Kernel) through(after []*plan.Dispatch, b *plan.Buffer) {
 	}
 }
 
-// mark notes which kernels have threadgroups in a step.
-func (w *writers) mark(rows []ir.Row, wanted []int, choices []sampling.Choice) error {
-	if err := w.filler.Fill(w.block, rows, wanted, choices); err != nil {
+// mark notes which kernels have threadgroups in a step, and behind it.
+func (w *writers) mark(a Step) error {
+	if err := w.filler.Fill(w.block, a.Rows, a.Wanted, a.Choices); err != nil {
 		return err
+	}
+	if len(a.Asks) > 0 {
+		if err := w.filler.Score(w.block, 0, a.Asks); err != nil {
+			return err
+		}
 	}
 	for i, x := range w.step.Dispatches {
 		groups := int64(1)

@@ -219,8 +219,13 @@ func TestScript(t *testing.T) {
 		next, kinds := map[int32]int32{}, map[program.Phase]int{}
 		for _, act := range lockstep.Script(&plan, 100) {
 			kinds[act.Phase]++
-			if len(act.Rows) > c.chunk && act.Phase == program.Prefill || len(act.Wanted) > c.wanted || len(act.Choices)+len(act.Targets) != len(act.Wanted) || len(act.Targets) > 0 && act.Phase != program.Prefill {
+			if len(act.Rows) > c.chunk && act.Phase == program.Prefill || len(act.Wanted) > c.wanted || len(act.Choices)%len(act.Wanted) != 0 || len(act.Choices)+len(act.Asks) == 0 {
 				t.Errorf("%+v: a step of %d rows, %d wanted, %d choices", c, len(act.Rows), len(act.Wanted), len(act.Choices))
+			}
+			for _, a := range act.Asks {
+				if int(a.Row) >= len(act.Wanted) || a.Token < 0 && act.Choices == nil || a.Top > program.MaxTop {
+					t.Errorf("%+v: %+v, of %d wanted rows and %d choices", c, a, len(act.Wanted), len(act.Choices))
+				}
 			}
 			for _, r := range act.Rows {
 				if int(r.Slot) >= c.slots || int(r.Position) >= c.context || r.Position != next[r.Slot] {

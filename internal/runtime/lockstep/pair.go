@@ -159,13 +159,13 @@ func (p *Pair) Step(phase program.Phase, rows []ir.Row, wanted []int, choices []
 	return p.Run(Step{Phase: phase, Rows: rows, Wanted: wanted, Choices: choices})
 }
 
-// Run is Step for steps of a Script: with targets, one for each wanted row, the device
-// scores them, and that is compared with what package sampling makes of its logits.
+// Run is Step for steps of a Script: with asks the device scores tokens, and that is
+// compared with what package sampling makes of its logits.
 func (p *Pair) Run(a Step) (Results, error) {
 	var r Results
 	p.phase, p.rows, p.err = a.Phase, a.Rows, nil
 	p.seen, p.lost, p.scores = map[string][]byte{}, map[string]map[int]float32{}, map[*ir.Value]scoring{}
-	if err := p.steps[a.Phase].mark(a.Rows, a.Wanted, a.Choices); err != nil {
+	if err := p.steps[a.Phase].mark(a); err != nil {
 		return r, err
 	}
 	out, err := a.Run(p.dev)
@@ -189,7 +189,11 @@ func (p *Pair) Run(a Step) (Results, error) {
 		p.compareToken(i, token, a.Choices[i], r.Device[i*n:(i+1)*n])
 	}
 	for i, score := range out.Scores {
-		p.compareScore(i, score, a.Targets[i], r.Device[i*n:(i+1)*n])
+		ask := a.Asks[i]
+		if ask.Token < 0 {
+			ask.Token = out.Tokens[ask.Row]
+		}
+		p.compareScore(score, ask, r.Device[int(ask.Row)*n:][:n])
 	}
 	return r, nil
 }

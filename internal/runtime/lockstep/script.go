@@ -22,6 +22,7 @@ func SamplingPresets() []sampling.Params {
 		{Temperature: 1, TopP: 1, MinP: 0.05, Seed: 4},
 		{Temperature: 1.5, TopK: 50, TopP: 0.8, MinP: 0.02, Seed: 5},
 		{RepetitionPenalty: 1.3},
+		{RepetitionPenalty: 1.2, Bias: map[int32]float64{0: 0.5, 7: 2, 40: -100, 41: 1}},
 		{Temperature: 0.8, TopP: 0.95, RepetitionPenalty: 0.9, PresencePenalty: 0.5, FrequencyPenalty: -0.25, Seed: 6},
 	}
 }
@@ -78,18 +79,18 @@ type Step struct {
 	Rows    []ir.Row
 	Wanted  []int
 	Choices []sampling.Choice
-	Targets []int32 // of which scores are asked for, by a prefill step without Choices
+	Asks    []program.Ask // for scores, once the step has run
 }
 
 // Output is what a step gives.
 type Output struct {
 	Logits []float32
-	Tokens []int32   // nil if none were picked
-	Scores []float32 // nil if none were asked for
+	Tokens []int32        // nil if none were picked
+	Scores []device.Score // nil if none were asked for
 }
 
 // Run runs the step. A device that can pick tokens does, if there are choices, and one
-// that can score them, if there are targets; the logits are returned all the same.
+// that can score them, if there are asks; the logits are returned all the same.
 func (a Step) Run(dev device.Device) (out Output, err error) {
 	sampler, samples := dev.(device.Sampler)
 	scorer, scores := dev.(device.Scorer)
@@ -101,15 +102,18 @@ func (a Step) Run(dev device.Device) (out Output, err error) {
 		}
 		out.Tokens = make([]int32, len(a.Wanted))
 		err = run(a.Rows, a.Wanted, a.Choices, out.Tokens)
-	case a.Targets != nil && scores:
-		out.Scores = make([]float32, len(a.Wanted))
-		err = scorer.ScorePrefill(a.Rows, a.Wanted, a.Targets, out.Scores)
 	default:
 		run := dev.Decode
 		if a.Phase == program.Prefill {
 			run = dev.Prefill
 		}
 		out.Logits, err = run(a.Rows, a.Wanted)
+	}
+	if scores && len(a.Asks) > 0 && err == nil {
+		out.Scores = make([]device.Score, len(a.Asks))
+		err = scorer.Score(a.Asks, out.Scores)
+	}
+	if out.Tokens == nil {
 		return out, err
 	}
 	for i := 0; i < len(a.Wanted) && err == nil; i++ {
@@ -123,8 +127,8 @@ func (a Step) Run(dev device.Device) (out Output, err error) {
 // Script is a few texts, side by side, in which every kernel of a plan has work:
 // blocks of 4 and of 128 close in prefill and in decode, there are more entries
 // than a small model chooses, decode steps have rows of one text and of several, chunks of
-// prompts take turns, a prompt's last rows stand alone, tokens are picked in all ways, and some of the steps of
-// prompts score tokens instead. Less of it fits a plan with less room. Tokens are random.
+// prompts take turns, a prompt's last rows stand alone, tokens are picked in all ways, and most
+// steps score tokens, those that were picked and others. Less of it fits a plan with less room. Tokens are random.
 func Script(p *plan.Plan, vocab int) []Step {
 	s := &script{plan: p, vocab: vocab, random: rand.New(rand.NewPCG(1, 0)), length: make([]int, p.Slots), ways: SamplingPresets()}
 	for _, part := range []piece{{0, 130}, {1, 60}, {0, 70}, {1, 66}, {2, 33}, {3, 7}, {4, 1}} {
@@ -150,7 +154,7 @@ type script struct {
 	acts   []Step
 	ways   []sampling.Params
 	picked int
-	chunks int // of prompts, so far
+	steps  int
 }
 
 // row is the next of a text.
@@ -190,20 +194,24 @@ func (s *script) decode(slots []int) {
 
 func (s *script) add(phase program.Phase, rows []ir.Row) {
 	a := Step{Phase: phase, Rows: rows, Wanted: SampleRows(len(rows), min(s.plan.Wanted, program.MaxSampled))}
-	if phase == program.Prefill {
-		s.chunks++
-		if s.chunks%3 == 0 {
-			for range a.Wanted {
-				a.Targets = append(a.Targets, int32(s.random.IntN(s.vocab)))
+	s.steps++
+	picks, scores := s.steps%3 != 0, s.steps%3 != 1
+	for i, w := range a.Wanted {
+		if scores {
+			token := int32(s.random.IntN(s.vocab))
+			if picks && i%2 == 0 {
+				token = -1
 			}
-			s.acts = append(s.acts, a)
-			return
+			a.Asks = append(a.Asks, program.Ask{Row: int32(i), Token: token, Top: int32(s.random.IntN(program.MaxTop + 1))})
+		}
+		if picks {
+			way := s.ways[s.picked%len(s.ways)]
+			s.picked++
+			a.Choices = append(a.Choices, RandomChoice(s.random, way, s.vocab, rows[w]))
 		}
 	}
-	for _, w := range a.Wanted {
-		way := s.ways[s.picked%len(s.ways)]
-		s.picked++
-		a.Choices = append(a.Choices, RandomChoice(s.random, way, s.vocab, rows[w]))
+	if scores {
+		a.Asks[0].Top = program.MaxTop
 	}
 	s.acts = append(s.acts, a)
 }

@@ -51,9 +51,14 @@ func (m *machine) admit() error {
 	gpu, memory := m.info, m.b.Memory()
 	own := m.extra.total()
 	needs := admission.Needs{Weights: memory.Weights, Parts: []admission.Part{{Name: "caches", Bytes: memory.Caches}, {Name: "activations", Bytes: memory.Arena}, {Name: "parameters of steps", Bytes: own}}}
+	needs.Kept = m.opts.Kept
 	remedy := gpu.remedy(needs.Weights+needs.Own(), m.b.LargestContext(gpu.WorkingSet-own+memory.Steps))
-	if err := admission.Wired(needs, gpu.WorkingSet, "macOS recommends for "+gpu.Name, remedy); err != nil {
+	kept, err := admission.Wired(needs, gpu.WorkingSet, "macOS recommends for "+gpu.Name, remedy)
+	if err != nil {
 		return err
+	}
+	if m.room = kept; m.opts.Kept == admission.Auto {
+		m.room = min(kept, gpu.MaxBuffer)
 	}
 	for _, part := range []struct {
 		what  string
@@ -62,6 +67,7 @@ func (m *machine) admit() error {
 	}{
 		{"caches", memory.Caches, option.Errorf("take a smaller %s or %s", option.Name("Context"), option.Name("Slots"))},
 		{"activations", memory.Arena, option.Errorf("take a smaller %s", option.Name("Chunk"))},
+		{"kept states", m.room, option.Errorf("take a smaller %s", option.Name("CacheRAM"))},
 	} {
 		if part.bytes > gpu.MaxBuffer {
 			return fmt.Errorf("%s take %s, and a buffer of %s has at most %s: %w", part.what, message.Bytes(part.bytes), gpu.Name, message.Bytes(gpu.MaxBuffer), part.less)

@@ -38,6 +38,8 @@ type Options struct {
 	// Groups puts each dispatch into a debug group named after its kernel and
 	// labels command buffers, for Xcode's capture. It costs two calls a dispatch.
 	Groups bool
+	// Kept is how many bytes there may be for what is kept of slots, or admission.Auto.
+	Kept int64
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

@@ -226,7 +226,8 @@ func (g *gpu) write(s *step, d *fake.Dispatch) error {
 	g.step = at
 	offset := len(s.args.bytes) - len(d.Args)
 	first := s.jobs[0].args == offset
-	if picks := s.plan.Picks(); !first && (picks == len(s.jobs) || s.jobs[picks].args != offset) {
+	begins := func(i int) bool { return i < len(s.jobs) && s.jobs[i].args == offset }
+	if !first && !begins(s.plan.Picks()) && !begins(s.plan.Scoring()) {
 		return nil
 	}
 	block := s.blocks.bytes[d.Step-s.blocks.address:][:s.paramBytes()]
@@ -373,7 +374,7 @@ func open(o fake.Options) devicetest.Open {
 		}
 		g := newExecutor(t, o)
 		g.same = observe == nil // bits are compared, not with another device's
-		d, err := g.open(b, ck, Options{Poison: true, Observe: observe})
+		d, err := g.open(b, ck, Options{Poison: true, Observe: observe, Kept: devicetest.KeptRoom})
 		if err != nil {
 			t.Fatal(err)
 		}

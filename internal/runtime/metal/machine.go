@@ -26,6 +26,7 @@ type machine struct {
 	gpu      objc.ID
 	kernels  map[string]objc.ID // pipelines, by kernel
 	extra    extra
+	room     int64 // for what is kept of slots
 	memory   *memory
 	queue    *queue
 	steps    [2]*step
@@ -102,6 +103,9 @@ func (m *machine) Alloc(name string, n int64) (planned.Address, error) {
 	m.Show(at, b.bytes)
 	return at, nil
 }
+
+// Room is what the machine was admitted with.
+func (m *machine) Room() int64 { return m.room }
 
 // Weight is where the GPU sees a byte of a file, and what follows it of its tensor.
 func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {

@@ -19,11 +19,15 @@ type ahead struct {
 	set     int      // of Tokens, into which were picked last,
 	picked  int      // and how many
 	picking []picked // to be waited for, the first begun first
+	awaited picked   // last, with scores that nobody has read
+
+	asks [program.TokenSets][]program.Ask // of those, made once
 }
 
-// picked are tokens that were begun to be picked.
+// picked are tokens that were begun to be picked, and scored.
 type picked struct {
 	start, set, n int
+	asks          []program.Ask
 }
 
 // Ahead tells whether the machine runs what was started beside the host.
@@ -58,7 +62,7 @@ func (d *Device) BeginDecode(rows []ir.Row, sources []int32, wanted []int) error
 		return err
 	}
 	d.slots.Take()
-	d.last = lastStep{s, len(wanted)}
+	d.last = lastStep{step: s, wanted: len(wanted)}
 	d.ahead.open, d.ahead.choice = s, len(wanted)
 	return nil
 }
@@ -100,14 +104,14 @@ func (d *Device) BeginPick(choices []sampling.Choice) error {
 	if err := s.filler.Choose(s.block, set, choices); err != nil {
 		return err
 	}
-	if err := s.use(s.plan.Picks(), len(s.plan.Dispatches)); err != nil {
+	if err := s.use(s.plan.Picks(), s.plan.Scoring()); err != nil {
 		return err
 	}
-	if err := d.note(s.launch(s.plan.Picks(), len(s.plan.Dispatches))); err != nil {
+	if err := d.note(s.launch(s.plan.Picks(), s.plan.Scoring())); err != nil {
 		return err
 	}
-	a.open, a.set, a.picked = nil, set, len(choices)
-	a.picking = append(a.picking, picked{a.starts, set, len(choices)})
+	a.open, a.set, a.picked, d.last.picked = nil, set, len(choices), len(choices)
+	a.picking = append(a.picking, picked{start: a.starts, set: set, n: len(choices)})
 	return nil
 }
 
@@ -127,6 +131,7 @@ func (d *Device) Await(tokens []int32) error {
 	if err := d.wait(p.start); err != nil {
 		return err
 	}
+	a.awaited = p
 	return d.tokens(p.set, tokens)
 }
 
@@ -161,6 +166,6 @@ func (d *Device) wait(starts int) error {
 // settle waits for all that was started, before a step that uses the arena anew. Tokens
 // that were not waited for are lost.
 func (d *Device) settle() error {
-	d.ahead.open, d.ahead.picking = nil, d.ahead.picking[:0]
+	d.ahead.open, d.ahead.picking, d.ahead.awaited = nil, d.ahead.picking[:0], picked{}
 	return d.wait(d.ahead.starts)
 }

@@ -23,10 +23,16 @@ func TestAhead(t *testing.T) {
 		t.Skip("the interpreter takes its time")
 	}
 	devicetest.Ahead(t, devicetest.Fixture("a-bf16"), 1, 4, func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
-		d, err := planned.Open(b, ck, planned.Options{Name: "trial"}, (&trial{ck: ck, runs: true}).made)
+		m := &trial{ck: ck, runs: true, room: devicetest.KeptRoom}
+		d, err := planned.Open(b, ck, planned.Options{Name: "trial"}, m.made)
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if m.broken != nil {
+				t.Error(m.broken)
+			}
+		})
 		return d
 	})
 }
@@ -45,7 +51,7 @@ func TestAheadCounts(t *testing.T) {
 		}
 	}
 	step := d.Bundle().Plan.Step(program.Decode)
-	picks := len(step.Dispatches) - step.Picks()
+	picks := step.Scoring() - step.Picks()
 	if picks < 1 || step.Picks() < 10 {
 		t.Fatalf("%d of %d dispatches pick tokens", picks, len(step.Dispatches))
 	}
@@ -64,15 +70,26 @@ func TestAheadCounts(t *testing.T) {
 		check("picks", d.BeginPick(choices), counts{Starts: 1})
 		check("ahead", d.BeginDecode(both(), []int32{0, 1}, wanted), counts{Starts: 1})
 		// It waits for the step and its tokens, and leaves the one that is ahead.
-		check("waited", d.Await(tokens), counts{Waits: 1, Dispatches: len(step.Dispatches), Read: 8})
+		check("waited", d.Await(tokens), counts{Waits: 1, Dispatches: step.Scoring(), Read: 8})
 		if len(m.queue) != 1 {
 			t.Fatalf("%d starts are left of one", len(m.queue))
 		}
 	}
-	if n := [2]int{d.Length(0), d.Length(1)}; n != [2]int{13, 9} {
+	// Scores are a start of their own, between the picks and the step ahead, and are waited for
+	// with the tokens.
+	asks, scores := []program.Ask{{Row: 1, Token: -1, Top: 3}}, make([]device.Score, 1)
+	check("picks", d.BeginPick(choices), counts{Starts: 1})
+	check("scores", d.BeginScore(asks), counts{Starts: 1})
+	check("ahead of scores", d.BeginDecode(both(), []int32{0, 1}, wanted), counts{Starts: 1})
+	check("waited", d.Await(tokens), counts{Waits: 1, Dispatches: len(step.Dispatches), Read: 8})
+	check("scored", d.AwaitScore(scores), counts{Read: 4 * program.ScoreWords})
+	if len(m.queue) != 1 {
+		t.Fatalf("%d starts are left of one", len(m.queue))
+	}
+	if n := [2]int{d.Length(0), d.Length(1)}; n != [2]int{14, 10} {
 		t.Errorf("the slots have %v tokens", n)
 	}
-	if err := d.TakeBack(0, 12); err != nil || d.Length(0) != 12 || d.Length(1) != 9 || m.counts != (counts{}) {
+	if err := d.TakeBack(0, 13); err != nil || d.Length(0) != 13 || d.Length(1) != 10 || m.counts != (counts{}) {
 		t.Errorf("%d and %d tokens after one of the first was taken back, %+v, %v", d.Length(0), d.Length(1), m.counts, err)
 	}
 	// What was begun and not picked is waited for by the step that comes next.
@@ -106,6 +123,7 @@ func TestAheadRefused(t *testing.T) {
 		if err := d.BeginDecode(one(), nil, first); err != nil {
 			t.Fatal(err)
 		}
+		refuse("scores of a step whose tokens nobody picks yet", d.BeginScore([]program.Ask{{Token: 1}}), "no step was begun last whose tokens are being picked")
 		refuse("two choices for one row", d.BeginPick(make([]sampling.Choice, 2)), "2 choices, for 1 wanted rows")
 		if err := d.BeginPick(choices); err != nil {
 			t.Fatal(err)
@@ -123,6 +141,10 @@ func TestAheadRefused(t *testing.T) {
 		return err
 	}(), "follows on token 1, of 1 that were picked")
 	refuse("a third step while the host reads two", d.BeginDecode(one(), nil, first), "were not waited for")
+	ask, score := []program.Ask{{Token: -1}}, make([]device.Score, 1)
+	refuse("scores of two tokens, of a step that picks one", d.BeginScore(append(ask, ask...)), "2 tokens to score, of a step that picks 1")
+	refuse("scores of a step that is on its way", d.BeginScore([]program.Ask{{Row: 1}}), "row 1; the step has 1 wanted rows")
+	refuse("scores that nobody asked for", d.AwaitScore(score), "room for 1 scores")
 	refuse("room for two tokens", d.Await(make([]int32, 2)), "room for 2 tokens")
 	if err := d.Await(tokens); err != nil || !slices.Equal(tokens, []int32{0}) {
 		t.Errorf("%v, %v", tokens, err)

@@ -39,7 +39,7 @@ type Options struct {
 	Begin progress.Begin
 }
 
-// Device is a device.Planned and a device.Scorer. Its methods are called from one
+// Device is a device.Planned, a device.ScoringRunner and a device.Keeper. Its methods are called from one
 // goroutine at a time, but for Close.
 type Device struct {
 	opts    Options
@@ -49,6 +49,8 @@ type Device struct {
 	vocab   int
 	slots   *devmem.Slots
 	caches  Address
+	kept    *devmem.Kept
+	parts   Address // of what is kept
 	arena   Address // of both kinds of steps, one at a time
 	steps   [2]*step
 	last    lastStep
@@ -91,6 +93,9 @@ func (d *Device) start() (err error) {
 	}
 	d.slots = devmem.NewSlots(d.b.Plan, d.vocab)
 	if d.caches, err = d.machine.Alloc("caches", max(d.b.Plan.CacheBytes, 1)); err != nil {
+		return err
+	}
+	if err := d.makeKept(); err != nil {
 		return err
 	}
 	arena := int64(1)
@@ -155,7 +160,7 @@ func (d *Device) Pace() (done, total int) {
 	if !ok {
 		return 0, 0
 	}
-	return int(s.from.Load()) + bound.Begun(), len(s.plan.Dispatches)
+	return int(s.from.Load()) + bound.Begun(), s.plan.Scoring()
 }
 
 // Caches are the slots' caches. What is done to them must not run beside a step.
@@ -194,7 +199,6 @@ type asked struct {
 	rows    []ir.Row
 	wanted  []int
 	choices []sampling.Choice // nil: no tokens are picked
-	targets []int32           // nil: none are scored
 }
 
 // take runs a step, and makes its rows part of their slots.
@@ -208,17 +212,17 @@ func (d *Device) take(s *step, a asked) error {
 	if err := s.fill(a); err != nil {
 		return err
 	}
-	if err := s.use(0, len(s.plan.Dispatches)); err != nil {
+	if err := s.use(0, s.plan.Scoring()); err != nil {
 		return err
 	}
 	if a.choices != nil {
 		d.ahead.set, d.ahead.picked = 0, len(a.choices)
 	}
-	if err := d.note(s.run(0, len(s.plan.Dispatches))); err != nil {
+	if err := d.note(s.run(0, s.plan.Scoring())); err != nil {
 		return err
 	}
 	d.slots.Take()
-	d.last = lastStep{s, len(a.wanted)}
+	d.last = lastStep{s, len(a.wanted), len(a.choices)}
 	return nil
 }
 

@@ -25,7 +25,7 @@ type Address uint64
 //
 // Open calls, in this order:
 //
-//  1. Alloc, for the caches and the arena
+//  1. Alloc, for the caches, for what is kept of slots, and for the arena
 //  2. Weight, once and more often for each plane that kernels read
 //  3. Alloc and Write, for tables that argument blocks point to
 //  4. Prepare, for the decode step and for the prefill step
@@ -119,6 +119,13 @@ type Beside interface {
 	Machine
 	// Beside does nothing.
 	Beside()
+}
+
+// Roomy is a Machine that has memory for what is kept of slots beside them.
+type Roomy interface {
+	Machine
+	// Room is how many bytes of it there may be; 0 for none. It is asked once, before Alloc.
+	Room() int64
 }
 
 // Profiler is a Machine that times its dispatches.

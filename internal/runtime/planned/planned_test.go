@@ -21,10 +21,11 @@ import (
 
 // What a device over any machine is.
 var (
-	_ device.Planned  = (*planned.Device)(nil)
-	_ device.Scorer   = (*planned.Device)(nil)
-	_ device.Runner   = (*planned.Device)(nil)
-	_ device.Profiled = (*planned.Profiled)(nil)
+	_ device.Planned       = (*planned.Device)(nil)
+	_ device.ScoringRunner = (*planned.Device)(nil)
+	_ device.Runner        = (*planned.Device)(nil)
+	_ device.Profiled      = (*planned.Profiled)(nil)
+	_ device.Keeper        = (*planned.Device)(nil)
 )
 
 // fixture is a model with layers of all kinds, compiled for short texts.
@@ -68,15 +69,23 @@ func rows(d *planned.Device, slot int32, n int) (rows []ir.Row) {
 }
 
 // TestCounts: a machine is asked for no more than it must be. Each plane is uploaded
-// once; a step that picks or scores tokens moves 4 bytes a token; logits that nobody wants
-// stay.
+// once; a step that picks tokens moves 4 bytes a token; logits that nobody wants stay. What
+// scores tokens runs for who asks, and never in a step.
 func TestCounts(t *testing.T) {
 	m := &trial{}
 	d := open(t, m, planned.Options{})
 	if want := planes(t, d.Bundle()); m.Uploaded != want || m.counts.Read != 0 {
 		t.Errorf("opening uploads %d bytes of weights and reads %d; kernels read %d", m.Uploaded, m.counts.Read, want)
 	}
-	dispatches := func(p program.Phase) int { return len(d.Bundle().Plan.Step(p).Dispatches) }
+	dispatches := func(p program.Phase) int { return d.Bundle().Plan.Step(p).Scoring() }
+	scoring := func(p program.Phase) int {
+		n := len(d.Bundle().Plan.Step(p).Dispatches) - dispatches(p)
+		if n < 1 {
+			t.Errorf("no dispatch of a %s step scores", p)
+		}
+		return n
+	}
+	const words = 4 * program.ScoreWords
 	for _, c := range []struct {
 		name string
 		step func() error
@@ -86,12 +95,18 @@ func TestCounts(t *testing.T) {
 			counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill)}},
 		{"prefill", func() error { _, err := d.Prefill(rows(d, 0, 9), []int{8, 2}); return err },
 			counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill), Read: 2 * 4 * int64(d.Vocab())}},
-		{"scored prefill", func() error {
-			return d.ScorePrefill(rows(d, 0, 5), []int{1, 4}, []int32{7, -1}, make([]float32, 2))
-		}, counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Prefill), Read: 8}},
+		{"its scores", func() error {
+			return d.Score([]program.Ask{{Row: 1, Token: 7}, {Row: 0, Token: 3, Top: 20}}, make([]device.Score, 2))
+		}, counts{Starts: 1, Waits: 1, Dispatches: scoring(program.Prefill), Read: 2 * words}},
+		{"no scores", func() error { return d.Score(nil, nil) }, counts{}},
+		{"more than run at once", func() error { return d.Score(make([]program.Ask, 37), make([]device.Score, 37)) },
+			counts{Starts: 3, Waits: 3, Dispatches: 3 * scoring(program.Prefill), Read: 37 * words}},
 		{"sampled decode", func() error {
 			return d.SampleDecode(append(rows(d, 0, 1), rows(d, 1, 1)...), []int{0, 1}, make([]sampling.Choice, 2), make([]int32, 2))
 		}, counts{Starts: 1, Waits: 1, Dispatches: dispatches(program.Decode), Read: 8}},
+		{"scores of what was picked", func() error {
+			return d.Score([]program.Ask{{Row: 1, Token: -1}}, make([]device.Score, 1))
+		}, counts{Starts: 1, Waits: 1, Dispatches: scoring(program.Decode), Read: words}},
 		{"its logits", func() error { _, err := d.LastLogits(1); return err }, counts{Read: 4 * int64(d.Vocab())}},
 	} {
 		m.counts = counts{}
@@ -120,7 +135,7 @@ func TestPace(t *testing.T) {
 	if _, err := d.Decode(rows(d, 0, 1), []int{0}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(d.Bundle().Plan.Step(program.Decode).Dispatches); total != n || !slices.IsSorted(seen) || len(seen) == 0 || seen[len(seen)-1] < n/2 {
+	if n := d.Bundle().Plan.Step(program.Decode).Scoring(); total != n || !slices.IsSorted(seen) || len(seen) == 0 || seen[len(seen)-1] < n/2 {
 		t.Errorf("within a step of %d dispatches: %v of %d", n, seen, total)
 	}
 	if done, of := d.Pace(); done != 0 || of != 0 {

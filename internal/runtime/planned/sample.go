@@ -12,6 +12,7 @@ import (
 type lastStep struct {
 	step   *step
 	wanted int
+	picked int // tokens: of the first so many wanted rows
 }
 
 // SamplePrefill is Prefill that picks the wanted rows' tokens by the choices; -1

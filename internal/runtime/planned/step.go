@@ -75,13 +75,7 @@ func newStep(d *Device, p *plan.Step, bound Step) *step {
 // fill writes the step's parameters.
 func (s *step) fill(a asked) error {
 	s.block = s.bound.Params()
-	if err := s.filler.Fill(s.block, a.rows, a.wanted, a.choices); err != nil {
-		return err
-	}
-	if a.targets != nil {
-		return s.filler.Score(s.block, a.targets)
-	}
-	return nil
+	return s.filler.Fill(s.block, a.rows, a.wanted, a.choices)
 }
 
 // use makes grids of what was written, for the dispatches from one to before another, and

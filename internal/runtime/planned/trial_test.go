@@ -30,13 +30,14 @@ type trial struct {
 	begun   bool
 	closed  bool
 	broken  error // by a call out of order
+	room    int64 // for what is kept of slots
 	counts
 }
 
 // counts are what a trial machine counts, since it was made or reset.
 type counts struct {
 	Allocated, Uploaded, Read, Written, Copied int64 // bytes
-	Starts, Waits, Dispatches                  int
+	Starts, Waits, Dispatches, Copies          int
 }
 
 // span is memory from one address to before another.
@@ -111,7 +112,7 @@ func (m *trial) Write(to planned.Address, bytes []byte) error {
 }
 
 func (m *trial) Copy(to, from planned.Address, n int64) error {
-	m.Copied += n
+	m.Copied, m.Copies = m.Copied+n, m.Copies+1
 	a, err := m.at(to, n, false)
 	if err != nil {
 		return err
@@ -120,6 +121,8 @@ func (m *trial) Copy(to, from planned.Address, n int64) error {
 	copy(a, b)
 	return err
 }
+
+func (m *trial) Room() int64 { return m.room }
 
 func (m *trial) Begin() error {
 	if m.begun {

@@ -23,6 +23,7 @@ func TestAhead(t *testing.T) {
 		if d[i], err = reference.New(m.Graph, m.Weights); err != nil {
 			t.Fatal(err)
 		}
+		d[i].Allow(devicetest.KeptRoom)
 	}
 	to := 200
 	if testing.Short() {

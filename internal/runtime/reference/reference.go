@@ -17,6 +17,7 @@ type Device struct {
 	machine *eval.Machine[float32]
 	vocab   int
 	ahead   ahead
+	kept    kept
 }
 
 // New prepares a device for a module whose first result is logits [wanted,

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -57,12 +59,12 @@ func (f *flight) live() (n int) {
 }
 
 // room counts a step's rows, and the logits that its choices change, of which there are
-// at most as many as the vocabulary has.
+// at most program.ListedVocabularies times as many as the vocabulary has.
 type room struct{ rows, changes int }
 
 // take takes so many changes for a row more, if there is room. One text always has it.
 func (x *room) take(s *Scheduler, changes int) bool {
-	if x.rows == s.opts.Rows || x.rows > 0 && x.changes+changes > s.sess.Vocab() {
+	if x.rows == s.opts.Rows || x.rows > 0 && x.changes+changes > program.ListedVocabularies*s.sess.Vocab() {
 		return false
 	}
 	x.rows++
@@ -91,6 +93,10 @@ func (s *Scheduler) decode() {
 	if err == nil {
 		s.follow(now, ahead)
 		err = s.sess.Await(s.picked)
+	}
+	if err == nil && len(s.asks) > 0 {
+		s.scores = make([]device.Score, len(s.asks))
+		err = s.sess.AwaitScore(s.scores)
 	}
 	if err == nil {
 		s.count(now.live())
@@ -130,18 +136,25 @@ func (s *Scheduler) board(f *flight) (n int, taken room) {
 	return n, taken
 }
 
-// pick begins to pick a step's tokens.
+// pick begins to pick a step's tokens, and to score them for texts that ask for scores,
+// where the device does that.
 func (s *Scheduler) pick(f *flight) error {
-	s.choices = s.choices[:0]
-	for _, r := range f.rows {
+	s.choices, s.asks = s.choices[:0], s.asks[:0]
+	for i, r := range f.rows {
 		var c sampling.Choice // for a row that nobody looks at
 		if r != nil {
 			c = r.chooser.Choice(r.seq.Len())
 		}
 		s.choices = append(s.choices, c)
+		if r != nil && r.Scores && !s.needsLogits(r) {
+			s.asks = append(s.asks, program.Ask{Row: int32(i), Token: session.Picked, Top: int32(r.Top)})
+		}
 	}
 	s.picked = slices.Grow(s.picked[:0], len(f.rows))[:len(f.rows)]
-	return s.sess.BeginPick(s.choices)
+	if err := s.sess.BeginPick(s.choices); err != nil || len(s.asks) == 0 {
+		return err
+	}
+	return s.sess.BeginScore(s.asks)
 }
 
 // follow begins the step after one whose tokens are being picked: for texts that wait
@@ -149,7 +162,7 @@ func (s *Scheduler) pick(f *flight) error {
 // that step are still to be read, which would be overwritten, or a prompt is to have the
 // next step.
 func (s *Scheduler) follow(now, ahead *flight) {
-	if !s.sess.Ahead() || len(s.prompts) > 0 && s.owed <= 1 || slices.ContainsFunc(now.rows, (*request).needsLogits) {
+	if !s.sess.Ahead() || len(s.prompts) > 0 && s.owed <= 1 || slices.ContainsFunc(now.rows, s.needsLogits) {
 		return
 	}
 	n, taken := s.board(ahead)
@@ -173,8 +186,11 @@ func (s *Scheduler) follow(now, ahead *flight) {
 	s.countAhead()
 }
 
-// needsLogits tells whether the step's logits are needed, beside its tokens.
-func (r *request) needsLogits() bool { return r != nil && r.Scores }
+// needsLogits tells whether the step's logits are needed, beside its tokens: for scores that
+// the device does not make.
+func (s *Scheduler) needsLogits(r *request) bool {
+	return r != nil && r.Scores && !s.sess.Scores(r.Top)
+}
 
 // mayGoOn tells whether a text may have a step after the one whose token is being picked:
 // what nobody can know before may still end it.
@@ -196,15 +212,27 @@ func (s *Scheduler) ground(f *flight) {
 
 // land gives the i-th text of a step its token.
 func (s *Scheduler) land(f *flight, i int, r *request, err error) {
-	var logits []float32
-	if err == nil && r.Scores {
-		logits, err = s.sess.SampledLogits(f.next, i)
+	var score Score
+	if err == nil && r.Scores && s.picked[i] >= 0 {
+		score, err = s.score(f, i, r)
 	}
 	if err != nil {
 		s.release(r, "", &StepError{fmt.Sprintf("position %d, in a step of %d rows", r.seq.Len(), len(f.rows)), err})
 		return
 	}
-	s.goOn(r, s.picked[i], logits)
+	s.goOn(r, s.picked[i], score)
+}
+
+// score is that of the token picked for the i-th text of a step.
+func (s *Scheduler) score(f *flight, i int, r *request) (Score, error) {
+	if at := slices.IndexFunc(s.asks, func(a program.Ask) bool { return int(a.Row) == i }); at >= 0 {
+		return scoreOf(s.scores[at]), nil
+	}
+	logits, err := s.sess.SampledLogits(f.next, i)
+	if err != nil {
+		return Score{}, err
+	}
+	return Score{sampling.LogProb(logits, s.picked[i]), sampling.Top(logits, r.Top)}, nil
 }
 
 // countAhead notes a step that was begun ahead.

@@ -11,10 +11,10 @@ import (
 // TestChangesFit: a step takes no more texts than its list of changed logits has room
 // for, and every text is the one it is alone.
 func TestChangesFit(t *testing.T) {
-	held(t, session.Options{Slots: 4, Context: 60}, Options{}, func(t *testing.T, d *fake, s *Scheduler) {
+	held(t, session.Options{Slots: 14, Context: 60}, Options{}, func(t *testing.T, d *fake, s *Scheduler) {
 		var gens []*Generation
 		var requests []Request
-		for i := range 4 {
+		for i := range 14 {
 			r := greedy(24, 12)
 			r.Sampling.RepetitionPenalty, r.Sampling.PresencePenalty = 1.5, 0.5
 			for j := range r.Prompt {
@@ -33,8 +33,8 @@ func TestChangesFit(t *testing.T) {
 				most = max(most, len(strings.Fields(line))-1)
 			}
 		}
-		if most != fakeVocab/24 {
-			t.Errorf("a step had %d texts with 24 or more changes each, expected %d of a vocabulary of %d", most, fakeVocab/24, fakeVocab)
+		if room := 4 * fakeVocab; most > room/24 || most <= fakeVocab/24 {
+			t.Errorf("a step had %d texts with 24 or more changes each, of %d at most", most, room)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -22,6 +24,11 @@ type request struct {
 	made    int     // tokens of the text
 	flies   bool    // it has a row in the step that runs ahead
 	over    bool    // it has ended
+
+	number uint64   // in order of arrival
+	due    []place  // where its prompt is still to be kept, in order
+	after  *request // that it waits for, until that has read so many tokens
+	until  int
 }
 
 // steps is the state of the goroutine that runs steps; no other uses it.
@@ -42,6 +49,8 @@ type steps struct {
 	turn    int       // which of them comes next
 	choices []sampling.Choice
 	picked  []int32
+	asks    []program.Ask  // of the step that runs, for scores
+	scores  []device.Score // of those
 }
 
 func (s *Scheduler) run() {
@@ -65,6 +74,7 @@ func (s *Scheduler) run() {
 	s.sess.Forget()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stats.Cache = s.sess.CacheStats()
 	for _, r := range s.queue {
 		r.gen.end("", ErrClosed)
 	}
@@ -89,6 +99,7 @@ func (s *Scheduler) boundary() bool {
 	defer s.mu.Unlock()
 	for !s.closed {
 		s.admit()
+		s.stats.Cache = s.sess.CacheStats()
 		if s.active > 0 {
 			return true
 		}
@@ -100,28 +111,46 @@ func (s *Scheduler) boundary() bool {
 // cancelled tells whether somebody has ended the text.
 func (r *request) cancelled() bool { return r.gen.cancel.Load() || r.ctx.Err() != nil }
 
-// admit moves requests from the queue to free slots. s.mu is held.
+// admit moves requests from the queue to free slots: all but those that wait for what
+// another reads. s.mu is held, but not while a slot is made ready: that may take long.
 func (s *Scheduler) admit() {
+	for {
+		r := s.admissible()
+		if r == nil {
+			return
+		}
+		s.active++
+		s.mu.Unlock()
+		err := r.open(s.sess)
+		s.mu.Lock()
+		if err != nil {
+			s.active--
+			r.gen.end("", err)
+			continue
+		}
+		s.stats.Reused += uint64(r.seq.Len())
+		s.prompts = append(s.prompts, r)
+	}
+}
+
+// admissible takes the next request that may begin out of the queue, and those that were
+// cancelled; nil if there is none.
+func (s *Scheduler) admissible() (next *request) {
 	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
 		switch {
 		case r.cancelled():
 			r.gen.end(session.StopCancelled, nil)
 			return true
-		case s.active == s.size.Slots:
+		case next != nil || s.active == s.size.Slots || s.waits(r):
 			return false
 		}
-		if err := r.open(s.sess); err != nil {
-			r.gen.end("", err)
-			return true
-		}
-		s.stats.Reused += uint64(r.seq.Len())
-		s.active++
-		s.prompts = append(s.prompts, r)
+		next, r.after = r, nil
 		return true
 	})
+	return next
 }
 
-// open gives the request a slot, with what that holds of the beginning of its prompt. Who
+// open gives the request a slot, with what is kept of the beginning of its prompt. Who
 // asks for scores of the prompt has all of it read.
 func (r *request) open(sess *session.Session) (err error) {
 	if r.PromptScores {
@@ -133,15 +162,16 @@ func (r *request) open(sess *session.Session) (err error) {
 		return err
 	}
 	r.rest = r.Prompt[r.seq.Len():]
-	r.gen.reuse(r.seq.Len())
+	r.plan(sess)
+	r.gen.reuse(r.seq.Len(), r.seq.End())
 	return nil
 }
 
 // release gives the slot back and ends the text, in this order: who waits for
-// the end finds the slot free. What an error ended leaves nothing in it.
+// the end finds the slot free. What an error ended leaves nothing in it, nor beside.
 func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
 	if err != nil {
-		r.seq.Close()
+		r.seq.Fail(r.tokens(), r.made == 0)
 	} else {
 		r.seq.Keep(r.tokens())
 	}
@@ -160,14 +190,14 @@ func (r *request) tokens() []int32 { return slices.Concat(r.Prompt, r.gen.tokens
 func (s *Scheduler) prefill() {
 	r := s.prompts[0]
 	s.prompts = slices.Delete(s.prompts, 0, 1)
-	n := min(s.opts.Chunk, len(r.rest))
-	if r.PromptScores {
-		n = min(n, s.size.Wanted)
-	}
+	at, n := r.seq.Len(), s.chunk(r)
 	r.gen.begin()
-	token, err := r.read(n)
+	token, score, err := r.read(n)
+	if err == nil {
+		err = r.mark()
+	}
 	if err != nil {
-		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt)), err})
+		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", at, at+n-1, len(r.Prompt)), err})
 	} else {
 		s.count(0)
 		r.rest = r.rest[n:]
@@ -179,7 +209,7 @@ func (s *Scheduler) prefill() {
 		if len(r.rest) > 0 {
 			s.prompts = append(s.prompts, r)
 		} else {
-			s.goOn(r, token, r.seq.Logits())
+			s.goOn(r, token, score)
 		}
 	}
 	// Steps until the slowest text has its turns, n of them sharing the rows.
@@ -190,59 +220,47 @@ func (s *Scheduler) prefill() {
 }
 
 // read gives the sequence the next n tokens of its prompt, and picks the token
-// after the last of all.
-func (r *request) read(n int) (token int32, err error) {
+// after the last of all, with its score if the request asks for scores.
+func (r *request) read(n int) (token int32, score Score, err error) {
 	last, choice := n == len(r.rest), r.chooser.Choice(r.seq.Len()+n)
 	switch {
-	case r.PromptScores && r.Top == 0:
-		if err = r.readScored(n, last); err != nil {
-			return 0, err
-		}
 	case r.PromptScores:
-		err = r.seq.ExtendEach(r.rest[:n], 0, func(i int, logits []float32) error {
-			if i+1 < len(r.rest) { // nothing of the prompt follows the last
-				r.gen.addPrompt(r.score(logits, r.rest[i+1]))
-			}
-			return nil
-		})
-		if err != nil {
-			return 0, err
+		if err = r.readScored(n, last); err == nil && last {
+			token = r.seq.Pick(choice)
 		}
-	case last && !r.Scores:
-		return r.seq.ExtendSample(r.rest, choice)
+	case last:
+		token, err = r.seq.ExtendSample(r.rest, choice)
 	default:
-		if err = r.seq.ExtendStep(r.rest[:n], last); err != nil {
-			return 0, err
-		}
+		err = r.seq.ExtendStep(r.rest[:n], false)
 	}
-	if last {
-		token = r.seq.Pick(choice)
+	if err == nil && last && r.Scores && token >= 0 {
+		var of device.Score
+		of, err = r.seq.Score(token, r.Top)
+		score = scoreOf(of)
 	}
-	return token, nil
+	return token, score, err
 }
 
 // readScored reads the next n tokens of the prompt with the scores of those after them.
 func (r *request) readScored(n int, last bool) error {
 	targets := r.rest[1:min(n+1, len(r.rest))] // nothing of the prompt follows the last
-	scores := make([]float64, len(targets))
-	if err := r.seq.ExtendScores(r.rest[:n], 0, targets, scores, last); err != nil {
+	scores := make([]device.Score, len(targets))
+	if err := r.seq.ExtendScores(r.rest[:n], 0, targets, r.Top, scores, last); err != nil {
 		return err
 	}
 	for _, score := range scores {
-		r.gen.addPrompt(Score{LogProb: score})
+		r.gen.addPrompt(scoreOf(score))
 	}
 	return nil
 }
 
-// score is a token's, in the logits before it.
-func (r *request) score(logits []float32, token int32) Score {
-	return Score{sampling.LogProb(logits, token), sampling.Top(logits, r.Top)}
-}
+// scoreOf is a score as requests get it.
+func scoreOf(s device.Score) Score { return Score{s.LogProb, s.Top} }
 
-// goOn takes the token picked after the newest one from logits, which are needed
-// for Scores only, and puts the request at the end of texts, or ends it. The rules
+// goOn takes the token picked after the newest one, with its score if the request asks for
+// scores, and puts the request at the end of texts, or ends it. The rules
 // are those of session.Sequence.Generate.
-func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
+func (s *Scheduler) goOn(r *request, token int32, score Score) {
 	length := r.seq.Len()
 	if r.flies { // it has the token already
 		length--
@@ -255,13 +273,13 @@ func (s *Scheduler) goOn(r *request, token int32, logits []float32) {
 	case slices.Contains(r.Stop, token):
 		s.release(r, session.StopToken, nil)
 	default:
-		s.accept(r, token, logits)
+		s.accept(r, token, score)
 	}
 }
 
 // accept makes the token a part of the text, which may end it.
-func (s *Scheduler) accept(r *request, token int32, logits []float32) {
-	n := r.add(token, logits)
+func (s *Scheduler) accept(r *request, token int32, score Score) {
+	n := r.add(token, score)
 	r.made = n
 	switch {
 	case r.End != nil && r.End(token):
@@ -278,11 +296,11 @@ func (s *Scheduler) accept(r *request, token int32, logits []float32) {
 }
 
 // add hands out a token, and returns how many there are now.
-func (r *request) add(token int32, logits []float32) int {
+func (r *request) add(token int32, score Score) int {
 	if !r.Scores {
 		return r.gen.add(token)
 	}
-	return r.gen.add(token, r.score(logits, token))
+	return r.gen.add(token, score)
 }
 
 // count notes a step of decoded rows, or of a chunk if there are none.

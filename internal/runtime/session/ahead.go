@@ -20,12 +20,13 @@ const (
 
 // runs is what a session knows of steps that were begun.
 type runs struct {
-	runner  device.Runner // the device, if the session runs ahead on it; else nil
-	begun   []Next        // of the step that was begun last
-	picking []Next        // of the step whose tokens were begun to be picked last
-	unknown bool          // they were not waited for
-	picked  []int32       // its tokens, where they are picked at once
-	sources []int32       // of a step's tokens, made once
+	runner  device.Runner        // the device, if the session runs ahead on it; else nil
+	ahead   device.ScoringRunner // the same, if it is one
+	begun   []Next               // of the step that was begun last
+	picking []Next               // of the step whose tokens were begun to be picked last
+	unknown bool                 // they were not waited for
+	picked  []int32              // its tokens, where they are picked at once
+	sources []int32              // of a step's tokens, made once
 }
 
 // Picked as a Next's Token is the one that is being picked for its sequence, in the step

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 
 	"smelt.example/smelt/internal/pick"
@@ -8,7 +9,7 @@ import (
 )
 
 // Chooser makes the choices of one text: it knows the tokens that the text has, which
-// penalties go by. What it makes of them is exact, so a text is the same on all
+// penalties go by, and those that it prefers. What it makes of them is exact, so a text is the same on all
 // devices. It is not safe for concurrent use.
 type Chooser struct {
 	// Allowed says which tokens may be picked next; nil allows all.
@@ -24,14 +25,10 @@ type Chooser struct {
 // NewChooser prepares for the text that follows a prompt, with a stream of random
 // numbers. The parameters must be valid.
 func NewChooser(p sampling.Params, stream uint64, allowed *pick.Mask, prompt []int32) *Chooser {
-	c := &Chooser{Allowed: allowed, params: p, stream: stream, penalties: pick.Penalties{Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty}}
-	c.changes = c.penalties.Changes()
-	if c.penalties.Repeats() {
-		tokens := slices.Compact(slices.Sorted(slices.Values(prompt)))
-		for _, t := range tokens {
-			c.changes.Tokens = append(c.changes.Tokens, pick.Change{Token: t})
-		}
-		c.counts = make([]int, len(tokens))
+	c := &Chooser{Allowed: allowed, params: p, stream: stream, penalties: p.Penalties()}
+	c.penalties.Bias = maps.Clone(c.penalties.Bias) // the caller's may change meanwhile
+	if c.changes = c.penalties.Changes(prompt); c.changes != nil {
+		c.counts = make([]int, len(c.changes.Tokens))
 	}
 	return c
 }
@@ -47,7 +44,7 @@ func (c *Chooser) Add(token int32) {
 		c.counts = slices.Insert(c.counts, at, 0)
 	}
 	c.counts[at]++
-	c.changes.Tokens[at].Less = c.penalties.Less(c.counts[at])
+	c.changes.Tokens[at] = pick.Change{Token: token, Less: c.penalties.Less(token, c.counts[at])}
 }
 
 // Changed is how many logits the next choice changes.

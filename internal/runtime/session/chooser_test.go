@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,16 +23,23 @@ func TestChooser(t *testing.T) {
 		if r.IntN(2) == 0 {
 			p.PresencePenalty, p.FrequencyPenalty = 0.5, -0.125
 		}
-		penalties := pick.Penalties{Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty}
+		bias := map[int32]float64{}
+		for range r.IntN(2) * r.IntN(6) {
+			bias[int32(r.IntN(20))] = 200*r.Float64() - 100
+		}
+		p.Bias = bias
+		penalties := pick.Penalties{Repetition: p.RepetitionPenalty, Presence: p.PresencePenalty, Frequency: p.FrequencyPenalty, Bias: maps.Clone(bias)}
 		prompt, mask := make([]int32, r.IntN(30)), pick.NewMask(20)
 		for i := range prompt {
 			prompt[i] = int32(r.IntN(20))
 		}
 		c := NewChooser(p, 7, mask, prompt)
+		clear(bias) // whose it is may use it again
 		var text []int32
 		for n := range 40 {
 			var want *pick.Changes
-			if want = penalties.Changes(); want != nil {
+			if want = penalties.Changes(nil); want != nil {
+				want.Tokens = nil
 				for id := range int32(20) {
 					times := 0
 					for _, x := range text {
@@ -39,8 +47,9 @@ func TestChooser(t *testing.T) {
 							times++
 						}
 					}
-					if times > 0 || penalties.Repeats() && slices.Contains(prompt, id) {
-						want.Tokens = append(want.Tokens, pick.Change{Token: id, Less: penalties.Less(times)})
+					had := times > 0 || penalties.Repeats() && slices.Contains(prompt, id)
+					if _, biased := penalties.Bias[id]; had || biased {
+						want.Tokens = append(want.Tokens, pick.Change{Token: id, Less: penalties.Less(id, times), Unscaled: !had})
 					}
 				}
 			}

@@ -80,8 +80,11 @@ func (s *Session) pick(logits []float32, c sampling.Choice) int32 {
 // fetchLogits gets a sequence the logits that are still on the device, which is
 // so if the last step was its alone.
 func (q *Sequence) fetchLogits() (err error) {
-	if q.s != nil && q.logits == nil && q.alone == q.s.steps {
+	if q.logits == nil && q.wasAlone() {
 		q.logits, err = q.s.lastLogits(0)
 	}
 	return err
 }
+
+// wasAlone tells whether the last step was the sequence's alone, and sampled.
+func (q *Sequence) wasAlone() bool { return q.s != nil && q.alone > 0 && q.alone == q.s.steps }

@@ -23,9 +23,8 @@ type Options struct {
 	// a GPU does. Else launches alternate between two, so that nothing can
 	// depend on it beyond rounding.
 	SameOrder bool
-	// Admit, if not nil, is asked before anything is compiled whether the bundle, as it
-	// is planned for these kernels, may run here.
-	Admit func(*bundle.Bundle, ...admission.Part) error
+	// Admit, if not nil, is asked before anything is compiled.
+	Admit admission.Ask
 	// Poison and Observe are planned.Options'.
 	Poison  bool
 	Observe func(name string, data []byte)

@@ -25,6 +25,7 @@ type machine struct {
 	dir   string
 	files []standin.Addr
 	seed  uint64
+	room  int64 // for what is kept of slots
 }
 
 func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (planned.Machine, *bundle.Bundle, error) {
@@ -34,12 +35,13 @@ func newMachine(b *bundle.Bundle, ck *checkpoint.Checkpoint, o Options) (planned
 			return nil, nil, err
 		}
 	}
+	m := &machine{opts: o}
 	if o.Admit != nil {
-		if err := o.Admit(b); err != nil {
+		var err error
+		if m.room, err = o.Admit(b); err != nil {
 			return nil, nil, err
 		}
 	}
-	m := &machine{opts: o}
 	if err := m.start(b, ck); err != nil {
 		return nil, nil, errors.Join(err, m.Close())
 	}
@@ -96,6 +98,9 @@ func (m *machine) Alloc(_ string, n int64) (planned.Address, error) {
 	at, err := m.host.Alloc(int(n), planned.PoisonByte)
 	return planned.Address(at), err
 }
+
+// Room is what the machine was admitted with.
+func (m *machine) Room() int64 { return m.room }
 
 // Weight is where the host has mapped the file.
 func (m *machine) Weight(file int, offset, _ int64) (planned.Address, error) {

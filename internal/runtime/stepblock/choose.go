@@ -33,7 +33,7 @@ func (f *Filler) choose(block []byte, wanted int, choices []sampling.Choice) err
 			f.putFloat(block, program.SampleInv, i, -1)
 		}
 	}
-	f.symbols[program.SampledRows], f.symbols[program.DrawnRows] = int64(len(choices)), 0
+	f.symbols[program.SampledRows], f.symbols[program.DrawnRows], f.symbols[program.ScoredTokens] = int64(len(choices)), 0, 0
 	changes := 0
 	for i, c := range choices {
 		if c.Inv > 0 {
@@ -80,8 +80,8 @@ func (f *Filler) checkChoices(choices []sampling.Choice) error {
 			changes += len(c.Changes.Tokens)
 		}
 	}
-	if changes > f.step.Vocab {
-		return fmt.Errorf("a step that changes %d logits of the texts in it; it changes %d at most", changes, f.step.Vocab)
+	if changes > f.step.Changes {
+		return fmt.Errorf("a step that changes %d logits of the texts in it; it changes %d at most", changes, f.step.Changes)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (f *Filler) change(block []byte, row, from int, c *pick.Changes) int {
 	// A long text has thousands, in every step.
 	tokens, less := block[f.offsets[program.SampleTokens]+4*from:], block[f.offsets[program.SampleLess]+4*from:]
 	for i, x := range c.Tokens {
-		binary.LittleEndian.PutUint32(tokens[4*i:], uint32(x.Token))
+		binary.LittleEndian.PutUint32(tokens[4*i:], uint32(x.Word()))
 		binary.LittleEndian.PutUint32(less[4*i:], math.Float32bits(x.Less))
 	}
 	return from + len(c.Tokens)

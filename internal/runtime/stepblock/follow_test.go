@@ -23,7 +23,7 @@ func TestFollow(t *testing.T) {
 	f := New(s)
 	block := make([]byte, f.Bytes())
 	rows, wanted := make([]ir.Row, 3), []int{0, 1, 2}
-	sources := func() []int32 { return targetsOf(block[s.Layout.Offset(program.Source):], 3) }
+	sources := func() []int32 { return intsOf(block[s.Layout.Offset(program.Source):], 3) }
 	fill := func() {
 		t.Helper()
 		if err := f.Fill(block, rows, wanted, nil); err != nil {
@@ -92,4 +92,11 @@ func TestChooseLater(t *testing.T) {
 	if err := f.Choose(block, 0, choices[:1]); err == nil {
 		t.Error("one choice for two rows was accepted")
 	}
+}
+
+func intsOf(b []byte, n int) (list []int32) {
+	for i := range n {
+		list = append(list, int32(binary.LittleEndian.Uint32(b[4*i:])))
+	}
+	return list
 }

@@ -73,9 +73,6 @@ func (f *Filler) Fill(block []byte, rows []ir.Row, wanted []int, choices []sampl
 	}
 	if f.step.Vocab > 0 {
 		f.putInt(block, program.SampleInto, 0, 0)
-		for i := range wanted {
-			f.putInt(block, program.ScoreTarget, i, -1)
-		}
 		for i := range min(len(rows), f.step.Sampled) {
 			f.putInt(block, program.Source, i, -1)
 		}

@@ -159,7 +159,7 @@ func TestFillMasks(t *testing.T) {
 	some, none := pick.NewMask(8), pick.NewMask(8)
 	some.Allow(1)
 	some.Allow(7)
-	a := &pick.Changes{Positive: 0.5, Negative: 2, Tokens: []pick.Change{{Token: 0, Less: 1}, {Token: 7, Less: -1}}}
+	a := &pick.Changes{Positive: 0.5, Negative: 2, Tokens: []pick.Change{{Token: 0, Less: 1}, {Token: 7, Less: -1, Unscaled: true}}}
 	b := &pick.Changes{Positive: 1, Negative: 1, Tokens: []pick.Change{{Token: 3, Less: 0.25}}}
 	choices := []sampling.Choice{{Allowed: some}, {Changes: a}, {Allowed: none}, {Allowed: some, Changes: b}, {}}
 	if err := f.Fill(block, rows, wanted, choices); err != nil {
@@ -173,7 +173,7 @@ func TestFillMasks(t *testing.T) {
 		program.SampleMask:  {0, 1, 2, 0, 1},
 		program.SampleMasks: {0x82, 0xff, 0, 0x5a5a5a5a},
 		program.SampleFrom:  {0, 0, 2, 2, 3}, program.SampleTo: {0, 2, 2, 3, 3},
-		program.SampleTokens: {0, 7, 3}, program.SampleLess: {float(1), float(-1), float(0.25)},
+		program.SampleTokens: {0, math.MaxUint32 - 7, 3}, program.SampleLess: {float(1), float(-1), float(0.25)},
 	} {
 		for i, w := range want {
 			if got := word(field, i); got != w {
@@ -199,11 +199,11 @@ func TestFillMasks(t *testing.T) {
 		t.Errorf("changes of the whole vocabulary: %v", err)
 	}
 	for name, c := range map[string][]sampling.Choice{
-		"changes of two texts":         {{Changes: long}, {Changes: b}},
+		"changes of five texts":        {{Changes: long}, {Changes: long}, {Changes: long}, {Changes: long}, {Changes: b}},
 		"a mask of another vocabulary": {{Allowed: pick.NewMask(9)}, {}},
 		"a change of no token":         {{}, {Changes: &pick.Changes{Tokens: []pick.Change{{Token: 8}}}}},
 	} {
-		if err := f.Fill(block, rows, wanted[:2], c); err == nil {
+		if err := f.Fill(block, rows, wanted[:len(c)], c); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

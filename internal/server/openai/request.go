@@ -4,13 +4,18 @@ package openai
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"smelt.example/smelt/internal/models/chat"
+	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/dialog"
 	"smelt.example/smelt/internal/server/engine"
@@ -19,18 +24,18 @@ import (
 
 // sampling are the fields of both protocols about picking tokens.
 type sampling struct {
-	Temperature   *float64           `json:"temperature"`
-	TopP          *float64           `json:"top_p"`
-	TopK          *int64             `json:"top_k"`
-	MinP          *float64           `json:"min_p"`
-	Seed          *int64             `json:"seed"`
-	Presence      *float64           `json:"presence_penalty"`
-	Frequency     *float64           `json:"frequency_penalty"`
-	Repetition    *float64           `json:"repetition_penalty"`
-	Bias          map[string]float64 `json:"logit_bias"`
-	Stop          stops              `json:"stop"`
-	N             *int64             `json:"n"`
-	Stream        bool               `json:"stream"`
+	Temperature   *float64 `json:"temperature"`
+	TopP          *float64 `json:"top_p"`
+	TopK          *int64   `json:"top_k"`
+	MinP          *float64 `json:"min_p"`
+	Seed          *int64   `json:"seed"`
+	Presence      *float64 `json:"presence_penalty"`
+	Frequency     *float64 `json:"frequency_penalty"`
+	Repetition    *float64 `json:"repetition_penalty"`
+	Bias          biases   `json:"logit_bias"`
+	Stop          stops    `json:"stop"`
+	N             *int64   `json:"n"`
+	Stream        bool     `json:"stream"`
 	StreamOptions struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
@@ -44,15 +49,36 @@ func (s *stops) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return api.ReadList(d, (*[]string)(s), func(text string) string { return text })
 }
 
-// apply puts the fields into a job.
-func (s *sampling) apply(c *api.Call, j *turn.Job, thinkingTools bool) (err error) {
-	for token, bias := range s.Bias {
-		if bias != 0 {
-			return api.Invalid("logit_bias", "found %v for token %.20q; smelt has no biases, leave it out", bias, token)
+// biases are what is added to logits, by token ids in decimal.
+type biases map[string]float64
+
+// byID are those that are not 0, of a model's tokens.
+func (b biases) byID(m *engine.Model) (map[int32]float64, error) {
+	if len(b) > pick.MaxBiases {
+		return nil, api.Invalid("logit_bias", "found %d tokens, expected at most %d", len(b), pick.MaxBiases)
+	}
+	byID := map[int32]float64{}
+	for _, name := range slices.Sorted(maps.Keys(b)) { // of several errors always the same
+		id, err := strconv.ParseUint(name, 10, 31)
+		switch bias := b[name]; {
+		case err != nil || int(id) >= m.Vocab || strconv.FormatUint(id, 10) != name:
+			return nil, api.Invalid("logit_bias", "found token %.20q, expected an id from 0 to %d", name, m.Vocab-1)
+		case !(math.Abs(bias) <= pick.MaxBias):
+			return nil, api.Invalid("logit_bias", "found %v for token %d, expected -%d to %d", bias, id, pick.MaxBias, pick.MaxBias)
+		case bias != 0:
+			byID[int32(id)] = bias
 		}
 	}
+	return byID, nil
+}
+
+// apply puts the fields into a job.
+func (s *sampling) apply(c *api.Call, j *turn.Job, thinkingTools bool) (err error) {
 	own := api.Sampling{Temperature: s.Temperature, TopP: s.TopP, TopK: s.TopK, MinP: s.MinP, Seed: s.Seed, Presence: s.Presence, Frequency: s.Frequency, Repetition: s.Repetition}
 	if j.Sampling, err = c.Pick(own, thinkingTools); err != nil {
+		return err
+	}
+	if j.Sampling.Bias, err = s.Bias.byID(c.Engine.Model()); err != nil {
 		return err
 	}
 	if j.Stop, err = c.Stops("stop", s.Stop); err != nil {

@@ -45,7 +45,10 @@ struct Step {
 	float rope2[1024];
 	float rope3[1024];
 	int source[16];
-	int score_target[16];
+	int score_row[16];
+	int score_token[16];
+	int score_top[16];
+	int score_into;
 	int sample_into;
 	float sample_inv[16];
 	int sample_top_k[16];

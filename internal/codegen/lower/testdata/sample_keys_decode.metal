@@ -40,7 +40,10 @@ struct Step {
 	float rope2[1024];
 	float rope3[1024];
 	int source[16];
-	int score_target[16];
+	int score_row[16];
+	int score_token[16];
+	int score_top[16];
+	int score_into;
 	int sample_into;
 	float sample_inv[16];
 	int sample_top_k[16];
@@ -53,8 +56,8 @@ struct Step {
 	float sample_positive[16];
 	float sample_negative[16];
 	int sample_masks[128];
-	int sample_tokens[256];
-	float sample_less[256];
+	int sample_tokens[1024];
+	float sample_less[1024];
 };
 
 [[kernel, max_total_threads_per_threadgroup(128)]]
@@ -185,23 +188,27 @@ void sample_keys_decode(
 			const float negative = step.sample_negative[row];
 			int n_ats[4];
 			int tokens[4];
+			int tokens_2[4];
 			for (int n = changes_from + tid; n < changes_to; n += 512) {
 				#pragma unroll
 				for (int i_7 = 0; i_7 < 4; i_7++) {
 					n_ats[i_7] = n + i_7 * 128;
 					tokens[i_7] = step.sample_tokens[min(n_ats[i_7], changes_to - 1)];
+					tokens_2[i_7] = tokens[i_7] < 0 ? -1 - tokens[i_7] : tokens[i_7];
 				}
 				#pragma unroll
 				for (int i_6 = 0; i_6 < 4; i_6++) {
-					if (n_ats[i_6] < changes_to && tokens[i_6] >= first_id && tokens[i_6] < end_id) {
-						const int place = tokens[i_6] - first_id;
+					if (n_ats[i_6] < changes_to && tokens_2[i_6] >= first_id && tokens_2[i_6] < end_id) {
+						const int place = tokens_2[i_6] - first_id;
 						const uint key_5 = part_keys[place];
 						if (key_5 > 0u) {
 							const float logit_5 = as_type<float>(key_5 >= 0x80000000u ? key_5 ^ 0x80000000u :
 									~key_5);
 							const float logit_6 = (as_type<uint>(logit_5) & 0x7fffffffu) < 0x00800000u ?
 									0.0f : logit_5;
-							const float scaled = logit_6 * (logit_6 > 0.0f ? positive : negative);
+							const float factor = tokens[i_6] < 0 ? 1.0f : logit_6 > 0.0f ? positive :
+									negative;
+							const float scaled = logit_6 * factor;
 							const float less = ((as_type<uint>(scaled) & 0x7fffffffu) < 0x00800000u ? 0.0f :
 									scaled) - step.sample_less[n_ats[i_6]];
 							const float changed = (as_type<uint>(less) & 0x7fffffffu) < 0x00800000u ? 0.0f :

@@ -27,7 +27,7 @@ const overview = {
     const decode = data.steps[0], last = decode.scenarios[decode.scenarios.length - 1], first = decode.scenarios[0];
     const moved = (sc) => bytesOf(addCosts(sc.costs));
     return h("div", {class: "tiles"},
-      data.steps.map((st) => tile(count(st.dispatches.length), st.kind === "decode" ? "dispatches a decoded token" : `dispatches a prefill chunk of ${count(st.scenarios[0].rows)}`,
+      data.steps.map((st) => tile(count(st.own), st.kind === "decode" ? "dispatches a decoded token" : `dispatches a prefill chunk of ${count(st.scenarios[0].rows)}`,
         `${plural(st.barriers, "barrier")}, ${plural(st.commandBuffers, "command buffer")}`, `#step=${st.kind}`)),
       tile(bytes(data.memory.peak), "peak memory", "weights, caches, arena, step blocks", "#memory=decode"),
       tile(bytes(moved(first)), `moved a token at ${count(first.context)}`,
@@ -67,7 +67,7 @@ const overview = {
       [{head: "step"}, {head: "dispatches", class: "n"}, {head: "barriers", class: "n"}, {head: "command buffers", class: "n"}, {head: "time at least", class: "n"}, {head: "tokens a second at most", class: "n"}, {head: "bound by memory", class: "n", title: "share of the time in dispatches that memory bounds"}],
       scenarios.map(({step, scenario, label}) => {
         const b = boundOf(scenario.costs);
-        return [label, count(step.dispatches.length), count(step.barriers), count(step.commandBuffers), duration(b.seconds), digits(scenario.rows / b.seconds), percent(b.byMemory, b.seconds)];
+        return [label, count(step.own), count(step.barriers), count(step.commandBuffers), duration(b.seconds), digits(scenario.rows / b.seconds), percent(b.byMemory, b.seconds)];
       })));
     const input = (label, key, unit) => h("label", {class: "field"}, h("span", {}, label),
       h("input", {type: "number", min: "0.1", step: "any", value: speeds[key], on: {input: (e) => {

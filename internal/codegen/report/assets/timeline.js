@@ -67,9 +67,9 @@ const timeline = {
     const step = data.steps[this.step], sc = step.scenarios[this.scenario], sum = addCosts(sc.costs);
     const closing = step.kind === "decode" ? " The token closes a block of every ratio that divides the context." : "";
     replace(this.totals,
-      h("p", {class: "totals"}, h("b", {}, count(step.dispatches.length)), " dispatches, ", h("b", {}, count(step.barriers)), " barriers, ", h("b", {}, count(step.commandBuffers)),
+      h("p", {class: "totals"}, h("b", {}, count(step.own)), " dispatches, ", h("b", {}, count(step.barriers)), " barriers, ", h("b", {}, count(step.commandBuffers)),
         ` command ${step.commandBuffers === 1 ? "buffer" : "buffers"}; `, h("b", {}, bytes(bytesOf(sum))), ` moved, ${digits(bytesOf(sum) / sc.minimum)}× the minimum of ${bytes(sc.minimum)}; `,
-        h("b", {}, flops(sum[FLOPS])), " operations.", closing),
+        h("b", {}, flops(sum[FLOPS])), " operations.", closing, ` Behind it, where tokens are to be scored, ${plural(step.dispatches.length - step.own, "dispatch", "dispatches")} more.`),
       legend([...classes.map((c) => ({key: c.key, text: `${c.label} ${bytes(c.bytes(sum))} (${percent(c.bytes(sum), bytesOf(sum))})`})),
         {key: "barrier", text: "barrier"}, {key: "buffer", text: "command buffer begins"}]));
   },
