@@ -84,11 +84,16 @@ func unquoted(l *ast.BasicLit) string {
 func libraryFiles(t *testing.T, f func(path string, file *ast.File)) {
 	t.Helper()
 	root := filepath.Join("..", "..")
+	// Programs, and what starts browsers.
+	others := map[string]bool{}
+	for _, dir := range []string{"cmd", "examples", "internal/server/load", "internal/browsertest"} {
+		others[filepath.Join(root, dir)] = true
+	}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (path == filepath.Join(root, "cmd") || path == filepath.Join(root, "examples") || entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".git")):
+		case entry.IsDir() && (others[path] || entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".git")):
 			return filepath.SkipDir
 		case filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
 			return nil

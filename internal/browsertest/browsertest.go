@@ -98,11 +98,17 @@ func (p *Page) Eval(expression string, into any) {
 	}
 }
 
-// Text is the text that the elements of a selector show, one a line.
+// Text is the text that the elements of a selector show, one a line; those that are hidden
+// show none.
 func (p *Page) Text(selector string) (text string) {
 	p.t.Helper()
-	p.Eval(fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.innerText).join('\\n')", selector), &text)
+	p.Eval(shown(selector), &text)
 	return text
+}
+
+// shown is the expression of Text.
+func shown(selector string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll(%q)].filter(e => e.checkVisibility()).map(e => e.innerText).join("\n")`, selector)
 }
 
 // patience is how long something may take to come about on a page.
@@ -125,7 +131,7 @@ func (p *Page) Wait(expression string) {
 // WaitText waits until the elements of a selector show a text.
 func (p *Page) WaitText(selector, text string) {
 	p.t.Helper()
-	p.Wait(fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.innerText).join('\\n').includes(%q)", selector, text))
+	p.Wait(fmt.Sprintf("%s.includes(%q)", shown(selector), text))
 }
 
 // Type types a text into what has the focus.

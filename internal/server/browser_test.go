@@ -104,7 +104,7 @@ func (h *held) quiet() {
 
 const (
 	hack     = `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`
-	thinking = "One wave, then <b>another</b>.</think>The tide turns. " + hack + " It is **late**.\n\n```go\nx := 1 < 2 && `y`\n```\n\nDone." + eos
+	thinking = "One wave, then <b>another</b>.</think>The tide turns. " + hack + " It is **late <i>**, `" + hack + "`.\n\n```go\nx := 1 < 2 && `y` " + hack + "\n```\n\nDone." + eos
 )
 
 // TestPage: a conversation on the page, from the model's opening to the third turn.
@@ -125,7 +125,7 @@ func TestPage(t *testing.T) {
 	p.WaitText("#state", "The model is opening")
 	p.Type("When does the")
 	p.Key("Enter", true)
-	p.Type("tide turn?")
+	p.Type("tide turn? " + hack)
 	p.Key("Enter", false) // nobody is there yet
 	h.server.Ready(h.engine)
 	p.WaitText("#model", "storyteller")
@@ -140,10 +140,13 @@ func TestPage(t *testing.T) {
 	h.idle()
 	p.Wait("!document.querySelector('details').open && document.querySelector('#stop').hidden")
 	equal(t, "summary", strings.HasPrefix(p.Text("summary"), "Thought for "), true)
-	equal(t, "question", p.Text(".user > div"), "When does the\ntide turn?")
-	equal(t, "paragraphs", p.Text(".answer .text > p"), "The tide turns. "+hack+" It is late.\nDone.")
-	equal(t, "code", p.Text(".answer pre code"), "x := 1 < 2 && `y`")
-	equal(t, "elements made of the answer", p.Text("main img, main script, main b"), "")
+	equal(t, "question", p.Text(".user > div"), "When does the\ntide turn? "+hack)
+	equal(t, "paragraphs", p.Text(".answer .text > p"), "The tide turns. "+hack+" It is late <i>, "+hack+".\nDone.")
+	equal(t, "bold and code", p.Text(".answer strong, .answer p code"), "late <i>\n"+hack)
+	equal(t, "code", p.Text(".answer pre code"), "x := 1 < 2 && `y` "+hack)
+	var made int
+	p.Eval("document.querySelectorAll('main :is(img, script, b, i)').length", &made)
+	equal(t, "elements made of texts", made, 0)
 	p.Click("summary")
 	p.WaitText(".reasoning", "One wave, then <b>another</b>.")
 
@@ -151,7 +154,7 @@ func TestPage(t *testing.T) {
 	h.ask("And then?")
 	p.WaitText(".answer:last-child .text", "Then comes the ebb.")
 	p.Wait("document.querySelector('#stop').hidden")
-	_, tail, _ := strings.Cut(prompts[1], "<｜User｜>When does the\ntide turn?<｜Assistant｜>")
+	_, tail, _ := strings.Cut(prompts[1], "<｜User｜>When does the\ntide turn? "+hack+"<｜Assistant｜>")
 	if !strings.HasPrefix(tail, "</think>The tide turns. <img") || !strings.HasSuffix(tail, "Done."+eos+"<｜User｜>And then?<｜Assistant｜><think>") {
 		t.Errorf("the second prompt: %q", prompts[1])
 	}
@@ -239,7 +242,7 @@ func TestPageErrors(t *testing.T) {
 	fail = nil
 	p.Click(".again")
 	p.WaitText(".answer .text", "Here it is.")
-	equal(t, "errors left", p.Text(".wrong:not([hidden])"), "")
+	equal(t, "errors left", p.Text(".wrong"), "")
 	p.Eval("document.querySelector('#tokens').value = '4'", nil)
 	h.ask("Shortly.")
 	p.WaitText(".answer:last-child", "The answer ends here because it came to the limit of tokens.")
@@ -255,11 +258,12 @@ func TestPageKeys(t *testing.T) {
 	h.server.Ready(h.engine)
 	p.Go(h.url)
 	p.WaitText("#door", "asks for an API key")
-	h.ask("pepper") // the field has the focus
+	p.Wait("document.activeElement.id === 'key'")
+	h.ask("pepper")
 	p.WaitText("#refused", "no valid key")
-	p.Wait("document.querySelector('#send').disabled")
+	p.Wait("document.querySelector('#send').disabled && document.activeElement.id === 'key'")
 	h.ask("sesame")
-	p.Wait("document.querySelector('#door').hidden && document.querySelector('#model').innerText")
+	p.Wait("document.querySelector('#door').hidden && document.activeElement.id === 'text'")
 	h.ask("Hello?")
 	p.WaitText(".answer .text", "Come in.")
 	p.Go(h.url + "/?again")
