@@ -151,6 +151,12 @@ func (f *Files) stops(r Request, tok *tokenizer.Tokenizer) ([]string, error) {
 
 // Encode gives the tokens of a request's prompt.
 func (f *Files) Encode(r Request) ([]int32, error) {
+	ids, _, err := f.encode(r)
+	return ids, err
+}
+
+// encode is Encode, with how many of the tokens other prompts begin with too.
+func (f *Files) encode(r Request) (ids []int32, head int, err error) {
 	sources := 0
 	for _, given := range []bool{r.Prompt != "", r.Messages != nil, r.Tokens != nil} {
 		if given {
@@ -158,43 +164,52 @@ func (f *Files) Encode(r Request) ([]int32, error) {
 		}
 	}
 	if sources > 1 {
-		return nil, errors.New("a request has a Prompt, Messages or Tokens; give one of them")
+		return nil, 0, errors.New("a request has a Prompt, Messages or Tokens; give one of them")
+	}
+	if r.Head < 0 || r.Head > len(r.Tokens) {
+		return nil, 0, fmt.Errorf("a request has a Head of %d; expected 0 to %d, the number of its Tokens", r.Head, len(r.Tokens))
 	}
 	if r.Tokens != nil {
-		return r.Tokens, f.check(r.Tokens)
+		return r.Tokens, r.Head, f.check(r.Tokens)
 	}
 	tok, err := f.Tokenizer()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if r.Messages != nil {
 		return f.encodeChat(r, tok)
 	}
-	ids, err := tok.Encode(r.Prompt)
-	if err != nil {
-		return nil, err
+	if ids, err = tok.Encode(r.Prompt); err != nil {
+		return nil, 0, err
 	}
 	if !r.NoBOS {
 		ids = f.Model.WithBOS(ids)
 	}
 	if len(ids) == 0 {
-		return nil, ErrEmptyPrompt
+		return nil, 0, ErrEmptyPrompt
 	}
-	return ids, nil
+	return ids, 0, nil
 }
 
-func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) ([]int32, error) {
+func (f *Files) encodeChat(r Request, tok *tokenizer.Tokenizer) (ids []int32, head int, err error) {
 	if f.Model.Chat == nil {
-		return nil, fmt.Errorf("%s has no chat format: %w", f.Model.Architecture, ErrNoChat)
+		return nil, 0, fmt.Errorf("%s has no chat format: %w", f.Model.Architecture, ErrNoChat)
 	}
 	if err := chat.CheckRequest(r.Messages); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	ids, err := chat.Tokens(f.Model.Chat, withFaithful(tok, r.Messages), r.turn(), tok)
+	segments, err := f.Model.Chat.Encode(withFaithful(tok, r.Messages), r.turn())
+	if err != nil {
+		return nil, 0, err
+	}
+	ids, before, err := chat.SegmentTokens(f.Model.Chat, segments, tok)
 	if errors.As(err, new(*chat.MissingTokenError)) {
 		err = fmt.Errorf("%w: %w", err, ErrNoChat)
 	}
-	return ids, err
+	if err != nil {
+		return nil, 0, err
+	}
+	return ids, before[chat.Head(segments)], nil
 }
 
 // check refuses tokens that are none of the model's.

@@ -32,6 +32,9 @@ type Request struct {
 	Effort string
 	// Tokens are a prompt's token ids, taken as they are.
 	Tokens []int32
+	// Head is how many of Tokens other prompts begin with, too: a system's message and tools.
+	// What is kept of them serves all. Of Messages it is known.
+	Head int
 
 	// MaxTokens ends the text; 0 means when the model ends it or the context is full.
 	MaxTokens int
@@ -93,9 +96,13 @@ type Result struct {
 	Message Message
 	Markup  error
 	// PromptTokens is how many tokens of the prompt were read, or need not be:
-	// ReusedTokens of them were there from a text before, which ended in the slot and
-	// which the prompt goes on with.
+	// ReusedTokens of them were kept from texts before, which begin as the prompt does. Why
+	// says why no more were. Where what is known goes on otherwise than the prompt, Known has
+	// some of it, from the prompt's token KnownAt on, counted from 0.
 	PromptTokens, ReusedTokens int
+	Why                        string
+	Known                      []int32
+	KnownAt                    int
 	// Sampling is how tokens were picked, the seed included.
 	Sampling sampling.Params
 	// PromptTime and TextTime are how long reading and generating took. Waiting for
@@ -107,7 +114,7 @@ type Result struct {
 // ErrBusy or ErrClosed, with an *OptionError, a *ContextError or ErrEmptyPrompt,
 // and with ErrNoTokenizer or ErrNoChat. The end of ctx ends the text.
 func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
-	ids, err := m.files.Encode(r)
+	ids, head, err := m.files.encode(r)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +138,7 @@ func (m *Model) Generate(ctx context.Context, r Request) (*Generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := scheduler.Request{Prompt: ids, MaxTokens: r.MaxTokens, Sampling: how, Allowed: allowed, Stop: stop, Stream: r.Stream, Scores: r.LogProbs, Top: r.Top}
+	request := scheduler.Request{Prompt: ids, Head: head, MaxTokens: r.MaxTokens, Sampling: how, Allowed: allowed, Stop: stop, Stream: r.Stream, Scores: r.LogProbs, Top: r.Top}
 	if len(stops) > 0 {
 		request.End = endsAt(tok, stops)
 	}
@@ -266,7 +273,8 @@ func (g *Generation) Wait() (Result, error) {
 	}
 	r := Result{Tokens: tokens, Reason: reason, Sampling: g.sampling}
 	prompt := g.gen.Prompt()
-	r.PromptTokens, r.ReusedTokens = prompt.Read, prompt.Reused
+	r.PromptTokens, r.ReusedTokens, r.Why = prompt.Read, prompt.Reused, prompt.End.String()
+	r.Known, r.KnownAt = prompt.End.Known, prompt.End.At
 	r.PromptTime, r.TextTime = g.gen.Times()
 	d := newDecoder(g.tok, g.stops)
 	var text strings.Builder

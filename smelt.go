@@ -140,6 +140,9 @@ func (m *Model) Pace() (done, total int) {
 	return 0, 0
 }
 
+// Cache counts what was kept of prompts and texts (Options.CacheRAM), and of what use it was.
+func (m *Model) Cache() session.CacheStats { return m.scheduler.Stats().Cache }
+
 // Options are those that the model was opened with, with the defaults filled in.
 func (m *Model) Options() Options { return m.options }
 

@@ -26,6 +26,7 @@ var walls = []struct{ from, to, why string }{
 	{"runtime", "codegen/lower models/deepseekv4 bench doctor cmd", "devices run plans; families of kernels are the compiler's"},
 	{"runtime/planned", "runtime/cpu runtime/cuda runtime/metal runtime/standin runtime/devices runtime/session", "what a device does with rows knows no machine"},
 	{"runtime/session", "runtime/planned runtime/cpu runtime/cuda runtime/metal runtime/standin runtime/reference runtime/devices", "sequences know the interface of a device"},
+	{"runtime/prefix", "runtime/planned runtime/cpu runtime/cuda runtime/metal runtime/standin runtime/reference runtime/devices runtime/session runtime/scheduler", "what is kept knows the interface of a device, and no sequences"},
 	{"bench", "codegen/lower models/deepseekv4 doctor cmd", "measurements take any device"},
 	{"doctor", "codegen/lower models/deepseekv4 bench cmd", "an examination takes any device"},
 	{"server", "codegen passes models/deepseekv4 runtime/device runtime/devices runtime/scheduler runtime/session runtime/planned bench doctor cmd", "the server knows an engine and the shapes of chats; what they are of, whoever opens the model knows"},

@@ -57,9 +57,8 @@ Without a key, only this machine is listened to and served. For others give keys
 --api-key-file, SMELT_API_KEY or --api-key (which other users of this machine can see),
 or --no-auth.
 
-What a request leaves in its slot stays there: a prompt that goes on with all of it, as the
-next turn of a conversation does, reads only the rest. --slots is how many conversations
-can go on so.`,
+What was computed of prompts and answers is kept, in the slots and in --cache-ram beside
+them: a prompt reads only what no text before it began with.`,
 		Example: `  smelt serve CHECKPOINT
   smelt serve BUNDLE --port 0 --slots 2 --queue 16
   smelt serve CHECKPOINT --host 0.0.0.0 --api-key-file keys.txt`,

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"smelt.example/smelt/internal/server/api"
+	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/turn"
 )
 
@@ -33,7 +34,7 @@ type meter struct {
 }
 
 // newMeter makes a meter for a server with so many slots.
-func newMeter(slots func() int) *meter {
+func newMeter(slots func() int, cache func() engine.Cache) *meter {
 	seconds := prometheus.ExponentialBuckets(0.001, 2, 20) // 1 ms to 524 s
 	histogram := func(name, help string) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "smelt_" + name, Help: help, Buckets: seconds})
@@ -56,7 +57,7 @@ func newMeter(slots func() int) *meter {
 			return float64(value(m.open, slots()))
 		})
 	}
-	m.registry.MustRegister(m.requests, m.left, m.tokens, m.texts, m.first, m.between, m.queued, m.prompt,
+	m.registry.MustRegister(m.requests, m.left, m.tokens, m.texts, m.first, m.between, m.queued, m.prompt, cacheMeter{cache},
 		gauge("active_texts", "Texts that have a slot.", func(open, slots int) int { return min(open, slots) }),
 		gauge("waiting_texts", "Texts that wait for a slot.", func(open, slots int) int { return max(open-slots, 0) }))
 	return m

@@ -16,6 +16,7 @@ import (
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/page"
+	"smelt.example/smelt/internal/server/recall"
 )
 
 // Options say how a server serves. The zero value of a limit or time is its default.
@@ -46,6 +47,7 @@ const (
 	defaultReadTime  = 10 * time.Second
 	idleTime         = 2 * time.Minute
 	maxHeader        = 64 << 10
+	rememberedBytes  = 64 << 20 // of turns, as the model wrote them
 )
 
 // Server is an http.Handler. It answers that it is loading until Ready.
@@ -53,6 +55,7 @@ type Server struct {
 	options Options
 	keys    keys
 	meter   *meter
+	memory  *recall.Memory
 	routes  map[string]route
 	page    page.Document
 	engine  atomic.Pointer[engine.Engine]
@@ -78,8 +81,8 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{options: o, keys: newKeys(o.Keys), routes: map[string]route{}, page: page.New()}
-	s.meter = newMeter(s.slots)
+	s := &Server{options: o, keys: newKeys(o.Keys), memory: recall.New(rememberedBytes), routes: map[string]route{}, page: page.New()}
+	s.meter = newMeter(s.slots, s.cache)
 	for _, r := range s.table() {
 		s.routes[r.path] = r
 	}
@@ -102,6 +105,14 @@ func (s *Server) slots() int {
 		return e.Model().Slots
 	}
 	return 0
+}
+
+// cache is what is kept of prompts and texts: nothing while the model opens.
+func (s *Server) cache() engine.Cache {
+	if e := s.opened(); e != nil {
+		return e.Cache()
+	}
+	return engine.Cache{}
 }
 
 // Serve answers on a listener until ctx ends. Then nothing new is accepted, and what is
@@ -150,7 +161,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
 	c := api.NewCall(w, r)
 	route, name := s.find(r.URL.Path)
-	c.Options, c.Meter, c.Shape, c.Name = &s.options.Options, s.meter, route.shape, name
+	c.Options, c.Meter, c.Memory, c.Shape, c.Name = &s.options.Options, s.meter, s.memory, route.shape, name
 	c.SetHeader("X-Request-Id", c.ID)
 	c.SetHeader("Request-Id", c.ID)
 	c.SetHeader("X-Content-Type-Options", "nosniff")

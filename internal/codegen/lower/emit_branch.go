@@ -9,6 +9,10 @@ type part struct {
 	body   func(group *kernel.Expr) // group counts from 0 within the part
 }
 
+// mostSecondAxis is how many threadgroups a grid has along its second axis at most (CUDA C++
+// Programming Guide, compute capabilities).
+const mostSecondAxis = 1<<16 - 1
+
 // deal emits the parts as branches on the threadgroup's number.
 func (u *emitter) deal(parts []part) {
 	u.dealFrom(kernel.Group(0), 0, parts)

@@ -19,23 +19,45 @@ func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	return linearDecode(in, l)
 }
 
-// linearDecode: each team of SIMD groups makes matvecRows outputs for matvecInputs rows.
+// linearDecode: each team of SIMD groups makes matvecRows outputs for up to matvecInputs
+// rows. On a GPU one row has a kernel of its own, with half the registers, so that cores
+// hold twice the threads; its sums are the same.
 func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	shape, err := in.linearShape(l)
 	if err != nil {
 		return nil, err
 	}
-	s, inputs := shape.schedule(in), in.inputsAtOnce(2*bytesOfStaged(l.K))
+	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
+	if in.Target.Vector > 0 {
+		launch, err := linearRows(in, l, shape, "", inputs)
+		return []program.Launch{launch}, err
+	}
+	one, err := linearRows(in, l, shape, "row", 1)
+	if err != nil {
+		return nil, err
+	}
+	more, err := linearRows(in, l, shape, "rows", inputs)
+	return []program.Launch{one, more}, err
+}
+
+// linearRows is the launch for up to so many rows a threadgroup; with the role "row" it has
+// threadgroups for one row alone, with "rows" for more.
+func linearRows(in *Input, l *fusion.Linear, shape decodeShape, role string, inputs int) (program.Launch, error) {
+	s := shape.schedule(in)
 	s.Settings = []kernel.Setting{
 		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
-		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: "weights are unpacked once for all of them"},
+		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: rowsWhy(role)},
 	}
 	s.Settings = append(s.Settings, shape.settings(in)...)
-	u := in.begin(in.kernelName(""), s, in.doc("products of one input, a SIMD group for each few outputs")...)
+	name := in.kernelName("")
+	if role == "row" {
+		name = in.kernelName(role)
+	}
+	u := in.begin(name, s, in.doc("products of one input, a SIMD group for each few outputs")...)
 	d := &linearUnit{emitter: u, l: l, shape: shape, outputsPerGroup: shape.outputs(in), inputsPerGroup: inputs}
 	rows, err := d.bindInput(4)
 	if err != nil {
-		return nil, err
+		return program.Launch{}, err
 	}
 	var parts []part
 	for i := range l.Products {
@@ -44,11 +66,44 @@ func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 	if !u.stages() { // those that take longest begin first
 		slices.SortStableFunc(parts, func(a, b part) int { return b.work - a.work })
 	}
-	row0 := u.Let("row0", kernel.Group(1).Mul(i32(inputs)))
+	tiles, of := 0, 1 // axes of the grid: outputs, and rows
+	grid := []ir.Expr{ir.Const(int64(groupsOf(parts))), groupsOfRows(rows, role, inputs)}
+	if role != "" && groupsOf(parts) <= mostSecondAxis {
+		// Those of the same outputs follow each other: what one reads a cache has for the next.
+		tiles, of = 1, 0
+		slices.Reverse(grid)
+	}
+	row0 := u.Let("row0", kernel.Group(of).Mul(i32(inputs)))
 	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
-	u.oneOrMore(left, inputs, func(n int) { d.inputs(row0, left, n); u.deal(parts) })
-	launch, err := u.launch("", ir.Const(int64(groupsOf(parts))), ceilDiv(ir.Sym(rows), inputs))
-	return []program.Launch{launch}, err
+	body := func(n int) { d.inputs(row0, left, n); u.dealFrom(kernel.Group(tiles), 0, parts) }
+	if role == "" {
+		u.oneOrMore(left, inputs, body)
+	} else {
+		body(inputs)
+	}
+	return u.launch(role, grid...)
+}
+
+func rowsWhy(role string) string {
+	if role == "row" {
+		return "alone it takes fewer registers than beside others"
+	}
+	return "weights are unpacked once for all of them"
+}
+
+// groupsOfRows is how many threadgroups, of so many rows each, a step's rows need of a
+// launch: all of them; with the role "row" one where the step has one row, else none; with
+// "rows" none there.
+func groupsOfRows(rows, role string, each int) ir.Expr {
+	n := ir.Sym(rows)
+	one := n.Min(ir.Const(1)).Mul(ir.Const(2)).Sub(n.Min(ir.Const(2)))
+	switch role {
+	case "row":
+		return one
+	case "rows":
+		return ceilDiv(n, each).Sub(one)
+	}
+	return ceilDiv(n, each)
 }
 
 // linearUnit is a decode kernel of a linear region in the making.

@@ -21,9 +21,9 @@ const (
 	// groupsPerCore is for how many threadgroups a core the outputs should do: with fewer,
 	// some cores are idle while the last ones end.
 	groupsPerCore = 8
-	// runsPerLane is how many runs of columns a lane should have: fewer are soon at an end,
-	// and sums over lanes cost as much as they do.
-	runsPerLane = 2
+	// asksPerLane is how many times a lane should ask for laneBytes of a row: fewer are soon
+	// at an end, and sums over lanes cost as much as they do.
+	asksPerLane = 2
 )
 
 // linearShape is the shape for all products of a region: as many SIMD groups share the
@@ -32,7 +32,7 @@ func (in *Input) linearShape(l *fusion.Linear) (decodeShape, error) {
 	if in.Target.Vector > 0 {
 		return decodeShape{teams: 1, shares: 1}, nil
 	}
-	fours, runs, whole := 0, 0, false // whole: a threadgroup makes whole vectors, in batches
+	fours, asks, whole := 0, 0, false // whole: a threadgroup makes whole vectors, in batches
 	for _, p := range l.Products {
 		fours += (p.N + matvecRows - 1) / matvecRows * p.Groups
 		whole = whole || p.Postprocess != nil
@@ -44,14 +44,14 @@ func (in *Input) linearShape(l *fusion.Linear) (decodeShape, error) {
 			if err != nil {
 				return decodeShape{}, err
 			}
-			if n := m.cols / m.runColumns(); runs == 0 || n < runs {
-				runs = n
+			if n := m.cols / (m.runColumns() * m.runsAtOnce()); asks == 0 || n < asks {
+				asks = n
 			}
 		}
 	}
 	most := in.Target.Threads(linearDecodeThreads) / in.Target.SimdWidth
 	s := decodeShape{teams: 1, shares: 1}
-	for !whole && 2*s.shares <= most && fours*s.shares < simdsPerCore*in.Target.Cores && runs >= 2*s.shares*in.Target.SimdWidth*runsPerLane {
+	for !whole && 2*s.shares <= most && fours*s.shares < simdsPerCore*in.Target.Cores && asks >= 2*s.shares*in.Target.SimdWidth*asksPerLane {
 		s.shares *= 2
 	}
 	for s.grows(most) && (whole || s.shares*s.teams == 1 || fours/(2*s.teams) >= groupsPerCore*in.Target.Cores) {
@@ -91,7 +91,7 @@ func (s decodeShape) settings(in *Input) []kernel.Setting {
 	}
 	return []kernel.Setting{
 		{Name: "outputs per threadgroup", Value: fmt.Sprint(s.atOnce()), Why: fmt.Sprintf("as many as leave %d threadgroups for each of %d cores, or the fewest there can be", groupsPerCore, in.Target.Cores)},
-		{Name: "SIMD groups that share columns", Value: fmt.Sprint(s.shares), Why: fmt.Sprintf("until there are %d SIMD groups for each core, or %d runs of columns left for a lane", simdsPerCore, runsPerLane)},
+		{Name: "SIMD groups that share columns", Value: fmt.Sprint(s.shares), Why: fmt.Sprintf("until there are %d SIMD groups for each core, or %d bytes of a row left for a lane", simdsPerCore, asksPerLane*laneBytes)},
 	}
 }
 

@@ -80,9 +80,19 @@ func (u *emitter) addUp(sums [][]kernel.Variable, exponent int) [][]*kernel.Expr
 // blockUnits is how many units make a block of at least four columns.
 func (m *matrix) blockUnits() int { return max(1, 4/m.unpack.Elements) }
 
-// runBytes is what a run of blocks takes, at most: enough for few scales and little
-// arithmetic on indices, little enough that the words of several rows stay in registers.
-const runBytes = 16
+// runBytes is what a run of blocks takes, at most. The lanes of a SIMD group read runs that
+// lie side by side, and what they are multiplied with: with runs of 16 bytes, of 16 or 32
+// columns, each such load of inputs took four or eight times the cycles of a GPU's cache
+// that its bytes do, which was more than all else that the kernel did.
+const runBytes = 4
+
+// laneBytes is what a lane asks for of each row before it uses the first: a few runs.
+const laneBytes = 16
+
+// runsAtOnce is how many runs those are.
+func (m *matrix) runsAtOnce() int {
+	return max(1, laneBytes/(4*m.blockUnits()*m.unpack.Words*m.blocksPerRun()))
+}
 
 // blocksPerRun is how many blocks a lane takes one after another, within a row.
 func (m *matrix) blocksPerRun() int {

@@ -50,8 +50,8 @@ func (in *Input) tileOf(n, least, most int) int {
 // sharesOf is over how many SIMD groups, a power of two up to `most`, the columns of a
 // product are dealt out: each lane has some of them.
 func (m *matrix) sharesOf(most, lanes int) int {
-	shares, runs := 1, m.cols/m.runColumns()
-	for 2*shares <= most && runs >= 2*shares*lanes {
+	shares, asks := 1, m.cols/(m.runColumns()*m.runsAtOnce())
+	for 2*shares <= most && asks >= 2*shares*lanes {
 		shares *= 2
 	}
 	return shares

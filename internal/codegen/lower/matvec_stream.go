@@ -2,7 +2,7 @@ package lower
 
 import "smelt.example/smelt/internal/codegen/kernel"
 
-// Where SIMD groups are a GPU's, the lanes of one read runs of 16 bytes that
+// Where SIMD groups are a GPU's, the lanes of one read runs of some bytes that
 // lie side by side, each of several rows of the matrix, and what they are multiplied
 // with from device memory, where a cache has it.
 
@@ -23,8 +23,17 @@ func (u *emitter) streamedProducts(rows []rowOf, inputs []input, sums [][]kernel
 		u.For("run", first, i32(runs), i32(lanes), one)
 		return
 	}
-	// As many runs for each lane: compilers know the number, and load those of several at once.
-	u.For("i", i32(0), i32(runs/lanes), i32(1), func(i *kernel.Expr) { one(u.Let("run", first.Add(i.Mul(i32(lanes))))) })
+	// As many runs for each lane, some of which stand one after the other: compilers ask for
+	// the words of all before they use the first.
+	once := m.runsAtOnce()
+	for runs/lanes%once != 0 {
+		once /= 2
+	}
+	u.For("i", i32(0), i32(runs/lanes/once), i32(1), func(i *kernel.Expr) {
+		for n := range once {
+			one(u.Let("run", first.Add(i.Mul(i32(once)).Add(i32(n)).Mul(i32(lanes)))))
+		}
+	})
 }
 
 // runColumns is the number of columns in a run.

@@ -58,6 +58,9 @@ func TestMetalText(t *testing.T) {
 func runText(t *testing.T, k *kernel.Kernel, launch interp.Launch) {
 	t.Helper()
 	restore := interpret(t, k, launch)
+	if launch.Grid[0]*launch.Grid[1]*launch.Grid[2] == 0 {
+		return // a kernel of other numbers of rows
+	}
 	c, err := standin.Find()
 	if err != nil {
 		return

@@ -87,7 +87,7 @@ func (p *Plan) checkStep(s *Step) error {
 		}
 		for _, t := range now {
 			for _, o := range since {
-				if (t.write || o.write) && t.overlaps(o.extent) {
+				if (t.write || o.write) && t.overlaps(o.extent) && !s.apart(d, s.Dispatches[o.dispatch]) {
 					return fmt.Errorf("dispatch %d (%s) and dispatch %d (%s) conflict over %s and %s without a barrier between them",
 						o.dispatch, s.Dispatches[o.dispatch].Kernel.Name, i, d.Kernel.Name, o.name, t.name)
 				}

@@ -126,7 +126,13 @@ func TestCheck(t *testing.T) {
 		{"no context", func(p *Plan, _ *Step) { p.Context = 0 }, "Context is 0"},
 		{"a symbol of no limit", func(_ *Plan, s *Step) { clear(s.Limits) }, "limits are"},
 		{"a symbol of another limit", func(_ *Plan, s *Step) { s.Limits["T"] = 1 }, "limits are"},
-		{"a region is left out", func(_ *Plan, s *Step) { s.Dispatches[3].Region = s.Dispatches[4].Region }, "no dispatch is of region"},
+		{"a region is left out", func(_ *Plan, s *Step) {
+			for left, i := s.Dispatches[3].Region, 3; i < len(s.Dispatches); i++ {
+				if s.Dispatches[i].Region == left {
+					s.Dispatches[i].Region = s.Dispatches[0].Region
+				}
+			}
+		}, "no dispatch is of region"},
 		{"a region of no module", func(_ *Plan, s *Step) { s.Dispatches[3].Region = "x" }, "which the module does not have"},
 		{"a state is left out", func(_ *Plan, s *Step) {
 			for _, d := range s.Dispatches {
@@ -161,6 +167,20 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		}, "none of the plan's"},
+		{"kernels for one row and for more at once", func(_ *Plan, s *Step) {
+			for _, d := range s.Dispatches {
+				if d.Role == "row" {
+					d.Grid[0] = ir.Const(1)
+				}
+			}
+		}, "without a barrier between them"},
+		{"a kernel for one row beside one that depends on more", func(_ *Plan, s *Step) {
+			for _, d := range s.Dispatches {
+				if d.Role == "row" {
+					d.Grid[2] = ir.Sym("P").Sub(ir.Sym("P")).Add(ir.Sym("P")).Min(ir.Const(1))
+				}
+			}
+		}, "without a barrier between them"},
 		{"a dispatch is left out", func(_ *Plan, s *Step) { s.Dispatches = s.Dispatches[1:] }, "were written"},
 		{"caches lie on each other", func(p *Plan, _ *Step) {
 			for _, c := range p.Caches {
@@ -313,7 +333,10 @@ func TestCosts(t *testing.T) {
 			t.Errorf("scoring's %d costs %+v, expected %+v", i, c, want)
 		}
 	}
-	c := costs[s.Picks()-1]
+	c := costs[s.Picks()-2] // of one row; that of more has none
+	if more := costs[s.Picks()-1]; more.Flops != 0 || !more.idle() {
+		t.Errorf("the head for several rows costs %+v", more)
+	}
 	if c.Weights != 256*128*2 || c.Read != 128*4 || c.Write != 256*4 || c.CacheRead+c.CacheWrite != 0 {
 		t.Errorf("the head costs %+v", c)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"smelt.example/smelt/internal/codegen/kernel"
 	"smelt.example/smelt/internal/codegen/program"
+	"smelt.example/smelt/ir"
 )
 
 // order puts every dispatch on the earliest level its operands allow and sorts
@@ -14,14 +15,20 @@ import (
 func (s *Step) order() {
 	var users uses
 	last := 0
+	var before *Dispatch
 	for _, d := range s.Dispatches {
-		d.Level = users.level(d)
+		if before != nil && d.Region == before.Region && d.touchesSame(before) && s.apart(d, before) {
+			d.Level = before.Level
+		} else {
+			d.Level = users.level(d)
+		}
 		if d.Region == program.ScoreRegion {
 			d.Level = max(d.Level, last+1)
 		} else {
 			last = max(last, d.Level)
 		}
 		users.record(d)
+		before = d
 	}
 	s.copyLate()
 	slices.SortStableFunc(s.Dispatches, func(a, b *Dispatch) int { return a.Level - b.Level })
@@ -30,6 +37,62 @@ func (s *Step) order() {
 		d.Barrier = d.Level != level
 		level = d.Level
 	}
+}
+
+// touchesSame tells whether two dispatches use the same memory of those that are written.
+func (d *Dispatch) touchesSame(o *Dispatch) bool {
+	if len(d.Args) != len(o.Args) {
+		return false
+	}
+	for i := range d.Args {
+		if d.Args[i].object() != o.Args[i].object() || d.Args[i].Param.Access != o.Args[i].Param.Access {
+			return false
+		}
+	}
+	return true
+}
+
+// apart tells whether no step has threadgroups of both dispatches, whatever its number of
+// rows: they need no barrier between them.
+func (s *Step) apart(a, b *Dispatch) bool {
+	rows, ok := s.RowsAlone(a)
+	if other, too := s.RowsAlone(b); !ok || !too || other != rows {
+		return false
+	}
+	for n := int64(0); n <= int64(s.MaxRows); n++ {
+		if a.groups(rows, n) > 0 && b.groups(rows, n) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// RowsAlone is the symbol of rows, or of wanted ones, if the dispatch's grid depends on it
+// and on nothing else: steps of as many have as many threadgroups, however long texts are.
+func (s *Step) RowsAlone(d *Dispatch) (symbol string, ok bool) {
+	ok = true
+	for _, g := range d.Grid {
+		g.Walk(func(name string) {
+			i := slices.IndexFunc(s.Params.Symbols, func(sym ir.Symbol) bool { return sym.Name == name })
+			ok = ok && i >= 0 && (s.Params.Symbols[i].Def == ir.Rows || s.Params.Symbols[i].Def == ir.Wanted) && (symbol == "" || symbol == name)
+			symbol = name
+		})
+	}
+	return symbol, ok && symbol != ""
+}
+
+// groups is how many threadgroups the dispatch has where a symbol, the only one of its grid,
+// has a value.
+func (d *Dispatch) groups(symbol string, n int64) int64 {
+	total := int64(1)
+	for _, g := range d.Grid {
+		count, err := g.Eval(func(name string) (int64, bool) { return n, name == symbol })
+		if err != nil {
+			return 1 // whatever it is, it may be some
+		}
+		total = max(0, min(total, 1)*min(count, 1))
+	}
+	return total
 }
 
 // uses remembers on which levels each object was last written and read.

@@ -32,6 +32,8 @@ type Message struct {
 	// Reasoning and ToolCalls are an assistant's.
 	Reasoning string
 	ToolCalls []ToolCall
+	// ReasoningID tells reasoning apart, as ToolCall.ID does calls.
+	ReasoningID string
 	// ToolCallID says which call a tool's message answers.
 	ToolCallID string
 
@@ -128,16 +130,6 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", int(m))
 }
 
-// Segment is a piece of a prompt: one special token, or text in which nothing
-// is special, whatever it looks like. Keeping the two apart until token ids is
-// what stops a message from posing as another role.
-type Segment struct {
-	Text    string
-	Special bool
-	// Spelling, if not nil, has the tokens of Text; else a tokenizer has.
-	Spelling *Spelling
-}
-
 // Options say how to lay out a conversation. The zero value asks for an answer
 // without reasoning.
 type Options struct {
@@ -227,30 +219,6 @@ func Tokens(f Format, messages []Message, o Options, tok TokenEncoder) ([]int32,
 	if err != nil {
 		return nil, err
 	}
-	return SegmentTokens(f, segments, tok)
-}
-
-// SegmentTokens is Tokens for a conversation that has been laid out.
-func SegmentTokens(f Format, segments []Segment, tok TokenEncoder) ([]int32, error) {
-	var ids []int32
-	for _, s := range segments {
-		if s.Special {
-			id, ok := tok.TokenID(s.Text)
-			if !ok {
-				return nil, &MissingTokenError{Token: s.Text, Format: f.Name()}
-			}
-			ids = append(ids, id)
-			continue
-		}
-		if s.Spelling != nil {
-			ids = append(ids, s.Spelling.Tokens...)
-			continue
-		}
-		part, err := tok.EncodeOrdinary(s.Text)
-		if err != nil {
-			return nil, fmt.Errorf("chat: encoding a message: %w", err)
-		}
-		ids = append(ids, part...)
-	}
-	return ids, nil
+	ids, _, err := SegmentTokens(f, segments, tok)
+	return ids, err
 }

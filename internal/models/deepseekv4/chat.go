@@ -119,10 +119,10 @@ func (p *prompt) turn(i int) error {
 	case chat.RoleSystem:
 		out.text(t.Content)
 	case chat.RoleDeveloper:
-		out.special(tokenUser)
+		out.opens(tokenUser, chat.RoleUser)
 		out.text(t.Content)
 	case chat.RoleUser:
-		out.special(tokenUser)
+		out.opens(tokenUser, chat.RoleUser)
 		out.text(t.blocks())
 	case chat.RoleReminder:
 		out.special(tokenReminder)
@@ -144,14 +144,22 @@ func (p *prompt) turn(i int) error {
 func (p *prompt) assistant(i int) {
 	t, out := p.turns[i], &p.out
 	goesOn := p.goesOn && i == len(p.turns)-1
+	begin := len(*out)
 	if p.thinking && (i == 0 || p.turns[i-1].Task == "") && (p.keep || i > p.last) {
 		out.spelled(t.Reasoning, t.Spellings)
 		if !goesOn || t.Content != "" {
 			out.special(tokenEndThink)
 		}
+		if !goesOn {
+			out.part(begin, t, chat.ReasoningPart)
+		}
 	}
+	begin = len(*out)
 	out.spelled(t.Content, t.Spellings)
 	out.calls(t.ToolCalls)
+	if !goesOn {
+		out.part(begin, t, chat.AnswerPart)
+	}
 	if !t.Unfinished && !goesOn {
 		out.special(tokenEnd)
 	}
@@ -169,14 +177,14 @@ func (p *prompt) open(i int) {
 		if p.thinking {
 			think = tokenThink
 		}
-		out.special(tokenAssistant)
+		out.opens(tokenAssistant, chat.RoleAssistant)
 		out.special(think)
 		out.special(token)
 	case t.Role == chat.RoleUser || t.Role == chat.RoleDeveloper:
 		if p.thinking && (p.keep || i >= p.last) {
 			think = tokenThink
 		}
-		out.special(tokenAssistant)
+		out.opens(tokenAssistant, chat.RoleAssistant)
 		out.special(think)
 	}
 }
@@ -191,7 +199,7 @@ func (p *prompt) again() {
 	if p.thinking {
 		think = tokenThink
 	}
-	p.out.special(tokenAssistant)
+	p.out.opens(tokenAssistant, chat.RoleAssistant)
 	p.out.special(think)
 }
 

@@ -45,7 +45,7 @@ func readOwnChats(t *testing.T) (cases []ownCase) {
 // would have generated.
 func generated(segments []chat.Segment) []chat.Segment {
 	for i := len(segments) - 1; i >= 0; i-- {
-		if segments[i] == (chat.Segment{Text: tokenAssistant, Special: true}) {
+		if segments[i].Opens == chat.RoleAssistant {
 			return segments[i+2:]
 		}
 	}

@@ -52,6 +52,22 @@ func (s *segments) special(token string) {
 	*s = append(*s, chat.Segment{Text: token, Special: true})
 }
 
+// opens adds the token that opens a turn of a role.
+func (s *segments) opens(token, role string) {
+	*s = append(*s, chat.Segment{Text: token, Special: true, Opens: role})
+}
+
+// part says of what was added since there were so many segments which part of an
+// assistant's turn it is, unless it begins in the middle of a segment.
+func (s segments) part(from int, t turn, part chat.TurnPart) {
+	if from == 0 || !s[from-1].Special {
+		return
+	}
+	for i := range s[from:] {
+		s[from+i].Part, s[from+i].Message = part, t.number
+	}
+}
+
 func (s *segments) text(texts ...string) {
 	text := strings.Join(texts, "")
 	if n := len(*s); n > 0 && !(*s)[n-1].Special {

@@ -64,7 +64,7 @@ func (s *step) floor() (least time.Duration, err error) {
 	}
 	defer func() { err = errors.Join(err, code.close(m.api)) }()
 	empty := &step{m: m, plan: s.plan, jobs: make([]job, len(s.jobs))}
-	empty.graphs.s = empty
+	empty.graphs.s, empty.graphs.rows = empty, s.graphs.rows
 	for i := range empty.jobs {
 		j := &empty.jobs[i]
 		j.Function, j.Threads = code.kernels[k.Name].function, s.jobs[i].Threads

@@ -13,9 +13,11 @@ import (
 // graphs are a decode step's: one for each number of rows, made when it first comes.
 // What grids depend on beside rows, the context's length and blocks that close, moves
 // few nodes of a graph, which are updated before it is played; so that the graph for a
-// step is the one with the fewest nodes to update.
+// step is the one with the fewest nodes to update. A dispatch that has threadgroups for
+// other numbers of rows alone has no node.
 type graphs struct {
 	s     *step
+	rows  []bool // dispatches whose grids depend on rows alone; nil until it is known
 	list  []*graph
 	last  *graph // that was played
 	stats device.Graphs
@@ -25,8 +27,10 @@ type graphs struct {
 type graph struct {
 	whole driver.Graph // what exec was made of: its nodes name those of exec
 	exec  driver.Exec
-	nodes []driver.Node
-	grids [][3]int64 // that the nodes have
+	nodes []driver.Node // 0: there is none
+	grids [][3]int64    // that the nodes have
+
+	absent int // dispatches without a node
 }
 
 // maxGraphs are one for each number of rows.
@@ -37,6 +41,12 @@ const share = 3
 
 func (g *graphs) play(grids [][3]int64) error {
 	start := time.Now()
+	if g.rows == nil {
+		for _, d := range g.s.plan.Dispatches {
+			_, alone := g.s.plan.RowsAlone(d)
+			g.rows = append(g.rows, alone)
+		}
+	}
 	best, changes := g.nearest(grids)
 	if best == nil || changes > len(grids)/share && len(g.list) < maxGraphs {
 		made, err := g.make(grids)
@@ -55,20 +65,22 @@ func (g *graphs) play(grids [][3]int64) error {
 	}
 	g.last = best
 	g.stats.Steps++
-	g.stats.Nodes += len(grids)
+	g.stats.Nodes += len(grids) - best.absent
 	return g.s.m.api.Play(best.exec, g.s.m.stream)
 }
 
-// nearest is the graph with the fewest nodes whose grids differ.
+// nearest is the graph with the fewest nodes whose grids differ, of those that have the
+// nodes.
 func (g *graphs) nearest(grids [][3]int64) (best *graph, changes int) {
 	for _, x := range g.list {
-		n := 0
+		n, lacks := 0, false
 		for i, grid := range x.grids {
 			if grid != grids[i] {
 				n++
+				lacks = lacks || x.nodes[i] == 0
 			}
 		}
-		if best == nil || n < changes {
+		if !lacks && (best == nil || n < changes) {
 			best, changes = x, n
 		}
 	}
@@ -94,6 +106,11 @@ func (g *graphs) make(grids [][3]int64) (x *graph, err error) {
 		}
 		j := &g.s.jobs[i]
 		if !j.size(grids[i]) {
+			if g.rows[i] {
+				x.nodes = append(x.nodes, 0)
+				x.absent++
+				continue
+			}
 			j.Grid = [3]uint32{1, 1, 1} // a node needs some, and is disabled below
 		}
 		n, err := api.Add(x.whole, &j.Launch, before)
@@ -107,7 +124,7 @@ func (g *graphs) make(grids [][3]int64) (x *graph, err error) {
 		return nil, err
 	}
 	for i, n := range x.nodes {
-		if !work(grids[i]) {
+		if n != 0 && !work(grids[i]) {
 			if err := api.Enable(x.exec, n, false); err != nil {
 				return nil, err
 			}

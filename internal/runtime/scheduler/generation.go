@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"smelt.example/smelt/internal/runtime/prefix"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -24,8 +25,8 @@ type Generation struct {
 	reason session.StopReason
 	err    error
 
-	length, read      int // tokens of the prompt: all, and those that the slot has
-	reused            int // of those, the ones that it held before
+	length, read      int        // tokens of the prompt: all, and those that the slot has
+	found             prefix.End // of those, what was kept from before
 	began, text, over time.Time
 }
 
@@ -108,9 +109,10 @@ func (g *Generation) Wait() ([]int32, session.StopReason, error) {
 
 // PromptReport tells what became of a prompt.
 type PromptReport struct {
-	Read   int     // tokens that were read, or that the slot held
-	Reused int     // of those, how many the slot held from the request before
-	Scores []Score // of the tokens from the second on, if the request asked for them
+	Read   int        // tokens that were read, or were kept from before
+	Reused int        // of those, how many were kept
+	End    prefix.End // why no more were
+	Scores []Score    // of the tokens from the second on, if the request asked for them
 }
 
 // Prompt reports on the prompt, once the text has ended.
@@ -120,7 +122,7 @@ func (g *Generation) Prompt() PromptReport {
 	for !g.ended {
 		g.more.Wait()
 	}
-	return PromptReport{g.read, g.reused, g.prompt}
+	return PromptReport{g.read, g.found.Reused, g.found, g.prompt}
 }
 
 // Times are how long the prompt took, from the first of its steps, and the text
@@ -160,11 +162,11 @@ func (g *Generation) readPrompt(n int) {
 	}
 }
 
-// reuse notes how many of the prompt's tokens the slot held.
-func (g *Generation) reuse(n int) {
+// reuse notes how many of the prompt's tokens were kept, and why no more.
+func (g *Generation) reuse(n int, end prefix.End) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.read, g.reused = n, n
+	g.read, g.found = n, end
 }
 
 func (g *Generation) addPrompt(s Score) {

@@ -16,6 +16,7 @@ import (
 	"smelt.example/smelt/internal/runtime/cpu"
 	"smelt.example/smelt/internal/runtime/cpu/jit"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/prefix"
 	"smelt.example/smelt/internal/runtime/reference"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/ir"
@@ -49,6 +50,11 @@ func devices(t *testing.T, size session.Options) []namedDevice {
 			r := newRunner()
 			r.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
 			return r
+		}},
+		{"fake that keeps", func(*testing.T) device.Device {
+			k := newKeeping(400)
+			k.fail = func(string, []ir.Row) error { time.Sleep(time.Microsecond); return nil }
+			return k
 		}},
 		{"reference", func(t *testing.T) device.Device {
 			d, err := reference.New(m.Graph, m.Weights)
@@ -135,6 +141,9 @@ func randomRequests(t *testing.T, d device.Device, size session.Options) {
 	stats := s.Stats()
 	if r, ok := d.(*runner); ok && r.broken != nil {
 		t.Error(r.broken)
+	}
+	if k, ok := d.(keeping); ok && (k.broken != nil || stats.Cache.Hits[prefix.Prompt] == 0 || stats.Cache.Evictions == 0) {
+		t.Error(stats.Cache, k.broken)
 	}
 	if ahead := newSession(t, d, size).Ahead(); ahead != (stats.Ahead > 0) {
 		t.Errorf("%d steps were begun ahead", stats.Ahead)

@@ -78,6 +78,7 @@ func (e *StepError) Unwrap() error { return e.Err }
 // Request asks for the continuation of a prompt.
 type Request struct {
 	Prompt    []int32 // one token or more
+	Head      int     // tokens of it that other prompts begin with too, as far as known
 	MaxTokens int     // 0: until a stop token or the end of the context
 	Sampling  sampling.Params
 	Allowed   *pick.Mask // tokens that may be picked; nil: all
@@ -108,6 +109,8 @@ func (r *Request) validate(limit, vocab int) error {
 		return errors.New("scheduler: the prompt is empty; it needs at least one token")
 	case len(r.Prompt) > limit:
 		return &session.ContextError{More: len(r.Prompt), Limit: limit}
+	case r.Head < 0 || r.Head > len(r.Prompt):
+		return fmt.Errorf("scheduler: found a head of %d tokens, of a prompt of %d", r.Head, len(r.Prompt))
 	case r.Top < 0:
 		return fmt.Errorf("scheduler: found %d probable tokens beside each, expected 0 (none) or more", r.Top)
 	case r.MaxTokens < 0:
@@ -139,7 +142,8 @@ type Scheduler struct {
 	mu     sync.Mutex
 	wake   sync.Cond // a request came, or Close
 	queue  []*request
-	active int // requests that have a slot
+	came   uint64 // requests, so far
+	active int    // requests that have a slot
 	closed bool
 	stats  Stats
 }
@@ -191,6 +195,8 @@ func (s *Scheduler) Submit(ctx context.Context, r Request) (*Generation, error) 
 	if s.active+len(s.queue) >= s.size.Slots+s.opts.Queue {
 		return nil, fmt.Errorf("%w: %d requests run and %d wait; try again later or allow more to wait", ErrFull, s.active, len(s.queue))
 	}
+	s.came++
+	q.number = s.came
 	s.queue = append(s.queue, q)
 	s.wake.Signal()
 	return q.gen, nil
@@ -211,11 +217,12 @@ func (s *Scheduler) Close() {
 type Stats struct {
 	Active  int      // requests that have a slot
 	Waiting int      // requests that do not have one yet
-	Reused  uint64   // tokens of prompts that slots held already
+	Reused  uint64   // tokens of prompts that were there already
 	Chunks  uint64   // steps with a part of a prompt
 	Decodes uint64   // steps that gave running texts a token
 	Ahead   uint64   // of those, how many were begun while the one before ran
 	Rows    []uint64 // Rows[n] is how many of the Decodes had n rows
+	Cache   session.CacheStats
 }
 
 // MeanRows is the mean number of rows of a decode step, 0 before the first.

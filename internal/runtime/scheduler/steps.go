@@ -24,6 +24,11 @@ type request struct {
 	made    int     // tokens of the text
 	flies   bool    // it has a row in the step that runs ahead
 	over    bool    // it has ended
+
+	number uint64   // in order of arrival
+	due    []place  // where its prompt is still to be kept, in order
+	after  *request // that it waits for, until that has read so many tokens
+	until  int
 }
 
 // steps is the state of the goroutine that runs steps; no other uses it.
@@ -69,6 +74,7 @@ func (s *Scheduler) run() {
 	s.sess.Forget()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stats.Cache = s.sess.CacheStats()
 	for _, r := range s.queue {
 		r.gen.end("", ErrClosed)
 	}
@@ -93,6 +99,7 @@ func (s *Scheduler) boundary() bool {
 	defer s.mu.Unlock()
 	for !s.closed {
 		s.admit()
+		s.stats.Cache = s.sess.CacheStats()
 		if s.active > 0 {
 			return true
 		}
@@ -104,28 +111,46 @@ func (s *Scheduler) boundary() bool {
 // cancelled tells whether somebody has ended the text.
 func (r *request) cancelled() bool { return r.gen.cancel.Load() || r.ctx.Err() != nil }
 
-// admit moves requests from the queue to free slots. s.mu is held.
+// admit moves requests from the queue to free slots: all but those that wait for what
+// another reads. s.mu is held, but not while a slot is made ready: that may take long.
 func (s *Scheduler) admit() {
+	for {
+		r := s.admissible()
+		if r == nil {
+			return
+		}
+		s.active++
+		s.mu.Unlock()
+		err := r.open(s.sess)
+		s.mu.Lock()
+		if err != nil {
+			s.active--
+			r.gen.end("", err)
+			continue
+		}
+		s.stats.Reused += uint64(r.seq.Len())
+		s.prompts = append(s.prompts, r)
+	}
+}
+
+// admissible takes the next request that may begin out of the queue, and those that were
+// cancelled; nil if there is none.
+func (s *Scheduler) admissible() (next *request) {
 	s.queue = slices.DeleteFunc(s.queue, func(r *request) bool {
 		switch {
 		case r.cancelled():
 			r.gen.end(session.StopCancelled, nil)
 			return true
-		case s.active == s.size.Slots:
+		case next != nil || s.active == s.size.Slots || s.waits(r):
 			return false
 		}
-		if err := r.open(s.sess); err != nil {
-			r.gen.end("", err)
-			return true
-		}
-		s.stats.Reused += uint64(r.seq.Len())
-		s.active++
-		s.prompts = append(s.prompts, r)
+		next, r.after = r, nil
 		return true
 	})
+	return next
 }
 
-// open gives the request a slot, with what that holds of the beginning of its prompt. Who
+// open gives the request a slot, with what is kept of the beginning of its prompt. Who
 // asks for scores of the prompt has all of it read.
 func (r *request) open(sess *session.Session) (err error) {
 	if r.PromptScores {
@@ -137,15 +162,16 @@ func (r *request) open(sess *session.Session) (err error) {
 		return err
 	}
 	r.rest = r.Prompt[r.seq.Len():]
-	r.gen.reuse(r.seq.Len())
+	r.plan(sess)
+	r.gen.reuse(r.seq.Len(), r.seq.End())
 	return nil
 }
 
 // release gives the slot back and ends the text, in this order: who waits for
-// the end finds the slot free. What an error ended leaves nothing in it.
+// the end finds the slot free. What an error ended leaves nothing in it, nor beside.
 func (s *Scheduler) release(r *request, reason session.StopReason, err error) {
 	if err != nil {
-		r.seq.Close()
+		r.seq.Fail(r.tokens(), r.made == 0)
 	} else {
 		r.seq.Keep(r.tokens())
 	}
@@ -164,14 +190,14 @@ func (r *request) tokens() []int32 { return slices.Concat(r.Prompt, r.gen.tokens
 func (s *Scheduler) prefill() {
 	r := s.prompts[0]
 	s.prompts = slices.Delete(s.prompts, 0, 1)
-	n := min(s.opts.Chunk, len(r.rest))
-	if r.PromptScores {
-		n = min(n, s.size.Wanted)
-	}
+	at, n := r.seq.Len(), s.chunk(r)
 	r.gen.begin()
 	token, score, err := r.read(n)
+	if err == nil {
+		err = r.mark()
+	}
 	if err != nil {
-		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", r.seq.Len(), r.seq.Len()+n-1, len(r.Prompt)), err})
+		s.release(r, "", &StepError{fmt.Sprintf("prompt, tokens %d to %d of %d", at, at+n-1, len(r.Prompt)), err})
 	} else {
 		s.count(0)
 		r.rest = r.rest[n:]

@@ -3,6 +3,8 @@ package session
 import (
 	"fmt"
 	"slices"
+
+	"smelt.example/smelt/internal/runtime/prefix"
 )
 
 // vacancy is a slot that no sequence has, with what the last one left in it.
@@ -44,8 +46,9 @@ func (all vacancies) best(prompt []int32) int {
 }
 
 // OpenFor is Open for a sequence that is going to be the prompt and more. Where a free
-// slot holds a beginning of the prompt (see Keep), at most all but its last token, the
-// sequence has those tokens already: Len tells how many. It then has no Logits.
+// slot holds a beginning of the prompt (see Keep), or one is kept beside the slots, at most all
+// but its last token, the sequence has the longest of these already: Len tells how many
+// tokens. It then has no Logits.
 func (s *Session) OpenFor(prompt []int32) (*Sequence, error) {
 	if len(s.free) == 0 {
 		return nil, fmt.Errorf("all %d slots are in use; close a sequence or ask for more slots", s.opts.Slots)
@@ -54,10 +57,13 @@ func (s *Session) OpenFor(prompt []int32) (*Sequence, error) {
 	v := s.free[i]
 	s.free = slices.Delete(s.free, i, i+1)
 	q := &Sequence{s: s, slot: v.slot}
-	switch {
-	case v.begins(prompt):
+	if v.begins(prompt) {
 		q.length = len(v.tokens)
-	case len(v.tokens) > 0:
+	}
+	if prompt != nil {
+		q.restore(prompt)
+	}
+	if q.length == 0 && len(v.tokens) > 0 {
 		s.dev.Reset(v.slot)
 	}
 	return q, nil
@@ -67,7 +73,7 @@ func (s *Session) OpenFor(prompt []int32) (*Sequence, error) {
 // tokens those are: the sequence's Len first ones of tokens, from its beginning. The row of
 // a step that runs ahead, whose tokens nobody picked yet, is taken back: it does not
 // count. Where tokens are too few to say what the slot holds, or the row cannot be taken
-// back, it is emptied.
+// back, it is emptied. A sequence of OpenFor is kept beside the slots, too.
 func (q *Sequence) Keep(tokens []int32) {
 	s := q.s
 	if s == nil {
@@ -84,7 +90,14 @@ func (q *Sequence) Keep(tokens []int32) {
 		q.Close()
 		return
 	}
+	if q.length < s.opts.Context { // or no prompt goes on with it
+		if err := q.Mark(prefix.Text, tokens); err != nil {
+			q.Close()
+			return
+		}
+	}
 	s.free = append(s.free, vacancy{q.slot, slices.Clone(tokens[:q.length]), q})
+	q.kept.release()
 	*q = Sequence{}
 }
 
@@ -95,21 +108,27 @@ func (q *Sequence) flies() bool {
 }
 
 // empty empties a free slot if it holds what a sequence left, which had a row in a step that
-// failed.
+// failed. What was kept of it then is not to be trusted either.
 func (s *Session) empty(left *Sequence) {
 	i := slices.IndexFunc(s.free, func(v vacancy) bool { return v.left == left })
 	if i >= 0 {
+		if s.tree != nil {
+			s.tree.Forget(s.free[i].tokens)
+		}
 		s.dev.Reset(s.free[i].slot)
 		s.free[i].tokens, s.free[i].left = nil, nil
 	}
 }
 
-// Forget empties all free slots.
+// Forget empties all free slots, and drops all that is kept beside them.
 func (s *Session) Forget() {
 	for i, v := range s.free {
 		if len(v.tokens) > 0 {
 			s.dev.Reset(v.slot)
 			s.free[i].tokens, s.free[i].left = nil, nil
 		}
+	}
+	if s.tree != nil {
+		s.tree.Close()
 	}
 }

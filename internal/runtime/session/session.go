@@ -13,6 +13,7 @@ import (
 	"smelt.example/smelt/internal/codegen/program"
 	"smelt.example/smelt/internal/option"
 	"smelt.example/smelt/internal/runtime/device"
+	"smelt.example/smelt/internal/runtime/prefix"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -24,6 +25,8 @@ type Options struct {
 	Context int // largest number of tokens of a sequence; 1 or more
 	Wanted  int // rows of a step whose logits the device gives at most; 0 means Chunk
 	Ahead   Ahead
+	// Cache is for what is kept beside the slots, on a device.Keeper with room for it.
+	Cache prefix.Options
 }
 
 // defaultChunk keeps a step of the reference device short enough for Ctrl-C
@@ -45,6 +48,7 @@ type Session struct {
 	scored []device.Score // that were begun and not waited for
 	steps  uint64         // that the device ran
 	runs
+	kept
 }
 
 // maxSlots bounds the list of free slots.
@@ -77,6 +81,9 @@ func New(dev device.Device, opts Options) (*Session, error) {
 		s.runner = r
 		s.ahead, _ = dev.(device.ScoringRunner)
 	}
+	if err := s.keepBeside(); err != nil {
+		return nil, err
+	}
 	for slot := opts.Slots - 1; slot >= 0; slot-- {
 		s.free = append(s.free, vacancy{slot: int32(slot)})
 	}
@@ -93,6 +100,8 @@ type Sequence struct {
 	length int
 	logits []float32 // of the newest token; nil where Logits says so
 	alone  uint64    // the step that sampled for this sequence alone, if that was its last
+	kept   *keeping  // what it has to do with what is kept beside the slots; nil: nothing
+	end    prefix.End
 }
 
 // Open starts an empty sequence. It fails when all slots are taken.
@@ -108,6 +117,7 @@ func (q *Sequence) Close() {
 	}
 	q.s.dev.Reset(q.slot)
 	q.s.free = append(q.s.free, vacancy{slot: q.slot})
+	q.kept.release()
 	*q = Sequence{}
 }
 

@@ -6,6 +6,7 @@ import (
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/dialog"
+	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/turn"
 )
 
@@ -19,7 +20,7 @@ func Messages(c *api.Call) error {
 	if err != nil {
 		return err
 	}
-	w := &writer{call: c, turn: t, answer: answer{ID: api.NewID("msg_"), Type: "message", Role: chat.RoleAssistant, Model: c.Model, Content: []part{}}}
+	w := &writer{call: c, turn: t, prompt: job.Prompts[0].Prompt, answer: answer{ID: api.NewID("msg_"), Type: "message", Role: chat.RoleAssistant, Model: c.Model, Content: []part{}}}
 	w.answer.Usage.Input = len(job.Prompts[0].IDs)
 	return c.Answer(job, r.Stream, w)
 }
@@ -60,6 +61,7 @@ type part struct {
 type writer struct {
 	call   *api.Call
 	turn   *dialog.Turn
+	prompt engine.Prompt
 	answer answer
 	parts  turn.Answer // as the model gave them
 	open   chat.DeltaKind
@@ -199,14 +201,31 @@ func (w *writer) end(e *turn.End) []api.Frame {
 	if e.Reason == turn.StopString {
 		a.StopSequence = &e.StopString
 	}
+	m := w.parts.Message()
 	if e.Reason != turn.Length {
-		a.Smelt = w.call.Report(w.turn.Check(w.parts.Message()))
+		a.Smelt = w.call.Report(w.turn.Check(m))
 	}
+	w.call.Remember(w.prompt, e, w.named(m))
 	type stop struct {
 		Reason   *string `json:"stop_reason"`
 		Sequence *string `json:"stop_sequence"`
 	}
 	return append(frames, frame(event{Type: "message_delta", Delta: stop{a.StopReason, a.StopSequence}, Usage: &a.Usage, Smelt: a.Smelt}))
+}
+
+// named gives a message the ids of its blocks.
+func (w *writer) named(m chat.Message) chat.Message {
+	calls := 0
+	for _, p := range w.answer.Content {
+		switch {
+		case p.Signature != nil:
+			m.ReasoningID = *p.Signature
+		case p.Type == "tool_use":
+			m.ToolCalls[calls].ID = p.ID
+			calls++
+		}
+	}
+	return m
 }
 
 // Alive is an event that says nothing.

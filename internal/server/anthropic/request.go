@@ -63,6 +63,7 @@ type block struct {
 	Type      string         `json:"type"`
 	Text      string         `json:"text"`
 	Thinking  string         `json:"thinking"`
+	Signature string         `json:"signature"`
 	ID        string         `json:"id"`
 	Name      string         `json:"name"`
 	Input     jsontext.Value `json:"input"` // a string if a call was cut off
@@ -146,6 +147,7 @@ func (m *message) assistant() chat.Message {
 		switch b := &m.Content[i]; b.Type {
 		case "thinking":
 			reasoning = append(reasoning, b.Thinking)
+			out.ReasoningID = b.Signature
 		case "tool_use":
 			input := string(b.Input)
 			if input == "" || input == "null" {

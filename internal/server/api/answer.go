@@ -54,7 +54,7 @@ func (c *Call) Answer(job turn.Job, stream bool, w Writer) error {
 	for range job.Texts() {
 		c.Meter.TextBegins()
 	}
-	s := sender{call: c, run: run, writer: w, open: job.Texts()}
+	s := sender{call: c, run: run, writer: w, prompts: job.Prompts, open: job.Texts()}
 	defer s.stop()
 	if stream {
 		return s.stream()
@@ -75,12 +75,13 @@ func (c *Call) notePrompt(job turn.Job) {
 
 // sender sends one answer.
 type sender struct {
-	call   *Call
-	run    *turn.Run
-	writer Writer
-	open   int // choices that have not ended
-	ends   []*turn.End
-	failed error
+	call    *Call
+	run     *turn.Run
+	writer  Writer
+	prompts []turn.Prompt
+	open    int // choices that have not ended
+	ends    []*turn.End
+	failed  error
 }
 
 // stop ends what still runs: nobody waits for it any more.
@@ -122,12 +123,32 @@ func (s *sender) log() {
 		c.Note("cached_tokens", first.Usage.Cached)
 		if first.Usage.Why != "" {
 			c.Note("cache_end", first.Usage.Why)
+			s.differs(first.Usage)
 		}
 		c.Note("first_token", first.Times.First.Round(time.Millisecond))
 		c.Note("queued", first.Times.Queued.Round(time.Millisecond))
 	}
 	c.Note("new_tokens", tokens)
 	c.Note("finish", strings.Join(finish, ","))
+}
+
+// differs adds to the request's line what its prompt has where what is known goes on
+// otherwise, and what that has.
+func (s *sender) differs(u turn.Usage) {
+	if !s.call.Options.LogPrompts || u.Known == nil || len(s.prompts) != 1 { // else it may be any's
+		return
+	}
+	for _, side := range []struct {
+		key string
+		ids []int32
+	}{{"cache_prompt", s.prompts[0].IDs[u.At:]}, {"cache_known", u.Known}} {
+		const most = 20 // characters, and so tokens
+		text, err := s.call.Engine.Model().Tokenizer.Decode(side.ids[:min(len(side.ids), most)])
+		if err == nil {
+			r := []rune(text)
+			s.call.Note(side.key, string(r[:min(len(r), most)]))
+		}
+	}
 }
 
 // stream sends events as they come. Once it has begun, errors are a part of it.

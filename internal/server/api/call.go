@@ -17,6 +17,7 @@ import (
 
 	"smelt.example/smelt/internal/pick"
 	"smelt.example/smelt/internal/server/engine"
+	"smelt.example/smelt/internal/server/recall"
 	"smelt.example/smelt/internal/server/turn"
 	"smelt.example/smelt/runtime/sampling"
 )
@@ -55,6 +56,7 @@ type Call struct {
 	Engine  engine.Engine
 	Options *Options
 	Meter   Meter
+	Memory  *recall.Memory
 	Shape   Shape
 	// Model is the id that the request asked for; answers give it back.
 	Model string

@@ -11,6 +11,7 @@ import (
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/dialog"
 	"smelt.example/smelt/internal/server/engine"
+	"smelt.example/smelt/internal/server/turn"
 	"smelt.example/smelt/internal/strictjson"
 )
 
@@ -140,9 +141,20 @@ func (c *Call) Render(d dialog.Request) (*dialog.Turn, engine.Prompt, error) {
 	if len(t.Notes) > 0 {
 		c.SetHeader("Smelt-Note", strings.Join(t.Notes, "; "))
 	}
-	prompt, err := m.Render(t.Messages, t.Options)
+	prompt, err := m.Render(t.Messages, t.Options, c.Memory)
 	if err != nil {
 		return nil, prompt, &Error{Status: 400, Message: err.Error(), Cause: err}
 	}
+	if prompt.Recalled > 0 {
+		c.Note("recalled_turns", prompt.Recalled)
+	}
 	return t, prompt, nil
+}
+
+// Remember remembers with which tokens a turn was written, which answers a prompt and ended so.
+// The message is the turn as the client has it, with the ids that it was given.
+func (c *Call) Remember(p engine.Prompt, e *turn.End, m chat.Message) {
+	if e.Tokens != nil && p.Turn != nil && c.Memory != nil {
+		c.Memory.Put(p.Turn.Prefix, p.Written(m, e.Tokens))
+	}
 }

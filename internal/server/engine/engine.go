@@ -46,6 +46,7 @@ type Model struct {
 // Request asks for the continuation of Tokens.
 type Request struct {
 	Tokens    []int32
+	Head      int // of Tokens, those that other prompts begin with too; 0 if that is not known
 	MaxTokens int // 1 or more
 	Sampling  sampling.Params
 	// Stream tells texts of one prompt and seed apart.
@@ -71,6 +72,10 @@ type Result struct {
 	// and Why says why not more.
 	Cached int
 	Why    string
+	// Known are tokens that are known to follow on the first At ones of the prompt, where
+	// that has others.
+	Known []int32
+	At    int
 	// Queued is how long the text waited for a slot, Prompt how long its prompt took.
 	Queued, Prompt time.Duration
 }
@@ -98,38 +103,24 @@ type Engine interface {
 	Start(ctx context.Context, r Request) (Text, error)
 	// Score gives the probabilities of a prompt's tokens from the second on.
 	Score(ctx context.Context, tokens []int32, top int) ([]Score, error)
+	// Cache counts what was kept of prompts and texts, and of what use it was.
+	Cache() Cache
 }
 
-// Prompt is a prompt on its way to the model: its tokens and, for people, its text, in
-// which Special are the byte ranges of special tokens.
-type Prompt struct {
-	IDs     []int32
-	Text    string
-	Special [][2]int
-}
-
-// Render lays out a conversation for the next turn.
-func (m *Model) Render(messages []chat.Message, o chat.Options) (p Prompt, err error) {
-	if m.Format == nil {
-		return p, ErrNoChat
-	}
-	segments, err := m.Format.Encode(messages, o)
-	if err != nil {
-		return p, err
-	}
-	if p.IDs, err = chat.SegmentTokens(m.Format, segments, m.Tokenizer); err != nil {
-		return p, err
-	}
-	var text []byte
-	for _, s := range segments {
-		start := len(text)
-		text = append(text, s.Text...)
-		if s.Special {
-			p.Special = append(p.Special, [2]int{start, len(text)})
-		}
-	}
-	p.Text = string(text)
-	return p, nil
+// Cache is what is kept of prompts and texts that have lost their slot. Counts are from the
+// beginning.
+type Cache struct {
+	Bytes, Room      int64 // taken, of how much
+	Pages, Frontiers int   // pieces, and places that can be gone on from
+	// Hits are prompts that went on from what was kept, by the kind of place, or in their
+	// slot; Reused are the tokens that were restored so.
+	Hits   map[string]uint64
+	Reused uint64
+	// Ends are prompts by the reason why no more of them was there.
+	Ends map[string]uint64
+	// Evictions, Refused and Dropped are places that made room, found none, and were not trusted.
+	Evictions, Refused, Dropped uint64
+	Restoring                   time.Duration
 }
 
 // Parser reads the tokens of an answer.

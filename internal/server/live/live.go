@@ -58,7 +58,7 @@ func (e *Engine) Start(ctx context.Context, r engine.Request) (engine.Text, erro
 	how := r.Sampling
 	t := &text{begun: time.Now()}
 	g, err := e.model.Generate(ctx, smelt.Request{
-		Tokens: r.Tokens, MaxTokens: r.MaxTokens, Sampling: &how, Stream: r.Stream, LogProbs: r.LogProbs, Top: r.Top,
+		Tokens: r.Tokens, Head: r.Head, MaxTokens: r.MaxTokens, Sampling: &how, Stream: r.Stream, LogProbs: r.LogProbs, Top: r.Top,
 		StopStrings: []string{}, // the server finds them, in content only
 	})
 	if err != nil {
@@ -106,11 +106,19 @@ func (t *text) Steps() iter.Seq2[engine.Step, error] {
 func (t *text) Result() engine.Result {
 	r, err := t.generation.Wait()
 	queued := time.Since(t.begun) - r.PromptTime - r.TextTime
-	why := "no free slot held a beginning of the prompt"
-	if r.ReusedTokens > 0 {
-		why = "the prompt goes on where its slot ended"
+	return engine.Result{
+		Ended: err == nil && r.Reason == smelt.StopToken, Cached: r.ReusedTokens, Why: r.Why, Known: r.Known, At: r.KnownAt,
+		Queued: max(queued, 0), Prompt: r.PromptTime,
 	}
-	return engine.Result{Ended: err == nil && r.Reason == smelt.StopToken, Cached: r.ReusedTokens, Why: why, Queued: max(queued, 0), Prompt: r.PromptTime}
+}
+
+// Cache counts what was kept, and of what use it was.
+func (e *Engine) Cache() engine.Cache {
+	c := e.model.Cache()
+	return engine.Cache{
+		Bytes: c.Bytes, Room: c.Room, Pages: c.Pages, Frontiers: c.Frontiers, Hits: c.HitsByKind(), Reused: c.Reused, Ends: c.EndsByReason(),
+		Evictions: c.Evictions, Refused: c.Refused, Dropped: c.Dropped, Restoring: c.Restoring,
+	}
 }
 
 // Score gives the probabilities of a prompt's tokens from the second on.

@@ -8,6 +8,7 @@ import (
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/dialog"
+	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/turn"
 )
 
@@ -21,7 +22,7 @@ func Chat(c *api.Call) error {
 	if err != nil {
 		return err
 	}
-	w := &chatWriter{call: c, turn: t, usage: r.StreamOptions.IncludeUsage, logProbs: r.LogProbs}
+	w := &chatWriter{call: c, turn: t, prompt: job.Prompts[0].Prompt, usage: r.StreamOptions.IncludeUsage, logProbs: r.LogProbs}
 	w.head = head{ID: api.NewID("chatcmpl-"), Created: time.Now().Unix(), Model: c.Model}
 	w.choices = make([]chatChoice, job.Choices)
 	return c.Answer(job, r.Stream, w)
@@ -44,6 +45,7 @@ func (h head) of(object string) head {
 type chatWriter struct {
 	call     *api.Call
 	turn     *dialog.Turn
+	prompt   engine.Prompt
 	usage    bool // as a chunk of its own
 	logProbs bool
 	head     head
@@ -180,9 +182,14 @@ func (w *chatWriter) end(e turn.Event) []api.Frame {
 	c := &w.choices[e.Choice]
 	c.usage = e.End.Usage
 	c.finish = finishWord(e.End.Reason)
+	m := c.answer.Message()
 	if e.End.Reason != turn.Length {
-		c.wrong = w.turn.Check(c.answer.Message())
+		c.wrong = w.turn.Check(m)
 	}
+	for i := range m.ToolCalls {
+		m.ToolCalls[i].ID = c.ids[i]
+	}
+	w.call.Remember(w.prompt, e.End, m)
 	out := w.chunk(choice{Index: e.Choice, Delta: &delta{}, Finish: &c.finish})
 	out.Smelt = w.call.Report(c.wrong)
 	return []api.Frame{{Data: out}}

@@ -56,6 +56,7 @@ func (x *items) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 
 // item is one of any type.
 type item struct {
+	ID        string        `json:"id"`
 	Type      string        `json:"type"`
 	Role      string        `json:"role"`
 	Content   api.Content   `json:"content"`
@@ -139,7 +140,7 @@ func (x items) messages(c *api.Call) ([]chat.Message, error) {
 			}
 			v.add(chat.Message{Role: role, Content: string(it.Content)})
 		case "reasoning":
-			v.assistant()
+			v.assistant().ReasoningID = it.ID
 			v.thought = append(v.thought, it.reasoning())
 		case "function_call", "custom_tool_call":
 			arguments := string(it.Arguments)

@@ -10,6 +10,7 @@ import (
 	"smelt.example/smelt/internal/models/chat"
 	"smelt.example/smelt/internal/server/api"
 	"smelt.example/smelt/internal/server/dialog"
+	"smelt.example/smelt/internal/server/engine"
 	"smelt.example/smelt/internal/server/turn"
 )
 
@@ -121,6 +122,7 @@ type event struct {
 type writer struct {
 	call     *api.Call
 	turn     *dialog.Turn
+	prompt   engine.Prompt
 	tools    *shown
 	logProbs bool
 	response response
@@ -131,7 +133,7 @@ type writer struct {
 }
 
 func newWriter(c *api.Call, t *dialog.Turn, tools *shown, r *request, j turn.Job) *writer {
-	w := &writer{call: c, turn: t, tools: tools, logProbs: j.LogProbs}
+	w := &writer{call: c, turn: t, prompt: j.Prompts[0].Prompt, tools: tools, logProbs: j.LogProbs}
 	w.response = response{
 		ID: api.NewID("resp_"), Object: "response", Created: time.Now().Unix(), Status: inProgress, Model: c.Model, Output: []output{},
 		Instructions: r.Instructions, MaxTokens: r.MaxTokens, Parallel: r.Parallel == nil || *r.Parallel, Reasoning: map[string]*string{"effort": nil, "summary": nil},
@@ -325,17 +327,33 @@ func inputOf(arguments string) string {
 
 // end closes the response.
 func (w *writer) end(e *turn.End) []api.Frame {
-	r := &w.response
+	r, m := &w.response, w.parts.Message()
 	r.Status = completed
 	if e.Reason == turn.Length {
 		r.Status, r.Incomplete = incomplete, &reason{"max_output_tokens"}
 	} else {
-		r.Smelt = w.call.Report(w.turn.Check(w.parts.Message()))
+		r.Smelt = w.call.Report(w.turn.Check(m))
 	}
+	w.call.Remember(w.prompt, e, w.named(m))
 	u := &usage{Input: e.Usage.Prompt, Output: e.Usage.Completion, Total: e.Usage.Prompt + e.Usage.Completion}
 	u.OfInput.Cached, u.OfOutput.Reasoning = e.Usage.Cached, e.Usage.Reasoning
 	r.Usage = u
 	return append(w.close(r.Status), w.whole(r.Status))
+}
+
+// named gives a message the ids of its items.
+func (w *writer) named(m chat.Message) chat.Message {
+	calls := 0
+	for _, item := range w.response.Output {
+		switch {
+		case item.Type == "reasoning":
+			m.ReasoningID = item.ID
+		case item.CallID != "":
+			m.ToolCalls[calls].ID = item.CallID
+			calls++
+		}
+	}
+	return m
 }
 
 // Fail says that the response failed.

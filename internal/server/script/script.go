@@ -105,6 +105,9 @@ func (e *Engine) Score(_ context.Context, tokens []int32, top int) ([]engine.Sco
 	return scores, nil
 }
 
+// Cache counts nothing.
+func (*Engine) Cache() engine.Cache { return engine.Cache{} }
+
 // probable is a token and those behind it in the vocabulary.
 func probable(id int32, top int) (list []sampling.Probable) {
 	for i := range top {

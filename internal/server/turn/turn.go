@@ -71,12 +71,17 @@ type End struct {
 	Err        error  // what failed; there is no reason then
 	Usage      Usage
 	Times      Times
+	// Tokens are those of a whole turn as the model wrote it; nil if it is not one, or
+	// says more than the answer does.
+	Tokens []int32
 }
 
 // Usage counts tokens.
 type Usage struct {
 	Prompt, Cached, Completion, Reasoning int
 	Why                                   string // why no more were cached
+	Known                                 []int32
+	At                                    int // behind how many of the prompt's tokens Known are known
 }
 
 // Times are how long a text took.
@@ -99,7 +104,7 @@ func Start(ctx context.Context, eng engine.Engine, j Job) (*Run, error) {
 	var texts []*text
 	for i := range j.Texts() {
 		p := j.Prompts[i/j.Choices]
-		t, err := eng.Start(ctx, engine.Request{Tokens: p.IDs, MaxTokens: p.MaxTokens, Sampling: j.Sampling, Stream: uint64(i % j.Choices), LogProbs: j.LogProbs, Top: j.Top})
+		t, err := eng.Start(ctx, engine.Request{Tokens: p.IDs, Head: p.Head, MaxTokens: p.MaxTokens, Sampling: j.Sampling, Stream: uint64(i % j.Choices), LogProbs: j.LogProbs, Top: j.Top})
 		if err != nil {
 			cancel()
 			for _, other := range texts {
@@ -141,6 +146,7 @@ type text struct {
 	begun  time.Time
 	first  time.Duration
 	held   []engine.Step // tokens that no delta came of yet
+	ids    []int32       // all that were read
 }
 
 func newText(m *engine.Model, j Job, choice int, from engine.Text) *text {
@@ -203,6 +209,7 @@ func (t *text) over() bool {
 // push reads a token.
 func (t *text) push(s engine.Step) (Event, error) {
 	t.usage.Completion++
+	t.ids = append(t.ids, s.ID)
 	if t.first == 0 {
 		t.first = time.Since(t.begun)
 	}
@@ -269,7 +276,7 @@ func (t *text) attribute(e *Event) {
 // end waits for the text's end and says what it came to.
 func (t *text) end(err error) *End {
 	result := t.from.Result()
-	t.usage.Cached, t.usage.Why = result.Cached, result.Why
+	t.usage.Cached, t.usage.Why, t.usage.Known, t.usage.At = result.Cached, result.Why, result.Known, result.At
 	e := &End{Err: err, Usage: t.usage, Markup: t.reader.Err()}
 	e.Times = Times{First: t.first, Total: time.Since(t.begun), Queued: result.Queued, Prompt: result.Prompt}
 	switch {
@@ -282,6 +289,10 @@ func (t *text) end(err error) *End {
 		e.Reason = Ended
 	default:
 		e.Reason = Length
+	}
+	// Who is cut off in a call has not written one.
+	if err == nil && e.Markup == nil && t.stop.Found() == "" && !(t.one && t.calls > 1) && !(e.Reason == Length && t.calls > 0) {
+		e.Tokens = t.ids
 	}
 	return e
 }
