@@ -259,7 +259,7 @@ func TestBundleRefuses(t *testing.T) {
 		alone  bool // the checkpoint is not needed to notice
 		want   []string
 	}{
-		{"another version", edit(bundle, "bundle.json", `"format":8`, `"format":9`), true, []string{"bundle.json", "format is 9, this smelt reads 8"}},
+		{"another version", edit(bundle, "bundle.json", `"format":7`, `"format":8`), true, []string{"bundle.json", "format is 8, this smelt reads 7"}},
 		{"cut off", cut(bundle, "bundle.json"), true, []string{"bundle.json", "compile the bundle again"}},
 		{"edited by hand", edit(bundle, "bundle.json", `"context":16`, `"context":15`), true, []string{"bundle.json is not as smelt compile wrote it", "compile the bundle again"}},
 		{"no plan", remove(bundle, plan), true, []string{"plan.ir", "no such file"}},

@@ -8,6 +8,7 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/plan"
+	"smelt.example/smelt/internal/codegen/program"
 )
 
 // TestModuleJSON: --ir --json says all that the text form says, for the text can be made
@@ -190,7 +191,7 @@ func TestExplainJSON(t *testing.T) {
 	}
 	want := 0
 	for _, d := range b.Plan.Steps[0].Dispatches {
-		if !strings.HasPrefix(d.Kernel.Name, "sample_") { // sampling is of no region
+		if d.Region != program.SampleRegion && d.Region != program.ScoreRegion { // of the logits, of no region of the module
 			want++
 		}
 	}

@@ -33,7 +33,7 @@
 package bundle
 
 // formatVersion is the format's number; others are refused.
-const formatVersion = 8
+const formatVersion = 7
 
 // document is bundle.json. Formulas are texts over the module's symbols.
 type document struct {

@@ -48,7 +48,7 @@ func TestSeal(t *testing.T) {
 	refused("a space before it", append([]byte(" "), whole...))
 	refused("twice", append(bytes.Clone(whole), whole...))
 	refused("no seal", append(bytes.Clone(whole[:len(whole)-sealBytes]), "}\n"...))
-	refused("a seal of its own", edited(t, `"format":8,`, `"format":8,"sha256":"`+strings.Repeat("0", 64)+`",`))
+	refused("a seal of its own", edited(t, `"format":7,`, `"format":7,"sha256":"`+strings.Repeat("0", 64)+`",`))
 }
 
 // TestStrict: names in bundle.json that are unknown, there twice or spelt in another
@@ -79,8 +79,8 @@ func TestStrict(t *testing.T) {
 			t.Errorf("%s: %v, expected %q on one short line", c.name, err, c.want)
 		}
 	}
-	for _, version := range []string{`{"format":2,`, `{"format":7,`, `{"format":9,`, `{"format":"8",`, `{"Format":8,`, `{"format":8.0,`} {
-		if _, err := taken(edited(t, `{"format":8,`, version)); err == nil || !strings.Contains(err.Error(), "; compile") {
+	for _, version := range []string{`{"format":2,`, `{"format":6,`, `{"format":8,`, `{"format":"7",`, `{"Format":7,`, `{"format":7.0,`} {
+		if _, err := taken(edited(t, `{"format":7,`, version)); err == nil || !strings.Contains(err.Error(), "; compile") {
 			t.Errorf("%s: %v", version, err)
 		}
 	}

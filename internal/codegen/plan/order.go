@@ -14,13 +14,12 @@ import (
 // run when all others have, behind them.
 func (s *Step) order() {
 	var users uses
-	last := 0
 	var before *Dispatch
+	last := 0
 	for _, d := range s.Dispatches {
+		d.Level = users.level(d)
 		if before != nil && d.Region == before.Region && d.touchesSame(before) && s.apart(d, before) {
 			d.Level = before.Level
-		} else {
-			d.Level = users.level(d)
 		}
 		if d.Region == program.ScoreRegion {
 			d.Level = max(d.Level, last+1)
