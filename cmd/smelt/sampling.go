@@ -52,7 +52,7 @@ func (s *samplingFlags) add(f *pflag.FlagSet) {
 	floatFlag(f, &p.PresencePenalty, "presence-penalty", 0, from(-float64(pick.MaxPenalty), pick.MaxPenalty), "take this from the logits of tokens that the text has")
 	floatFlag(f, &p.FrequencyPenalty, "frequency-penalty", 0, from(-float64(pick.MaxPenalty), pick.MaxPenalty), "the same, as often as the text has them")
 	p.Bias = map[int32]float64{}
-	f.Var(biases(p.Bias), "logit-bias", fmt.Sprintf("add this to the logit of a token; from -%d to %d, may be given several times", pick.MaxBias, pick.MaxBias))
+	f.Var(biases(p.Bias), "logit-bias", fmt.Sprintf("add `id=bias` to the logit of a token, from -%d to %d; may be given several times", pick.MaxBias, pick.MaxBias))
 	uint64Flag(f, &p.Seed, "seed", 0, "seed of the random numbers (default: drawn anew)")
 	f.StringArrayVar(&s.stop, "stop", nil, `end the text before this string; may be given several times, "" for none`)
 }
@@ -85,8 +85,8 @@ func (b biases) Set(s string) error {
 	return nil
 }
 
-// Type is what help says.
-func (b biases) Type() string { return "id=bias" }
+// Type is pflag's for flags that may be given several times.
+func (b biases) Type() string { return "stringArray" }
 
 // String is empty: there is no default.
 func (b biases) String() string { return "" }

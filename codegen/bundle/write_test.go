@@ -334,7 +334,7 @@ func TestBundleOfBefore(t *testing.T) {
 	put(t, "module", dir, moduleName)
 	put(t, "kernel", dir, "kernels", "ir", "x.kir")
 	put(t, "kernel", dir, "kernels", "metal", "x.metal")
-	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "format is 2, this smelt reads 6") {
+	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "format is 2, this smelt reads 7") {
 		t.Error(err)
 	}
 	write(t, b, dir)

@@ -113,7 +113,7 @@ func TestCacheBits(t *testing.T) {
 			t.Run("cuts", func(t *testing.T) { cutAnywhere(t, x.d, size, x.cuts) })
 			t.Run("talks", func(t *testing.T) {
 				all, gens := fourTalks(t, x.d, size)
-				plain := start(t, without{x.d}, size, Options{})
+				plain := start(t, without(x.d), size, Options{})
 				defer plain.Close()
 				for _, i := range sample.Of(t, []int{4, 5, 6, 7, 8, 9, 10, 11}, 4) {
 					all[i].PromptScores = true // which has all of it read
@@ -150,7 +150,7 @@ func cutAnywhere(t *testing.T, d device.Device, size session.Options, n int) {
 			t.Errorf("cut at %d of %d: %v, then %v", cut, len(r.Prompt), first.End, again.End)
 		}
 		s.Close()
-		plain := start(t, without{d}, size, Options{Chunk: 1 + rng.IntN(size.Chunk)})
+		plain := start(t, without(d), size, Options{Chunk: 1 + rng.IntN(size.Chunk)})
 		alone := answers(t, plain, []Request{r})
 		plain.Close()
 		sameBits(t, fmt.Sprintf("cut at %d", cut), gens[1], alone[0])
@@ -158,8 +158,14 @@ func cutAnywhere(t *testing.T, d device.Device, size session.Options, n int) {
 	}
 }
 
-// without is a device that keeps nothing and does only what all devices do.
-type without struct{ device.Device }
+// without is a device that keeps nothing. It scores tokens if the device does: the bits of
+// scores are compared.
+func without(d device.Device) device.Device {
+	if s, ok := d.(device.ScoringRunner); ok {
+		return struct{ device.ScoringRunner }{s}
+	}
+	return struct{ device.Device }{d}
+}
 
 // fourTalks are three rounds of four conversations with one head.
 func fourTalks(t *testing.T, d device.Device, size session.Options) (all []Request, gens []*Generation) {

@@ -246,13 +246,13 @@ func changes(n int) *pick.Changes {
 }
 
 // TestUsedBytes: of a block for DeepSeek's vocabulary, which has room for sixteen masks
-// and changes of every logit, a step uses what it has.
+// and changes of every logit of four rows, a step uses what it has.
 func TestUsedBytes(t *testing.T) {
 	const vocab, mask = 129280, 129280 / 8
 	s := program.NewStep(vocabularyModule(t, vocab), 16)
 	f := New(s)
 	head := s.Layout.Offset(program.SampleMasks)
-	if all := head + 16*mask + 2*4*vocab; f.Bytes() != all || head > 4<<10 {
+	if all := head + 16*mask + 4*2*4*vocab; f.Bytes() != all || head > 4<<10 {
 		t.Fatalf("a block of %d bytes, %d of them before the masks; expected %d", f.Bytes(), head, all)
 	}
 	a, b := pick.NewMaskOfAll(vocab), pick.NewMask(vocab)
@@ -260,15 +260,16 @@ func TestUsedBytes(t *testing.T) {
 		choices []sampling.Choice
 		bytes   int
 	}{
-		"logits alone":       {nil, head},
-		"nothing allowed":    {[]sampling.Choice{{}, {}}, head + mask},
-		"one mask":           {[]sampling.Choice{{Allowed: a}, {Allowed: a}}, head + mask},
-		"two masks":          {[]sampling.Choice{{Allowed: a}, {Allowed: b}}, head + 2*mask},
-		"a mask and none":    {[]sampling.Choice{{Allowed: b}, {}}, head + 2*mask},
-		"changes":            {[]sampling.Choice{{Changes: changes(100)}, {}}, head + mask + 800},
-		"changes of both":    {[]sampling.Choice{{Changes: changes(100)}, {Changes: changes(1), Allowed: a}}, head + 2*mask + 808},
-		"changes of nothing": {[]sampling.Choice{{Changes: changes(0)}, {}}, head + mask},
-		"changes of all":     {[]sampling.Choice{{}, {Changes: changes(vocab)}}, head + mask + 8*vocab},
+		"logits alone":         {nil, head},
+		"nothing allowed":      {[]sampling.Choice{{}, {}}, head + mask},
+		"one mask":             {[]sampling.Choice{{Allowed: a}, {Allowed: a}}, head + mask},
+		"two masks":            {[]sampling.Choice{{Allowed: a}, {Allowed: b}}, head + 2*mask},
+		"a mask and none":      {[]sampling.Choice{{Allowed: b}, {}}, head + 2*mask},
+		"changes":              {[]sampling.Choice{{Changes: changes(100)}, {}}, head + mask + 800},
+		"changes of both":      {[]sampling.Choice{{Changes: changes(100)}, {Changes: changes(1), Allowed: a}}, head + 2*mask + 808},
+		"changes of nothing":   {[]sampling.Choice{{Changes: changes(0)}, {}}, head + mask},
+		"changes of all":       {[]sampling.Choice{{}, {Changes: changes(vocab)}}, head + mask + 8*vocab},
+		"changes of all twice": {[]sampling.Choice{{Changes: changes(vocab)}, {Changes: changes(vocab)}}, head + mask + 16*vocab},
 	} {
 		for _, poison := range []byte{0x5a, 0xa5} { // what is written shows beside one of them
 			block := bytes.Repeat([]byte{poison}, f.Bytes())
