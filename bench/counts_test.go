@@ -236,7 +236,7 @@ func TestKernelChoice(t *testing.T) {
 		return kinds, names, nil
 	}
 	for _, c := range []struct{ name, kinds, names string }{
-		{"head_decode", "decode", "head_decode"},
+		{"head_row_decode", "decode", "head_row_decode"},
 		{"hc_head", "decode prefill", "hc_head_hyper_read_decode hc_head_hyper_read_prefill hc_head_hyper_write_decode hc_head_hyper_write_prefill"},
 		{"hc_*_read_*", "decode prefill", "hc_head_hyper_read_decode hc_head_hyper_read_prefill"},
 		{"sample", "decode prefill", ""}, // the fake picks no tokens

@@ -127,9 +127,10 @@ func TestCheck(t *testing.T) {
 		{"a symbol of no limit", func(_ *Plan, s *Step) { clear(s.Limits) }, "limits are"},
 		{"a symbol of another limit", func(_ *Plan, s *Step) { s.Limits["T"] = 1 }, "limits are"},
 		{"a region is left out", func(_ *Plan, s *Step) {
-			for left, i := s.Dispatches[3].Region, 3; i < len(s.Dispatches); i++ {
-				if s.Dispatches[i].Region == left {
-					s.Dispatches[i].Region = s.Dispatches[0].Region
+			left := s.Dispatches[3].Region
+			for _, d := range s.Dispatches {
+				if d.Region == left {
+					d.Region = s.Dispatches[0].Region
 				}
 			}
 		}, "no dispatch is of region"},

@@ -84,8 +84,9 @@ type writers struct {
 	caches map[*plan.Cache]*Kernel
 	areas  map[*plan.Cache]*plan.Buffer // of the rings that the step works with there
 	kept   map[*plan.Cache]*Kernel      // by what copies rows from areas into slots
-	tokens *Kernel                      // nil if nothing picks tokens
-	scores *Kernel                      // nil if nothing scores them
+	rings  map[*ir.State]*plan.Cache
+	tokens *Kernel // nil if nothing picks tokens
+	scores *Kernel // nil if nothing scores them
 	filler *stepblock.Filler
 	block  []byte
 }
@@ -94,38 +95,46 @@ func (p *Pair) writersOf(s *plan.Step) *writers {
 	w := &writers{step: s, values: map[string]*Kernel{}, caches: map[*plan.Cache]*Kernel{}, areas: map[*plan.Cache]*plan.Buffer{},
 		kept: map[*plan.Cache]*Kernel{}, filler: stepblock.New(s.Params)}
 	w.block = make([]byte, w.filler.Bytes())
-	caches := map[*ir.State]*plan.Cache{}
+	w.rings = map[*ir.State]*plan.Cache{}
 	for _, c := range p.Plan().Caches {
-		caches[c.State] = c
+		w.rings[c.State] = c
 	}
 	for i, x := range s.Dispatches {
-		k := p.kernel(x.Kernel.Name)
-		w.all = append(w.all, k)
+		w.all = append(w.all, p.kernel(x.Kernel.Name))
 		for _, a := range x.Args {
-			if a.Param.Access == kernel.Read {
-				continue
-			}
-			switch {
-			case a.Cache != nil && x.Region == program.RingsRegion:
-				w.kept[a.Cache] = k
-			case a.Cache != nil:
-				w.caches[a.Cache] = k
-			case a.Buffer == nil:
-			case a.Buffer.Area != nil && x.Region != program.RingsRegion:
-				c := caches[a.Buffer.Area.State]
-				w.areas[c], w.caches[c] = a.Buffer, k
-			case a.Buffer == s.Tokens:
-				w.tokens = k
-			case a.Buffer == s.Scores:
-				w.scores = k
-			case a.Buffer.Scratch:
-				k.through(s.Dispatches[i+1:], a.Buffer)
-			default:
-				w.values[a.Buffer.Name] = k
+			if b := a.Buffer; a.Param.Access != kernel.Read && b != nil && b.Scratch && b != s.Tokens && b != s.Scores && (b.Area == nil || x.Region == program.RingsRegion) {
+				w.all[i].through(s.Dispatches[i+1:], b)
 			}
 		}
+		w.writes(i)
 	}
 	return w
+}
+
+// writes notes that what a dispatch writes is its kernel's.
+func (w *writers) writes(i int) {
+	x, k := w.step.Dispatches[i], w.all[i]
+	for _, a := range x.Args {
+		if a.Param.Access == kernel.Read {
+			continue
+		}
+		switch {
+		case a.Cache != nil && x.Region == program.RingsRegion:
+			w.kept[a.Cache] = k
+		case a.Cache != nil:
+			w.caches[a.Cache] = k
+		case a.Buffer == nil:
+		case a.Buffer.Area != nil && x.Region != program.RingsRegion:
+			c := w.rings[a.Buffer.Area.State]
+			w.areas[c], w.caches[c] = a.Buffer, k
+		case a.Buffer == w.step.Tokens:
+			w.tokens = k
+		case a.Buffer == w.step.Scores:
+			w.scores = k
+		case !a.Buffer.Scratch:
+			w.values[a.Buffer.Name] = k
+		}
+	}
 }
 
 // through notes which of the dispatches that follow read a region's memory.
@@ -139,7 +148,8 @@ func (k *Kernel) through(after []*plan.Dispatch, b *plan.Buffer) {
 	}
 }
 
-// mark notes which kernels have threadgroups in a step, and behind it.
+// mark notes which kernels have threadgroups in a step, and behind it: of two that write
+// the same, the one that does is asked about it.
 func (w *writers) mark(a Step) error {
 	if err := w.filler.Fill(w.block, a.Rows, a.Wanted, a.Choices); err != nil {
 		return err
@@ -158,7 +168,10 @@ func (w *writers) mark(a Step) error {
 			}
 			groups *= n
 		}
-		w.all[i].Ran = w.all[i].Ran || groups > 0
+		if groups > 0 {
+			w.all[i].Ran = true
+			w.writes(i)
+		}
 	}
 	return nil
 }
