@@ -76,8 +76,11 @@ func TestAheadQueue(t *testing.T) {
 					t.Fatalf("token %d: the GPU has %d starts to do", i, q.value-q.ended)
 				}
 				// What runs is the step that follows, and its parameters are not those before.
-				last := q.running[len(q.running)-1]
-				if last.step != s || last.first != 0 || last.last != s.plan.Picks() || s.block == block || s.reads[s.block] != q.value {
+				last, end := q.running[len(q.running)-1], s.plan.Picks()
+				for s.jobs[end-1].idle() { // of more rows
+					end--
+				}
+				if last.step != s || last.first != 0 || last.last != end || s.block == block || s.reads[s.block] != q.value {
 					t.Fatalf("token %d: %+v in block %d after %d", i, last, s.block, block)
 				}
 				block = s.block
