@@ -24,14 +24,14 @@ func (c *check) measure(ctx context.Context, dev device.Planned) error {
 	if !ok {
 		return nil
 	}
-	times := kernelTimes{dev: t, of: map[string][]time.Duration{}}
+	times, beside := newKernelTimes(t), newKernelTimes(t)
 	for round := range 2 * repeats {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		one, mode := (*kernelTimes)(nil), profile.Off
 		if round%2 == 1 {
-			one, mode = &times, profile.Warm
+			one, mode = times, profile.Warm
 		}
 		if err := t.Profile(mode); err != nil {
 			return err
@@ -39,10 +39,19 @@ func (c *check) measure(ctx context.Context, dev device.Planned) error {
 		if err := c.twoSteps(dev, one); err != nil {
 			return err
 		}
+		if one != nil {
+			if err := twoRows(dev, beside); err != nil {
+				return err
+			}
+		}
 	}
 	for _, k := range dev.Bundle().Plan.Kernels {
 		one := Kernel{Name: k.Name}
-		if all := times.of[k.Name]; len(all) > 0 {
+		all := times.of[k.Name]
+		if len(all) == 0 { // one of several rows alone
+			all = beside.of[k.Name]
+		}
+		if len(all) > 0 {
 			slices.Sort(all)
 			one.Seconds = all[len(all)/2].Seconds()
 		}
@@ -55,6 +64,10 @@ func (c *check) measure(ctx context.Context, dev device.Planned) error {
 type kernelTimes struct {
 	dev device.Profiled
 	of  map[string][]time.Duration
+}
+
+func newKernelTimes(dev device.Profiled) *kernelTimes {
+	return &kernelTimes{dev: dev, of: map[string][]time.Duration{}}
 }
 
 // gather adds the times of dispatches of a kind of step that were started last, from one to
@@ -115,6 +128,22 @@ func (c *check) twoSteps(dev device.Planned, times *kernelTimes) error {
 	}
 	next := []ir.Row{{Token: 1, Position: int32(len(rows))}}
 	return c.oneStep(dev, program.Decode, next, times, &c.Decode)
+}
+
+// twoRows times the kernels of a decode step of two rows, where there are slots for them.
+func twoRows(dev device.Planned, times *kernelTimes) error {
+	p := dev.Bundle().Plan
+	if p.Slots < 2 || p.Wanted < 2 {
+		return nil
+	}
+	dev.Reset(0)
+	dev.Reset(1)
+	step := lockstep.Step{Phase: program.Decode, Rows: []ir.Row{{Token: 1}, {Token: 2, Slot: 1}}, Wanted: []int{0, 1}}
+	if _, err := step.Run(dev); err != nil {
+		return err
+	}
+	times.gather(program.Decode, 0, p.Step(program.Decode).Picks())
+	return nil
 }
 
 func (c *check) oneStep(dev device.Planned, phase program.Phase, rows []ir.Row, times *kernelTimes, s *Speed) error {
