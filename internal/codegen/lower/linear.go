@@ -23,87 +23,79 @@ func lowerLinear(in *Input, l *fusion.Linear) ([]program.Launch, error) {
 // rows. On a GPU one row has a kernel of its own, with half the registers, so that cores
 // hold twice the threads; its sums are the same.
 func linearDecode(in *Input, l *fusion.Linear) ([]program.Launch, error) {
-	shape, err := in.linearShape(l)
+	rows, err := rowsSymbol(l.X)
 	if err != nil {
 		return nil, err
 	}
-	inputs := in.inputsAtOnce(2 * bytesOfStaged(l.K))
-	if in.Target.Vector > 0 {
-		launch, err := linearRows(in, l, shape, "", inputs)
-		return []program.Launch{launch}, err
+	n, most := ir.Sym(rows), in.inputsAtOnce(2*bytesOfStaged(l.K))
+	all := forRows{most: most, groups: ceilDiv(n, most), why: "weights are unpacked once for all of them"}
+	cases := []forRows{all}
+	if in.Target.Vector == 0 {
+		alone := n.Min(ir.Const(1)).Mul(ir.Const(2)).Sub(n.Min(ir.Const(2))) // 1 where there is one row, else 0
+		more := all
+		more.role, more.groups = "rows", all.groups.Sub(alone)
+		cases = []forRows{{role: "row", name: "row", most: 1, groups: alone, why: "alone it takes fewer registers than beside others"}, more}
 	}
-	one, err := linearRows(in, l, shape, "row", 1)
-	if err != nil {
-		return nil, err
+	var launches []program.Launch
+	for _, r := range cases {
+		launch, err := linearRows(in, l, rows, r)
+		if err != nil {
+			return nil, err
+		}
+		launches = append(launches, launch)
 	}
-	more, err := linearRows(in, l, shape, "rows", inputs)
-	return []program.Launch{one, more}, err
+	return launches, nil
 }
 
-// linearRows is the launch for up to so many rows a threadgroup; with the role "row" it has
-// threadgroups for one row alone, with "rows" for more.
-func linearRows(in *Input, l *fusion.Linear, shape decodeShape, role string, inputs int) (program.Launch, error) {
+// forRows says for which rows of a step a launch is.
+type forRows struct {
+	role, name string
+	most       int     // rows of a threadgroup
+	groups     ir.Expr // threadgroups for the step's rows
+	why        string
+}
+
+// linearRows is the launch for some numbers of rows.
+func linearRows(in *Input, l *fusion.Linear, rows string, r forRows) (program.Launch, error) {
+	shape, err := in.linearShape(l)
+	if err != nil {
+		return program.Launch{}, err
+	}
 	s := shape.schedule(in)
 	s.Settings = []kernel.Setting{
 		{Name: "outputs per SIMD group", Value: fmt.Sprint(matvecRows), Why: "the input is read once for all of them"},
-		{Name: "rows per threadgroup", Value: fmt.Sprint(inputs), Why: rowsWhy(role)},
+		{Name: "rows per threadgroup", Value: fmt.Sprint(r.most), Why: r.why},
 	}
 	s.Settings = append(s.Settings, shape.settings(in)...)
-	name := in.kernelName("")
-	if role == "row" {
-		name = in.kernelName(role)
-	}
-	u := in.begin(name, s, in.doc("products of one input, a SIMD group for each few outputs")...)
-	d := &linearUnit{emitter: u, l: l, shape: shape, outputsPerGroup: shape.outputs(in), inputsPerGroup: inputs}
-	rows, err := d.bindInput(4)
-	if err != nil {
+	u := in.begin(in.kernelName(r.name), s, in.doc("products of one input, a SIMD group for each few outputs")...)
+	d := &linearUnit{emitter: u, l: l, shape: shape, outputsPerGroup: shape.outputs(in), inputsPerGroup: r.most}
+	if _, err := d.bindInput(4); err != nil {
 		return program.Launch{}, err
 	}
 	var parts []part
 	for i := range l.Products {
 		parts = append(parts, d.product(&l.Products[i]))
 	}
-	if !u.stages() { // those that take longest begin first
-		slices.SortStableFunc(parts, func(a, b part) int { return b.work - a.work })
-	}
 	tiles, of := 0, 1 // axes of the grid: outputs, and rows
-	grid := []ir.Expr{ir.Const(int64(groupsOf(parts))), groupsOfRows(rows, role, inputs)}
-	if role != "" && groupsOf(parts) <= mostSecondAxis {
-		// Those of the same outputs follow each other: what one reads a cache has for the next.
-		tiles, of = 1, 0
-		slices.Reverse(grid)
+	grid := []ir.Expr{ir.Const(int64(groupsOf(parts))), r.groups}
+	if !u.stages() {
+		// Those that take longest begin first.
+		slices.SortStableFunc(parts, func(a, b part) int { return b.work - a.work })
+		if groupsOf(parts) <= mostSecondAxis {
+			// Those of the same outputs follow each other: what one reads a cache has for the next.
+			tiles, of = 1, 0
+			slices.Reverse(grid)
+		}
 	}
-	row0 := u.Let("row0", kernel.Group(of).Mul(i32(inputs)))
+	row0 := u.Let("row0", kernel.Group(of).Mul(i32(r.most)))
 	left := u.Let("rows_left", u.StepValue(rows).Sub(row0))
 	body := func(n int) { d.inputs(row0, left, n); u.dealFrom(kernel.Group(tiles), 0, parts) }
-	if role == "" {
-		u.oneOrMore(left, inputs, body)
+	if u.stages() {
+		u.oneOrMore(left, r.most, body)
 	} else {
-		body(inputs)
+		body(r.most)
 	}
-	return u.launch(role, grid...)
-}
-
-func rowsWhy(role string) string {
-	if role == "row" {
-		return "alone it takes fewer registers than beside others"
-	}
-	return "weights are unpacked once for all of them"
-}
-
-// groupsOfRows is how many threadgroups, of so many rows each, a step's rows need of a
-// launch: all of them; with the role "row" one where the step has one row, else none; with
-// "rows" none there.
-func groupsOfRows(rows, role string, each int) ir.Expr {
-	n := ir.Sym(rows)
-	one := n.Min(ir.Const(1)).Mul(ir.Const(2)).Sub(n.Min(ir.Const(2)))
-	switch role {
-	case "row":
-		return one
-	case "rows":
-		return ceilDiv(n, each).Sub(one)
-	}
-	return ceilDiv(n, each)
+	return u.launch(r.role, grid...)
 }
 
 // linearUnit is a decode kernel of a linear region in the making.

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/session"
 	"smelt.example/smelt/ir"
 	"smelt.example/smelt/runtime/sampling"
@@ -232,31 +233,38 @@ func (d *awaits) Await(tokens []int32) error {
 // TestKeptUnderStep: a text ends while a step runs ahead for it, and that step fails. Its
 // slot was touched: it holds nothing.
 func TestKeptUnderStep(t *testing.T) {
-	size := session.Options{Slots: 2, Context: 40}
-	alone := solo(t, newFake(), size, greedy(2, 9)).tokens
-	ends := greedy(2, 9)
-	ends.Stop = []int32{alone[4]}
 	for fails, reused := range map[int]int{0: 6, 5: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			d := &awaits{runner: newRunner(), fails: fails}
-			d.gate = make(chan struct{})
-			s := start(t, d, size, Options{})
-			first, second := submit(t, s, ends), submit(t, s, greedy(3, 20))
-			d.open()
-			expect(t, first, outcome{alone[:4], session.StopToken})
-			if _, _, err := second.Wait(); errors.Is(err, errBroken) != (fails > 0) {
-				t.Errorf("%v", err)
-			}
-			again := greedy(2, 1)
-			again.Prompt = slices.Concat(again.Prompt, alone[:5])
-			g := submit(t, s, again)
-			expect(t, g, solo(t, newFake(), size, again))
-			if got := g.Prompt().Reused; got != reused {
-				t.Errorf("Await %d fails: %d tokens reused, expected %d; %v", fails, got, reused, d.log)
-			}
-			s.Close()
+			endsUnderStep(t, d, d, reused, session.Options{Slots: 2, Context: 40}, func(*Scheduler) {})
 		})
 	}
+}
+
+// endsUnderStep has a text end while a step runs ahead for it, which may fail, and a prompt go
+// on with the text after what comes between: it finds so many tokens.
+func endsUnderStep(t *testing.T, d device.Device, a *awaits, reused int, size session.Options, between func(s *Scheduler)) {
+	t.Helper()
+	alone := solo(t, newFake(), size, greedy(2, 9)).tokens
+	ends := greedy(2, 9)
+	ends.Stop = []int32{alone[4]}
+	a.gate = make(chan struct{})
+	s := start(t, d, size, Options{})
+	first, second := submit(t, s, ends), submit(t, s, greedy(3, 20))
+	a.open()
+	expect(t, first, outcome{alone[:4], session.StopToken})
+	if _, _, err := second.Wait(); errors.Is(err, errBroken) != (a.fails > 0) {
+		t.Errorf("%v", err)
+	}
+	between(s)
+	again := greedy(2, 1)
+	again.Prompt = slices.Concat(again.Prompt, alone[:5])
+	g := submit(t, s, again)
+	expect(t, g, solo(t, newFake(), size, again))
+	if got := g.Prompt().Reused; got != reused {
+		t.Errorf("Await %d fails: %d tokens reused, expected %d; %v", a.fails, got, reused, a.log)
+	}
+	s.Close()
 }
 
 // TestKeptSlots: conversations that take turns each go on in their own slot; one more than

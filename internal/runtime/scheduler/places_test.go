@@ -375,35 +375,18 @@ func TestCacheRefused(t *testing.T) {
 // TestCacheUnderStep: a text ends, and is kept, while a step runs ahead for it; that step fails.
 // Nobody goes on with what was kept of it then.
 func TestCacheUnderStep(t *testing.T) {
-	size := cached(session.Options{Slots: 2, Context: 40})
-	alone := solo(t, newFake(), size, greedy(2, 9)).tokens
-	ends := greedy(2, 9)
-	ends.Stop = []int32{alone[4]}
 	for fails, reused := range map[int]int{0: 6, 5: 1} {
 		synctest.Test(t, func(t *testing.T) {
 			k := newKeeping(unlimited)
+			a := &awaits{runner: k.runner, fails: fails}
 			d := struct {
 				*awaits
 				*keepertest.Keeper
-			}{&awaits{runner: k.runner, fails: fails}, k.Keeper}
-			d.gate = make(chan struct{})
-			s := start(t, d, size, Options{})
-			first, second := submit(t, s, ends), submit(t, s, greedy(3, 20))
-			d.open()
-			expect(t, first, outcome{alone[:4], session.StopToken})
-			if _, _, err := second.Wait(); errors.Is(err, errBroken) != (fails > 0) {
-				t.Errorf("%v", err)
-			}
-			submit(t, s, greedy(5, 1)).Wait() // in one slot
-			submit(t, s, greedy(7, 1)).Wait() // and the other
-			again := greedy(2, 1)
-			again.Prompt = slices.Concat(again.Prompt, alone[:5])
-			g := submit(t, s, again)
-			expect(t, g, solo(t, newFake(), size, again))
-			if got := g.Prompt().Reused; got != reused {
-				t.Errorf("Await %d fails: %d tokens reused, expected %d; %v", fails, got, reused, d.log)
-			}
-			s.Close()
+			}{a, k.Keeper}
+			endsUnderStep(t, d, a, reused, cached(session.Options{Slots: 2, Context: 40}), func(s *Scheduler) {
+				submit(t, s, greedy(5, 1)).Wait() // in one slot
+				submit(t, s, greedy(7, 1)).Wait() // and the other
+			})
 		})
 	}
 }
