@@ -77,7 +77,10 @@ func (s *Step) RowsAlone(d *Dispatch) (symbol string, ok bool) {
 			symbol = name
 		})
 	}
-	return symbol, ok && symbol != ""
+	if !ok {
+		symbol = ""
+	}
+	return symbol, symbol != ""
 }
 
 // groups is how many threadgroups the dispatch has where a symbol, the only one of its grid,

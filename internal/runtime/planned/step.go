@@ -60,6 +60,8 @@ type step struct {
 	filler *stepblock.Filler
 	symbol ir.Env
 	grids  [][3]int64
+	depend []string     // by dispatch: the one symbol that its grid depends on, "" if that is none or several
+	values []int64      // of those, for which the grids are there; -1: there is none
 	from   atomic.Int64 // of the dispatches that were launched last
 
 	block   []byte  // the parameters that were filled last
@@ -67,8 +69,13 @@ type step struct {
 }
 
 func newStep(d *Device, p *plan.Step, bound Step) *step {
-	s := &step{d: d, plan: p, bound: bound, filler: stepblock.New(p.Params), grids: make([][3]int64, len(p.Dispatches))}
+	n := len(p.Dispatches)
+	s := &step{d: d, plan: p, bound: bound, filler: stepblock.New(p.Params), grids: make([][3]int64, n), depend: make([]string, n), values: make([]int64, n)}
 	s.symbol = s.filler.Symbol
+	for i, x := range p.Dispatches {
+		s.depend[i], _ = p.RowsAlone(x)
+		s.values[i] = -1
+	}
 	return s
 }
 
@@ -84,9 +91,21 @@ func (s *step) use(from, to int) error {
 	if c, ok := s.bound.(Copied); ok {
 		c.Use(s.filler.Used())
 	}
+	name, value := "", int64(0) // the symbol asked for last: mostly it is the same again
 	for i := from; i < to; i++ {
+		if of := s.depend[i]; of != "" {
+			if of != name {
+				name = of
+				value, _ = s.symbol(of)
+			}
+			if s.values[i] == value {
+				continue // most grids are those of the step before
+			}
+			s.values[i] = value
+		}
 		x := s.plan.Dispatches[i]
 		if err := s.grid(&s.grids[i], x); err != nil {
+			s.values[i] = -1
 			return fmt.Errorf("kernel %s of region @%s: %w", x.Kernel.Name, x.Region, err)
 		}
 	}
