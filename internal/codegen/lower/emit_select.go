@@ -7,23 +7,29 @@ import "smelt.example/smelt/internal/codegen/kernel"
 //
 // The k-th largest key is found from the top, some bits a pass: a pass counts
 // the keys at a few bounds. Nothing is moved, so keys may lie in threadgroup or
-// device memory.
+// device memory; few of them each thread holds.
 type selection struct {
 	u    *emitter
 	n    *kernel.Expr                        // how many keys there are (i32, 1 or more, the same for all threads)
+	most int                                 // what n is at most, if that is known; else 0
 	k    *kernel.Expr                        // how many to take (i32, 1 to n, the same for all threads)
+	room int                                 // what k is at most, if threads are to emit side by side; else 0
 	key  func(i *kernel.Expr) *kernel.Expr   // key i (u32)
 	emit func(position, i, key *kernel.Expr) // is told that key i is the position-th of those taken, in ascending i
 
 	bound kernel.Variable // the k-th largest key
 	above kernel.Variable // how many of those taken are larger
 	left  kernel.Variable // how many keys the next pass looks at
+
+	from, to *kernel.Expr   // the SIMD group's run of keys
+	held     []*kernel.Expr // the lane's of them, those beyond the run 0; nil: they are looked up
 }
 
 const (
 	selectBits   = 2                 // bits of the key that a pass settles
 	selectBounds = 1<<selectBits - 1 // bounds it counts at
 	selectPasses = 32 / selectBits
+	selectHeld   = 16 // keys that a thread holds at most
 )
 
 // orderKey maps a score to a u32 in the order of the top-k contract: a higher
@@ -40,11 +46,39 @@ func (u *emitter) orderKey(score *kernel.Expr) *kernel.Expr {
 
 // run emits the k largest keys.
 func (s *selection) run() {
+	s.deal()
 	s.findBound()
-	s.compact()
+	if s.room == 0 {
+		s.compact(s.emit)
+		return
+	}
+	u := s.u
+	picked, threads := u.SharedArray("picked", kernel.I32, s.room), u.Schedule().Threads
+	s.compact(func(position, i, _ *kernel.Expr) { picked.Set(position, i) })
+	u.Barrier()
+	u.Comment("What is emitted with them is asked for side by side.")
+	u.For("position", kernel.Thread(), s.k, i32(threads), func(position *kernel.Expr) {
+		i := u.Let("i", picked.At(position))
+		s.emit(position, i, s.key(i))
+	})
 }
 
 func (s *selection) groups() int { return s.u.Schedule().Threads / s.u.Schedule().SimdWidth }
+
+// deal gives each SIMD group a run of keys, and each lane those of it that it can hold.
+func (s *selection) deal() {
+	u, threads, width := s.u, s.u.Schedule().Threads, s.u.Schedule().SimdWidth
+	run := u.Let("run", s.n.Add(i32(threads-1)).Div(i32(threads)).Mul(i32(width)))
+	s.from = u.Let("from", kernel.Simd().Mul(run))
+	s.to = u.Let("to", s.from.Add(run).Min(s.n))
+	if s.most == 0 || s.most > selectHeld*threads || u.stages() {
+		return
+	}
+	for j := range (s.most + threads - 1) / threads {
+		i := u.Let("i", s.from.Add(kernel.Lane()).Add(i32(j*width)))
+		s.held = append(s.held, u.Let("held", i.Lt(s.to).Select(s.key(i.Min(s.n.Sub(i32(1)))), kernel.U(0))))
+	}
+}
 
 // acrossGroups adds up what the SIMD groups below limit left in a, stride
 // elements apart. There are at most as many groups as lanes.
@@ -67,12 +101,7 @@ func (s *selection) findBound() {
 			bounds[b] = u.Let("at_least", s.bound.Add(kernel.U(uint32(b+1)).Shl(shift)))
 		}
 		mine := u.Vars("mine", selectBounds, i32(0))
-		u.For("i", kernel.Thread(), s.left.Expr, i32(u.Schedule().Threads), func(i *kernel.Expr) {
-			key := u.Let("key", s.key(i))
-			for b, c := range mine {
-				c.Set(c.Add(oneIf(key.Ge(bounds[b]))))
-			}
-		})
+		s.count(mine, func(key *kernel.Expr, b int) *kernel.Expr { return key.Ge(bounds[b]) })
 		// Passes take turns with two places, so that one barrier is enough.
 		place := u.Let("place", pass.And(i32(1)).Mul(i32(groups*selectBounds)))
 		s.share(counts, place, mine)
@@ -83,6 +112,30 @@ func (s *selection) findBound() {
 		}
 		s.narrow(bounds, total)
 	})
+}
+
+// count adds up the keys that a pass looks at, each in those of mine that it counts in. A
+// key of 0 counts in none.
+func (s *selection) count(mine []kernel.Variable, counts func(key *kernel.Expr, b int) *kernel.Expr) {
+	u := s.u
+	if s.held == nil {
+		u.For("i", kernel.Thread(), s.left.Expr, i32(u.Schedule().Threads), func(i *kernel.Expr) {
+			key := u.Let("key", s.key(i))
+			for b, c := range mine {
+				c.Set(c.Add(oneIf(counts(key, b))))
+			}
+		})
+		return
+	}
+	u.If(s.left.Gt(i32(0)), func() {
+		for b, c := range mine {
+			sum := oneIf(counts(s.held[0], b))
+			for _, key := range s.held[1:] {
+				sum = sum.Add(oneIf(counts(key, b)))
+			}
+			c.Set(sum)
+		}
+	}, nil)
 }
 
 // share leaves the SIMD group's sums of vs in a, from place on.
@@ -116,36 +169,51 @@ func (s *selection) narrow(bounds, total []*kernel.Expr) {
 	})
 }
 
-// compact emits the keys above bound and the first of those equal to it. A
-// SIMD group looks through a run of keys of its own.
-func (s *selection) compact() {
+// compact emits the keys above bound and the first of those equal to it. Both
+// numbers of a SIMD group's keys are counted in one word.
+func (s *selection) compact(emit func(position, i, key *kernel.Expr)) {
 	u, groups, width := s.u, s.groups(), s.u.Schedule().SimdWidth
 	u.Comment("Emit them in ascending order.")
 	ties := u.Let("ties", s.k.Sub(s.above.Expr))
-	run := u.Let("run", s.n.Add(i32(groups*width-1)).Div(i32(groups*width)).Mul(i32(width)))
-	from := u.Let("from", kernel.Simd().Mul(run))
-	to := u.Let("to", from.Add(run).Min(s.n))
 	mine := u.Vars("mine", 2, i32(0)) // above bound, equal to it
-	u.For("i", from.Add(kernel.Lane()), to, i32(width), func(i *kernel.Expr) {
-		key := u.Let("key", s.key(i))
-		mine[0].Set(mine[0].Add(oneIf(key.Gt(s.bound.Expr))))
-		mine[1].Set(mine[1].Add(oneIf(key.Eq(s.bound.Expr))))
+	s.eachOfRun(func(_, _, isLarger, isEqual *kernel.Expr) {
+		mine[0].Set(mine[0].Add(isLarger))
+		mine[1].Set(mine[1].Add(isEqual))
 	})
 	taken := u.SharedArray("taken", kernel.I32, 2*groups)
 	s.share(taken, i32(0), mine)
 	u.Barrier()
 	larger := u.Var("larger", s.acrossGroups(taken, i32(0), 2, kernel.Simd()))
 	equal := u.Var("equal", s.acrossGroups(taken, i32(1), 2, kernel.Simd()))
-	u.For("first", from, to, i32(width), func(first *kernel.Expr) {
+	s.eachOfRun(func(i, key, isLarger, isEqual *kernel.Expr) {
+		both := u.Let("both", isLarger.Add(isEqual.Mul(i32(2*width))))
+		before := u.Let("before", both.SimdPrefix())
+		rank := u.Let("rank", equal.Add(before.Div(i32(2*width))))
+		position := u.Let("position", larger.Add(before.And(i32(2*width-1))).Add(rank.Min(ties)))
+		u.If(isLarger.Eq(i32(1)).Or(isEqual.Eq(i32(1)).And(rank.Lt(ties))), func() { emit(position, i, key) }, nil)
+		sum := u.Let("sum", both.SimdSum())
+		larger.Set(larger.Add(sum.And(i32(2*width - 1))))
+		equal.Set(equal.Add(sum.Div(i32(2 * width))))
+	})
+}
+
+// eachOfRun calls f with the keys of the SIMD group's run, a lane each at a time, and
+// whether (1 or 0) they are above bound, or equal to it.
+func (s *selection) eachOfRun(f func(i, key, isLarger, isEqual *kernel.Expr)) {
+	u, width := s.u, s.u.Schedule().SimdWidth
+	judge := func(i, key *kernel.Expr) {
+		inRun := i.Lt(s.to)
+		f(i, key, u.Let("is_larger", oneIf(inRun.And(key.Gt(s.bound.Expr)))), u.Let("is_equal", oneIf(inRun.And(key.Eq(s.bound.Expr)))))
+	}
+	for j, key := range s.held {
+		judge(u.Let("i", s.from.Add(kernel.Lane()).Add(i32(j*width))), key)
+	}
+	if s.held != nil {
+		return
+	}
+	u.For("first", s.from, s.to, i32(width), func(first *kernel.Expr) {
 		i := u.Let("i", first.Add(kernel.Lane()))
-		key := u.Let("key", s.key(i.Min(s.n.Sub(i32(1)))))
-		isLarger := u.Let("is_larger", oneIf(i.Lt(to).And(key.Gt(s.bound.Expr))))
-		isEqual := u.Let("is_equal", oneIf(i.Lt(to).And(key.Eq(s.bound.Expr))))
-		rank := u.Let("rank", equal.Add(isEqual.SimdPrefix()))
-		position := u.Let("position", larger.Add(isLarger.SimdPrefix()).Add(rank.Min(ties)))
-		u.If(isLarger.Eq(i32(1)).Or(isEqual.Eq(i32(1)).And(rank.Lt(ties))), func() { s.emit(position, i, key) }, nil)
-		larger.Set(larger.Add(isLarger.SimdSum()))
-		equal.Set(equal.Add(isEqual.SimdSum()))
+		judge(i, u.Let("key", s.key(i.Min(s.n.Sub(i32(1))))))
 	})
 }
 

@@ -38,13 +38,9 @@ func expertsRoute(in *Input, e *fusion.Experts, rows string, weights *program.Sc
 	}
 	row := u.Let("row", kernel.Group(0).Mul(i32(groups)).Add(kernel.Simd()))
 	u.If(row.Lt(u.StepValue(rows)), func() {
-		ids, ws := r.route(row)
-		u.If(kernel.Lane().Eq(i32(0)), func() {
-			r.store(row, ids, ws)
-			for k, w := range ws {
-				to.Set(row.Mul(i32(e.K)).Add(i32(k)), w)
-			}
-		}, nil)
+		c := r.route(row, func(id *kernel.Expr) *kernel.Expr { return r.key(row, id) })
+		r.store(row, c)
+		r.each(c, func(k, _, weight *kernel.Expr) { to.Set(row.Mul(i32(e.K)).Add(k), weight) })
 	}, nil)
 	return u.launch("route", ceilDiv(ir.Sym(rows), groups))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // router chooses a row's experts within one SIMD group: each lane holds the
-// scores of experts lane, lane+32 ...
+// keys of experts lane, lane+32 ...
 type router struct {
 	*emitter
 	e       *fusion.Experts
@@ -74,35 +74,57 @@ func (u *emitter) integers(name, param string, rows ir.Expr) func(i *kernel.Expr
 	}
 }
 
-// route returns the row's experts, ascending, and their weights; every lane of
-// every SIMD group has them.
-func (r *router) route(row *kernel.Expr) (ids, weights []*kernel.Expr) {
-	chosen := r.byScore(row)
+// chosen are a row's experts, ascending, and their weights: lane l of every SIMD group
+// that chooses holds choice l, and l+32 ... if there are more. Lanes beyond the last hold
+// what nobody reads.
+type chosen struct {
+	k            int
+	ids, weights []*kernel.Expr
+}
+
+// each calls f in the lane that holds it with each choice.
+func (r *router) each(c chosen, f func(k, id, weight *kernel.Expr)) {
+	lanes := r.Schedule().SimdWidth
+	for j := range c.ids {
+		k := kernel.Lane().Add(i32(j * lanes))
+		r.guard(nil, k.Lt(i32(c.k)), (j+1)*lanes > c.k, func() { f(k, c.ids[j], c.weights[j]) })
+	}
+}
+
+// route chooses a row's experts by the keys that keyOf gives, which key made.
+func (r *router) route(row *kernel.Expr, keyOf func(id *kernel.Expr) *kernel.Expr) chosen {
+	var ids []*kernel.Expr
 	if r.table != nil {
-		chosen = nil
 		token := r.token(row)
 		for k := range r.e.K {
-			chosen = append(chosen, r.Let("id", r.table(token.Mul(i32(r.e.K)).Add(i32(k)))))
+			ids = append(ids, r.Let("id", r.table(token.Mul(i32(r.e.K)).Add(i32(k)))))
 		}
+	} else {
+		ids = r.byKey(keyOf)
 	}
-	ids = r.ascending(chosen)
-	r.Comment("their weights: scores without the bias, made to add up to %v", r.e.Scale)
+	return r.weigh(row, r.ascending(ids))
+}
+
+// weigh makes the weights of experts that every lane has: scores without the bias, made to
+// add up to the scale.
+func (r *router) weigh(row *kernel.Expr, ids []*kernel.Expr) chosen {
+	c, lanes := chosen{k: len(ids)}, r.Schedule().SimdWidth
+	r.Comment("their weights: scores without the bias, made to add up to %v; a lane has one", r.e.Scale)
 	var scores []*kernel.Expr
-	total := f32(0)
-	for k, id := range ids {
-		s := r.Let("score", score(r.logits.At(row.Mul(i32(r.e.Experts)).Add(id))))
-		scores = append(scores, s)
-		if k == 0 {
-			total = s
-		} else {
-			total = total.Add(s)
-		}
+	for first := 0; first < c.k; first += lanes {
+		id := r.Let("choice", nth(kernel.Lane(), ids[first:min(first+lanes, c.k)]))
+		c.ids = append(c.ids, id)
+		scores = append(scores, r.Let("score", score(r.logits.At(row.Mul(i32(r.e.Experts)).Add(id)))))
+	}
+	total := scores[0].Shuffle(i32(0))
+	for k := 1; k < c.k; k++ {
+		total = total.Add(scores[k/lanes].Shuffle(i32(k % lanes)))
 	}
 	sum := r.Let("score_sum", total)
 	for _, s := range scores {
-		weights = append(weights, r.Let("weight", s.Div(sum).Mul(f32(r.e.Scale))))
+		c.weights = append(c.weights, r.Let("weight", s.Div(sum).Mul(f32(r.e.Scale))))
 	}
-	return ids, weights
+	return c
 }
 
 // score is sqrt(softplus(x)).
@@ -118,57 +140,44 @@ func log1p(e *kernel.Expr) *kernel.Expr {
 	return one.Eq(f32(1)).Select(e, one.Log().Mul(e.Div(one.Sub(f32(1)))))
 }
 
-// byScore picks the K best by score plus bias: K rounds of the largest over
-// the lanes, the lower id first among equals. Hash routing needs none.
-func (r *router) byScore(row *kernel.Expr) []*kernel.Expr {
-	if r.table != nil {
-		return nil
+// key orders a row's experts by score plus bias: a better one has a larger key, NaN the
+// least. It is 1 or more, so that 0 is none.
+func (r *router) key(row, id *kernel.Expr) *kernel.Expr {
+	s := score(r.logits.At(row.Mul(i32(r.e.Experts)).Add(id)))
+	if r.bias != nil {
+		s = s.Add(r.bias.At(id))
 	}
-	lanes := r.Schedule().SimdWidth
-	each := (r.e.Experts + lanes - 1) / lanes
-	key := make([]kernel.Variable, each)
-	for j := range key {
-		id := kernel.Lane().Add(i32(j * lanes))
-		key[j] = r.Var("key", f32(math.Inf(-1)))
-		load := func() {
-			s := score(r.logits.At(row.Mul(i32(r.e.Experts)).Add(id)))
-			if r.bias != nil {
-				s = s.Add(r.bias.At(id))
-			}
-			key[j].Set(s)
-		}
-		if (j+1)*lanes <= r.e.Experts {
-			load()
-		} else {
-			r.If(id.Lt(i32(r.e.Experts)), load, nil)
-		}
-	}
-	taken := r.Vars("taken", each, kernel.C(kernel.Bool, 0))
-	var chosen []*kernel.Expr
-	for range r.e.K {
-		chosen = append(chosen, r.best(key, taken))
-	}
-	return chosen
+	return r.Let("key", r.orderKey(r.Let("biased", s)).Add(kernel.U(1)))
 }
 
-// best takes the largest key that is left. NaN counts as the smallest.
-func (r *router) best(key, taken []kernel.Variable) *kernel.Expr {
+// byKey picks the K best: K rounds of the largest over the lanes, the lower id first
+// among equals.
+func (r *router) byKey(keyOf func(id *kernel.Expr) *kernel.Expr) []*kernel.Expr {
 	lanes := r.Schedule().SimdWidth
-	none := i32(math.MaxInt32)
-	top, at := r.Var("top", f32(math.Inf(-1))), r.Var("at", none)
-	for j := range key {
+	keys := r.Vars("key", (r.e.Experts+lanes-1)/lanes, kernel.U(0))
+	for j, key := range keys {
 		id := kernel.Lane().Add(i32(j * lanes))
-		free := taken[j].Not().And(id.Lt(i32(r.e.Experts)))
-		better := free.And(key[j].Gt(top.Expr).Or(at.Eq(none)))
-		r.If(better, func() {
-			top.Set(key[j].Eq(key[j].Expr).Select(key[j].Expr, f32(math.Inf(-1))))
-			at.Set(id)
-		}, nil)
+		r.guard(nil, id.Lt(i32(r.e.Experts)), (j+1)*lanes > r.e.Experts, func() { key.Set(keyOf(id)) })
 	}
-	most := r.Let("most", at.Eq(none).Select(f32(math.Inf(-1)), top.Expr).SimdMax())
-	id := r.Let("id", at.Eq(none).Or(top.Lt(most)).Select(none, at.Expr).SimdMin())
-	for j := range taken {
-		taken[j].Set(taken[j].Or(id.Eq(kernel.Lane().Add(i32(j * lanes)))))
+	var ids []*kernel.Expr
+	for range r.e.K {
+		ids = append(ids, r.best(keys))
+	}
+	return ids
+}
+
+// best takes the largest key that is left.
+func (r *router) best(keys []kernel.Variable) *kernel.Expr {
+	lanes := r.Schedule().SimdWidth
+	top, at := keys[0].Expr, kernel.Lane()
+	for j, key := range keys[1:] {
+		better := r.Let("better", key.Gt(top))
+		top, at = r.Let("top", better.Select(key.Expr, top)), r.Let("at", better.Select(kernel.Lane().Add(i32((j+1)*lanes)), at))
+	}
+	most := r.Let("most", top.SimdMax())
+	id := r.Let("id", top.Eq(most).Select(at, i32(math.MaxInt32)).SimdMin())
+	for j, key := range keys {
+		key.Set(id.Eq(kernel.Lane().Add(i32(j*lanes))).Select(kernel.U(0), key.Expr))
 	}
 	return id
 }
@@ -199,15 +208,18 @@ func (r *router) ascending(ids []*kernel.Expr) []*kernel.Expr {
 	return sorted
 }
 
-// store writes ids and weights where others need them; one thread calls it.
-func (r *router) store(row *kernel.Expr, ids, weights []*kernel.Expr) {
-	for k := range ids {
-		at := row.Mul(i32(r.e.K)).Add(i32(k))
+// store writes ids and weights where others need them.
+func (r *router) store(row *kernel.Expr, c chosen) {
+	if r.ids == nil && r.weights == nil {
+		return
+	}
+	r.each(c, func(k, id, weight *kernel.Expr) {
+		at := row.Mul(i32(r.e.K)).Add(k)
 		if r.ids != nil {
-			r.ids.Set(at, ids[k])
+			r.ids.Set(at, id)
 		}
 		if r.weights != nil {
-			r.weights.Set(at, weights[k])
+			r.weights.Set(at, weight)
 		}
-	}
+	})
 }

@@ -85,19 +85,44 @@ func (d *expertsTiles) bind() {
 func (d *expertsTiles) simds() int { return d.Schedule().Threads / d.Schedule().SimdWidth }
 
 // route chooses the rows' experts, for the threadgroup; the first stores them for others.
+// All threads make keys, of as many rows as there are SIMD groups, each of which then takes
+// one.
 func (d *expertsTiles) route() {
-	d.For("row", kernel.Simd(), d.rows, i32(d.simds()), func(row *kernel.Expr) {
-		ids, weights := d.router.route(row)
-		d.If(kernel.Lane().Eq(i32(0)), func() {
-			for k := range ids {
-				at := row.Mul(i32(d.e.K)).Add(i32(k))
-				d.ids.Set(at, ids[k])
-				d.weights.Set(at, weights[k])
-			}
-			d.If(kernel.Group(0).Eq(i32(0)), func() { d.router.store(row, ids, weights) }, nil)
+	if d.router.table != nil {
+		d.For("row", kernel.Simd(), d.rows, i32(d.simds()), func(row *kernel.Expr) { d.choose(row, nil) })
+		d.Barrier()
+		return
+	}
+	experts, first := d.e.Experts, i32(0)
+	keys := d.SharedArray("keys", kernel.U32, min(d.simds(), program.MaxDecodeRows)*experts)
+	some := func(first *kernel.Expr) {
+		n := d.Let("some", d.rows.Sub(first).Min(i32(d.simds())))
+		d.For("at", kernel.Thread(), n.Mul(i32(experts)), i32(d.Schedule().Threads), func(at *kernel.Expr) {
+			keys.Set(at, d.router.key(first.Add(at.Div(i32(experts))), d.Let("expert", at.Rem(i32(experts)))))
+		})
+		d.Barrier()
+		d.If(kernel.Simd().Lt(n), func() {
+			own := d.Let("own", kernel.Simd().Mul(i32(experts)))
+			d.choose(d.Let("row", first.Add(kernel.Simd())), func(id *kernel.Expr) *kernel.Expr { return keys.At(own.Add(id)) })
 		}, nil)
+		d.Barrier()
+	}
+	if d.simds() >= program.MaxDecodeRows {
+		some(first)
+		return
+	}
+	d.For("first", first, d.rows, i32(d.simds()), some)
+}
+
+// choose chooses a row's experts by a SIMD group.
+func (d *expertsTiles) choose(row *kernel.Expr, keyOf func(id *kernel.Expr) *kernel.Expr) {
+	c := d.router.route(row, keyOf)
+	d.router.each(c, func(k, id, weight *kernel.Expr) {
+		at := row.Mul(i32(d.e.K)).Add(k)
+		d.ids.Set(at, id)
+		d.weights.Set(at, weight)
 	})
-	d.Barrier()
+	d.If(kernel.Group(0).Eq(i32(0)), func() { d.router.store(row, c) }, nil)
 }
 
 // products makes the sums of gate and up.

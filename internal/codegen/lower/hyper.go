@@ -10,11 +10,12 @@ import (
 	"smelt.example/smelt/ir"
 )
 
-// Hyper-connections take two launches. "write" makes a tile of the
+// Hyper-connections take two launches or three. "write" makes a tile of the
 // half block's result y, writes it into the streams and adds up the tile's
 // share of the next half block's stream logits z; threadgroups cannot meet, so
 // "read", a threadgroup a row, adds the shares up, makes the weights and
-// collapses the streams into the next input.
+// collapses the streams into the next input. In decode on a GPU "comb" makes one of the
+// weights beside what comes next.
 //
 // In prefill y comes from launches of its own.
 
@@ -59,12 +60,14 @@ func lowerHyper(in *Input, m *fusion.Hyper) ([]program.Launch, error) {
 	if err := x.write(); err != nil {
 		return nil, err
 	}
-	if m.Next != nil {
-		if err := x.read(); err != nil {
-			return nil, err
-		}
+	if m.Next == nil {
+		return x.launches, nil
 	}
-	return x.launches, nil
+	x.combApart()
+	if err := x.read(); err != nil {
+		return nil, err
+	}
+	return x.launches, x.comb()
 }
 
 // hyperRows is the symbol of the rows that hyper-connections work on.
@@ -79,14 +82,15 @@ func hyperRows(m *fusion.Hyper) string {
 
 // hyper is the lowering of one region of hyper-connections.
 type hyper struct {
-	in       *Input
-	m        *fusion.Hyper
-	rows     string
-	columns  int              // of a threadgroup of "write"
-	inputs   int              // rows of a threadgroup of "write", at most
-	shares   *program.Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
-	ready    *ready           // in prefill, where y lies
-	launches []program.Launch
+	in           *Input
+	m            *fusion.Hyper
+	rows         string
+	columns      int              // of a threadgroup of "write"
+	inputs       int              // rows of a threadgroup of "write", at most
+	shares       *program.Scratch // [rows, tiles, logits+1]: shares of z, and of the sum of squares last
+	combElements *program.Scratch // [rows, streams, streams]: what comb is made of, where another launch makes it
+	ready        *ready           // in prefill, where y lies
+	launches     []program.Launch
 }
 
 func (x *hyper) tiles() int { return (x.m.Width + x.columns - 1) / x.columns }

@@ -18,7 +18,7 @@ const hyperReadChunks = 4
 // the collapsed and normed vector.
 func (x *hyper) read() error {
 	u := x.in.begin(x.in.kernelName("read"), kernel.Schedule{Threads: x.in.Target.Threads(hyperReadThreads)}, x.in.doc("stream weights from the logits, streams collapsed and normed, a threadgroup a row")...)
-	r := &hyperRead{emitter: u, hyper: x, next: x.m.Next, row: u.Let("row", kernel.Group(0))}
+	r := &hyperRead{combMaker: &combMaker{emitter: u, hyper: x, row: u.Let("row", kernel.Group(0))}, next: x.m.Next}
 	r.affine = r.scaleAndBase
 	r.bind()
 	if r.stages() {
@@ -27,16 +27,20 @@ func (x *hyper) read() error {
 	} else {
 		r.apart()
 	}
-	l, err := u.launch("read", ir.Sym(x.rows))
-	x.launches = append(x.launches, l)
-	return err
+	return x.add(u.launch("read", ir.Sym(x.rows)))
 }
 
 // apart is the kernel where a threadgroup has several SIMD groups: the streams are asked
-// for before anything waits, and comb, which the next "write" needs and nobody before, is
-// made by one SIMD group after all else.
+// for before anything waits. Nobody needs comb before the next "write": a launch of its own
+// makes it, or where many rows keep the machine busy one SIMD group after all else.
 func (r *hyperRead) apart() {
 	r.askForStreams()
+	if r.combElements != nil {
+		elements := r.scratch("elements", r.combElements, kernel.F32, kernel.Write)
+		r.logits(func(v *kernel.Expr) { r.setComb(elements, v) })
+		r.collapse()
+		return
+	}
 	element := r.Var("element", f32(0))
 	r.logits(func(v *kernel.Expr) { element.Set(v) })
 	r.collapse()
@@ -47,14 +51,12 @@ func (r *hyperRead) apart() {
 
 // hyperRead is the kernel "read" in the making.
 type hyperRead struct {
-	*emitter
-	*hyper
+	*combMaker
 	next                *fusion.HyperNext
-	row                 *kernel.Expr
 	shareIn, streams    kernel.Buffer
 	wanted              bool
 	scale, base, weight vector
-	x, post, comb       kernel.Buffer
+	x, post             kernel.Buffer
 	sums, pre           kernel.Array
 	held                []kernel.Variable // the collapsed vector: the thread's chunks,
 	parked              kernel.Array      // or all of it
@@ -77,7 +79,9 @@ func (r *hyperRead) bind() {
 	r.x = r.activation4("x", r.next.X, kernel.Write)
 	if !r.next.Head {
 		r.post = r.activation("post", r.next.Post, kernel.Write)
-		r.comb = r.activation("comb", r.next.Comb, kernel.Write)
+		if r.combElements == nil {
+			r.comb = r.activation("comb", r.next.Comb, kernel.Write)
+		}
 	}
 	r.sums = r.SharedArray("sums", kernel.F32, r.Schedule().Threads)
 	r.pre = r.SharedArray("pre", kernel.F32, m.Streams)
@@ -150,39 +154,6 @@ func (r *hyperRead) scaleAndBase(lane *kernel.Expr) (scale, base *kernel.Expr) {
 		return r.scale.At(part), r.base.At(index)
 	}
 	return r.Let("scale_of", r.scale.At(part)), r.Let("base_of", r.base.At(index))
-}
-
-// makeComb makes comb of its elements, a lane each.
-func (r *hyperRead) makeComb(element *kernel.Expr) {
-	n := r.m.Streams
-	c := r.sinkhorn(element)
-	r.If(kernel.Lane().Lt(i32(n*n)), func() { r.comb.Set(r.row.Mul(i32(n*n)).Add(kernel.Lane()), c) }, nil)
-}
-
-// sinkhorn normalises rows and columns in turn (docs/model.md#residual-streams). Lanes
-// beyond n*n compute what nobody reads.
-func (r *hyperRead) sinkhorn(v *kernel.Expr) *kernel.Expr {
-	n, eps := r.m.Streams, f32(r.next.HCEps)
-	over := func(x *kernel.Expr, from, to int, f func(a, b *kernel.Expr) *kernel.Expr) *kernel.Expr {
-		if !r.stages() && to == 4*from { // the three others at once, added up as below
-			one, two, three := r.Let("other", x.ShuffleXor(from)), r.Let("other", x.ShuffleXor(2*from)), r.Let("other", x.ShuffleXor(3*from))
-			return r.Let("fold", f(f(x, one), f(two, three)))
-		}
-		for mask := from; mask < to; mask *= 2 {
-			x = r.Let("fold", f(x, x.ShuffleXor(mask)))
-		}
-		return x
-	}
-	add := func(a, b *kernel.Expr) *kernel.Expr { return a.Add(b) }
-	most := over(v, 1, n, func(a, b *kernel.Expr) *kernel.Expr { return a.Max(b) })
-	c := r.Var("c", v.Sub(most).Exp())
-	c.Set(c.Div(over(c.Expr, 1, n, add)).Add(eps))
-	c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
-	r.For("iteration", i32(1), i32(r.next.Iters), i32(1), func(*kernel.Expr) {
-		c.Set(c.Div(over(c.Expr, 1, n, add).Add(eps)))
-		c.Set(c.Div(over(c.Expr, n, n*n, add).Add(eps)))
-	})
-	return c.Expr
 }
 
 // mostSharesAtOnce and mostAsked are how many shares, and numbers of the streams, a thread

@@ -208,7 +208,7 @@ func (t *indexTopK) score() (program.Launch, error) {
 		u.If(n.Le(i32(t.K)), func() {
 			u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { emit(i, i, scores.At(i)) })
 		}, func() {
-			pick := &selection{u: u, n: n, k: i32(t.K), key: scores.At, emit: emit}
+			pick := &selection{u: u, n: n, most: t.chunk.size, k: i32(t.K), key: scores.At, emit: emit}
 			pick.run()
 		})
 	}, nil)
@@ -247,12 +247,7 @@ func (t *indexTopK) merge() (program.Launch, error) {
 	}, func() {
 		c := candidates{count: t.count(u, r), key: func(i *kernel.Expr) *kernel.Expr { return keys.At(r.candidates.Add(i)) },
 			entry: func(i *kernel.Expr) *kernel.Expr { return r.entry(places, i) }}
-		if t.chunk.thin > 0 {
-			c = thinned.orAll(r, c)
-		}
-		pick := &selection{u: u, n: c.count, k: i32(t.K), key: c.key}
-		pick.emit = func(position, i, _ *kernel.Expr) { result.Set(to.Add(position), c.entry(i)) }
-		pick.run()
+		thinned.pick(r, c, func(position, entry *kernel.Expr) { result.Set(to.Add(position), entry) })
 	})
 	return u.launch("merge", ir.Sym(t.rows))
 }

@@ -13,6 +13,7 @@ import (
 type tilePlan struct {
 	fragments bool // products are made by 8x8 fragments
 	entries   int  // of a tile
+	each      int  // of a lane, without fragments; or 1
 	stride    int  // from one key to the next in threadgroup memory
 	step      int  // from one element of a key to the next
 	heads     int  // of a block
@@ -27,7 +28,8 @@ const scoreGroups = 8
 // planTile takes the largest tile that leaves room for the scores.
 func (t *indexTopK) planTile() (tilePlan, error) {
 	var need int
-	for entries := t.in.Target.SimdWidth; entries >= fragment || entries == t.in.Target.SimdWidth; entries /= 2 {
+	width := t.in.Target.SimdWidth
+	for entries := max(width, min(entriesEach*width, t.chunk.size)); entries >= min(fragment, width); entries /= 2 {
 		p := t.tileOf(entries)
 		if need = t.sharedBytes(p); need <= t.in.Target.SharedMemory {
 			return p, nil
@@ -37,6 +39,10 @@ func (t *indexTopK) planTile() (tilePlan, error) {
 		t.Heads, t.Dim, t.chunk.size, need, t.in.Target.SharedMemory)
 }
 
+// entriesEach is how many entries a lane takes of a tile at most, if lanes make products: an
+// element of q is read once for them, and that is most of what is read.
+const entriesEach = 2
+
 // tileOf uses fragments where the machine has them, and heads and elements come in
 // eights.
 func (t *indexTopK) tileOf(entries int) tilePlan {
@@ -44,17 +50,19 @@ func (t *indexTopK) tileOf(entries int) tilePlan {
 	switch {
 	case most == 1:
 		// A SIMD group alone reads an element of all keys at once.
-		return tilePlan{entries: entries, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
+		entries = min(entries, t.in.Target.SimdWidth)
+		return tilePlan{entries: entries, each: 1, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
 	case !t.in.Target.Fragments.Has(target.F32) || t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads:
 		groups := divisor(t.Heads, most)
 		// An odd stride spreads a column of keys over all banks of the memory.
-		return tilePlan{entries: entries, stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
+		return tilePlan{entries: entries, each: max(1, entries/t.in.Target.SimdWidth), stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
 	}
+	entries = min(entries, t.in.Target.SimdWidth)
 	parts := 1
 	for entries/(2*parts)%fragment == 0 && 2*parts*blocks <= most {
 		parts *= 2
 	}
-	return tilePlan{fragments: true, entries: entries, stride: t.Dim + 4, step: 1, heads: fragment, parts: parts, groups: blocks * parts}
+	return tilePlan{fragments: true, entries: entries, each: 1, stride: t.Dim + 4, step: 1, heads: fragment, parts: parts, groups: blocks * parts}
 }
 
 // sharedBytes counts keys, scores, sums by block, products and the selection's counts.
@@ -126,12 +134,12 @@ func (s *scorer) run(r indexRow, first, n *kernel.Expr, put func(i, score *kerne
 		}
 		s.Barrier()
 		s.Comment("Blocks of heads are added up in ascending order.")
-		s.If(kernel.Simd().Eq(i32(0)).And(kernel.Lane().Lt(i32(p.entries))), func() {
+		s.If(kernel.Thread().Lt(i32(p.entries)), func() {
 			score := s.Var("score", f32(0))
 			s.For("block", i32(0), i32(s.t.Heads/p.heads), i32(1), func(block *kernel.Expr) {
-				score.Set(score.Add(s.sums.At(block.Mul(i32(p.entries)).Add(kernel.Lane()))))
+				score.Set(score.Add(s.sums.At(block.Mul(i32(p.entries)).Add(kernel.Thread()))))
 			})
-			put(at.Add(kernel.Lane()), score.Expr)
+			put(at.Add(kernel.Thread()), score.Expr)
 		}, nil)
 	})
 }
@@ -197,39 +205,53 @@ func (s *scorer) multiplyFragments(r indexRow) {
 	})
 }
 
-// multiplyLanes: a lane takes an entry, its SIMD group's heads some at a time.
+// multiplyLanes: a lane takes an entry or some, its SIMD group's heads some at a time.
 func (s *scorer) multiplyLanes(r indexRow) {
-	p, dim := s.t.tile, s.t.Dim
+	p, dim, lanes := s.t.tile, s.t.Dim, s.Schedule().SimdWidth
 	together := divisor(p.heads, 8)
 	if p.step > 1 {
 		together = divisor(p.heads, 2) // a head's products are a register for each vector of lanes
 	}
 	head0 := s.Let("head0", kernel.Simd().Mul(i32(p.heads)))
-	key := s.Let("key_at", kernel.Lane().Min(i32(p.entries-1)).Mul(i32(p.stride)))
-	sum := s.Var("sum", f32(0))
+	keys, sums := make([]*kernel.Expr, p.each), s.Vars("sum", p.each, f32(0))
+	for e := range keys {
+		keys[e] = s.Let("key_at", kernel.Lane().Add(i32(e*lanes)).Min(i32(p.entries-1)).Mul(i32(p.stride)))
+	}
 	s.For("h", i32(0), i32(p.heads), i32(together), func(h *kernel.Expr) {
 		head := s.Let("head", head0.Add(h))
-		products := s.Vars("product", together, f32(0))
+		products := make([][]kernel.Variable, p.each)
+		for e := range products {
+			products[e] = s.Vars("product", together, f32(0))
+		}
 		s.For("k", i32(0), i32(dim), i32(4), func(k *kernel.Expr) {
-			var x [4]*kernel.Expr
-			for lane := range x {
-				x[lane] = s.Let("x", s.tile.At(key.Add(k.Mul(i32(p.step))).Add(i32(lane*p.step))))
+			x := make([][4]*kernel.Expr, p.each)
+			for e, key := range keys {
+				for lane := range x[e] {
+					x[e][lane] = s.Let("x", s.tile.At(key.Add(k.Mul(i32(p.step))).Add(i32(lane*p.step))))
+				}
 			}
-			for j, product := range products {
+			for j := range together {
 				at := r.row.Mul(i32(s.t.Heads)).Add(head.Add(i32(j))).Mul(i32(dim / 4)).Add(k.Div(i32(4)))
 				q := s.Let("q4", s.q.At(at))
-				acc := product.Expr
-				for lane := range x {
-					acc = q.Lane(lane).Fma(x[lane], acc)
+				for e := range x {
+					acc := products[e][j].Expr
+					for lane, v := range x[e] {
+						acc = q.Lane(lane).Fma(v, acc)
+					}
+					products[e][j].Set(acc)
 				}
-				product.Set(acc)
 			}
 		})
-		for j, product := range products {
-			s.weigh(sum, r, head.Add(i32(j)), product.Expr)
+		for e := range products {
+			for j, product := range products[e] {
+				s.weigh(sums[e], r, head.Add(i32(j)), product.Expr)
+			}
 		}
 	})
-	s.guard(nil, kernel.Lane().Lt(i32(p.entries)), p.entries < s.Schedule().SimdWidth, func() {
-		s.sums.Set(kernel.Simd().Mul(i32(p.entries)).Add(kernel.Lane()), sum.Expr)
-	})
+	for e, sum := range sums {
+		entry := kernel.Lane().Add(i32(e * lanes))
+		s.guard(nil, entry.Lt(i32(p.entries)), p.entries < (e+1)*lanes, func() {
+			s.sums.Set(kernel.Simd().Mul(i32(p.entries)).Add(entry), sum.Expr)
+		})
+	}
 }

@@ -10,8 +10,8 @@ import (
 
 // A long text's candidates are too many for one threadgroup, which looks at each of
 // them in every pass of a selection. So a launch before the merge cuts them into blocks
-// of which each threadgroup keeps the K best, in threadgroup memory. Steps whose rows
-// are short have no threadgroup of it.
+// that the threads of a threadgroup can hold, each of which keeps the K best. Steps whose
+// rows are short have no threadgroup of it.
 
 const (
 	thinBlock  = 4096 // candidates that a threadgroup's passes can look at beside the latency of a pass
@@ -20,7 +20,7 @@ const (
 
 func (t *indexTopK) thinSchedule() kernel.Schedule {
 	return kernel.Schedule{Threads: t.in.Target.Groups(thinGroups) * t.in.Target.SimdWidth, Settings: []kernel.Setting{
-		{Name: "block", Value: fmt.Sprintf("%d candidates", t.chunk.thin), Why: "more are thinned out first, by a threadgroup for each block, in threadgroup memory"},
+		{Name: "block", Value: fmt.Sprintf("%d candidates", t.chunk.thin), Why: "more are thinned out first, by a threadgroup for each block, whose threads hold them"},
 		{Name: "SIMD groups", Value: fmt.Sprint(t.in.Target.Groups(thinGroups)), Why: "more take longer to add up their counts than they save"},
 	}}
 }
@@ -82,43 +82,35 @@ func (t *indexTopK) thinOut() (program.Launch, error) {
 			x.keys.Set(to.Add(position), key)
 			x.entries.Set(to.Add(position), r.entry(places, first.Add(i)))
 		}
-		local := u.SharedArray("block_keys", kernel.U32, t.chunk.thin)
-		u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { local.Set(i, keys.At(r.candidates.Add(first).Add(i))) })
-		u.Barrier()
+		key := func(i *kernel.Expr) *kernel.Expr { return keys.At(r.candidates.Add(first).Add(i)) }
 		u.If(n.Le(k), func() {
-			u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { emit(i, i, local.At(i)) })
+			u.For("i", kernel.Thread(), n, i32(s.Threads), func(i *kernel.Expr) { emit(i, i, key(i)) })
 		}, func() {
-			pick := &selection{u: u, n: n, k: k, key: local.At, emit: emit}
+			pick := &selection{u: u, n: n, most: t.chunk.thin, k: k, room: t.K, key: key, emit: emit}
 			pick.run()
 		})
 	}, nil)
 	return u.launch("thin", t.thinBlocks(), ir.Sym(t.rows))
 }
 
-// orAll is what is left of a row's candidates, or all if they were not thinned out, their
-// keys in threadgroup memory if there is room.
-func (x thinned) orAll(r indexRow, all candidates) candidates {
-	u := x.u
-	local := u.SharedArray("block_keys", kernel.U32, x.t.chunk.thin)
-	copied := func() {
-		u.For("i", kernel.Thread(), all.count, i32(u.Schedule().Threads), func(i *kernel.Expr) { local.Set(i, all.key(i)) })
+// pick picks the K best of what is left of a row's candidates, or of all if they were not
+// thinned out. Few of them the threads hold; more there are only of texts so long that many
+// blocks are left.
+func (x thinned) pick(r indexRow, all candidates, result func(position, entry *kernel.Expr)) {
+	run := func(c candidates, most int) {
+		s := &selection{u: x.u, n: c.count, most: most, k: i32(x.t.K), key: c.key}
+		if !x.u.stages() {
+			s.room = x.t.K
+		}
+		s.emit = func(position, i, _ *kernel.Expr) { result(position, c.entry(i)) }
+		s.run()
 	}
-	if !x.t.thins() { // there is room for all there can be
-		copied()
-		u.Barrier()
-		return candidates{all.count, local.At, all.entry}
+	if !x.t.thins() { // on a GPU there are no more than a block
+		run(all, x.t.chunk.thin)
+		return
 	}
-	all = x.or(r, all)
-	near := all.count.Le(i32(x.t.chunk.thin))
-	u.If(near, copied, nil)
-	u.Barrier()
-	out := all
-	out.key = func(i *kernel.Expr) *kernel.Expr {
-		v := u.Var("key_of", kernel.U(0))
-		u.If(near, func() { v.Set(local.At(i)) }, func() { v.Set(all.key(i)) })
-		return v.Expr
-	}
-	return out
+	left := x.or(r, all)
+	x.u.If(left.count.Le(i32(x.t.chunk.thin)), func() { run(left, x.t.chunk.thin) }, func() { run(left, 0) })
 }
 
 // or is what is left of a row's candidates if they were thinned out, or all.

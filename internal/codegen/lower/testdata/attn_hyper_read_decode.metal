@@ -61,7 +61,7 @@ struct Args {
 	device const ushort *norm;
 	device float4 *x;
 	device float *post;
-	device float *comb;
+	device float *elements;
 };
 
 [[kernel, max_total_threads_per_threadgroup(1024)]]
@@ -87,7 +87,7 @@ void attn_hyper_read_decode(
 	device const ushort *norm = args.norm;
 	device float4 *x = args.x;
 	device float *post = args.post;
-	device float *comb = args.comb;
+	device float *elements = args.elements;
 
 	const int row = group_x;
 
@@ -107,7 +107,6 @@ void attn_hyper_read_decode(
 	for (int i_4 = 0; i_4 < 4; i_4++) {
 		norms[i_4] = as_type<float>(uint(norm[asked * 4 + i_4]) << 16);
 	}
-	float element = 0.0f;
 
 	// z: SIMD group s adds up the shares of tiles s, s+32 ...
 	float z_part = 0.0f;
@@ -137,8 +136,10 @@ void attn_hyper_read_decode(
 		}
 
 		// comb: lane i*4+j holds element (i, j)
-		const float element_2 = simd_shuffle(v, ushort(min(lane + 8, 31)));
-		element = element_2;
+		const float element = simd_shuffle(v, ushort(min(lane + 8, 31)));
+		if (lane < 16) {
+			elements[row * 16 + lane] = element;
+		}
 	}
 	threadgroup_barrier(mem_flags::mem_threadgroup);
 	float u0 = 0.0f;
@@ -177,37 +178,5 @@ void attn_hyper_read_decode(
 	if (quad_2 < 32) {
 		x[row * 32 + quad_2] = float4(u0 * inv * norms[0], u1 * inv * norms[1], u2 * inv * norms[2],
 				u3 * inv * norms[3]);
-	}
-	if (simd_group == 0) {
-		const float other = simd_shuffle_xor(element, 1);
-		const float other_2 = simd_shuffle_xor(element, 2);
-		const float other_3 = simd_shuffle_xor(element, 3);
-		const float fold = fmax(fmax(element, other), fmax(other_2, other_3));
-		float c = precise::exp(element - fold);
-		const float other_4 = simd_shuffle_xor(c, 1);
-		const float other_5 = simd_shuffle_xor(c, 2);
-		const float other_6 = simd_shuffle_xor(c, 3);
-		const float fold_2 = c + other_4 + (other_5 + other_6);
-		c = c / fold_2 + 1e-6f;
-		const float other_7 = simd_shuffle_xor(c, 4);
-		const float other_8 = simd_shuffle_xor(c, 8);
-		const float other_9 = simd_shuffle_xor(c, 12);
-		const float fold_3 = c + other_7 + (other_8 + other_9);
-		c /= fold_3 + 1e-6f;
-		for (int iteration = 1; iteration < 20; iteration++) {
-			const float other_10 = simd_shuffle_xor(c, 1);
-			const float other_11 = simd_shuffle_xor(c, 2);
-			const float other_12 = simd_shuffle_xor(c, 3);
-			const float fold_4 = c + other_10 + (other_11 + other_12);
-			c /= fold_4 + 1e-6f;
-			const float other_13 = simd_shuffle_xor(c, 4);
-			const float other_14 = simd_shuffle_xor(c, 8);
-			const float other_15 = simd_shuffle_xor(c, 12);
-			const float fold_5 = c + other_13 + (other_14 + other_15);
-			c /= fold_5 + 1e-6f;
-		}
-		if (lane < 16) {
-			comb[row * 16 + lane] = c;
-		}
 	}
 }

@@ -11,9 +11,9 @@
 //   %296 = einsum(%212, %295) {spec = "th,thk->tk"} : tensor<T x floor(P/4) x f32>
 //   %layer1.index_topk = topk(%296, %292) {k = 8} : tensor<T x 8 x i32>
 //
-// Launch: threadgroups of 256 threads in SIMD groups of 32 lanes; 16640 bytes of threadgroup memory.
-// Schedule: block = 4096 candidates (more are thinned out first, by a threadgroup for each block, in
-//     threadgroup memory)
+// Launch: threadgroups of 256 threads in SIMD groups of 32 lanes; 288 bytes of threadgroup memory.
+// Schedule: block = 4096 candidates (more are thinned out first, by a threadgroup for each block, whose
+//     threads hold them)
 // Schedule: SIMD groups = 8 (more take longer to add up their counts than they save)
 // Numbers: Metal 3.1, compiled with MTLMathModeSafe. The order of additions counts, infinities and NaN are
 //     meant, only fma() fuses.
@@ -50,8 +50,8 @@ void attn_indexer_topk_merge_decode(
 	uint lane_index [[thread_index_in_simdgroup]],
 	uint simd_index [[simdgroup_index_in_threadgroup]])
 {
-	threadgroup uint block_keys[4096];
 	threadgroup int counts[48];
+	threadgroup int picked[8];
 	threadgroup int taken[16];
 
 	const int group_x = int(group_position.x);
@@ -76,34 +76,50 @@ void attn_indexer_topk_merge_decode(
 	} else {
 		const int full_chunks = visible_ / chunk_size;
 		const int candidates_2 = full_chunks * best + min(visible_ % chunk_size, best);
-		for (int i_2 = tid; i_2 < candidates_2; i_2 += 256) {
-			block_keys[i_2] = keys[candidates + i_2];
+		const int run = (candidates_2 + 255) / 256 * 32;
+		const int from = simd_group * run;
+		const int to_2 = min(from + run, candidates_2);
+		uint helds[16];
+		#pragma unroll
+		for (int i_56 = 0; i_56 < 16; i_56++) {
+			const int i_2 = from + lane + i_56 * 32;
+			helds[i_56] = i_2 < to_2 ? keys[candidates + min(i_2, candidates_2 - 1)] : 0u;
 		}
-		threadgroup_barrier(mem_flags::mem_threadgroup);
 
 		// The k-th largest key, 2 bits a pass.
 		uint bound = 0u;
 		int above = 0;
 		int left = candidates_2;
+		uint at_leasts[3];
+		int mines[3];
 		int totals[3];
 		for (int pass = 0; pass < 16; pass++) {
 			const uint shift = uint(30 - pass * 2);
-			const uint at_least = bound + (1u << shift);
-			const uint at_least_2 = bound + (2u << shift);
-			const uint at_least_3 = bound + (3u << shift);
-			int mine0 = 0;
-			int mine1 = 0;
-			int mine2 = 0;
-			for (int i_3 = tid; i_3 < left; i_3 += 256) {
-				const uint key = block_keys[i_3];
-				mine0 += key >= at_least ? 1 : 0;
-				mine1 += key >= at_least_2 ? 1 : 0;
-				mine2 += key >= at_least_3 ? 1 : 0;
+			#pragma unroll
+			for (int i_53 = 0; i_53 < 3; i_53++) {
+				at_leasts[i_53] = bound + ((uint(i_53) + 1u) << shift);
+			}
+			mines[0] = 0;
+			mines[1] = 0;
+			mines[2] = 0;
+			if (left > 0) {
+				#pragma unroll
+				for (int i_51 = 0; i_51 < 3; i_51++) {
+					mines[i_51] = (helds[0] >= at_leasts[i_51] ? 1 : 0) + (helds[1] >= at_leasts[i_51] ? 1 :
+							0) + (helds[2] >= at_leasts[i_51] ? 1 : 0) + (helds[3] >= at_leasts[i_51] ? 1 :
+							0) + (helds[4] >= at_leasts[i_51] ? 1 : 0) + (helds[5] >= at_leasts[i_51] ? 1 :
+							0) + (helds[6] >= at_leasts[i_51] ? 1 : 0) + (helds[7] >= at_leasts[i_51] ? 1 :
+							0) + (helds[8] >= at_leasts[i_51] ? 1 : 0) + (helds[9] >= at_leasts[i_51] ? 1 :
+							0) + (helds[10] >= at_leasts[i_51] ? 1 : 0) + (helds[11] >= at_leasts[i_51] ? 1 :
+							0) + (helds[12] >= at_leasts[i_51] ? 1 : 0) + (helds[13] >= at_leasts[i_51] ? 1 :
+							0) + (helds[14] >= at_leasts[i_51] ? 1 : 0) + (helds[15] >= at_leasts[i_51] ? 1 :
+							0);
+				}
 			}
 			const int place = (pass & 1) * 24;
-			const int sum = simd_sum(mine0);
-			const int sum_2 = simd_sum(mine1);
-			const int sum_3 = simd_sum(mine2);
+			const int sum = simd_sum(mines[0]);
+			const int sum_2 = simd_sum(mines[1]);
+			const int sum_3 = simd_sum(mines[2]);
 			if (lane == 0) {
 				counts[place + simd_group * 3] = sum;
 				counts[place + simd_group * 3 + 1] = sum_2;
@@ -111,11 +127,11 @@ void attn_indexer_topk_merge_decode(
 			}
 			threadgroup_barrier(mem_flags::mem_threadgroup);
 			#pragma unroll
-			for (int i_6 = 0; i_6 < 3; i_6++) {
-				totals[i_6] = simd_sum(lane < 8 ? counts[place + i_6 + min(lane, 7) * 3] : 0);
+			for (int i_52 = 0; i_52 < 3; i_52++) {
+				totals[i_52] = simd_sum(lane < 8 ? counts[place + i_52 + min(lane, 7) * 3] : 0);
 			}
 			if (totals[2] >= 8) {
-				bound = at_least_3;
+				bound = at_leasts[2];
 				if (totals[2] == 8) {
 					left = 0;
 					above = 0;
@@ -123,7 +139,7 @@ void attn_indexer_topk_merge_decode(
 			} else {
 				above = totals[2];
 				if (totals[1] >= 8) {
-					bound = at_least_2;
+					bound = at_leasts[1];
 					if (totals[1] == 8) {
 						left = 0;
 						above = 0;
@@ -131,7 +147,7 @@ void attn_indexer_topk_merge_decode(
 				} else {
 					above = totals[1];
 					if (totals[0] >= 8) {
-						bound = at_least;
+						bound = at_leasts[0];
 						if (totals[0] == 8) {
 							left = 0;
 							above = 0;
@@ -145,15 +161,15 @@ void attn_indexer_topk_merge_decode(
 
 		// Emit them in ascending order.
 		const int ties = 8 - above;
-		const int run = (candidates_2 + 255) / 256 * 32;
-		const int from = simd_group * run;
-		const int to_2 = min(from + run, candidates_2);
 		int mine0_2 = 0;
 		int mine1_2 = 0;
-		for (int i_4 = from + lane; i_4 < to_2; i_4 += 32) {
-			const uint key_2 = block_keys[i_4];
-			mine0_2 += key_2 > bound ? 1 : 0;
-			mine1_2 += key_2 == bound ? 1 : 0;
+		#pragma unroll
+		for (int i_55 = 0; i_55 < 16; i_55++) {
+			const int i_18 = from + lane + i_55 * 32;
+			const int is_larger = i_18 < to_2 && helds[i_55] > bound ? 1 : 0;
+			const int is_equal = i_18 < to_2 && helds[i_55] == bound ? 1 : 0;
+			mine0_2 += is_larger;
+			mine1_2 += is_equal;
 		}
 		const int sum_4 = simd_sum(mine0_2);
 		const int sum_5 = simd_sum(mine1_2);
@@ -164,18 +180,28 @@ void attn_indexer_topk_merge_decode(
 		threadgroup_barrier(mem_flags::mem_threadgroup);
 		int larger = simd_sum(lane < simd_group ? taken[min(lane, 7) * 2] : 0);
 		int equal = simd_sum(lane < simd_group ? taken[1 + min(lane, 7) * 2] : 0);
-		for (int first = from; first < to_2; first += 32) {
-			const int i_5 = first + lane;
-			const uint key_3 = block_keys[min(i_5, candidates_2 - 1)];
-			const int is_larger = i_5 < to_2 && key_3 > bound ? 1 : 0;
-			const int is_equal = i_5 < to_2 && key_3 == bound ? 1 : 0;
-			const int rank = equal + simd_prefix_exclusive_sum(is_equal);
-			const int position = larger + simd_prefix_exclusive_sum(is_larger) + min(rank, ties);
-			if (is_larger == 1 || (is_equal == 1 && rank < ties)) {
-				result[to + position] = i_5 / best * chunk_size + int(places[candidates + i_5]);
+		#pragma unroll
+		for (int i_54 = 0; i_54 < 16; i_54++) {
+			const int i_34 = from + lane + i_54 * 32;
+			const int is_larger_17 = i_34 < to_2 && helds[i_54] > bound ? 1 : 0;
+			const int is_equal_17 = i_34 < to_2 && helds[i_54] == bound ? 1 : 0;
+			const int both = is_larger_17 + is_equal_17 * 64;
+			const int before = simd_prefix_exclusive_sum(both);
+			const int rank = equal + before / 64;
+			const int position = larger + (before & 63) + min(rank, ties);
+			if (is_larger_17 == 1 || (is_equal_17 == 1 && rank < ties)) {
+				picked[position] = i_34;
 			}
-			larger += simd_sum(is_larger);
-			equal += simd_sum(is_equal);
+			const int sum_6 = simd_sum(both);
+			larger += sum_6 & 63;
+			equal += sum_6 / 64;
+		}
+		threadgroup_barrier(mem_flags::mem_threadgroup);
+
+		// What is emitted with them is asked for side by side.
+		for (int position_17 = tid; position_17 < 8; position_17 += 256) {
+			const int i_50 = picked[position_17];
+			result[to + position_17] = i_50 / best * chunk_size + int(places[candidates + i_50]);
 		}
 	}
 }

@@ -72,35 +72,30 @@ void ffn_experts_route_prefill(
 		const int token = step.token[row];
 		int ids_2[2];
 		#pragma unroll
-		for (int i_2 = 0; i_2 < 2; i_2++) {
-			ids_2[i_2] = as_type<int>((uint(experts_of[(token * 2 + i_2) * 8]) << 0) |
-					(uint(experts_of[(token * 2 + i_2) * 8 + 1]) << 8) | (uint(experts_of[(token * 2 +
-					i_2) * 8 + 2]) << 16) | (uint(experts_of[(token * 2 + i_2) * 8 + 3]) << 24));
+		for (int i = 0; i < 2; i++) {
+			ids_2[i] = as_type<int>((uint(experts_of[(token * 2 + i) * 8]) << 0) |
+					(uint(experts_of[(token * 2 + i) * 8 + 1]) << 8) | (uint(experts_of[(token * 2 + i) * 8 +
+					2]) << 16) | (uint(experts_of[(token * 2 + i) * 8 + 3]) << 24));
 		}
 		const int rank = ids_2[1] < ids_2[0] ? 1 : 0;
 		const int rank_2 = ids_2[0] <= ids_2[1] ? 1 : 0;
-		int sorteds[2];
-		sorteds[0] = rank == 0 ? ids_2[0] : ids_2[1];
-		sorteds[1] = rank == 1 ? ids_2[0] : ids_2[1];
+		const int sorted = rank == 0 ? ids_2[0] : ids_2[1];
+		const int sorted_2 = rank == 1 ? ids_2[0] : ids_2[1];
 
-		// their weights: scores without the bias, made to add up to 1.5
-		float scores[2];
-		#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			scores[i] = precise::sqrt(fmax(logits[row * 5 + sorteds[i]], 0.0f) +
-					(1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) == 1.0f ?
-					precise::exp(-fabs(logits[row * 5 + sorteds[i]])) : precise::log(1.0f +
-					precise::exp(-fabs(logits[row * 5 + sorteds[i]]))) * (precise::exp(-fabs(logits[row * 5 +
-					sorteds[i]])) / (1.0f + precise::exp(-fabs(logits[row * 5 + sorteds[i]])) - 1.0f))));
+		// their weights: scores without the bias, made to add up to 1.5; a lane has one
+		const int choice = lane == 0 ? sorted : sorted_2;
+		const float score = precise::sqrt(fmax(logits[row * 5 + choice], 0.0f) +
+				(1.0f + precise::exp(-fabs(logits[row * 5 + choice])) == 1.0f ?
+				precise::exp(-fabs(logits[row * 5 + choice])) : precise::log(1.0f +
+				precise::exp(-fabs(logits[row * 5 + choice]))) * (precise::exp(-fabs(logits[row * 5 +
+				choice])) / (1.0f + precise::exp(-fabs(logits[row * 5 + choice])) - 1.0f))));
+		const float score_sum = simd_shuffle(score, ushort(0)) + simd_shuffle(score, ushort(1));
+		const float weight = score / score_sum * 1.5f;
+		if (lane < 2) {
+			ids[row * 2 + lane] = choice;
 		}
-		const float score_sum = scores[0] + scores[1];
-		const float weight = scores[0] / score_sum * 1.5f;
-		const float weight_2 = scores[1] / score_sum * 1.5f;
-		if (lane == 0) {
-			ids[row * 2] = sorteds[0];
-			ids[row * 2 + 1] = sorteds[1];
-			choice_weights[row * 2] = weight;
-			choice_weights[row * 2 + 1] = weight_2;
+		if (lane < 2) {
+			choice_weights[row * 2 + lane] = weight;
 		}
 	}
 }

@@ -133,6 +133,9 @@ void score_decode(
 	if (top > 0) {
 		const int tops = ask * 20 + 0 * top;
 		const int n = top;
+		const int run = (n + 127) / 128 * 32;
+		const int from = simd_group * run;
+		const int to_2 = min(from + run, n);
 
 		// The k-th largest key, 2 bits a pass.
 		uint bound = 0u;
@@ -198,15 +201,15 @@ void score_decode(
 
 		// Emit them in ascending order.
 		const int ties = top - above;
-		const int run = (n + 127) / 128 * 32;
-		const int from = simd_group * run;
-		const int to_2 = min(from + run, n);
 		int mine0_2 = 0;
 		int mine1_2 = 0;
-		for (int i_4 = from + lane; i_4 < to_2; i_4 += 32) {
-			const uint key_3 = top_keys[tops + i_4];
-			mine0_2 += key_3 > bound ? 1 : 0;
-			mine1_2 += key_3 == bound ? 1 : 0;
+		for (int first = from; first < to_2; first += 32) {
+			const int i_4 = first + lane;
+			const uint key_3 = top_keys[tops + min(i_4, n - 1)];
+			const int is_larger = i_4 < to_2 && key_3 > bound ? 1 : 0;
+			const int is_equal = i_4 < to_2 && key_3 == bound ? 1 : 0;
+			mine0_2 += is_larger;
+			mine1_2 += is_equal;
 		}
 		const int sum_5 = simd_sum(mine0_2);
 		const int sum_6 = simd_sum(mine1_2);
@@ -217,19 +220,22 @@ void score_decode(
 		threadgroup_barrier(mem_flags::mem_threadgroup);
 		int larger = simd_sum(lane < simd_group ? taken[min(lane, 3) * 2] : 0);
 		int equal = simd_sum(lane < simd_group ? taken[1 + min(lane, 3) * 2] : 0);
-		for (int first = from; first < to_2; first += 32) {
-			const int i_5 = first + lane;
+		for (int first_2 = from; first_2 < to_2; first_2 += 32) {
+			const int i_5 = first_2 + lane;
 			const uint key_4 = top_keys[tops + min(i_5, n - 1)];
-			const int is_larger = i_5 < to_2 && key_4 > bound ? 1 : 0;
-			const int is_equal = i_5 < to_2 && key_4 == bound ? 1 : 0;
-			const int rank = equal + simd_prefix_exclusive_sum(is_equal);
-			const int position = larger + simd_prefix_exclusive_sum(is_larger) + min(rank, ties);
-			if (is_larger == 1 || (is_equal == 1 && rank < ties)) {
+			const int is_larger_2 = i_5 < to_2 && key_4 > bound ? 1 : 0;
+			const int is_equal_2 = i_5 < to_2 && key_4 == bound ? 1 : 0;
+			const int both = is_larger_2 + is_equal_2 * 64;
+			const int before = simd_prefix_exclusive_sum(both);
+			const int rank = equal + before / 64;
+			const int position = larger + (before & 63) + min(rank, ties);
+			if (is_larger_2 == 1 || (is_equal_2 == 1 && rank < ties)) {
 				best_keys[position] = key_4;
 				best_ids[position] = top_ids[tops + i_5];
 			}
-			larger += simd_sum(is_larger);
-			equal += simd_sum(is_equal);
+			const int sum_7 = simd_sum(both);
+			larger += sum_7 & 63;
+			equal += sum_7 / 64;
 		}
 		threadgroup_barrier(mem_flags::mem_threadgroup);
 		for (int mine = tid; mine < top; mine += 128) {
