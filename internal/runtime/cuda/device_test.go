@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -165,27 +164,30 @@ func TestWideGraphs(t *testing.T) {
 	}
 }
 
-// TestWideSanitized is that for compute-sanitizer, kernel by kernel. SMELT_CUDA_TOKENS
-// is how long the first text is.
+// TestWideSanitized is that for compute-sanitizer, kernel by kernel.
 func TestWideSanitized(t *testing.T) {
 	needCard(t)
-	tokens := 127
-	if s := os.Getenv("SMELT_CUDA_TOKENS"); s != "" {
-		var err error
-		if tokens, err = strconv.Atoi(s); err != nil || tokens < 1 || tokens > 127 {
-			t.Fatalf("SMELT_CUDA_TOKENS=%s: expected 1 to 127", s)
-		}
-	}
-	timed := func(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
-		d := open(t, b, ck, nil)
-		if err := d.(device.Profiled).Profile(profile.Warm); err != nil { // no graphs
-			t.Fatal(err)
-		}
-		return d
-	}
 	for name, layer := range devicetest.WideLayers {
-		t.Run(name, func(t *testing.T) { devicetest.Wide(t, layer, tokens, false, timed) })
+		t.Run(name, func(t *testing.T) { devicetest.Wide(t, layer, 127, false, withoutGraphs) })
 	}
+}
+
+// TestWidePrompt is a prompt for racecheck, which takes a thousand times as long over prefill
+// kernels of that width.
+func TestWidePrompt(t *testing.T) {
+	needCard(t)
+	for name, layer := range devicetest.WideLayers {
+		t.Run(name, func(t *testing.T) { devicetest.WidePrompt(t, layer, withoutGraphs) })
+	}
+}
+
+// withoutGraphs opens a device that starts its kernels one by one.
+func withoutGraphs(t testing.TB, b *bundle.Bundle, ck *checkpoint.Checkpoint, _ func(string, []byte)) device.Planned {
+	d := open(t, b, ck, nil)
+	if err := d.(device.Profiled).Profile(profile.Warm); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // BenchmarkMarked is a decode step of a model of three layers in which each kernel

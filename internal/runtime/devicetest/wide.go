@@ -58,6 +58,17 @@ func Wide(t *testing.T, layer, tokens int, evaluates bool, open Open) {
 	}
 }
 
+// WidePrompt reads one short prompt by a layer of Flash at full width, once, to a block of
+// four and beyond: so much compute-sanitizer can watch every access of.
+func WidePrompt(t *testing.T, layer int, open Open) {
+	w := newWide(t, layer, false, open)
+	var prompt []ir.Row
+	for at, token := range Random(9, 5, w.dev.Vocab()) {
+		prompt = append(prompt, ir.Row{Token: token, Position: int32(at)})
+	}
+	w.step(false, prompt, []int{len(prompt) - 1})
+}
+
 // wideTexts are the texts of Wide.
 const wideTexts = 4
 
