@@ -34,19 +34,15 @@ func (w *hyperWrite) bindShared() hyperSource {
 	return s
 }
 
-// eachJob deals jobs out to the SIMD groups, back and forth: with those that take longest
-// first, who got one of them in a round gets a short one in the next.
+// eachJob deals jobs out to the SIMD groups. (Back and forth, so that who got a long one in a
+// round gets a short one in the next, is no faster on an H200.)
 func (w *hyperWrite) eachJob(jobs *kernel.Expr, do func(job *kernel.Expr)) {
 	simds := w.Schedule().Threads / w.Schedule().SimdWidth
 	if n, known := jobs.Constant(); known && int(n) == simds {
 		do(kernel.Simd())
 		return
 	}
-	w.For("first_job", i32(0), jobs, i32(simds), func(first *kernel.Expr) {
-		back := first.Div(i32(simds)).And(i32(1)).Eq(i32(1))
-		job := w.Let("job", first.Add(back.Select(i32(simds-1).Sub(kernel.Simd()), kernel.Simd())))
-		w.If(job.Lt(jobs), func() { do(job) }, nil)
-	})
+	w.For("job", kernel.Simd(), jobs, i32(simds), do)
 }
 
 // putPart stores a part of a few columns from `first` on: y[column][i] of the rows that
