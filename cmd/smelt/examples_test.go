@@ -26,7 +26,7 @@ var notRun = map[string]string{
 	"smelt serve BUNDLE --port 0 --slots 2 --queue 16":                     "runs until it is ended; TestServe",
 	"smelt serve CHECKPOINT --host 0.0.0.0 --api-key-file keys.txt":        "runs until it is ended; TestServe",
 	"smelt doctor": "TestDoctorCPU",
-	"smelt bench kernels --synthetic flash --layers 43 --stored 16 --rows 1,2,4,8,16 --context 2047,2048,16383,65535 --prefill 0 --repeat 3": "needs an NVIDIA card; scripts/cuda",
+	"smelt bench kernels --synthetic flash --layers 43 --stored 8 --rows 1,4,16 --context 2047,16383,65535 --prefill 0 --repeat 3": "needs an NVIDIA card; scripts/cuda",
 	"smelt verify BUNDLE --target cuda":                                                                           "clang takes half a minute; TestTargets",
 	"smelt verify BUNDLE --device cuda":                                                                           "needs an NVIDIA card; scripts/cuda",
 	"smelt doctor --device metal --report metal.txt":                                                              "needs a Mac",
