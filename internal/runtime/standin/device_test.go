@@ -7,12 +7,15 @@ import (
 
 	"smelt.example/smelt/codegen/bundle"
 	"smelt.example/smelt/internal/codegen/msl/standin"
+	"smelt.example/smelt/internal/runtime/admission"
 	"smelt.example/smelt/internal/runtime/device"
 	"smelt.example/smelt/internal/runtime/devicetest"
 	"smelt.example/smelt/internal/sample"
 	"smelt.example/smelt/models"
 	"smelt.example/smelt/models/checkpoint"
 )
+
+var _ device.Keeper = (*Device)(nil)
 
 // open opens the stand-in for a proof.
 func open(o Options) devicetest.Open {
@@ -52,41 +55,47 @@ func drawn(n int) int {
 	return n
 }
 
-// TestFormats runs a longer prompt with quantised caches, with sanitizers.
-func TestFormats(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: package cpu runs the same families of kernels")
-	}
-	t.Parallel()
-	devicetest.Mixed(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, open(Options{Sanitize: true, Quick: true}))
+// scenarios are those that package cpu runs with the same families of kernels, by way of the
+// emitted Metal text.
+var scenarios = []struct {
+	name string
+	run  func(t *testing.T)
+}{
+	{"formats", func(t *testing.T) { // a longer prompt with quantised caches, with sanitizers
+		devicetest.Mixed(t, devicetest.Fixture("b-official-fp8fp4"), devicetest.Trained, open(Options{Sanitize: true, Quick: true}))
+	}},
+	{"edges", func(t *testing.T) { // the shorter lengths
+		devicetest.Edges(t, devicetest.Fixture("a-bf16"), devicetest.Trained, devicetest.LengthEdges[:2], open(Options{Quick: true}))
+	}},
+	{"companions", func(t *testing.T) { // a row's logits are the same bits alone and beside others
+		devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, 32, open(Options{SameOrder: true, Quick: true}))
+	}},
+	{"rings", func(t *testing.T) { // prompts that are cut, take turns, go on after decoding and are left
+		devicetest.Rings(t, devicetest.Fixture("a-bf16"), 36, 8, open(Options{SameOrder: true, Quick: true}))
+	}},
+	{"ahead", func(t *testing.T) { // tokens that were picked before; what is taken back leaves no trace
+		room := func(*bundle.Bundle, ...admission.Part) (int64, error) { return devicetest.KeptRoom, nil }
+		devicetest.Ahead(t, devicetest.Fixture("b-official-fp8fp4"), 3, 6, open(Options{SameOrder: true, Quick: true, Admit: room}))
+	}},
+	{"changed", func(t *testing.T) { // the process that runs kernels dies of what is gone from a file, and the error names the file
+		devicetest.Changed(t, open(Options{Quick: true}), 8, 0)
+	}},
+	{"sampled", func(t *testing.T) { // tokens that the kernel's text picks are those the host picks
+		devicetest.Sampled(t, devicetest.Fixture("a-bf16"), open(Options{SameOrder: true}))
+	}},
 }
 
-// TestEdges: the shorter lengths; package cpu goes through all with the same
-// families of kernels.
-func TestEdges(t *testing.T) {
+// TestScenarios runs drawn ones: clang takes longest of all that tests do.
+func TestScenarios(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: package cpu runs the same families of kernels")
 	}
-	t.Parallel()
-	devicetest.Edges(t, devicetest.Fixture("a-bf16"), devicetest.Trained, devicetest.LengthEdges[:2], open(Options{Quick: true}))
-}
-
-// TestCompanions: a row's logits are the same bits alone and beside others.
-func TestCompanions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: package cpu runs the same families of kernels")
+	for _, s := range sample.Of(t, scenarios, 4) {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.run(t)
+		})
 	}
-	t.Parallel()
-	devicetest.Companions(t, devicetest.Fixture("c-mlx-4bit-stacked"), []int32{2, 5}, 32, open(Options{SameOrder: true, Quick: true}))
-}
-
-// TestRings: prompts that are cut, take turns, go on after decoding and are left.
-func TestRings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: package cpu runs the same families of kernels")
-	}
-	t.Parallel()
-	devicetest.Rings(t, devicetest.Fixture("a-bf16"), 36, 8, open(Options{SameOrder: true, Quick: true}))
 }
 
 // TestAddressSpaces lets clang look at every kernel of drawn fixtures of the repository
@@ -125,14 +134,4 @@ func TestAddressSpaces(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestChanged: the process that runs kernels dies of what is gone from a file, and
-// the error names the file all the same.
-func TestChanged(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: kernels are built for it")
-	}
-	t.Parallel()
-	devicetest.Changed(t, open(Options{Quick: true}), 8, 0)
 }
