@@ -13,7 +13,7 @@ type selection struct {
 	n    *kernel.Expr                        // how many keys there are (i32, 1 or more, the same for all threads)
 	most int                                 // what n is at most, if that is known; else 0
 	k    *kernel.Expr                        // how many to take (i32, 1 to n, the same for all threads)
-	room int                                 // what k is at most, if threads are to emit side by side; else 0
+	room int                                 // what k is at most, if threads are to emit side by side, where there are many; else 0
 	key  func(i *kernel.Expr) *kernel.Expr   // key i (u32)
 	emit func(position, i, key *kernel.Expr) // is told that key i is the position-th of those taken, in ascending i
 
@@ -48,7 +48,7 @@ func (u *emitter) orderKey(score *kernel.Expr) *kernel.Expr {
 func (s *selection) run() {
 	s.deal()
 	s.findBound()
-	if s.room == 0 {
+	if s.room == 0 || s.u.stages() {
 		s.compact(s.emit)
 		return
 	}
@@ -101,7 +101,7 @@ func (s *selection) findBound() {
 			bounds[b] = u.Let("at_least", s.bound.Add(kernel.U(uint32(b+1)).Shl(shift)))
 		}
 		mine := u.Vars("mine", selectBounds, i32(0))
-		s.count(mine, func(key *kernel.Expr, b int) *kernel.Expr { return key.Ge(bounds[b]) })
+		s.count(mine, bounds)
 		// Passes take turns with two places, so that one barrier is enough.
 		place := u.Let("place", pass.And(i32(1)).Mul(i32(groups*selectBounds)))
 		s.share(counts, place, mine)
@@ -114,24 +114,24 @@ func (s *selection) findBound() {
 	})
 }
 
-// count adds up the keys that a pass looks at, each in those of mine that it counts in. A
-// key of 0 counts in none.
-func (s *selection) count(mine []kernel.Variable, counts func(key *kernel.Expr, b int) *kernel.Expr) {
+// count adds up, for each bound, the thread's keys that reach it. Bounds are 1 or more, so a
+// key of 0 counts nowhere.
+func (s *selection) count(mine []kernel.Variable, bounds []*kernel.Expr) {
 	u := s.u
 	if s.held == nil {
 		u.For("i", kernel.Thread(), s.left.Expr, i32(u.Schedule().Threads), func(i *kernel.Expr) {
 			key := u.Let("key", s.key(i))
 			for b, c := range mine {
-				c.Set(c.Add(oneIf(counts(key, b))))
+				c.Set(c.Add(oneIf(key.Ge(bounds[b]))))
 			}
 		})
 		return
 	}
 	u.If(s.left.Gt(i32(0)), func() {
 		for b, c := range mine {
-			sum := oneIf(counts(s.held[0], b))
+			sum := oneIf(s.held[0].Ge(bounds[b]))
 			for _, key := range s.held[1:] {
-				sum = sum.Add(oneIf(counts(key, b)))
+				sum = sum.Add(oneIf(key.Ge(bounds[b])))
 			}
 			c.Set(sum)
 		}

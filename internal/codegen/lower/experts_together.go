@@ -28,7 +28,7 @@ const hiddenThreads = 256
 func expertsTogether(in *Input, e *fusion.Experts, rows string) (program.Launch, error) {
 	threads := in.Target.Threads(hiddenThreads)
 	d := &expertsTiles{e: e, tile: in.tileOf(e.F, hiddenRows, hiddenTile)}
-	for d.tile > hiddenRows && d.sumBytes() > in.Target.SharedMemory/4*3 {
+	for d.tile > hiddenRows && d.sharedBytes(threads/in.Target.SimdWidth) > in.Target.SharedMemory/4*3 {
 		d.tile /= 2
 	}
 	s := kernel.Schedule{Threads: threads, Settings: []kernel.Setting{
@@ -63,9 +63,10 @@ type expertsTiles struct {
 	sums     kernel.Array // [rows*K, tile, 2]: of gate and up
 }
 
-// sumBytes is what the sums take at most.
-func (d *expertsTiles) sumBytes() int {
-	return 4 * program.MaxDecodeRows * d.e.K * d.tile * 2
+// sharedBytes is what the sums take at most, and the keys of as many rows as there are SIMD
+// groups.
+func (d *expertsTiles) sharedBytes(simds int) int {
+	return 4 * (program.MaxDecodeRows*d.e.K*d.tile*2 + simds*d.e.Experts)
 }
 
 func (d *expertsTiles) bind() {
@@ -93,9 +94,9 @@ func (d *expertsTiles) route() {
 		d.Barrier()
 		return
 	}
-	experts, first := d.e.Experts, i32(0)
-	keys := d.SharedArray("keys", kernel.U32, min(d.simds(), program.MaxDecodeRows)*experts)
-	some := func(first *kernel.Expr) {
+	experts := d.e.Experts
+	keys := d.SharedArray("keys", kernel.U32, d.simds()*experts)
+	d.For("first", i32(0), d.rows, i32(d.simds()), func(first *kernel.Expr) {
 		n := d.Let("some", d.rows.Sub(first).Min(i32(d.simds())))
 		d.For("at", kernel.Thread(), n.Mul(i32(experts)), i32(d.Schedule().Threads), func(at *kernel.Expr) {
 			keys.Set(at, d.router.key(first.Add(at.Div(i32(experts))), d.Let("expert", at.Rem(i32(experts)))))
@@ -106,12 +107,7 @@ func (d *expertsTiles) route() {
 			d.choose(d.Let("row", first.Add(kernel.Simd())), func(id *kernel.Expr) *kernel.Expr { return keys.At(own.Add(id)) })
 		}, nil)
 		d.Barrier()
-	}
-	if d.simds() >= program.MaxDecodeRows {
-		some(first)
-		return
-	}
-	d.For("first", first, d.rows, i32(d.simds()), some)
+	})
 }
 
 // choose chooses a row's experts by a SIMD group.

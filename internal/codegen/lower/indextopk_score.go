@@ -13,7 +13,6 @@ import (
 type tilePlan struct {
 	fragments bool // products are made by 8x8 fragments
 	entries   int  // of a tile
-	each      int  // of a lane, without fragments; or 1
 	stride    int  // from one key to the next in threadgroup memory
 	step      int  // from one element of a key to the next
 	heads     int  // of a block
@@ -51,18 +50,18 @@ func (t *indexTopK) tileOf(entries int) tilePlan {
 	case most == 1:
 		// A SIMD group alone reads an element of all keys at once.
 		entries = min(entries, t.in.Target.SimdWidth)
-		return tilePlan{entries: entries, each: 1, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
+		return tilePlan{entries: entries, stride: 1, step: entries, heads: t.Heads, parts: 1, groups: 1}
 	case !t.in.Target.Fragments.Has(target.F32) || t.Heads%fragment != 0 || t.Dim%fragment != 0 || entries%fragment != 0 || blocks*t.in.Target.SimdWidth > t.in.Target.MaxThreads:
 		groups := divisor(t.Heads, most)
 		// An odd stride spreads a column of keys over all banks of the memory.
-		return tilePlan{entries: entries, each: max(1, entries/t.in.Target.SimdWidth), stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
+		return tilePlan{entries: entries, stride: t.Dim + 1, step: 1, heads: t.Heads / groups, parts: 1, groups: groups}
 	}
 	entries = min(entries, t.in.Target.SimdWidth)
 	parts := 1
 	for entries/(2*parts)%fragment == 0 && 2*parts*blocks <= most {
 		parts *= 2
 	}
-	return tilePlan{fragments: true, entries: entries, each: 1, stride: t.Dim + 4, step: 1, heads: fragment, parts: parts, groups: blocks * parts}
+	return tilePlan{fragments: true, entries: entries, stride: t.Dim + 4, step: 1, heads: fragment, parts: parts, groups: blocks * parts}
 }
 
 // sharedBytes counts keys, scores, sums by block, products and the selection's counts.
@@ -213,18 +212,19 @@ func (s *scorer) multiplyLanes(r indexRow) {
 		together = divisor(p.heads, 2) // a head's products are a register for each vector of lanes
 	}
 	head0 := s.Let("head0", kernel.Simd().Mul(i32(p.heads)))
-	keys, sums := make([]*kernel.Expr, p.each), s.Vars("sum", p.each, f32(0))
+	each := (p.entries + lanes - 1) / lanes // entries of a lane
+	keys, sums := make([]*kernel.Expr, each), s.Vars("sum", each, f32(0))
 	for e := range keys {
 		keys[e] = s.Let("key_at", kernel.Lane().Add(i32(e*lanes)).Min(i32(p.entries-1)).Mul(i32(p.stride)))
 	}
 	s.For("h", i32(0), i32(p.heads), i32(together), func(h *kernel.Expr) {
 		head := s.Let("head", head0.Add(h))
-		products := make([][]kernel.Variable, p.each)
+		products := make([][]kernel.Variable, each)
 		for e := range products {
 			products[e] = s.Vars("product", together, f32(0))
 		}
 		s.For("k", i32(0), i32(dim), i32(4), func(k *kernel.Expr) {
-			x := make([][4]*kernel.Expr, p.each)
+			x := make([][4]*kernel.Expr, each)
 			for e, key := range keys {
 				for lane := range x[e] {
 					x[e][lane] = s.Let("x", s.tile.At(key.Add(k.Mul(i32(p.step))).Add(i32(lane*p.step))))

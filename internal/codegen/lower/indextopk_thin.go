@@ -98,10 +98,7 @@ func (t *indexTopK) thinOut() (program.Launch, error) {
 // blocks are left.
 func (x thinned) pick(r indexRow, all candidates, result func(position, entry *kernel.Expr)) {
 	run := func(c candidates, most int) {
-		s := &selection{u: x.u, n: c.count, most: most, k: i32(x.t.K), key: c.key}
-		if !x.u.stages() {
-			s.room = x.t.K
-		}
+		s := &selection{u: x.u, n: c.count, most: most, k: i32(x.t.K), room: x.t.K, key: c.key}
 		s.emit = func(position, i, _ *kernel.Expr) { result(position, c.entry(i)) }
 		s.run()
 	}
